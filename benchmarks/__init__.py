@@ -1,0 +1,1 @@
+"""Benchmarks of the connector beside other ways of reading the same rows; see README.md."""

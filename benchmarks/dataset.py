@@ -1,0 +1,175 @@
+"""The rows that the benchmark server serves: the same for everybody, at a fixed spacing in time.
+
+Row `i` of a partition happened at `ORIGIN_NS + i * spacing`. So any window is a pair of row numbers, and the rows of
+any page are one slice of bytes that were rendered before the first request came in.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from hashlib import sha256
+from itertools import islice
+
+ORIGIN_NS = 1_577_836_800_000_000_000  # 2020-01-01T00:00:00Z
+SECOND_NS = 1_000_000_000
+KIYOTAKA_INTERVAL = "MINUTE"
+KIYOTAKA_INTERVAL_NS = 60 * SECOND_NS
+EVENT_SPACING_NS = SECOND_NS
+KIYOTAKA_SIDES = ("SELL", "BUY")
+
+Row = dict[str, object]
+
+
+def kaiko_instrument(partition: int) -> str:
+    return f"bbit/perpetual-future/m{partition:05d}-usdt"
+
+
+def coin_metrics_market(partition: int) -> str:
+    return f"binance-M{partition:05d}USDT-future"
+
+
+def kiyotaka_symbol(partition: int) -> str:
+    return f"BINANCE_FUTURES/M{partition:05d}USDT"
+
+
+def iso(instant_ns: int, digits: int) -> str:
+    """UTC, with as many decimals as asked for."""
+    seconds, fraction = divmod(instant_ns, SECOND_NS)
+    whole = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole}.{fraction:09d}"[: 20 + digits] + "Z" if digits else f"{whole}Z"
+
+
+def nanoseconds(text: str) -> int:
+    """The instant of an ISO 8601 text, exact to the nanosecond; UTC where it names no zone."""
+    whole, _, fraction = text.removesuffix("Z").removesuffix("+00:00").partition(".")
+    seconds = int(datetime.fromisoformat(whole).replace(tzinfo=timezone.utc).timestamp())
+    return seconds * SECOND_NS + int(fraction.ljust(9, "0") or 0)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in ascending time, each with a comma behind it, and where each of them begins."""
+
+    rendered: bytes
+    offsets: array[int]
+
+    @property
+    def rows(self) -> int:
+        return len(self.offsets) - 1
+
+    def cut(self, first: int, last: int) -> memoryview:
+        """Rows `first` to `last` (exclusive) as the inside of a JSON array."""
+        return self.cut_lines(first, last)[:-1]
+
+    def cut_lines(self, first: int, last: int) -> memoryview:
+        """The same with the last row's comma."""
+        return memoryview(self.rendered)[self.offsets[first] : self.offsets[last]]
+
+    def renamed(self, old: str, new: str) -> Table:
+        """The same rows under another name of the same length."""
+        return Table(self.rendered.replace(old.encode(), new.encode()), self.offsets)
+
+
+def render(rows: Iterable[Row]) -> Table:
+    offsets, blocks, end = array("Q", [0]), [], 0
+    rows = iter(rows)
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    while block := [encode(row).encode() + b"," for row in islice(rows, 10_000)]:
+        for line in block:
+            end += len(line)
+            offsets.append(end)
+        blocks.append(b"".join(block))
+    return Table(b"".join(blocks), offsets)
+
+
+def kaiko_rows(count: int) -> Iterable[Row]:
+    for i in range(count):
+        amount, price = (i % 97 + 1) / 100, 9000 + (i * 7 % 10_007) / 100
+        rate = 0.9999708029791101
+        yield {
+            "amount": amount,
+            "amount_quote": amount * price,
+            "amount_usd": amount * price * rate,
+            "price": price,
+            "rate": rate,
+            "position_side": "long" if i % 3 else "short",
+            "timestamp": (ORIGIN_NS + i * EVENT_SPACING_NS) // 1_000_000,
+            "trade_id": sha256(i.to_bytes(8, "big")).hexdigest(),
+        }
+
+
+def coin_metrics_rows(count: int) -> Iterable[Row]:
+    market = coin_metrics_market(0)
+    for i in range(count):
+        instant = ORIGIN_NS + i * EVENT_SPACING_NS
+        yield {
+            "market": market,
+            "time": iso(instant, 9),
+            "coin_metrics_id": str(instant),
+            "amount": str((i % 97 + 1) / 1000),
+            "price": str(9000 + (i * 7 % 10_007) / 100),
+            "type": "trade",
+            "database_time": iso(instant + 3_004_122_000, 9),
+            "side": "buy" if i % 3 else "sell",
+        }
+
+
+def kiyotaka_points(count: int, side: str) -> Iterable[Row]:
+    scale = 1000 if side == "SELL" else 700
+    for i in range(count):
+        seconds = (ORIGIN_NS + i * KIYOTAKA_INTERVAL_NS) // SECOND_NS
+        yield {"Point": {"liquidations": (i * 7 % 9_973) / scale, "timestamp": {"s": seconds}}}
+
+
+class Dataset:
+    """`rows` rows in each of `partitions` partitions; the rows of a vendor are rendered when they are first wanted."""
+
+    def __init__(self, *, rows: int, partitions: int) -> None:
+        self.rows = rows
+        self.partitions = partitions
+        self._tables: dict[str, Table] = {}
+
+    def _table(self, name: str, make: Callable[[], Table]) -> Table:
+        if name not in self._tables:
+            self._tables[name] = make()
+        return self._tables[name]
+
+    def kaiko(self) -> Table:
+        """A row does not name its instrument, so all instruments share the table."""
+        return self._table("kaiko", lambda: render(kaiko_rows(self.rows)))
+
+    def coin_metrics(self, partition: int) -> Table:
+        name, first = coin_metrics_market(partition), coin_metrics_market(0)
+        if partition == 0:
+            return self._table(name, lambda: render(coin_metrics_rows(self.rows)))
+        return self._table(name, lambda: self.coin_metrics(0).renamed(first, name))
+
+    def kiyotaka(self, side: str) -> Table:
+        """A side has half of the rows: the rows of a symbol are its points on both sides."""
+        return self._table(f"kiyotaka {side}", lambda: render(kiyotaka_points(self.rows // 2, side)))
+
+    def prepare(self, vendor: str) -> None:
+        """Render everything of a vendor now, not while somebody waits."""
+        if vendor == "kaiko":
+            self.kaiko()
+        elif vendor == "coin_metrics":
+            for partition in range(self.partitions):
+                self.coin_metrics(partition)
+        else:
+            for side in KIYOTAKA_SIDES:
+                self.kiyotaka(side)
+
+
+def bounds(start_ns: int | None, end_ns: int | None, *, spacing: int, rows: int) -> tuple[int, int]:
+    """The row numbers of [start, end), which may be open on either side."""
+
+    def row_at(instant_ns: int) -> int:
+        return min(max(-((ORIGIN_NS - instant_ns) // spacing), 0), rows)
+
+    first = 0 if start_ns is None else row_at(start_ns)
+    last = rows if end_ns is None else row_at(end_ns)
+    return first, max(first, last)
