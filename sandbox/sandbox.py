@@ -1,0 +1,158 @@
+"""The sandbox as tests and scripts use it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from sandbox.app import App, Canned, Recorded
+from sandbox.configuration import configuration
+from sandbox.faults import Fault
+from sandbox.http import Request
+from sandbox.limits import Limits
+from sandbox.market import Density, Market
+from sandbox.server import Answer, Server
+from sandbox.times import Clock, floor, instant_of
+from sandbox.world import Options, World
+
+Instant = str | int | datetime
+
+
+class Sandbox:
+    """The four vendors on one loopback port, in a thread: `with Sandbox(seed=1) as sandbox: …`.
+
+    Instants are ISO strings, datetimes or nanoseconds. With `now` the clock stands still unless `ticking`. Keywords
+    that are not named here are fields of `Density` or `Options`.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        now: Instant | None = None,
+        ticking: bool = False,
+        port: int = 0,
+        limits: bool = True,
+        compress: bool = True,
+        tiny_markets: int = 0,
+        live_from: Instant | None = None,
+        **switches: Any,
+    ) -> None:
+        density = {name: switches.pop(name) for name in list(switches) if name in Density.__dataclass_fields__}
+        clock = Clock(now, ticking=ticking)
+        density["live_from"] = floor(clock.now(), 3600 * 10**9) if live_from is None else instant_of(live_from)
+        self.market = Market(seed, clock, Density(**density), tiny_markets)
+        self.world = World(self.market, Limits(limits), Options(**switches))
+        self.app = App(self.world)
+        self._server = Server(port, self._answer, (*self.app.prefixes, "/_control"), compress=compress)
+        self.app.origin = self.url
+        from sandbox.control import Control
+
+        self._control = Control(self)
+
+    def __enter__(self) -> Sandbox:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Serve."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop serving and cut all connections."""
+        self._server.stop()
+
+    def _answer(self, request: Request) -> Answer:
+        return self._control.answer(request) if request.prefix == "/_control" else self.app.answer(request)
+
+    @property
+    def url(self) -> str:
+        """The origin, such as `http://127.0.0.1:8900`."""
+        return f"http://127.0.0.1:{self._server.port}"
+
+    @property
+    def foreign_url(self) -> str:
+        """The same server under another origin: what arrives there shows its `host` header in the log."""
+        return self.url.replace("127.0.0.1", "localhost")
+
+    def closed_url(self) -> str:
+        """An origin where nothing listens: connections are refused."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+    def config(
+        self, start_date: str | None = None, vendors: Sequence[str] | None = None, **fields: Any
+    ) -> dict[str, Any]:
+        """A configuration of the connector for all vendors, or some; `fields` are added at its top level."""
+        return {**configuration(self, start_date, vendors), **fields}
+
+    def requests(self, vendor: str | None = None) -> list[Recorded]:
+        """What arrived, in order; of one vendor, or of one prefix such as `coin_metrics_community`."""
+        log = list(self.app.log)
+        return [r for r in log if vendor is None or vendor in (r.vendor, r.prefix[1:])]
+
+    @property
+    def errors(self) -> list[str]:
+        """Tracebacks of the sandbox's own failures; a test should find none."""
+        return self.app.errors
+
+    def clear(self) -> None:
+        """Forget the log, canned answers, faults and counted requests; the data stays."""
+        self.app.clear()
+
+    def now(self) -> int:
+        """The sandbox's now in nanoseconds."""
+        return self.world.now()
+
+    def set_now(self, now: Instant) -> None:
+        """Set the clock."""
+        self.market.clock.set(now)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on."""
+        self.market.clock.advance(seconds)
+
+    def expected(self, vendor: str, market: str, start: Instant, end: Instant, **options: Any) -> list[Any]:
+        """All rows of [start, end) that a vendor has of a market, oldest first, as it would send them."""
+        return self.app.vendors[vendor].expected(market, instant_of(start), instant_of(end), **options)
+
+    def add_rows(self, vendor: str, market: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Let a vendor have further rows (late ones, special ones) of a market, in the vendor's own form."""
+        self.app.vendors[vendor].add_rows(market, rows)
+
+    def serve(
+        self,
+        vendor: str,
+        path: str,
+        bodies: Sequence[Any],
+        *,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Answer the next requests for a path (without the vendor's prefix) with these bodies, one each.
+
+        A body is bytes, a string, an object for JSON, or a `Canned` with its own status and headers.
+        """
+        answers = [b if isinstance(b, Canned) else Canned(b, status, headers or {}) for b in bodies]
+        self.app.serve(vendor, path, answers)
+
+    def fault(
+        self,
+        kind: str,
+        *,
+        vendor: str | None = None,
+        path_contains: str = "",
+        query_contains: str = "",
+        after: int = 0,
+        times: int | None = 1,
+        **details: Any,
+    ) -> Fault:
+        """Order a fault for matching requests: skip `after` of them, hit `times` (None: all that follow)."""
+        return self.app.faults.add(Fault(kind, vendor, path_contains, query_contains, after, times, details))

@@ -1,0 +1,123 @@
+"""Where the rows, times and page tokens stand in each vendor's bodies, so that faults can reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from sandbox.http import Request
+from sandbox.times import NS, iso, parse
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The layout of one kind of body."""
+
+    token_parameter: str
+    number_field: str
+    time_fields: tuple[str, ...]
+    url_field: str | None = None
+    nested: bool = False
+
+    def lists(self, body: Row) -> list[list[Any]]:
+        """The lists that hold rows; a Kiyotaka body has one a series."""
+        if self.nested:
+            return [series["points"] for series in body.get("series", [])]
+        return [body["data"]] if "data" in body else [body[name] for name in ("symbols",) if name in body]
+
+    def rows(self, body: Row) -> list[Row]:
+        """All rows."""
+        return [row["Point"] if self.nested else row for rows in self.lists(body) for row in rows]
+
+    def empty(self, body: Row) -> None:
+        """Take all rows away."""
+        for rows in self.lists(body):
+            rows.clear()
+
+    def token(self, body: Row) -> str | None:
+        """The next page's token."""
+        if self.token_parameter == "after":
+            return (body.get("meta") or {}).get("next_cursor")
+        return body.get(self.token_parameter)
+
+    def set_token(self, body: Row, token: str | None, request: Request, origin: str | None = None) -> None:
+        """Name a next page, and its URL where the vendor gives one."""
+        if token is None:
+            return
+        if self.token_parameter == "after":
+            meta = body.setdefault("meta", {})
+            meta["next_cursor"] = token
+            if "has_more" in meta:
+                meta["has_more"] = True
+            return
+        body[self.token_parameter] = token
+        if self.url_field:
+            # Coin Metrics repeats the whole query in the URL, Kaiko's token stands for it.
+            kept = request.query if self.url_field == "next_page_url" else []
+            kept = [pair for pair in kept if pair[0] != self.token_parameter]
+            query = urlencode([*kept, (self.token_parameter, token)], quote_via=quote)
+            base = request.url() if origin is None else f"{origin}{request.prefix}{request.path}"
+            body[self.url_field] = f"{base}?{query}"
+
+    def shift(self, row: Row, seconds: float) -> None:
+        """Move a row in time."""
+        for name in self.time_fields:
+            value = row.get(name)
+            if isinstance(value, str):
+                zone = "+00:00" if value.endswith("+00:00") else "Z"
+                digits = len(value.removesuffix(zone).partition(".")[2])
+                row[name] = iso(parse(value) + int(seconds * NS), digits, zone)
+            elif isinstance(value, dict):
+                value["s"] += int(seconds)
+            elif value is not None:
+                row[name] = value + int(seconds * _per_second(value))
+
+    def strange_time(self, row: Row, value: Any) -> None:
+        """Give a row a time in a unit or form that the vendor does not have."""
+        for name in self.time_fields:
+            old = row.get(name)
+            if value is not None:
+                row[name] = value
+            elif isinstance(old, str):
+                row[name] = "12 March 2025, 03:14"
+            elif isinstance(old, dict):
+                row[name] = {"s": old["s"] * 1_000_000}
+            elif old is not None:
+                row[name] = old // _per_second(old)
+
+
+def _per_second(stamp: int) -> int:
+    """Units a second of a present-day stamp in ms, us or ns."""
+    return next((unit for unit in (10**3, 10**6) if stamp < 10**10 * unit), 10**9)
+
+
+_KAIKO = Shape("continuation_token", "price", ("timestamp",), "next_url")
+_KAIKO_TOKEN = Shape("continuation_token", "total_amount", ("interval_time", "interval_timestamp"), "next_url")
+_KAIKO_REFERENCE = Shape("continuation_token", "code", (), "next_url")
+_COIN_METRICS = Shape("next_page_token", "price", ("time",), "next_page_url")
+_KWERY = Shape("after", "quantity", ("timestamp",))
+_KIYOTAKA = Shape("pageOffset", "liquidations", ("timestamp",), nested=True)
+_KIYOTAKA_MARKETS = Shape("pageOffset", "rawSymbol", ())
+
+SHAPES: dict[str, list[tuple[Callable[[str], bool], Shape]]] = {
+    "kaiko": [
+        (lambda path: "/token/" in path, _KAIKO_TOKEN),
+        (lambda path: path.startswith("/v1/"), _KAIKO_REFERENCE),
+        (lambda path: True, _KAIKO),
+    ],
+    "coin_metrics": [(lambda path: True, _COIN_METRICS)],
+    "kwery": [(lambda path: path.endswith("/liquidations"), _KWERY)],
+    "kiyotaka": [
+        (lambda path: path.endswith("/markets"), _KIYOTAKA_MARKETS),
+        (lambda path: True, _KIYOTAKA),
+    ],
+}
+
+
+def shape_of(vendor: str, path: str) -> Shape | None:
+    """The shape of a vendor's body at a path."""
+    return next((shape for fits, shape in SHAPES.get(vendor, []) if fits(path)), None)
