@@ -1,0 +1,95 @@
+"""What can go wrong, told so that the user can act: who, what, and what to do.
+
+Nothing here knows the CDK; `source.py` turns an error into Airbyte's trace message.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+FailureType = Literal["config_error", "transient_error", "system_error"]
+Scope = Literal["partition", "reading"]
+
+
+class LiquidationsError(Exception):
+    """An error that ends a partition, a stream or the sync.
+
+    `who` names the vendor and, once known, the stream and the partition; `cause` says what happened,
+    in the vendor's own words where there are any; `advice` says what to do.
+    """
+
+    failure_type: FailureType = "system_error"
+    scope: Scope = "partition"
+
+    def __init__(self, cause: str, *, advice: str = "", who: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.advice = advice
+        self.who = who
+
+    def named(self, who: str) -> LiquidationsError:
+        """The same error, with its place in front of what it already names."""
+        self.who = f"{who}, {self.who}" if self.who else who
+        return self
+
+    @property
+    def message(self) -> str:
+        return " ".join(part for part in (f"{self.who}:" if self.who else "", self.cause, self.advice) if part)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigurationError(LiquidationsError):
+    """A field of the configuration, the catalog or the state cannot be used."""
+
+    failure_type: FailureType = "config_error"
+    scope: Scope = "reading"
+
+    def __init__(self, field: str, problem: str, *, advice: str = "") -> None:
+        super().__init__(problem, advice=advice, who=f"`{field}`")
+        self.field = field
+
+
+class AccessRefused(LiquidationsError):
+    """The vendor refuses the key, the plan or the credits (401, 402, 403)."""
+
+    failure_type: FailureType = "config_error"
+
+    def __init__(self, cause: str, *, status: int, advice: str = "") -> None:
+        super().__init__(cause, advice=advice)
+        self.status = status
+        # A bad or spent key fails every partition alike; a plan may allow one market and not another.
+        self.scope: Scope = "partition" if status == 403 else "reading"
+
+
+class RequestRefused(LiquidationsError):
+    """The vendor refuses one request (400, 404 and their like): mostly an unknown market or symbol."""
+
+    failure_type: FailureType = "config_error"
+
+    def __init__(self, cause: str, *, status: int, advice: str = "") -> None:
+        super().__init__(cause, advice=advice)
+        self.status = status
+
+
+class WindowTooLarge(LiquidationsError):
+    """The vendor refuses a window for its size; a smaller one will do."""
+
+
+class VendorUnavailable(LiquidationsError):
+    """No usable answer after all retries: refused, reset, cut off, 5xx, 429 without end, silence."""
+
+    failure_type: FailureType = "transient_error"
+
+
+class UnexpectedAnswer(LiquidationsError):
+    """An answer of a shape or with a value that no documentation allows. No row is guessed from it."""
+
+
+class NotAdvancing(UnexpectedAnswer):
+    """Pages repeat: the sync would never end."""
+
+
+class Stopped(Exception):
+    """Raised inside waiting code once the sync is told to stop."""

@@ -1,0 +1,94 @@
+"""What came back: a whole answer, its errors in the vendor's words, its reset times."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from source_liquidations.errors import UnexpectedAnswer
+
+T = TypeVar("T")
+
+_LONGEST_WORDS = 300
+_RESET_HEADERS = ("Retry-After", "X-RateLimit-Reset", "RateLimit-Reset")
+
+
+class NotWhole(Exception):
+    """The answer did not arrive, or not whole: worth another try."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer: status, headers (names in any case), and the whole body, decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def decoded(self, decoder: msgspec.json.Decoder[T]) -> T:
+        """The body through a typed decoder. Raises NotWhole where it is not JSON (cut off, an HTML page),
+        UnexpectedAnswer where it is JSON of the wrong shape, naming the field."""
+        try:
+            return decoder.decode(self.body)
+        except msgspec.ValidationError as error:
+            self._must_be_json()
+            raise UnexpectedAnswer(
+                f"the answer does not have the documented shape: {error}.",
+                advice="No row was guessed from it. Please report this with the connector's version.",
+            ) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._not_json(error) from None
+
+    def _must_be_json(self) -> None:
+        try:
+            msgspec.json.decode(self.body, type=msgspec.Raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._not_json(error) from None
+
+    def _not_json(self, error: Exception) -> NotWhole:
+        kind = self.headers.get("Content-Type", "no content type")
+        return NotWhole(f"a body of {len(self.body)} bytes ({kind}) that is not JSON: {error}")
+
+
+def vendor_words(body: bytes) -> str:
+    """The vendor's own message in an error body, whatever its form; else the start of the body."""
+    try:
+        found = _words_in(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = ""
+    text = found or re.sub(r"<[^>]*>|\s+", " ", body[:2000].decode("utf-8", "replace")).strip()
+    return text[:_LONGEST_WORDS] or "(no words)"
+
+
+def _words_in(body: Any) -> str:
+    if isinstance(body, str):
+        return body
+    if not isinstance(body, dict):
+        return ""
+    nested = next((body[key] for key in ("error", "detail") if isinstance(body.get(key), dict)), None)
+    if nested is not None:
+        return _words_in(nested)
+    parts = [body.get(key) for key in ("type", "error", "code", "message", "detail")]
+    return ": ".join(dict.fromkeys(part for part in parts if isinstance(part, str) and part))
+
+
+def reset_seconds(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait as the answer's headers say: delta seconds, an HTTP date or a Unix time; None where silent."""
+    for name in _RESET_HEADERS:
+        value = headers.get(name, "").strip()
+        if not value:
+            continue
+        if re.fullmatch(r"\d+(\.\d+)?", value):
+            seconds = float(value)
+            return seconds if seconds < 1e9 else max(0.0, seconds - time.time())
+        try:
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        except (TypeError, ValueError):
+            continue
+    return None

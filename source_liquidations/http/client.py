@@ -1,0 +1,309 @@
+"""One vendor's HTTP: keep-alive, timeouts, retries, the budget, the origin check.
+
+A request is answered by what its decoder makes of a whole, valid body, or by a LiquidationsError; nothing in
+between gets out. Source of the rules: the contract's table of errors, and the vendors' pages for their limits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import quote, urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from source_liquidations.errors import (
+    AccessRefused,
+    LiquidationsError,
+    RequestRefused,
+    Stopped,
+    UnexpectedAnswer,
+    VendorUnavailable,
+)
+from source_liquidations.http.answers import Answered, NotWhole, reset_seconds, vendor_words
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.redaction import redact
+
+logger = logging.getLogger("airbyte")
+
+T = TypeVar("T")
+Decoder = Callable[[Answered], T]
+
+_REDIRECTS = {301, 302, 303, 307, 308}
+_RETRIED = {408, 500, 502, 503, 504, 520, 521, 522, 523, 524}
+_LARGEST_BODY = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds. `SOURCE_LIQUIDATIONS_PATIENCE` scales all of it (for tests)."""
+
+    connect: float = 10.0
+    answer: float = 60.0  # until the first byte, and between two
+    slowest_bytes_per_second: float = 16_384.0  # a body that comes slower than this, for longer, is given up
+    tries: int = 6
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
+    longest_total: float = 1_800.0  # told pauses included, for one request
+
+    @classmethod
+    def from_environment(cls) -> Patience:
+        scale = float(os.environ.get("SOURCE_LIQUIDATIONS_PATIENCE", "1"))
+        return cls(
+            connect=cls.connect * scale,
+            answer=cls.answer * scale,
+            slowest_bytes_per_second=cls.slowest_bytes_per_second,
+            first_pause=cls.first_pause * scale,
+            longest_pause=cls.longest_pause * scale,
+        )
+
+
+@dataclass(frozen=True)
+class Request:
+    """One GET: the vendor's documented path and its parameters, in order, without the key."""
+
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    host: str = "data"
+
+    def __str__(self) -> str:
+        return f"{self.path}?{_query(self.params)}" if self.params else self.path
+
+
+def _query(params: tuple[tuple[str, str], ...]) -> str:
+    return "&".join(f"{quote(name, safe='.-_')}={quote(value, safe='.-_~:,*')}" for name, value in params)
+
+
+@dataclass
+class Traffic:
+    """What one stream's requests cost so far. `waiting` tells people what the stream waits for, if anything."""
+
+    requests: int = 0
+    retries: int = 0
+    bytes: int = 0
+    seconds_waited: float = 0.0
+    waiting: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def sent(self) -> None:
+        with self.lock:
+            self.requests += 1
+
+    def received(self, size: int) -> None:
+        with self.lock:
+            self.bytes += size
+
+    def waits(self, seconds: float, reason: str) -> None:
+        with self.lock:
+            self.retries += 1
+            self.seconds_waited += seconds
+            self.waiting = reason
+
+
+class Client:
+    """Sends one vendor's requests.
+
+    `hosts` gives the base URL of each of its hosts, `headers` and `key_params` carry the key, `explain` may turn a
+    refusal into a more telling error than its status alone (returning None leaves it to the status).
+    """
+
+    def __init__(
+        self,
+        *,
+        vendor: str,
+        hosts: Mapping[str, str],
+        budget: Budget,
+        headers: Mapping[str, str] | None = None,
+        key_params: tuple[tuple[str, str], ...] = (),
+        keyless_hosts: frozenset[str] = frozenset(),
+        own_origins: frozenset[str] = frozenset(),
+        explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
+        connections: int = 8,
+        patience: Patience | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.vendor = vendor
+        self.budget = budget
+        self.stop = stop or threading.Event()
+        self._hosts = {name: base.rstrip("/") for name, base in hosts.items()}
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "source-liquidations"}
+        self._key_headers = dict(headers or {})
+        self._key_params = key_params
+        self._keyless_hosts = keyless_hosts
+        self._own_origins = own_origins | {origin(base) for base in self._hosts.values()}
+        self._explain = explain
+        self._patience = patience or Patience.from_environment()
+        self._random = random.SystemRandom()
+        self._session = requests.Session()
+        adapter = HTTPAdapter(pool_connections=len(self._hosts), pool_maxsize=connections, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        # Proxies and certificates of the environment, looked up once; `send` alone never reads a .netrc.
+        self._settings = {
+            name: self._session.merge_environment_settings(base, {}, None, None, None)
+            for name, base in self._hosts.items()
+        }
+
+    def __repr__(self) -> str:
+        return f"Client({self.vendor}, {sorted(self._hosts.values())})"
+
+    def fetch(
+        self, request: Request, decode: Decoder[T], *, traffic: Traffic | None = None, reserved: bool = False
+    ) -> T:
+        """What `decode` makes of the answer; retried while the vendor or the way to it fails.
+
+        `reserved` says that the budget's place for the first try is taken already. Raises AccessRefused,
+        RequestRefused, UnexpectedAnswer, VendorUnavailable, or what `decode` and `explain` raise.
+        """
+        traffic = traffic or Traffic()
+        started = time.monotonic()
+        for attempt in range(1, self._patience.tries + 1):
+            if not (reserved and attempt == 1):
+                self._await_budget(traffic)
+            try:
+                answered = self._send(request, traffic)
+                self._note_limits(answered)
+                if answered.status == 200:
+                    decoded = decode(answered)
+                    traffic.waiting = ""
+                    return decoded
+                failure, told = self._refusal(answered), reset_seconds(answered.headers)
+                if answered.status == 429:
+                    self.budget.pause(told if told is not None else self._pause(attempt))
+            except NotWhole as broken:
+                failure, told = str(broken), None
+            waited = time.monotonic() - started
+            if attempt == self._patience.tries or waited + (told or 0.0) > self._patience.longest_total:
+                break
+            pause = told if told is not None else self._pause(attempt)
+            reason = f"try {attempt + 1} of {self._patience.tries} in {pause:.1f} s, after: {failure}"
+            logger.info("%s: %s: %s", self.vendor, redact(str(request)), redact(reason))
+            traffic.waits(pause, reason)
+            self._sleep(pause)
+        raise VendorUnavailable(
+            redact(f"no usable answer to {request} in {attempt} tries: {failure}."),
+            advice="Nothing is lost: the next sync goes on from the last checkpoint. If this stays, ask the vendor.",
+        )
+
+    def check_origin(self, url: str) -> None:
+        """Raise UnexpectedAnswer unless the URL is on one of this vendor's own origins."""
+        if origin(url) not in self._own_origins:
+            raise UnexpectedAnswer(
+                f"a next-page address on another origin was refused: {redact(origin(url))}.",
+                advice="The key was not sent there. Report this to the vendor.",
+            )
+
+    def _await_budget(self, traffic: Traffic) -> None:
+        while seconds := self.budget.reserve():
+            traffic.waiting = f"the request budget, {seconds:.1f} s"
+            self._sleep(seconds)
+
+    def _sleep(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise Stopped
+
+    def _pause(self, attempt: int) -> float:
+        """Seconds before the try after this one: growing, jittered."""
+        longest = min(self._patience.first_pause * 2.0 ** (attempt - 1), self._patience.longest_pause)
+        return longest * self._random.uniform(0.75, 1.25)
+
+    def _note_limits(self, answered: Answered) -> None:
+        remaining = answered.headers.get("X-RateLimit-Remaining", "")
+        reset = reset_seconds(answered.headers)
+        if remaining.isdecimal() and reset is not None and answered.status == 200:
+            self.budget.reported(int(remaining), reset)
+
+    def _refusal(self, answered: Answered) -> str:
+        """What failed, where a retry may help; raises where none will."""
+        explained = self._explain(answered)
+        if explained is not None:
+            raise explained
+        words = redact(f"HTTP {answered.status}: {vendor_words(answered.body)}")
+        if answered.status == 429 or answered.status in _RETRIED:
+            return words
+        if answered.status in {401, 402}:
+            raise AccessRefused(
+                words, status=answered.status, advice="Check the key and the plan of the vendor's account."
+            )
+        if answered.status == 403:
+            raise AccessRefused(
+                words,
+                status=403,
+                advice="The key's plan does not cover this; ask the vendor, or take it out of the configuration.",
+            )
+        if 400 <= answered.status < 500:
+            raise RequestRefused(words, status=answered.status)
+        if answered.status >= 500:
+            return words
+        raise UnexpectedAnswer(f"an answer with status {answered.status}, which is not documented.")
+
+    def _send(self, request: Request, traffic: Traffic) -> Answered:
+        query = _query(request.params if request.host in self._keyless_hosts else request.params + self._key_params)
+        url = self._hosts[request.host] + request.path + (f"?{query}" if query else "")
+        headers = dict(self._headers)
+        if request.host not in self._keyless_hosts:
+            headers |= self._key_headers
+        for _ in range(3):
+            traffic.sent()
+            answered = self._exchange(url, headers, self._settings[request.host])
+            traffic.received(len(answered.body))
+            if answered.status not in _REDIRECTS:
+                return answered
+            url = urljoin(url, answered.headers.get("Location", ""))
+            if origin(url) != origin(self._hosts[request.host]):
+                raise UnexpectedAnswer(
+                    f"a redirect to another origin was refused: {redact(origin(url))}.",
+                    advice="The key was not sent there. Report this to the vendor.",
+                )
+        raise NotWhole("redirected more than twice")
+
+    def _exchange(self, url: str, headers: Mapping[str, str], settings: Mapping[str, object]) -> Answered:
+        """One request and its whole body. Raises NotWhole for anything that stops it on the way."""
+        prepared = requests.Request("GET", url, headers=headers).prepare()
+        try:
+            response = self._session.send(
+                prepared,
+                timeout=(self._patience.connect, self._patience.answer),
+                allow_redirects=False,
+                **(dict(settings) | {"stream": True}),  # type: ignore[arg-type]
+            )
+            with response:
+                return Answered(response.status_code, response.headers, self._body(response.raw))
+        except requests.ConnectTimeout as error:
+            raise NotWhole(f"no connection in {self._patience.connect:g} s") from error
+        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
+            raise NotWhole(f"no answer in {self._patience.answer:g} s") from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise NotWhole(redact(f"{type(error).__name__}: {error}")) from None
+
+    def _body(self, raw: urllib3.HTTPResponse) -> bytes:
+        """The whole body, in pieces as they come, so that a slow drip is noticed and stop is heard."""
+        patience = self._patience
+        started = time.monotonic()
+        pieces: list[bytes] = []
+        size = 0
+        while piece := raw.read1(1 << 20, decode_content=True):
+            pieces.append(piece)
+            size += len(piece)
+            if time.monotonic() - started > patience.answer + size / patience.slowest_bytes_per_second:
+                raise NotWhole(f"the body came too slowly: {size} bytes in {time.monotonic() - started:.0f} s")
+            if size > _LARGEST_BODY:
+                raise UnexpectedAnswer(f"a body of more than {_LARGEST_BODY >> 20} MiB.")
+            if self.stop.is_set():
+                raise Stopped
+        return b"".join(pieces)
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, in lower case, the port written out."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    return f"{parts.scheme}://{parts.hostname or ''}:{port}".lower()

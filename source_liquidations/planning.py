@@ -1,0 +1,79 @@
+"""From a configuration and saved state to what has to be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import resources
+from typing import Any
+
+from source_liquidations import timestamps
+from source_liquidations.config import Config
+from source_liquidations.reading.checkpoints import StreamState
+from source_liquidations.reading.endpoint import Endpoint, Partition, Span
+from source_liquidations.reading.pages import Output
+from source_liquidations.reading.scheduler import Planned, Reading
+from source_liquidations.vendors.vendor import Shared, Stream, Vendor
+
+
+def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
+    return [vendor(section, shared) for vendor, section in config.vendors.items()]
+
+
+def streams(config: Config) -> list[Stream]:
+    """The streams of the configured vendors, in the order in which `discover` lists them."""
+    return [stream for vendor in config.vendors for stream in vendor.streams]
+
+
+def json_schema(stream: str) -> dict[str, Any]:
+    text = (resources.files("source_liquidations") / "schemas" / f"{stream}.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, StreamState]) -> list[Reading]:
+    """One reading per endpoint that feeds a selected stream."""
+    found = []
+    for vendor in vendors:
+        for feed in vendor.feeds():
+            outputs = [Output(feed.stream)] if feed.stream in states else []
+            outputs += [
+                Output(stream, mapper, vendor.name) for stream, mapper in feed.mappers.items() if stream in states
+            ]
+            if outputs:
+                plan: Callable[[Sequence[Partition]], list[Planned]] = partial(
+                    _plan, config, feed.endpoint, outputs, states
+                )
+                found.append(Reading(feed.endpoint, tuple(outputs), plan))
+    return found
+
+
+def _plan(
+    config: Config,
+    endpoint: Endpoint,
+    outputs: Sequence[Output],
+    states: Mapping[str, StreamState],
+    partitions: Sequence[Partition],
+) -> list[Planned]:
+    """Partitions with the same start for the same streams go together; the endpoint says how many at once.
+
+    A stream whose partition has another position than its sibling's is read for itself.
+    """
+    end = timestamps.ceil_to(config.end, endpoint.step)
+    settled = timestamps.floor_to(config.end, endpoint.step) - endpoint.settling
+    groups: dict[tuple[int, tuple[Output, ...]], list[Partition]] = {}
+    for partition in partitions:
+        starts: dict[int, list[Output]] = {}
+        for output in outputs:
+            saved = states[output.stream].position(output.state_partition(partition))
+            start = config.start if saved is None else max(config.start, min(saved, config.end) - config.lookback)
+            starts.setdefault(timestamps.floor_to(start, endpoint.step), []).append(output)
+        for start, together in starts.items():
+            if start < end:
+                groups.setdefault((start, tuple(together)), []).append(partition)
+    return [
+        Planned(Span(batch, start, end), settled, together)
+        for (start, together), members in groups.items()
+        for batch in endpoint.batches(members, start, end)
+    ]

@@ -1,0 +1,141 @@
+"""What a vendor implements, and the few things that flow between it and the reading loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from source_liquidations import timestamps
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request, Traffic
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What has a position of its own: a market, an asset. Pairs in the order in which people read them.
+
+    The order is no part of the identity (a platform may store a state with its keys sorted), and neither is
+    `entry`, the field of the configuration that asked for it.
+    """
+
+    values: tuple[tuple[str, str], ...] = field(compare=False)
+    entry: str = field(default="", compare=False)
+    key: frozenset[tuple[str, str]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", frozenset(self.values))
+
+    @classmethod
+    def of(cls, *, entry: str = "", **values: str) -> Partition:
+        return cls(tuple(values.items()), entry)
+
+    def __getitem__(self, name: str) -> str:
+        return dict(self.values)[name]
+
+    def __str__(self) -> str:
+        return "/".join(value for _, value in self.values)
+
+
+@dataclass
+class Rows:
+    """One page's rows as the vendor wrote them, and what is added to each.
+
+    raw         JSON objects, byte for byte as received
+    instants    each row's time on the stream's cursor, nanoseconds since the epoch
+    constant    members for every row, as JSON text without braces and with a trailing comma: `"asset":"btc",`
+    added       members for each row, likewise, or None
+    owners      where a page holds rows of several partitions: each row's index among them
+    typed       the same rows decoded, for the unified streams
+    """
+
+    raw: Sequence[bytes | Any]
+    instants: list[int]
+    constant: bytes = b""
+    added: list[bytes] | None = None
+    owners: list[int] | None = None
+    typed: Sequence[Any] = ()
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def only(self, keep: list[int]) -> Rows:
+        """The rows with these indices."""
+        return Rows(
+            raw=[self.raw[i] for i in keep],
+            instants=[self.instants[i] for i in keep],
+            constant=self.constant,
+            added=None if self.added is None else [self.added[i] for i in keep],
+            owners=None if self.owners is None else [self.owners[i] for i in keep],
+            typed=[self.typed[i] for i in keep] if self.typed else (),
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One decoded page: its rows, and the request for the next one (None on the last)."""
+
+    rows: Rows
+    following: Request | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """The half-open window [start, end) of one or several partitions that a request asks for; nanoseconds."""
+
+    partitions: tuple[Partition, ...]
+    start: int
+    end: int
+
+
+class Endpoint(ABC):
+    """One vendor endpoint that returns rows in time windows.
+
+    ascending       rows come in ascending time (per partition), so that every page can be checkpointed;
+                    else only a window's end can
+    splittable      a window may be cut in two for another worker to help
+    step            windows begin and end at multiples of this many nanoseconds: an aggregate's interval, else the
+                    precision of the vendor's time parameters
+    longest         the longest window the vendor takes, in nanoseconds; None = any
+    """
+
+    vendor: str
+    client: Client
+    ascending: bool = True
+    splittable: bool = True
+    step: int = 1
+    longest: int | None = None
+
+    @property
+    def settling(self) -> int:
+        """How far behind the end of a sync rows may still change: the open bucket, in nanoseconds.
+
+        Intervals that do not divide a day (5h, a week) begin where the vendor says, at most one step away from ours.
+        """
+        return 0 if timestamps.DAY % self.step == 0 else self.step
+
+    @abstractmethod
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        """What the configuration asks for, wildcards expanded."""
+
+    @abstractmethod
+    def first(self, span: Span) -> Request:
+        """The first request of a window."""
+
+    @abstractmethod
+    def decode(self, answered: Answered, span: Span, request: Request) -> Answer:
+        """The rows of the answer to a request, and the next request.
+
+        Raises NotWhole for a body that is no JSON, UnexpectedAnswer for one of another shape.
+        """
+
+    def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
+        """Partitions that one request may ask for together, all from the same start."""
+        del start, end
+        return ((partition,) for partition in partitions)
+
+    def next_length(self, length: int, pages: int) -> int:
+        """The length of the window after one of `length` nanoseconds that took `pages` pages."""
+        del pages
+        return length

@@ -1,0 +1,259 @@
+"""The reading loop: workers fetch pages, one writer passes them on with statuses, checkpoints and progress.
+
+    readings ─► scheduler ─► workers (a step each) ─► queue ─► writer ─► blocks, checkpoints, statuses
+
+Only the writer moves positions, and only after its consumer has taken the records: a checkpoint never runs ahead.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from source_liquidations import timestamps
+from source_liquidations.errors import LiquidationsError, Stopped
+from source_liquidations.http.redaction import redact
+from source_liquidations.reading.checkpoints import StreamState
+from source_liquidations.reading.pages import Block, Page
+from source_liquidations.reading.scheduler import Reading, Scheduler, Step
+from source_liquidations.reading.steps import take_step
+
+logger = logging.getLogger("airbyte")
+
+SECONDS_BETWEEN_PROGRESS = 30.0
+_PAGES_HELD = 4  # handed over and not yet written: what bounds memory, with one page per worker
+_TICK = 0.5
+
+StatusName = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """A stream's status changed."""
+
+    stream: str
+    name: StatusName
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A stream's state, and the records since the one before."""
+
+    stream: str
+    state: StreamState
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a stream is incomplete: its first error, and how many partitions failed like it."""
+
+    stream: str
+    error: LiquidationsError
+    partitions: int
+
+
+Item = Block | Status | Checkpoint | Failure
+
+
+@dataclass
+class _Stream:
+    state: StreamState
+    readings: list[Reading]
+    records: int = 0
+    status: StatusName | None = None
+    position: int = 0
+    partitions_done: int = 0
+
+
+class Sync:
+    """One `read`: give it readings and states, iterate over what it yields.
+
+    The consumer must have written an item before it asks for the next. `stop` ends the sync early, with the last
+    checkpoints; the iteration then ends with Stopped.
+    """
+
+    def __init__(
+        self,
+        readings: Sequence[Reading],
+        states: Mapping[str, StreamState],
+        *,
+        workers: int,
+        stop: threading.Event,
+    ) -> None:
+        self._scheduler = Scheduler(readings, workers=workers)
+        self._workers = workers
+        self._stop = stop
+        self._queue: queue.Queue[Page | Reading] = queue.Queue(maxsize=_PAGES_HELD)
+        self._streams = {
+            name: _Stream(state, [r for r in readings if any(o.stream == name for o in r.outputs)])
+            for name, state in states.items()
+        }
+        self._progress_at = time.monotonic()
+
+    def __iter__(self) -> Iterator[Item]:
+        threads = [threading.Thread(target=self._work, name=f"reader-{n}", daemon=True) for n in range(self._workers)]
+        for stream in self._streams:
+            yield self._set_status(stream, "STARTED")
+        try:
+            for thread in threads:
+                thread.start()
+            yield from self._write()
+        finally:
+            self._stop.set()
+            self._scheduler.stop()
+
+    def _write(self) -> Iterator[Item]:
+        waiting = {id(reading): reading for stream in self._streams.values() for reading in stream.readings}
+        for name, stream in self._streams.items():
+            if not stream.readings:
+                yield from self._end(name)
+        while waiting:
+            self._log_progress()
+            try:
+                item = self._queue.get(timeout=_TICK)
+            except queue.Empty:
+                yield from self._checkpoints(partition_ended=False)
+                item = None
+            if self._stop.is_set():
+                yield from self._stopped()
+                raise Stopped
+            if isinstance(item, Page):
+                yield from self._pass_on(item)
+            elif isinstance(item, Reading):
+                waiting.pop(id(item))
+                for name, stream in self._streams.items():
+                    if item in stream.readings and all(id(reading) not in waiting for reading in stream.readings):
+                        yield from self._end(name)
+
+    def _pass_on(self, page: Page) -> Iterator[Item]:
+        for block in page.blocks:
+            stream = self._streams[block.stream]
+            if stream.status == "STARTED":
+                yield self._set_status(block.stream, "RUNNING")
+            yield block
+            stream.records += block.records
+            stream.state.wrote(block.records, len(block.data))
+        ended = self._note_written(page)
+        yield from self._checkpoints(partition_ended=ended)
+
+    def _note_written(self, page: Page) -> bool:
+        """The page's records are out: move the positions. Whether that ended a partition."""
+        window, run = page.window, page.window.run
+        with self._scheduler.lock:
+            for index, reached in page.reached.items():
+                window.written[index] = max(window.written[index], reached)
+            positions = {index: run.position(index) for index in page.reached}
+            run.forget_written()
+        ended = sum(position >= run.span.end for position in positions.values())
+        for output in page.outputs:
+            stream = self._streams[output.stream]
+            stream.partitions_done += ended
+            for index, position in positions.items():
+                # A bucket that is still open is not done: the next sync reads it again.
+                stream.position = min(position, run.settled)
+                stream.state.advance(output.state_partition(run.span.partitions[index]), stream.position)
+        return ended > 0
+
+    def _checkpoints(self, *, partition_ended: bool) -> Iterator[Item]:
+        for name, stream in self._streams.items():
+            if stream.status in {"STARTED", "RUNNING"} and stream.state.due(partition_ended=partition_ended):
+                yield Checkpoint(name, stream.state)
+
+    def _end(self, name: str) -> Iterator[Item]:
+        stream = self._streams[name]
+        failures = [error for reading in stream.readings for error in reading.failures]
+        yield Checkpoint(name, stream.state)
+        yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")
+        logger.info("%s: %s", name, self._account(stream))
+        if failures:
+            yield Failure(name, failures[0], len(failures))
+
+    def _stopped(self) -> Iterator[Item]:
+        for name, stream in self._streams.items():
+            if stream.status in {"STARTED", "RUNNING"}:
+                yield Checkpoint(name, stream.state)
+                yield self._set_status(name, "INCOMPLETE")
+
+    def _set_status(self, stream: str, name: StatusName) -> Status:
+        self._streams[stream].status = name
+        return Status(stream, name)
+
+    def _log_progress(self) -> None:
+        if time.monotonic() - self._progress_at < SECONDS_BETWEEN_PROGRESS:
+            return
+        self._progress_at = time.monotonic()
+        for name, stream in self._streams.items():
+            if stream.status in {"STARTED", "RUNNING"}:
+                logger.info("%s: so far %s", name, self._account(stream))
+
+    def _account(self, stream: _Stream) -> str:
+        partitions = sum(reading.partitions_total for reading in stream.readings)
+        traffic = [reading.traffic for reading in stream.readings]
+        parts = [
+            f"{stream.records:,} rows",
+            f"{sum(t.requests for t in traffic):,} requests",
+            f"{stream.partitions_done:,} of {partitions:,} partitions",
+        ]
+        if stream.position:
+            parts.append(f"at {timestamps.format_shortest(stream.position)}")
+        waits = sorted({t.waiting for t in traffic if t.waiting})
+        if waits and stream.status in {"STARTED", "RUNNING"}:
+            parts.append(f"waiting for {'; '.join(waits)}")
+        return redact(", ".join(parts))
+
+    def _work(self) -> None:
+        while (step := self._scheduler.next()) is not None:
+            try:
+                self._do(step)
+            except Stopped:
+                pass
+            except LiquidationsError as error:
+                self._fail(step, error)
+            except Exception as error:
+                logger.debug("unexpected", exc_info=True)
+                surprise = LiquidationsError(
+                    redact(f"internal error, {type(error).__name__}: {error}."),
+                    advice="Please report this, with the log at --debug.",
+                )
+                self._fail(step, surprise)
+            if self._scheduler.done(step):
+                self._hand_over(step.reading)
+
+    def _fail(self, step: Step, error: LiquidationsError) -> None:
+        placed = _placed(step, error)
+        logger.error("%s: %s", step.reading.names, redact(placed.message))
+        self._scheduler.failed(step, placed)
+
+    def _do(self, step: Step) -> None:
+        if step.window is None:
+            self._scheduler.planned(step.reading, list(step.reading.endpoint.partitions(step.reading.traffic)))
+            return
+        page = take_step(self._scheduler, step)
+        if page is None:
+            return
+        self._hand_over(page)
+        if step.window.finished:
+            self._scheduler.completed(step)
+        else:
+            self._scheduler.went_on(step)
+
+    def _hand_over(self, item: Page | Reading) -> None:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=_TICK)
+                return
+            except queue.Full:
+                continue
+
+
+def _placed(step: Step, error: LiquidationsError) -> LiquidationsError:
+    """The error with vendor and partition named, and the configuration's entry where the partition came from one."""
+    if step.window is not None and len(step.window.run.span.partitions) == 1:
+        partition = step.window.run.span.partitions[0]
+        error.named(f"{partition} (`{partition.entry}`)" if partition.entry else str(partition))
+    return error.named(step.reading.endpoint.vendor)

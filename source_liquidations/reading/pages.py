@@ -1,0 +1,109 @@
+"""Pages: the unit that flows. Rows in, encoded RECORD lines out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.windows import Window
+
+_encode = msgspec.json.Encoder().encode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+# A unified stream's shape of a page: (rows of the vendor, what was asked for) to rows of the stream.
+Mapper = Callable[[Rows, Span], Sequence[bytes]]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One stream that a reading feeds: in the vendor's own shape, or through `mapper` in a unified one.
+
+    `vendor` is set where the stream holds several vendors' partitions, to tell them apart in its state.
+    """
+
+    stream: str
+    mapper: Mapper | None = None
+    vendor: str = ""
+
+    def state_partition(self, partition: Partition) -> Partition:
+        return Partition((("vendor", self.vendor), *partition.values)) if self.vendor else partition
+
+
+@dataclass
+class Block:
+    """RECORD lines of one stream, ready to be written."""
+
+    stream: str
+    records: int
+    data: bytes
+
+
+@dataclass
+class Page:
+    """What a worker hands to the writer: lines, and the positions that hold once they are written.
+
+    reached     per partition index: everything before this instant is in pages handed over up to this one
+    """
+
+    window: Window
+    outputs: Sequence[Output]
+    blocks: list[Block]
+    reached: dict[int, int]
+
+
+def render(outputs: Sequence[Output], rows: Rows, span: Span) -> list[Block]:
+    """The RECORD lines of a page, one block per stream that it feeds."""
+    blocks = []
+    for output in outputs:
+        if not len(rows):
+            continue
+        if output.mapper is None:
+            data, records = _vendor_lines(output.stream, rows), len(rows)
+        else:
+            mapped = output.mapper(rows, span)
+            data, records = _lines(output.stream, b"", mapped), len(mapped)
+        blocks.append(Block(output.stream, records, data))
+    return blocks
+
+
+def _head(stream: str) -> bytes:
+    emitted_at = time.time_ns() // 1_000_000
+    return b'{"type":"RECORD","record":{"stream":"%b","emitted_at":%d,"data":' % (stream.encode(), emitted_at)
+
+
+def _lines(stream: str, constant: bytes, objects: Sequence[Any]) -> bytes:
+    """One line per JSON object; `constant` takes the place of each opening brace where it is given."""
+    pieces = [_head(stream)] * (3 * len(objects))
+    pieces[1::3] = objects
+    pieces[2::3] = [b"}}\n"] * len(objects)
+    return b"".join(pieces)
+
+
+def _vendor_lines(stream: str, rows: Rows) -> bytes:
+    if not rows.constant and rows.added is None:
+        return _lines(stream, b"", rows.raw)
+    # Splicing keeps every literal, every unknown field and their order, and decodes nothing again.
+    pieces = [_head(stream) + b"{" + rows.constant] * (4 * len(rows))
+    pieces[1::4] = rows.added if rows.added is not None else [b""] * len(rows)
+    pieces[2::4] = [bytes(row)[1:] for row in rows.raw]
+    pieces[3::4] = [b"}}\n"] * len(rows)
+    return b"".join(pieces)
+
+
+def merged(row: bytes | msgspec.Raw, ours: Mapping[str, Any]) -> bytes:
+    """A row with members of ours added, where the vendor has begun to send a field of the same name: theirs stays.
+
+    Literals stay as written.
+    """
+    theirs = _decode_members(row)
+    return _encode({**{name: value for name, value in ours.items() if name not in theirs}, **theirs})
+
+
+def members(values: Mapping[str, Any]) -> bytes:
+    """`{"a": 1}` as `"a":1,`: members to splice into a row."""
+    return _encode(values)[1:-1] + b"," if values else b""

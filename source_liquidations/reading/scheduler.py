@@ -1,0 +1,225 @@
+"""Which request is sent next, by whom: every reading in turn, within its vendor's budget, no worker idle.
+
+The unit of work is one request. A worker takes a step, hands over its page, and asks for the next; nothing is bound
+to a thread, so a vendor that is out of budget holds nobody up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from source_liquidations.errors import LiquidationsError
+from source_liquidations.http.client import Traffic
+from source_liquidations.reading.endpoint import Endpoint, Partition, Span
+from source_liquidations.reading.pages import Output
+from source_liquidations.reading.windows import Run, Window
+
+_FAILURES_IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Partitions to read together from one start, and the streams that they feed."""
+
+    span: Span
+    settled: int
+    outputs: tuple[Output, ...]
+
+
+@dataclass(eq=False)
+class Reading:
+    """One endpoint's part in a sync: what is planned, what is ready, what failed."""
+
+    endpoint: Endpoint
+    outputs: tuple[Output, ...]
+    plan: Callable[[Sequence[Partition]], list[Planned]]
+    traffic: Traffic = field(default_factory=Traffic)
+    planned: bool = False
+    pending: deque[Planned] = field(default_factory=deque)
+    ready: deque[tuple[Window, tuple[Output, ...]]] = field(default_factory=deque)
+    active: dict[Window, tuple[Output, ...]] = field(default_factory=dict)
+    busy: int = 0
+    partitions_total: int = 0
+    failures: list[LiquidationsError] = field(default_factory=list)
+    failures_in_a_row: int = 0
+    given_up: bool = False
+    announced: bool = False
+    strays: int = 0  # rows outside the time asked for
+
+    @property
+    def ended(self) -> bool:
+        return self.busy == 0 and (self.given_up or (self.planned and not self.pending and not self.ready))
+
+    @property
+    def names(self) -> str:
+        return ", ".join(output.stream for output in self.outputs)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request's worth of work: plan a reading's partitions (no window), or go on with a window."""
+
+    reading: Reading
+    window: Window | None = None
+    outputs: tuple[Output, ...] = ()
+
+
+class Scheduler:
+    """Hands out steps to workers until every reading has ended."""
+
+    def __init__(self, readings: Sequence[Reading], *, workers: int) -> None:
+        self.readings = list(readings)
+        self.lock = threading.Condition()
+        self._turn = deque(self.readings)
+        self._workers = workers
+        self._stopped = False
+
+    def next(self) -> Step | None:
+        """The next step, its request's place in the budget taken; waits for one. None when all is done."""
+        with self.lock:
+            while not self._stopped:
+                step, wait = self._pick()
+                if step is not None:
+                    step.reading.busy += 1
+                    return step
+                if all(reading.ended for reading in self.readings):
+                    self.lock.notify_all()
+                    return None
+                self.lock.wait(wait)
+            return None
+
+    def stop(self) -> None:
+        with self.lock:
+            self._stopped = True
+            self.lock.notify_all()
+
+    def planned(self, reading: Reading, partitions: Sequence[Partition]) -> None:
+        """The reading's partitions are known."""
+        work = reading.plan(partitions)
+        with self.lock:
+            reading.partitions_total = len(partitions)
+            reading.pending.extend(work)
+            reading.planned = True
+
+    def went_on(self, step: Step) -> None:
+        """A page was handed over; the window has more."""
+        assert step.window is not None
+        with self.lock:
+            step.reading.failures_in_a_row = 0
+            self._offer(step.reading, step.window, step.outputs)
+
+    def completed(self, step: Step) -> None:
+        """A window was read to its end: open the next one of its run, at its new length."""
+        assert step.window is not None
+        with self.lock:
+            step.reading.failures_in_a_row = 0
+            step.reading.active.pop(step.window, None)
+            run = step.window.run
+            run.length = max(1, step.reading.endpoint.next_length(run.length, step.window.pages))
+            following = run.open_window()
+            if following is not None:
+                self._offer(step.reading, following, step.outputs)
+
+    def failed(self, step: Step, error: LiquidationsError) -> None:
+        """A partition failed, and its reading with it: at once where every partition would fail alike."""
+        with self.lock:
+            reading = step.reading
+            reading.failures.append(error)
+            reading.failures_in_a_row += error.failure_type == "transient_error"
+            if step.window is None or error.scope == "reading" or reading.failures_in_a_row >= _FAILURES_IN_A_ROW:
+                reading.given_up = True
+                reading.pending.clear()
+                reading.ready.clear()
+                reading.active.clear()
+                return
+            run = step.window.run
+            run.failed = True
+            reading.ready = deque(item for item in reading.ready if item[0].run is not run)
+            for window in run.windows:
+                reading.active.pop(window, None)
+
+    def halved(self, step: Step, later: Window) -> None:
+        """The window was too large and has been cut: read the first half again, and the second."""
+        assert step.window is not None
+        with self.lock:
+            self._offer(step.reading, later, step.outputs)
+            self._offer(step.reading, step.window, step.outputs)
+
+    def parted(self, step: Step) -> None:
+        """Read each partition of the window by itself, from its start."""
+        assert step.window is not None
+        with self.lock:
+            run = step.window.run
+            run.failed = True
+            step.reading.active.pop(step.window, None)
+            for index, partition in enumerate(run.span.partitions):
+                span = Span((partition,), step.window.written[index], run.span.end)
+                step.reading.pending.append(Planned(span, run.settled, step.outputs))
+
+    def done(self, step: Step) -> bool:
+        """The worker is through with the step, whatever came of it. True once, for the last step of its reading."""
+        reading = step.reading
+        with self.lock:
+            reading.busy -= 1
+            last = reading.ended and not reading.announced
+            reading.announced = reading.announced or last
+            self.lock.notify_all()
+            return last
+
+    def _pick(self) -> tuple[Step | None, float | None]:
+        """A step that may be sent now, or how long to wait for a budget (None: until something changes)."""
+        wait: float | None = None
+        for _ in range(len(self._turn)):
+            reading = self._turn[0]
+            self._turn.rotate(-1)
+            if not self._has_work(reading):
+                continue
+            seconds = 0.0 if not reading.planned else reading.endpoint.client.budget.reserve()
+            if seconds == 0.0:
+                reading.traffic.waiting = ""
+                return self._take(reading), None
+            reading.traffic.waiting = f"the request budget, {seconds:.1f} s"
+            wait = seconds if wait is None else min(wait, seconds)
+        return None, wait
+
+    def _has_work(self, reading: Reading) -> bool:
+        if reading.given_up:
+            return False
+        if not reading.planned:
+            return reading.busy == 0
+        return bool(reading.ready or reading.pending) or self._helpable(reading) is not None
+
+    def _helpable(self, reading: Reading) -> Window | None:
+        """A window being read whose run has more to open, or that is worth cutting."""
+        if not reading.endpoint.splittable or not reading.active:
+            return None
+        for window in reading.active:
+            if window.run.frontier < window.run.span.end:
+                return window
+        widest = max(reading.active, key=Window.pages_left)
+        return widest if widest.run.can_cut(widest) else None
+
+    def _take(self, reading: Reading) -> Step:
+        if not reading.planned:
+            return Step(reading)
+        if not reading.ready and reading.pending:
+            planned = reading.pending.popleft()
+            opened = Run(reading.endpoint, planned.span, planned.settled, cuts_left=self._workers).open_window()
+            if opened is not None:
+                self._offer(reading, opened, planned.outputs)
+        if not reading.ready:
+            helped = self._helpable(reading)
+            assert helped is not None
+            outputs = reading.active[helped]
+            self._offer(reading, helped.run.open_window() or helped.run.cut(helped), outputs)
+        window, outputs = reading.ready.popleft()
+        return Step(reading, window, outputs)
+
+    def _offer(self, reading: Reading, window: Window, outputs: tuple[Output, ...]) -> None:
+        """Make a window the next to be read; one under way comes before one not begun."""
+        if not reading.given_up and not window.run.failed:
+            reading.active[window] = outputs
+            reading.ready.appendleft((window, outputs))

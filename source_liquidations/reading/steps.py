@@ -1,0 +1,160 @@
+"""One step: a request, its page, and where the window stands after it."""
+
+from __future__ import annotations
+
+import logging
+from itertools import groupby
+
+from source_liquidations.errors import AccessRefused, NotAdvancing, RequestRefused, UnexpectedAnswer, WindowTooLarge
+from source_liquidations.http.client import Request
+from source_liquidations.reading.endpoint import Answer, Rows
+from source_liquidations.reading.pages import Page, render
+from source_liquidations.reading.scheduler import Scheduler, Step
+from source_liquidations.reading.windows import Window
+
+logger = logging.getLogger("airbyte")
+
+_EMPTY_PAGES_IN_A_ROW = 20
+
+
+def take_step(scheduler: Scheduler, step: Step) -> Page | None:
+    """Send the window's next request. Returns its page, and tells nobody: the caller hands it over first.
+
+    None where the window has to be read anew, smaller or from a fresh request.
+    """
+    window = step.window
+    assert window is not None
+    endpoint = step.reading.endpoint
+    span = window.span
+    request = window.following or endpoint.first(span)
+    try:
+        answer = endpoint.client.fetch(
+            request,
+            lambda answered: endpoint.decode(answered, span, request),
+            traffic=step.reading.traffic,
+            reserved=True,
+        )
+    except WindowTooLarge as error:
+        _halve(scheduler, step, window, error)
+        return None
+    except (RequestRefused, AccessRefused) as error:
+        if len(span.partitions) > 1 and error.scope == "partition":
+            scheduler.parted(step)  # one unknown market fails the whole call: ask for each by itself
+            return None
+        if isinstance(error, AccessRefused) or window.following is None or not _restart(window):
+            raise
+        # The life of a page token is not documented: read on from the last row with a fresh request.
+        logger.info("%s: page token refused, reading on from a fresh request", step.reading.names)
+        scheduler.went_on(step)
+        return None
+    _guard(window, request, answer)
+    rows = _asked_for(step, window, answer.rows)
+    with scheduler.lock:
+        reached = _move_on(window, answer, rows)
+        end = window.end
+    return Page(window, step.outputs, render(step.outputs, _before(rows, end), span), reached)
+
+
+def _halve(scheduler: Scheduler, step: Step, window: Window, error: WindowTooLarge) -> None:
+    with scheduler.lock:
+        try:
+            later = window.run.halve(window)
+        except ValueError:
+            raise UnexpectedAnswer(
+                f"{error.cause} (for the smallest window that there is)", advice=error.advice
+            ) from None
+    scheduler.halved(step, later)
+
+
+def _restart(window: Window) -> bool:
+    """Begin the window again where it has got to; once for any one place."""
+    if window.restarted_at == window.reached and window.ascending:
+        return False
+    if window.restarted_at is not None and not window.ascending:
+        return False
+    window.restarted_at = window.reached
+    window.following = None
+    window.page_marks.clear()
+    return True
+
+
+def _guard(window: Window, request: Request, answer: Answer) -> None:
+    """Raise NotAdvancing where following this page's token would never end."""
+    window.pages += 1
+    if answer.following is None:
+        return
+    raw = answer.rows.raw
+    token_mark = hash(answer.following)
+    page_mark = hash((len(raw), bytes(raw[0]), bytes(raw[-1]))) if len(raw) else 0
+    if answer.following == request or token_mark in window.page_marks:
+        raise NotAdvancing("a page repeats its continuation token; the sync would never end.", advice=_REPORT)
+    if page_mark and page_mark in window.page_marks:
+        raise NotAdvancing("a page repeats the rows of an earlier one; the sync would never end.", advice=_REPORT)
+    window.page_marks.update((token_mark, page_mark))
+    window.empty_pages = 0 if len(raw) else window.empty_pages + 1
+    if window.empty_pages >= _EMPTY_PAGES_IN_A_ROW:
+        raise NotAdvancing(f"{_EMPTY_PAGES_IN_A_ROW} empty pages in a row, each with a token for more.", advice=_REPORT)
+
+
+def _asked_for(step: Step, window: Window, rows: Rows) -> Rows:
+    """The rows of the time asked for. Others are not lost: the window that they belong to brings them."""
+    instants = rows.instants
+    # A bucket that began earlier and reaches into the window belongs to it; events have no length (a step of 1).
+    earliest = window.start - window.run.endpoint.settling
+    if not instants or (earliest <= min(instants) and max(instants) < window.asked_end):
+        return rows
+    keep = [i for i, instant in enumerate(instants) if earliest <= instant < window.asked_end]
+    if not step.reading.strays:
+        logger.warning("%s: rows outside the time asked for were returned and left out", step.reading.names)
+    step.reading.strays += len(rows) - len(keep)
+    return rows.only(keep)
+
+
+def _before(rows: Rows, end: int) -> Rows:
+    """The rows before `end`: the rest is left to whoever took the later half of the window."""
+    if not rows.instants or max(rows.instants) < end:
+        return rows
+    return rows.only([i for i, instant in enumerate(rows.instants) if instant < end])
+
+
+def _move_on(window: Window, answer: Answer, rows: Rows) -> dict[int, int]:
+    """Move the window past this page. Returns, by partition index, what is complete up to where."""
+    window.following = answer.following
+    in_order = window.ascending and _in_order(window, rows)
+    if window.ascending and not in_order:
+        window.ascending = False
+        logger.warning("%s: rows out of order: this window is checkpointed only at its end", window.run.endpoint.vendor)
+    past_end = in_order and bool(rows.instants) and rows.instants[-1] >= window.end
+    partitions = range(len(window.run.span.partitions))
+    if answer.following is None or past_end:
+        window.finished = True
+        window.reached = window.end
+        return dict.fromkeys(partitions, window.end)
+    if not in_order or not rows.instants:
+        return {}
+    if rows.owners is None:
+        window.reached = max(window.reached, rows.instants[-1])
+        window.latest = rows.instants[-1]
+        return {0: window.reached}
+    # Ordered by (partition, time): what another partition has followed is complete; of the last, rows may come.
+    window.seen.update(rows.owners)
+    last = rows.owners[-1]
+    return dict.fromkeys(window.seen - {last}, window.end) | {last: rows.instants[-1]}
+
+
+def _in_order(window: Window, rows: Rows) -> bool:
+    """Whether the page goes on where the last one ended: in time, or by (partition, time)."""
+    if not rows.instants:
+        return True
+    if rows.owners is None:
+        return rows.instants[0] >= window.latest and rows.instants == sorted(rows.instants)
+    turns = [owner for owner, _ in groupby(rows.owners)]
+    if len(set(turns)) != len(turns) or (window.seen - {window.last_owner}) & set(turns):
+        return False
+    rank = {owner: turn for turn, owner in enumerate(turns)}
+    keys = [(rank[owner], instant) for owner, instant in zip(rows.owners, rows.instants)]  # noqa: B905 - equal lengths
+    window.last_owner = turns[-1]
+    return keys == sorted(keys)
+
+
+_REPORT = "Rows read so far are kept. Report this to the vendor."

@@ -1,0 +1,144 @@
+"""The command line: `source-liquidations spec|check|discover|read`.
+
+`read` writes whole blocks of records; everything else goes the CDK's way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, ConnectorSpecification, FailureType, Type
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from orjson import dumps
+
+from source_liquidations.errors import LiquidationsError, Stopped
+from source_liquidations.http.redaction import redact
+from source_liquidations.reading.pages import Block
+from source_liquidations.source import SourceLiquidations, message, traced
+
+logger = logging.getLogger("airbyte")
+
+_FAILED = 1
+_TERMINATED = 128 + signal.SIGTERM
+_CLOSED = 128 + signal.SIGPIPE
+
+
+class Output:
+    """Standard output, for records and log lines alike: whole lines, one writer at a time."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._lock = threading.Lock()
+
+    def block(self, data: bytes) -> None:
+        with self._lock:
+            self._raw.write(data)
+            self._raw.flush()
+
+    def message(self, message: AirbyteMessage) -> None:
+        text = dumps(AirbyteMessageSerializer.dump(message)) + b"\n"
+        if message.type in {Type.TRACE, Type.CONNECTION_STATUS}:
+            text = redact(text.decode()).encode()
+        self.block(text)
+
+    def write(self, text: str) -> int:
+        """What logging calls."""
+        self.block(text.encode("utf-8", "replace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Every write is flushed."""
+
+
+class Entrypoint(AirbyteEntrypoint):
+    """The CDK's entrypoint, with the configuration checked by the source alone, which names the field at fault."""
+
+    @staticmethod
+    def validate_connection(source_spec: ConnectorSpecification, config: Mapping[str, Any]) -> None:
+        del source_spec, config
+
+    @staticmethod
+    def set_up_secret_filter(config: Mapping[str, Any], connection_specification: Mapping[str, Any]) -> None:
+        """The source masks keys itself, encoded ones too, and fails no malformed configuration on the way."""
+        del config, connection_specification
+
+
+def run(args: list[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 failed, 141 where the reader of the output went away, 143 on SIGTERM."""
+    source = SourceLiquidations()
+    output = Output(sys.stdout.buffer)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(output)
+    parsed = AirbyteEntrypoint.parse_args(sys.argv[1:] if args is None else args)
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: source.stop.set())
+    code = 0
+    try:
+        _run(source, output, parsed)
+    except Stopped:
+        code = _TERMINATED
+    except BrokenPipeError:
+        source.stop.set()
+        code = _CLOSED
+    except AirbyteTracedException as error:
+        _report(output, error)
+        code = _FAILED
+    except Exception as error:
+        logger.debug("unexpected", exc_info=True)
+        _report(output, traced(_surprise(error)))
+        code = _FAILED
+    _leave(code)
+
+
+def _run(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+    entrypoint = Entrypoint(source)
+    if parsed.command != "read":
+        if parsed.command is None:
+            AirbyteEntrypoint.parse_args(["--help"])
+        for text in entrypoint.run(parsed):
+            output.block(f"{redact(text)}\n".encode())
+        return
+    if parsed.debug:
+        logger.setLevel(logging.DEBUG)
+    config = source.read_config(parsed.config)
+    items = source.read_items(config, source.read_catalog(parsed.catalog), source.read_state(parsed.state))
+    for item in items:
+        if isinstance(item, Block):
+            output.block(item.data)
+        else:
+            output.message(message(item))
+
+
+def _surprise(error: Exception) -> LiquidationsError:
+    """Files that cannot be read are the caller's to mend; anything else is ours."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, (OSError, ValueError, KeyError, TypeError)):
+        unreadable = LiquidationsError(text, who="command line", advice="Check the files given to the command.")
+        unreadable.failure_type = "config_error"
+        return unreadable
+    return LiquidationsError(text, who="internal error", advice="Please report this, with the log at --debug.")
+
+
+def _report(output: Output, error: AirbyteTracedException) -> None:
+    """The error as a trace message; with a stack only where it is ours to mend."""
+    trace = error.as_sanitized_airbyte_message()
+    if error.failure_type != FailureType.system_error and trace.trace is not None and trace.trace.error is not None:
+        trace.trace.error.stack_trace = None
+    output.message(trace)
+
+
+def _leave(code: int) -> None:
+    """End now: workers may sit in a request that nobody waits for any more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = code or _CLOSED
+    os._exit(code)

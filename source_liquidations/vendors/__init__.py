@@ -1,0 +1,7 @@
+"""The vendors. A further one is a file beside these, its schemas, and a line here."""
+
+from source_liquidations.vendors.coin_metrics import CoinMetrics
+from source_liquidations.vendors.kaiko import Kaiko
+from source_liquidations.vendors.vendor import Vendor
+
+VENDORS: tuple[type[Vendor], ...] = (Kaiko, CoinMetrics)

@@ -1,0 +1,129 @@
+"""Bodies into rows: typed and strict in C first; a page that brings something new takes the slower, lenient way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.http.answers import Answered
+from source_liquidations.reading.endpoint import Rows
+from source_liquidations.reading.pages import members, merged
+
+logger = logging.getLogger("airbyte")
+
+Row = TypeVar("Row")
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+# What a documented number may be: some endpoints send it as a string, and any may be null.
+Number = float | str | None
+
+_NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+
+
+class RowDecoder(Generic[Row]):
+    """Decodes bodies of the generic struct `body` (its `data` a list of rows) with rows of the struct `row`.
+
+    `added` names the members that the connector adds to each row: should the vendor begin to send one of these
+    itself, the vendor's stays.
+    """
+
+    def __init__(self, name: str, body: Any, row: type[Row], *, added: Sequence[str] = ()) -> None:
+        strict = msgspec.defstruct(f"Strict{row.__name__}", [], bases=(row,), forbid_unknown_fields=True)
+        self._name = name
+        self._strict = msgspec.json.Decoder(body[strict])
+        self._lenient = msgspec.json.Decoder(body[row])
+        self._raw = msgspec.json.Decoder(body[msgspec.Raw])
+        self._members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
+        self._added = frozenset(added)
+        self._reported: set[str] = set()
+
+    def decode(self, answered: Answered) -> tuple[Any, list[msgspec.Raw], bool]:
+        """The typed body, its rows as written, and whether a row has a field that the connector adds itself."""
+        body = answered.body
+        if b"\n" in body or b"\r" in body:
+            # Between tokens only (JSON allows none within a string), and a record is one line.
+            answered = Answered(answered.status, answered.headers, body.translate(_NO_LINE_BREAKS))
+        try:
+            typed, new = self._strict.decode(answered.body), False
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            typed, new = answered.decoded(self._lenient), True
+        raw = self._raw.decode(answered.body).data
+        if raw is msgspec.UNSET:
+            raise UnexpectedAnswer("the answer has no `data`.", advice="No row was guessed from it.")
+        return typed, raw, new and self._collides(raw)
+
+    def _collides(self, raw: list[msgspec.Raw]) -> bool:
+        names = {name for row in raw for name in self._members.decode(row)}
+        unknown = names - self._known - self._reported
+        if unknown:
+            self._reported |= unknown
+            logger.warning(
+                "%s: rows have fields that are not documented; they arrive as sent: %s", self._name, sorted(unknown)
+            )
+        return bool(names & self._added - self._known)
+
+
+def added_rows(
+    raw: list[msgspec.Raw],
+    instants: list[int],
+    *,
+    constant: dict[str, str],
+    each: list[dict[str, str]] | list[bytes] | None = None,
+    typed: Sequence[Any] = (),
+    collides: bool = False,
+) -> Rows:
+    """Rows with members added: `constant` to all of them, `each` to each (as bytes: ready to splice)."""
+    if not collides:
+        fragments = None if each is None else [e if isinstance(e, bytes) else members(e) for e in each]
+        return Rows(raw, instants, constant=members(constant), added=fragments, typed=typed)
+    decode: Callable[[bytes], dict[str, str]] = msgspec.json.Decoder(dict[str, str]).decode
+    own = [decode(b"{" + e[:-1] + b"}") if isinstance(e, bytes) else e for e in each or [{}] * len(raw)]
+    whole = [merged(row, {**constant, **mine}) for row, mine in zip(raw, own)]  # noqa: B905 - equal lengths
+    return Rows(whole, instants, typed=typed)
+
+
+def unix_instants(name: str, values: list[int]) -> tuple[list[int], list[bytes]]:
+    """Unix timestamps in ms, µs or ns as (nanoseconds, `"time":"…",` members with all their digits).
+
+    Raises UnexpectedAnswer, naming the field, where one is of no known unit.
+    """
+    try:
+        low, high = timestamps.unix_unit(min(values)), timestamps.unix_unit(max(values))
+        if low != high:
+            instants, units = zip(
+                *((v * timestamps.unix_unit(v)[0], timestamps.unix_unit(v)[1]) for v in values), strict=True
+            )
+            return list(instants), [_time_member(t, digits) for t, digits in zip(instants, units, strict=True)]
+    except ValueError as error:
+        raise UnexpectedAnswer(f"`{name}`: {error}.", advice="No row was guessed from it.") from None
+    per_unit, digits = low
+    if digits == 3:
+        return [v * per_unit for v in values], [_second_member(v // 1000) + _MILLISECONDS[v % 1000] for v in values]
+    return [v * per_unit for v in values], [_time_member(v * per_unit, digits) for v in values]
+
+
+_MILLISECONDS = [b'%03dZ",' % n for n in range(1000)]
+
+
+@lru_cache(maxsize=8192)
+def _second_member(seconds: int) -> bytes:
+    return b'"time":"%b.' % timestamps.format_instant(seconds * timestamps.SECOND, 0)[:-1].encode()
+
+
+def _time_member(instant: int, digits: int) -> bytes:
+    return b'"time":"%b",' % timestamps.format_instant(instant, digits).encode()
+
+
+def iso_instants(name: str, texts: list[str]) -> list[int]:
+    """ISO 8601 texts as nanoseconds. Raises UnexpectedAnswer, naming the field, where one is none."""
+    try:
+        return [timestamps.parse(text) for text in texts]
+    except ValueError as error:
+        raise UnexpectedAnswer(f"`{name}`: {error}.", advice="No row was guessed from it.") from None

@@ -1,0 +1,349 @@
+"""Kaiko: derivative liquidation events, token-level liquidation volumes.
+
+Pages: https://docs.kaiko.com, "Derivative liquidation events" and "Token-level liquidation volumes".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qs, quote, urlsplit
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.errors import ConfigurationError, RequestRefused, UnexpectedAnswer
+from source_liquidations.http.answers import Answered, NotWhole
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client, Request, Traffic, origin
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
+from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants, unix_instants
+from source_liquidations.vendors.vendor import Feed, Shared, Stream, Vendor, base_url
+
+MARKET_DATA = "https://{region}.market-api.kaiko.io"
+REFERENCE_DATA = "https://reference-data-api.kaiko.io"
+TRADES = "/v2/data/liquidation.v1/trades"
+TOKEN = "/v2/data/liquidation.v1/token"
+INSTRUMENTS = "/v1/instruments"
+
+PAGE_SIZE = "1000"
+REQUESTS_PER_MINUTE = 6000
+CLASSES = ("future", "perpetual-future")
+MILLISECOND = 1_000_000
+ENTRIES_CHECKED = 25
+
+T = TypeVar("T")
+
+
+class TradeRow(msgspec.Struct):
+    timestamp: int | str
+    trade_id: str
+    position_side: str | None = None
+    amount: Number = None
+    amount_quote: Number = None
+    amount_usd: Number = None
+    price: Number = None
+    rate: Number = None
+
+
+class Counts(msgspec.Struct):
+    total_trades: Number = None
+    total_amount: Number = None
+    long_trades: Number = None
+    long_amount: Number = None
+    short_trades: Number = None
+    short_amount: Number = None
+
+
+class ExchangeCounts(Counts, kw_only=True):
+    exchange: str
+
+
+class TokenRow(Counts, kw_only=True):
+    interval_time: str
+    interval_timestamp: int | str | None = None
+    exchanges: list[ExchangeCounts] | None = None
+
+
+class InstrumentRow(msgspec.Struct):
+    exchange_code: str
+    class_: str = msgspec.field(name="class")
+    code: str
+
+
+class Body(msgspec.Struct, Generic[T]):
+    """`result` is in the general documentation and not in the liquidation examples."""
+
+    data: list[T] | msgspec.UnsetType = msgspec.UNSET
+    continuation_token: str | None = None
+    next_url: str | None = None
+    result: str | None = None
+    message: str | None = None
+
+
+_ANY_BODY = msgspec.json.Decoder(Body[msgspec.Raw])
+
+
+class KaikoEndpoint(Endpoint):
+    """What both endpoints share: ascending pages of 1,000, and continuation tokens that carry the parameters."""
+
+    vendor = "kaiko"
+    path: str
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def request_path(self, partition: Partition) -> str:
+        raise NotImplementedError
+
+    def first(self, span: Span) -> Request:
+        # start_time is inclusive, end_time exclusive, in milliseconds; `sort` defaults to desc.
+        return Request(
+            self.request_path(span.partitions[0]),
+            (
+                *self.extra_params(span.partitions[0]),
+                ("start_time", timestamps.format_instant(span.start, 3)),
+                ("end_time", timestamps.format_instant(span.end, 3)),
+                ("sort", "asc"),
+                ("page_size", PAGE_SIZE),
+            ),
+        )
+
+    def extra_params(self, partition: Partition) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def following(self, body: Body[Any], request: Request) -> Request | None:
+        token = next_token(self.client, body)
+        return Request(request.path, (("continuation_token", token),)) if token else None
+
+
+def next_token(client: Client, body: Body[Any]) -> str | None:
+    """The token of the next page; absent, null or empty on the last. A next_url elsewhere is refused."""
+    if body.next_url:
+        client.check_origin(body.next_url)
+    if body.continuation_token:
+        return body.continuation_token
+    if not body.next_url:
+        return None
+    found = parse_qs(urlsplit(body.next_url).query).get("continuation_token")
+    if not found:
+        raise UnexpectedAnswer("`next_url` has no continuation_token.", advice="No page was guessed from it.")
+    return found[0]
+
+
+def check_result(body: Body[Any]) -> None:
+    """A 200 whose `result` is "error" is an error; which one, only its words say. Worth another try."""
+    if body.result == "error":
+        raise NotWhole(f'a 200 with result "error": {body.message or "(no words)"}')
+
+
+class Trades(KaikoEndpoint):
+    step = MILLISECOND
+
+    def __init__(self, client: Client, reference: Instruments, instruments: Sequence[str]) -> None:
+        super().__init__(client)
+        self._reference = reference
+        self._instruments = instruments
+        self._decoder = RowDecoder(
+            "kaiko_liquidation_events",
+            Body,
+            TradeRow,
+            added=("exchange", "instrument_class", "instrument", "time"),
+        )
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        seen: dict[Partition, None] = {}
+        for index, entry in enumerate(self._instruments):
+            where = f"kaiko.instruments[{index}]"
+            names = self._reference.matching(entry, where, traffic) if is_pattern(entry) else [entry]
+            for name in names:
+                exchange, instrument_class, instrument = name.split("/", 2)
+                seen.setdefault(
+                    Partition.of(
+                        exchange=exchange, instrument_class=instrument_class, instrument=instrument, entry=where
+                    )
+                )
+        return list(seen)
+
+    def request_path(self, partition: Partition) -> str:
+        return "/".join([TRADES, *(quote(value, safe="") for _, value in partition.values)])
+
+    def decode(self, answered: Answered, span: Span, request: Request) -> Answer:
+        body, raw, collides = self._decoder.decode(answered)
+        check_result(body)
+        rows = body.data
+        values = [whole_number("timestamp", row.timestamp) for row in rows]
+        instants, times = unix_instants("timestamp", values) if values else ([], [])
+        partition = span.partitions[0]
+        page = added_rows(raw, instants, constant=dict(partition.values), each=times, typed=rows, collides=collides)
+        return Answer(page, self.following(body, request))
+
+
+class TokenVolumes(KaikoEndpoint):
+    def __init__(self, client: Client, assets: Sequence[str], interval: str) -> None:
+        super().__init__(client)
+        self._assets = assets
+        self._interval = interval
+        self.step = interval_length(interval)
+        self._decoder = RowDecoder("kaiko_token_liquidation_volumes", Body, TokenRow, added=("asset", "interval"))
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        del traffic
+        return dict.fromkeys(
+            Partition.of(asset=asset, interval=self._interval, entry=f"kaiko.assets[{index}]")
+            for index, asset in enumerate(self._assets)
+        )
+
+    def request_path(self, partition: Partition) -> str:
+        return f"{TOKEN}/{quote(partition['asset'], safe='')}"
+
+    def extra_params(self, partition: Partition) -> tuple[tuple[str, str], ...]:
+        return (("interval", partition["interval"]),)
+
+    def decode(self, answered: Answered, span: Span, request: Request) -> Answer:
+        body, raw, collides = self._decoder.decode(answered)
+        check_result(body)
+        partition = span.partitions[0]
+        instants = iso_instants("interval_time", [row.interval_time for row in body.data])
+        page = added_rows(raw, instants, constant=dict(partition.values), typed=body.data, collides=collides)
+        return Answer(page, self.following(body, request))
+
+
+class Instruments:
+    """The key-less list of instruments, for wildcards; read once a sync, and only if there is one."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._decoder = msgspec.json.Decoder(Body[InstrumentRow])
+        self._names: dict[str, list[str]] = {}
+
+    def matching(self, pattern: str, field: str, traffic: Traffic) -> list[str]:
+        """`exchange/class/code` of the derivatives that match. Raises ConfigurationError where none does."""
+        wanted_exchange, wanted_class, _ = pattern.split("/", 2)
+        found = []
+        for instrument_class in CLASSES:
+            if not fnmatchcase(instrument_class, wanted_class):
+                continue
+            filters = [("class", instrument_class)]
+            if not is_pattern(wanted_exchange):
+                filters.insert(0, ("exchange_code", wanted_exchange))
+            found += [name for name in self._all(tuple(filters), traffic) if fnmatchcase(name, pattern)]
+        if not found:
+            raise ConfigurationError(
+                field,
+                f"no instrument of Kaiko's list matches {pattern!r}.",
+                advice="Compare it with https://reference-data-api.kaiko.io/v1/instruments.",
+            )
+        return sorted(set(found))
+
+    def _all(self, filters: tuple[tuple[str, str], ...], traffic: Traffic) -> list[str]:
+        key = repr(filters)
+        if key not in self._names:
+            self._names[key] = list(self._read(filters, traffic))
+        return self._names[key]
+
+    def _read(self, filters: tuple[tuple[str, str], ...], traffic: Traffic) -> Iterable[str]:
+        request: Request | None = Request(INSTRUMENTS, (*filters, ("page_size", PAGE_SIZE)), host="reference")
+        tokens: set[str] = set()
+        while request is not None:
+            body = self._client.fetch(request, self._decode, traffic=traffic)
+            for row in body.data or ():
+                yield f"{row.exchange_code}/{row.class_}/{row.code}"
+            token = next_token(self._client, body)
+            if token in tokens:
+                raise UnexpectedAnswer("the instruments list repeats its continuation token.")
+            tokens.add(token or "")
+            request = Request(INSTRUMENTS, (("continuation_token", token),), host="reference") if token else None
+
+    def _decode(self, answered: Answered) -> Body[InstrumentRow]:
+        body = answered.decoded(self._decoder)
+        check_result(body)
+        return body
+
+
+class Kaiko(Vendor):
+    name = "kaiko"
+    streams = (
+        Stream("kaiko_liquidation_events", ("exchange", "instrument_class", "instrument", "trade_id"), "time"),
+        Stream("kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time"),
+    )
+
+    @classmethod
+    def validate(cls, config: Mapping[str, Any]) -> None:
+        if not config.get("instruments") and not config.get("assets"):
+            raise ConfigurationError(
+                "kaiko.instruments",
+                "neither instruments nor assets are given, so there is nothing to read.",
+                advice='Give at least one of both, e.g. ["bbit/perpetual-future/btc-usdt"] or ["btc"].',
+            )
+        for index, entry in enumerate(config.get("instruments", ())):
+            wanted_class = entry.split("/", 2)[1]
+            if not any(fnmatchcase(instrument_class, wanted_class) for instrument_class in CLASSES):
+                raise ConfigurationError(
+                    f"kaiko.instruments[{index}]",
+                    f"{wanted_class!r} is no class of instruments with liquidations.",
+                    advice=f"Allowed: {' or '.join(CLASSES)}, or a pattern that matches one of them.",
+                )
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        per_minute = config.get("requests_per_minute") or REQUESTS_PER_MINUTE
+        documented = {region: MARKET_DATA.format(region=region) for region in ("us", "eu")}
+        self._client = Client(
+            vendor="kaiko",
+            hosts={
+                "data": base_url(config, documented[config.get("region", "us")]),
+                "reference": base_url(config, REFERENCE_DATA, "reference_base_url"),
+            },
+            headers={"X-Api-Key": config["api_key"]},
+            keyless_hosts=frozenset({"reference"}),
+            own_origins=frozenset(origin(url) for url in (*documented.values(), REFERENCE_DATA)),
+            budget=Budget(per_minute, 60.0),
+            connections=shared.workers,
+            stop=shared.stop,
+        )
+        self._interval = config.get("interval", "1h")
+        self._instruments = tuple(config.get("instruments", ()))
+        self._assets = tuple(config.get("assets", ()))
+
+    def feeds(self) -> Sequence[Feed]:
+        reference = Instruments(self._client)
+        return (
+            Feed(Trades(self._client, reference, self._instruments), "kaiko_liquidation_events"),
+            Feed(TokenVolumes(self._client, self._assets, self._interval), "kaiko_token_liquidation_volumes"),
+        )
+
+    def check(self, traffic: Traffic) -> None:
+        """One row of each of the first entries; wildcards must match something."""
+        for feed in self.feeds():
+            partitions = list(feed.endpoint.partitions(traffic))
+            for partition in partitions[:ENTRIES_CHECKED]:
+                request = Request(feed.endpoint.request_path(partition), (("page_size", "1"),))  # type: ignore[attr-defined]
+                try:
+                    self._client.fetch(request, _checked, traffic=traffic)
+                except RequestRefused as error:
+                    raise error.named(f"`{partition.entry}` ({partition})") from None
+
+
+def _checked(answered: Answered) -> None:
+    check_result(answered.decoded(_ANY_BODY))
+
+
+def is_pattern(entry: str) -> bool:
+    return "*" in entry or "?" in entry
+
+
+def whole_number(field: str, value: int | str) -> int:
+    """An integer, also where the vendor writes it as a string."""
+    if isinstance(value, int):
+        return value
+    if re.fullmatch(r"\d{1,20}", value, re.ASCII):
+        return int(value)
+    raise UnexpectedAnswer(f"`{field}` is {value[:40]!r}, no whole number.", advice="No row was guessed from it.")
+
+
+def interval_length(interval: str) -> int:
+    """Nanoseconds of `1h` to `24h`, or `1d`."""
+    count, unit = int(interval[:-1]), interval[-1]
+    return count * (timestamps.DAY if unit == "d" else timestamps.HOUR)

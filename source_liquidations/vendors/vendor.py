@@ -1,0 +1,105 @@
+"""What a vendor's file declares: its streams, its configuration, its endpoints and its check."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from source_liquidations.http.client import Traffic
+from source_liquidations.reading.endpoint import Endpoint
+from source_liquidations.reading.pages import Mapper
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream as `discover` shows it; its JSON schema is `schemas/<name>.json`."""
+
+    name: str
+    primary_key: tuple[str, ...]
+    cursor_field: str
+
+
+@dataclass(frozen=True)
+class Feed:
+    """An endpoint, the vendor stream that takes its rows as they are, and the unified streams with their mappers."""
+
+    endpoint: Endpoint
+    stream: str
+    mappers: Mapping[str, Mapper] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all vendors get: how many requests may be under way, and when to stop."""
+
+    workers: int = 8
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Vendor(ABC):
+    """One vendor, configured.
+
+    name        its section in the configuration
+    streams     its own streams
+    unified     the unified streams that it feeds
+    secrets     fields of its section that hold keys
+    """
+
+    name: ClassVar[str]
+    streams: ClassVar[tuple[Stream, ...]]
+    unified: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def validate(cls, config: Mapping[str, Any]) -> None:
+        """Raise ConfigurationError where the section is valid by its schema but makes no sense."""
+
+    @abstractmethod
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None: ...
+
+    @abstractmethod
+    def feeds(self) -> Sequence[Feed]:
+        """What this configuration can read."""
+
+    @abstractmethod
+    def check(self, traffic: Traffic) -> None:
+        """The cheapest real call that proves the key and the entries. Raises a LiquidationsError."""
+
+
+def base_url(config: Mapping[str, Any], documented: str, field_name: str = "base_url") -> str:
+    """The documented base URL, or what the configuration puts in its place."""
+    return str(config.get(field_name) or documented).rstrip("/")
+
+
+def problem_with_base_url(url: str) -> str | None:
+    """What is wrong with a replaced base URL, or None. https, or http on loopback; no user, query or fragment."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        return f"is no URL ({error})"
+    if any(ord(character) <= 32 or ord(character) == 127 or character == "\\" for character in url):
+        return "has a space or a control character in it"
+    if parts.scheme not in {"http", "https"} or not host:
+        return "must be an absolute https URL"
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        return "must not contain a user or a password"
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        return "must not contain a query or a fragment"
+    if parts.scheme == "http" and not _is_loopback(host):
+        return "must be https, or http on a loopback address (127.0.0.1, ::1, localhost)"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
