@@ -16,6 +16,8 @@ from sandbox.coin_metrics import CoinMetrics
 from sandbox.faults import PAGING, REPLACING, ROWS, Fault, Faults
 from sandbox.http import Pairs, Refusal, Reply, Request, Vendor
 from sandbox.kaiko import Kaiko
+from sandbox.kiyotaka import Kiyotaka
+from sandbox.kwery import Kwery
 from sandbox.server import Answer
 from sandbox.world import World
 
@@ -97,8 +99,14 @@ class App:
         vendor = self._by_prefix.get(request.prefix)
         name = vendor.name if vendor else ""
         record = Recorded(
-            name, request.prefix, request.method, request.path, list(request.query), dict(request.headers),
-            request.target, time.time(),
+            name,
+            request.prefix,
+            request.method,
+            request.path,
+            list(request.query),
+            dict(request.headers),
+            request.target,
+            time.time(),
         )
         with self._lock:
             self.log.append(record)
@@ -155,4 +163,4 @@ class App:
 
 def make_vendors(world: World) -> list[Vendor]:
     """All simulated vendors."""
-    return [Kaiko(world), CoinMetrics(world)]
+    return [Kaiko(world), Kwery(world), CoinMetrics(world), Kiyotaka(world)]

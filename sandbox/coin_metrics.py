@@ -173,9 +173,7 @@ class CoinMetrics:
         return block.start < OKEX_TWINS_SINCE + 30 * DAY
 
     def _lost(self, instrument: Instrument, instant: int, ordinal: int, twin: bool) -> bool:
-        if self.missing(instrument, instant) or (
-            twin and instrument.exchange == "okx" and instant < OKEX_TWINS_SINCE
-        ):
+        if self.missing(instrument, instant) or (twin and instrument.exchange == "okx" and instant < OKEX_TWINS_SINCE):
             return True
         spans = (span for span in UNDER_REPORTED if span[0] == instrument.exchange)
         return any(start <= instant < end and (instant + ordinal) % 3 == 0 for _, start, end in spans)

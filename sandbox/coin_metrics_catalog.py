@@ -20,7 +20,6 @@ from sandbox.world import World
 
 PAGING = ("page_size", "paging_from", "next_page_token", "pretty", "format", "api_key")
 FILTERS = ("markets", "exchange", "type", "base", "quote", "asset", "symbol")
-FULL = range(0, 1 << 62)
 
 
 class Catalog:

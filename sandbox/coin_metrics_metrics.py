@@ -55,9 +55,7 @@ KINDS = {
         "exchange_assets", "exchange_asset", "Exchange-asset pair", tuple(STEPS), _exchange_asset
     ),
     "pair-metrics": Kind("pairs", "pair", "Pair", ("1h", "1d"), lambda i: f"{i.base}-{i.quote}"),
-    "exchange-metrics": Kind(
-        "exchanges", "exchange", "Exchange", ("1h", "1d"), lambda i: i.coin_metrics_exchange
-    ),
+    "exchange-metrics": Kind("exchanges", "exchange", "Exchange", ("1h", "1d"), lambda i: i.coin_metrics_exchange),
 }
 Missing = Callable[[Instrument, int], bool]
 

@@ -108,5 +108,3 @@ def _derivative(instrument: Instrument, world: World) -> dict[str, Any]:
 
 def _spot(exchange: str, base: str) -> dict[str, Any]:
     return _row(exchange, "spot", f"{base}-usdt", base, "usdt", f"{base}usdt".upper())
-
-

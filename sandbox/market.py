@@ -198,13 +198,14 @@ class Market:
         end = min(end, now + 1)
         for number in range(start // length, -(-end // length)):
             block = self.block(instrument, number)
-            for n in range(bisect_left(block.times, start), bisect_left(block.times, end)):
-                if late and block.arrivals[n] > now:
-                    continue
-                side = block.longs[n]
-                counts[side] += 1
-                lots[side] += block.lots[n]
-                quote[side] += block.lots[n] * block.fills[n]
+            part = slice(bisect_left(block.times, start), bisect_left(block.times, end))
+            arrivals = block.arrivals[part] if late else block.times[part]
+            columns = zip(block.lots[part], block.fills[part], block.longs[part], arrivals, strict=True)
+            for size, fill, side, arrival in columns:
+                if arrival <= now:
+                    counts[side] += 1
+                    lots[side] += size
+                    quote[side] += size * fill
         return Sums(tuple(counts), tuple(lots), tuple(quote))
 
 
@@ -292,10 +293,15 @@ class _Draw:
 
 def throttle(events: list[Event], since: int = 0) -> list[Event]:
     """The last event of each second, and its exact twins; events before `since` are all kept."""
-    kept: list[Event] = []
-    for event in events:
-        if event[0] >= since and kept and kept[-1][0] // NS == event[0] // NS:
-            while kept and kept[-1][0] // NS == event[0] // NS and kept[-1] != event:
+    return [events[n] for n in throttled(events, since)]
+
+
+def throttled(events: list[Event], since: int = 0) -> list[int]:
+    """Where in a list the events are that `throttle` keeps."""
+    kept: list[int] = []
+    for n, event in enumerate(events):
+        if event[0] >= since:
+            while kept and events[kept[-1]][0] // NS == event[0] // NS and events[kept[-1]] != event:
                 kept.pop()
-        kept.append(event)
+        kept.append(n)
     return kept

@@ -138,6 +138,21 @@ class Series:
                 break
         return _cut(rows, times, limit, (newest, skip))
 
+    def sliced(self, start: int, end: int, offset: int, limit: int, *, backwards: bool = False) -> list[bytes]:
+        """Up to `limit` rows of [start, end) after the first `offset`, in either order."""
+        rows: list[bytes] = []
+        for chunk in self.chunks(start, end, backwards=backwards):
+            low, high = bisect_left(chunk.times, start), bisect_left(chunk.times, end)
+            if high - low <= offset:
+                offset -= high - low
+                continue
+            part = chunk.rows[low:high]
+            rows += (part[::-1] if backwards else part)[offset : offset + limit - len(rows)]
+            offset = 0
+            if len(rows) == limit:
+                break
+        return rows
+
     def all(self, start: int, end: int) -> list[bytes]:
         """Every visible row of [start, end), oldest first."""
         rows: list[bytes] = []

@@ -185,9 +185,7 @@ def _reason(status: int) -> str:
         return "Unknown"
 
 
-def _request(
-    server: Server, method: str, target: str, headers: dict[str, str], body: bytes, client: str
-) -> Request:
+def _request(server: Server, method: str, target: str, headers: dict[str, str], body: bytes, client: str) -> Request:
     parts = urlsplit(target)
     query: Pairs = parse_qsl(parts.query, keep_blank_values=True, encoding="utf-8", errors="replace")
     prefix = next((p for p in server.prefixes if parts.path == p or parts.path.startswith(f"{p}/")), "")
