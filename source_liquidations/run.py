@@ -99,11 +99,10 @@ def run(args: list[str] | None = None) -> None:
 
 
 def _run(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
-    entrypoint = Entrypoint(source)
     if parsed.command != "read":
         if parsed.command is None:
             AirbyteEntrypoint.parse_args(["--help"])
-        for text in entrypoint.run(parsed):
+        for text in Entrypoint(source).run(parsed):
             output.block(f"{redact(text)}\n".encode())
         return
     if parsed.debug:

@@ -29,7 +29,7 @@ class StreamState:
         self._records = 0
         self._bytes = 0
         self._last_size = 0
-        self._changed = False
+        self._changed = True  # the first checkpoint is written even where nothing moves
 
     def _load(self, saved: Mapping[str, Any]) -> Iterable[tuple[Partition, int]]:
         states = saved.get("states", [])
@@ -65,13 +65,18 @@ class StreamState:
         self._records += records
         self._bytes += size
 
+    @property
+    def unwritten(self) -> bool:
+        """Whether anything changed, or any record was written, since the last checkpoint."""
+        return self._changed or self._records > 0
+
     def due(self, *, partition_ended: bool) -> bool:
         """Whether to write a checkpoint now.
 
         At the end of a partition, and every few seconds. A state of thousands of partitions is not repeated for each
         of them: it waits until as many bytes of records went out, or the few seconds have passed.
         """
-        if not (self._changed or self._records):
+        if not self.unwritten:
             return False
         if time.monotonic() - self._written_at >= SECONDS_BETWEEN_CHECKPOINTS:
             return True

@@ -117,7 +117,7 @@ class Sync:
             try:
                 item = self._queue.get(timeout=_TICK)
             except queue.Empty:
-                yield from self._checkpoints(partition_ended=False)
+                yield from self._checkpoints(set())
                 item = None
             if self._stop.is_set():
                 yield from self._stopped()
@@ -139,15 +139,16 @@ class Sync:
             stream.records += block.records
             stream.state.wrote(block.records, len(block.data))
         ended = self._note_written(page)
-        yield from self._checkpoints(partition_ended=ended)
+        yield from self._checkpoints({output.stream for output in page.outputs} if ended else set())
 
     def _note_written(self, page: Page) -> bool:
         """The page's records are out: move the positions. Whether that ended a partition."""
         window, run = page.window, page.window.run
         with self._scheduler.lock:
-            for index, reached in page.reached.items():
-                window.written[index] = max(window.written[index], reached)
-            positions = {index: run.position(index) for index in page.reached}
+            moved = {index: reached for index, reached in page.reached.items() if reached > window.written[index]}
+            for index, reached in moved.items():
+                window.written[index] = reached
+            positions = {index: run.position(index) for index in moved}
             run.forget_written()
         ended = sum(position >= run.span.end for position in positions.values())
         for output in page.outputs:
@@ -159,15 +160,17 @@ class Sync:
                 stream.state.advance(output.state_partition(run.span.partitions[index]), stream.position)
         return ended > 0
 
-    def _checkpoints(self, *, partition_ended: bool) -> Iterator[Item]:
+    def _checkpoints(self, ended: set[str]) -> Iterator[Item]:
+        """What is due, a partition of the streams `ended` having ended just now."""
         for name, stream in self._streams.items():
-            if stream.status in {"STARTED", "RUNNING"} and stream.state.due(partition_ended=partition_ended):
+            if stream.status in {"STARTED", "RUNNING"} and stream.state.due(partition_ended=name in ended):
                 yield Checkpoint(name, stream.state)
 
     def _end(self, name: str) -> Iterator[Item]:
         stream = self._streams[name]
         failures = [error for reading in stream.readings for error in reading.failures]
-        yield Checkpoint(name, stream.state)
+        if stream.state.unwritten:
+            yield Checkpoint(name, stream.state)
         yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")
         logger.info("%s: %s", name, self._account(stream))
         if failures:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Endpoint, Span
 
-_PAGES_WORTH_A_CUT = 2.0
+_PAGES_WORTH_A_CUT = 6.0
 
 
 @dataclass(eq=False)
