@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tiny-rows-per-day", type=float, default=1.0)
     parser.add_argument("--late-fraction", type=float, default=0.0, help="part of the rows that arrive late")
     parser.add_argument("--late-seconds", type=float, default=0.0, help="how late at most")
+    parser.add_argument("--cache-rows", type=int, default=500_000, help="encoded rows kept (default 500000)")
     parser.add_argument("--no-limits", action="store_true", help="enforce no rate limits")
     parser.add_argument("--no-gzip", action="store_true", help="never compress an answer")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a field of Options")
@@ -57,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         limits=not args.no_limits,
         compress=not args.no_gzip,
         tiny_markets=args.tiny_markets,
+        cache_rows=args.cache_rows,
         live_from=args.live_from,
         rows_per_day=args.rows_per_day,
         live_rows_per_day=args.live_rows_per_day,

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
+from sandbox.draw import throttled
 from sandbox.http import Params, Refusal, Reply, Request, json_rows
 from sandbox.instruments import Instrument
 from sandbox.kwery_plans import Accounts, Plan
-from sandbox.market import Block, throttled
+from sandbox.market import Block
 from sandbox.series import Extras, Position, Rendered, Series
 from sandbox.times import DAY, MINUTE, iso, parse
 from sandbox.world import World

@@ -6,70 +6,22 @@ instrument and the block's number, so that any window over years can be made laz
 
 from __future__ import annotations
 
-import math
 import threading
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from random import Random
-from typing import Generic, Protocol, TypeVar
 
+from sandbox.cache import RowCache
+from sandbox.draw import Draw, throttle
 from sandbox.instruments import Instrument, standard, tiny
-from sandbox.prices import digest, price_at, usd_rate
+from sandbox.prices import usd_rate
 from sandbox.times import DAY, HOUR, NS, Clock, parse
 
 LENGTHS = (HOUR, DAY, 28 * DAY, 364 * DAY)
 # Since this day Binance's feed gives no more than one liquidation per symbol and second.
 THROTTLED_SINCE = parse("2021-04-27")
 _DENSE = parse("2026-01-01")
-_SIZES = tuple(min((1 - n / 4096) ** -0.9, 800.0) for n in range(4096))
-_MOODS = (0.35, 0.6, 0.8, 1.0, 2.25)
-_QUIET_MOODS = (0.0, 0.0, 0.5, 1.3, 3.2)
-
-Event = tuple[int, int, int, int, int]  # time, lots, fill ticks, bankruptcy ticks, 1 if a long
-
-
-class Sized(Protocol):
-    """Anything that knows how many rows it holds."""
-
-    def __len__(self) -> int: ...
-
-
-V = TypeVar("V", bound=Sized)
-
-
-class RowCache(Generic[V]):
-    """A least-recently-used cache bounded by the number of rows that its values hold."""
-
-    def __init__(self, rows: int) -> None:
-        self._limit = rows
-        self._held = 0
-        self._values: OrderedDict[object, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: object, make: Callable[[], V]) -> V:
-        """The value of a key, made outside the lock if it is not there."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = make()
-        with self._lock:
-            if key not in self._values:
-                self._values[key] = value
-                self._held += len(value) + 20
-            while self._held > self._limit and len(self._values) > 1:
-                _, old = self._values.popitem(last=False)
-                self._held -= len(old) + 20
-        return value
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._values.clear()
-            self._held = 0
 
 
 @dataclass(frozen=True)
@@ -122,13 +74,15 @@ class Density:
 class Market:
     """All instruments and their events up to the clock's now."""
 
-    def __init__(self, seed: int, clock: Clock, density: Density, tiny_markets: int = 0) -> None:
+    def __init__(
+        self, seed: int, clock: Clock, density: Density, tiny_markets: int = 0, cache_rows: int = 500_000
+    ) -> None:
         self.seed = seed
         self.clock = clock
         self.density = density
         self.instruments = {i.key: i for i in [*standard(), *tiny(tiny_markets)]}
         self._lengths = {key: self._length(i) for key, i in self.instruments.items()}
-        self._blocks: RowCache[Block] = RowCache(1_500_000)
+        self._blocks: RowCache[Block] = RowCache(3 * cache_rows)
         self._sums: OrderedDict[tuple[str, int], Sums] = OrderedDict()
         self._sums_lock = threading.Lock()
 
@@ -155,8 +109,7 @@ class Market:
     def _make(self, instrument: Instrument, number: int) -> Block:
         length = self.length(instrument)
         start = number * length
-        rng = Random(digest(self.seed, instrument.key, number))
-        events = _Draw(self, instrument, rng, start, length).events()
+        events = Draw(self.seed, instrument, start, length, self.density.at(instrument, start)).events()
         last = instrument.ends if instrument.ends is not None else start + length
         events = [e for e in events if instrument.starts <= e[0] < last]
         if instrument.exchange == "binance" and self.density.throttled and start + length > THROTTLED_SINCE:
@@ -216,92 +169,3 @@ class Sums:
     counts: tuple[int, ...]
     lots: tuple[int, ...]
     quote: tuple[int, ...]
-
-
-class _Draw:
-    """Draws the events of one block: a background of single events, and cascades."""
-
-    def __init__(self, market: Market, instrument: Instrument, rng: Random, start: int, length: int) -> None:
-        self._seed = market.seed
-        self._instrument = instrument
-        self._rng = rng
-        self._start = start
-        self._length = length
-        daily = market.density.at(instrument, start)
-        moods = _MOODS if instrument.share >= 0.2 else _QUIET_MOODS
-        self._mean = daily * length / DAY * (rng.choice(moods) if length == HOUR else 1.0)
-        self._found: list[Event] = []
-        self._enter(start // HOUR)
-        # A typical position is some 3,000 USD; sizes are drawn in lots.
-        price = price_at(self._seed, instrument.base, start // HOUR)
-        self._lots = max(1.0, 3000 / price * 10**instrument.lot / 8)
-
-    def events(self) -> list[Event]:
-        """All events of the block in order of time."""
-        rng, unit = self._rng, self._instrument.unit
-        steps = self._length // unit
-        for _ in range(int(self._mean * 0.6 + rng.random())):
-            self._add(self._start + int(rng.random() * steps) * unit, None)
-        budget = self._mean * 0.4
-        while budget > 0:
-            size = min(int(3 * rng.paretovariate(1.1)), 500)
-            if size > budget and rng.random() > budget / size:
-                break
-            budget -= size
-            self._cascade(self._start + int(rng.random() * steps) * unit, size)
-        self._found.sort(key=lambda event: event[0])
-        return self._found
-
-    def _cascade(self, instant: int, size: int) -> None:
-        rng, unit = self._rng, self._instrument.unit
-        last = self._start + self._length - unit
-        self._enter(instant // HOUR)
-        side = 1 if rng.random() < self._long else 0
-        for _ in range(size):
-            luck = rng.random()
-            if luck > 0.8:
-                instant += int(rng.expovariate(12) * NS / unit) * unit
-            elif luck > 0.5 and unit == 1:
-                instant += int(rng.random() * 200_000)
-            self._add(min(instant, last), side if rng.random() < 0.93 else None)
-
-    def _enter(self, hour: int) -> None:
-        """Look up what all events of an hour share."""
-        before = price_at(self._seed, self._instrument.base, hour)
-        after = price_at(self._seed, self._instrument.base, hour + 1)
-        self._hour = hour
-        self._price = before * 10**self._instrument.tick
-        self._slope = (after - before) * 10**self._instrument.tick / HOUR
-        # Falling prices liquidate longs: a move of one percent makes it nearly certain.
-        self._long = 0.5 - 0.5 * math.tanh((after / before - 1) * 150)
-
-    def _add(self, instant: int, side: int | None) -> None:
-        random = self._rng.random
-        hour, part = divmod(instant, HOUR)
-        if hour != self._hour:
-            self._enter(hour)
-        if side is None:
-            side = 1 if random() < self._long else 0
-        fill = max(1, int(self._price * (0.9997 + random() * 0.0006) + self._slope * part))
-        lots = int(self._lots * _SIZES[int(random() * 4096)] * (0.5 + random())) or 1
-        away = int(fill * random() * 0.006)
-        event = (instant, lots, fill, (fill - away if side else fill + away) or 1, side)
-        self._found.append(event)
-        if random() < 0.004:
-            self._found.append(event)
-
-
-def throttle(events: list[Event], since: int = 0) -> list[Event]:
-    """The last event of each second, and its exact twins; events before `since` are all kept."""
-    return [events[n] for n in throttled(events, since)]
-
-
-def throttled(events: list[Event], since: int = 0) -> list[int]:
-    """Where in a list the events are that `throttle` keeps."""
-    kept: list[int] = []
-    for n, event in enumerate(events):
-        if event[0] >= since:
-            while kept and events[kept[-1]][0] // NS == event[0] // NS and events[kept[-1]] != event:
-                kept.pop()
-        kept.append(n)
-    return kept

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from sandbox.app import App, Canned, Recorded
+from sandbox.cache import RowCache
 from sandbox.configuration import configuration
 from sandbox.faults import Fault
 from sandbox.http import Request
@@ -38,14 +39,15 @@ class Sandbox:
         limits: bool = True,
         compress: bool = True,
         tiny_markets: int = 0,
+        cache_rows: int = 500_000,
         live_from: Instant | None = None,
         **switches: Any,
     ) -> None:
         density = {name: switches.pop(name) for name in list(switches) if name in Density.__dataclass_fields__}
         clock = Clock(now, ticking=ticking)
         density["live_from"] = floor(clock.now(), 3600 * 10**9) if live_from is None else instant_of(live_from)
-        self.market = Market(seed, clock, Density(**density), tiny_markets)
-        self.world = World(self.market, Limits(limits), Options(**switches))
+        self.market = Market(seed, clock, Density(**density), tiny_markets, cache_rows)
+        self.world = World(self.market, Limits(limits), Options(**switches), RowCache(cache_rows))
         self.app = App(self.world)
         self._server = Server(port, self._answer, (*self.app.prefixes, "/_control"), compress=compress)
         self.app.origin = self.url

@@ -7,8 +7,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from sandbox.cache import RowCache
 from sandbox.instruments import Instrument
-from sandbox.market import Block, Market, RowCache
+from sandbox.market import Block, Market
 
 Position = tuple[int, int]  # an instant, and how many of its rows are already sent
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sandbox.cache import RowCache
 from sandbox.limits import Limits
-from sandbox.market import Market, RowCache
+from sandbox.market import Market
 from sandbox.series import Rendered
 from sandbox.times import HOUR, parse
 
@@ -44,7 +45,7 @@ class World:
     market: Market
     limits: Limits
     options: Options
-    rendered: RowCache[Rendered] = field(default_factory=lambda: RowCache(400_000))
+    rendered: RowCache[Rendered]
 
     def now(self) -> int:
         """The sandbox's now in nanoseconds."""
