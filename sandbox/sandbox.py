@@ -11,6 +11,7 @@ from typing import Any
 from sandbox.app import App, Canned, Recorded
 from sandbox.cache import RowCache
 from sandbox.configuration import configuration
+from sandbox.control import Control
 from sandbox.faults import Fault
 from sandbox.http import Request
 from sandbox.limits import Limits
@@ -49,10 +50,8 @@ class Sandbox:
         self.market = Market(seed, clock, Density(**density), tiny_markets, cache_rows)
         self.world = World(self.market, Limits(limits), Options(**switches), RowCache(cache_rows))
         self.app = App(self.world)
-        self._server = Server(port, self._answer, (*self.app.prefixes, "/_control"), compress=compress)
-        self.app.origin = self.url
-        from sandbox.control import Control
-
+        self._port, self._compress = port, compress
+        self._server: Server | None = None
         self._control = Control(self)
 
     def __enter__(self) -> Sandbox:
@@ -64,11 +63,15 @@ class Sandbox:
 
     def start(self) -> None:
         """Serve."""
+        self._server = Server(self._port, self._answer, (*self.app.prefixes, "/_control"), compress=self._compress)
+        self.app.origin = self.url
         self._server.start()
 
     def stop(self) -> None:
         """Stop serving and cut all connections."""
-        self._server.stop()
+        if self._server:
+            self._server.stop()
+            self._server = None
 
     def _answer(self, request: Request) -> Answer:
         return self._control.answer(request) if request.prefix == "/_control" else self.app.answer(request)
@@ -76,6 +79,8 @@ class Sandbox:
     @property
     def url(self) -> str:
         """The origin, such as `http://127.0.0.1:8900`."""
+        if self._server is None:
+            raise RuntimeError("the sandbox is not started")
         return f"http://127.0.0.1:{self._server.port}"
 
     @property
