@@ -1,0 +1,176 @@
+"""The connector alone against what it is meant to reach: ideal times, flat memory, quick starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.compare import say
+from benchmarks.environments import script
+from benchmarks.measure import Output, Server, run
+from benchmarks.readers import OURS, floor
+from benchmarks.readers import ours as reading
+from benchmarks.shapes import WORKERS, Shape, Task, whole
+
+IMPORT = "import airbyte_cdk.entrypoint"
+REQUEST = "import airbyte_cdk.entrypoint, sys, requests; requests.get(sys.argv[1], timeout=10).raise_for_status()"
+PAGE = 1_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """`value` against `limit`, both in `unit`; met if it is not above it."""
+
+    name: str
+    detail: str
+    value: float
+    limit: float
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the checks read: as issued, or little enough to see that they work."""
+
+    rounds: int = 5
+    latency_partitions: int = 64
+    latency_rows: int = 50_000
+    long_rows: int = 2_000_000
+    memory_rows: tuple[int, ...] = (100_000, 1_000_000, 5_000_000)
+    idle_partitions: int = 10_000
+
+
+QUICK = Size(
+    rounds=2,
+    latency_partitions=16,
+    latency_rows=2_000,
+    long_rows=20_000,
+    memory_rows=(10_000, 50_000),
+    idle_partitions=200,
+)
+
+
+def against_ideal(shape: Shape, folder: Path, *, rounds: int, most: float) -> list[Check]:
+    """Requests times latency over workers is the least that `WORKERS` can take."""
+    with Server(shape.server_arguments) as server:
+        command = reading(shape.vendor, whole(shape).write(folder, server.url))
+        runs = [server.run(command) for _ in range(rounds)]
+    wall, requests = median(done.wall for done in runs), max(done.requests for done in runs)
+    ideal = requests * shape.latency / WORKERS
+    detail = f"{wall:.2f} s for {requests:,} requests, ideal {ideal:.2f} s, {runs[-1].most_in_flight} at once"
+    pages = shape.partitions * -(-shape.rows_each // PAGE)
+    extra = f"{requests:,} requests for {pages:,} pages"
+    return [
+        Check(f"{shape.title}: of the ideal time", detail, wall / ideal, most, "times"),
+        Check(f"{shape.title}: requests beyond one a page", extra, requests - pages, WORKERS, ""),
+    ]
+
+
+def latency(folder: Path, size: Size) -> list[Check]:
+    rows = size.latency_partitions * size.latency_rows
+    shape = Shape("latency", "kaiko", rows, size.latency_partitions, latency=0.05)
+    return against_ideal(shape, folder, rounds=size.rounds, most=1.15)[:1]
+
+
+def one_long_partition(folder: Path, size: Size) -> list[Check]:
+    shape = Shape("long", "kaiko", size.long_rows, 1, latency=0.05)
+    return against_ideal(shape, folder, rounds=size.rounds, most=1.25)
+
+
+def memory(folder: Path, size: Size) -> list[Check]:
+    """The same partitions, read ever further."""
+    shape = Shape("memory", "kaiko", size.memory_rows[-1])
+    peaks = []
+    with Server(shape.server_arguments) as server:
+        for rows in size.memory_rows:
+            task = Task(shape, shape.partitions, rows // shape.partitions)
+            command = reading(shape.vendor, task.write(folder / str(rows), server.url))
+            peaks.append(server.run(command).peak_mb)
+    detail = ", ".join(f"{rows:,} rows {peak:.0f} MB" for rows, peak in zip(size.memory_rows, peaks, strict=True))
+    return [
+        Check("peak memory", detail, max(peaks), 150, "MB"),
+        Check("peak memory, most rows over fewest", detail, peaks[-1] / peaks[0], 1.1, "times"),
+    ]
+
+
+def start_up(folder: Path, size: Size) -> list[Check]:
+    """Beside a bare import of the CDK's entrypoint, and one request where a command makes one."""
+    shape = Shape("start", "kaiko", PAGE, 1)
+    with Server(shape.server_arguments) as server:
+        inputs = whole(shape).write(folder, server.url)
+        ours, config = script(OURS) or OURS, ["--config", str(inputs.config)]
+        url = f"{server.url}/coin_metrics/v4/catalog-v2/market-liquidations"
+        commands = {
+            "import": [sys.executable, "-c", IMPORT],
+            "import and a request": [sys.executable, "-c", REQUEST, url],
+            "spec": [ours, "spec"],
+            "check": [ours, "check", *config],
+            "discover": [ours, "discover", *config],
+        }
+        for command in commands.values():
+            run(command)
+        walls: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(size.rounds):
+            for name, command in commands.items():
+                walls[name].append(run(command).wall)
+    seconds = {name: median(values) for name, values in walls.items()}
+    compared = {"spec": "import", "check": "import and a request", "discover": "import"}
+    return [
+        Check(
+            f"start-up of {name}",
+            f"{seconds[name]:.2f} s, the CDK's {base} {seconds[base]:.2f} s",
+            seconds[name] / seconds[base],
+            1.2,
+            "times",
+        )
+        for name, base in compared.items()
+    ]
+
+
+def nothing_new(folder: Path, size: Size) -> list[Check]:
+    """Many partitions, all read to the end before: what remains is a request for each."""
+    shape = Shape("idle", "kaiko", size.idle_partitions, size.idle_partitions, latency=0.05)
+    with Server(shape.server_arguments) as server:
+        inputs = whole(shape).write(folder, server.url)
+        command = reading(shape.vendor, inputs)
+        first = Output(count=True)
+        server.run(command, first)
+        state = folder / "state.json"
+        state.write_text(json.dumps([json.loads(first.last_state)["state"]]))
+        again = server.run([*command, "--state", str(state)])
+        bare = server.run(floor("get")(shape.vendor, inputs))
+    ideal = again.requests * shape.latency / WORKERS
+    detail = (
+        f"{again.wall:.2f} s for {again.requests:,} requests, ideal {ideal:.2f} s, requests alone {bare.wall:.2f} s; "
+        f"CPU {again.cpu / again.requests * 1e3:.2f} ms a request, alone {bare.cpu / bare.requests * 1e3:.2f} ms"
+    )
+    return [
+        Check(
+            f"{shape.partitions:,} partitions with nothing new: of the ideal", detail, again.wall / ideal, 1.25, "times"
+        )
+    ]
+
+
+CHECKS: dict[str, Callable[[Path, Size], list[Check]]] = {
+    "latency": latency,
+    "long": one_long_partition,
+    "memory": memory,
+    "start": start_up,
+    "idle": nothing_new,
+}
+
+
+def run_checks(names: Sequence[str], folder: Path, size: Size) -> list[Check]:
+    found: list[Check] = []
+    for name in names:
+        say(f"checking {name}")
+        found += CHECKS[name](folder / f"check-{name}", size)
+    return found

@@ -1,0 +1,146 @@
+"""One process: how long it took, what it cost, how much it wrote.
+
+The kernel lets a child's peak memory begin at that of the process which started it, so nothing large is imported or
+kept here, and the picture is drawn by another process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from benchmarks.environments import ROOT
+
+CHUNK = 1 << 20
+RECORD = re.compile(rb'^\{"type": ?"RECORD"')
+STATE = re.compile(rb'^\{"type": ?"STATE"')
+
+
+class Failed(Exception):
+    """A reader did not do its work."""
+
+
+@dataclass(frozen=True)
+class Run:
+    wall: float
+    cpu: float
+    peak_mb: float
+    written: int
+    requests: int = 0
+    most_in_flight: int = 0
+    server_cpu: float = 0.0
+    gzip_blocks: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Output:
+    """Takes in what a reader writes; counting its records costs time, so that is for runs that nobody times."""
+
+    count: bool = False
+    written: int = 0
+    lines: int = 0
+    records: int = 0
+    last_state: bytes = b""
+
+    def drain(self, pipe: IO[bytes]) -> None:
+        if self.count:
+            self._count(pipe)
+            return
+        buffer = bytearray(CHUNK)
+        while size := os.readv(pipe.fileno(), [buffer]):
+            self.written += size
+
+    def _count(self, pipe: IO[bytes]) -> None:
+        for line in pipe:
+            self.written += len(line)
+            self.lines += 1
+            if RECORD.match(line):
+                self.records += 1
+            elif STATE.match(line):
+                self.last_state = line
+            elif line.startswith(b'{"rows":'):
+                self.records = json.loads(line)["rows"]
+
+
+def run(command: Sequence[str], output: Output | None = None) -> Run:
+    """Run a command to its end, with its output taken in through a pipe as a platform would."""
+    output = output or Output()
+    with tempfile.TemporaryFile() as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors)
+        assert process.stdout
+        with process.stdout as pipe:
+            output.drain(pipe)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            tail = errors.read()[-2_000:].decode(errors="replace")
+            raise Failed(f"{' '.join(command)} ended with {process.returncode}: {tail}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output.written)
+
+
+class Server:
+    """The loopback server in a process of its own."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "benchmarks.server", *arguments]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        assert self._process.stdout
+        ready = self._process.stdout.readline()
+        if not ready:
+            raise Failed("the server did not start")
+        self.url = f"http://127.0.0.1:{json.loads(ready)['port']}"
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def stats(self) -> dict[str, float]:
+        with urllib.request.urlopen(f"{self.url}/stats", timeout=10) as answer:
+            found: dict[str, float] = json.load(answer)
+        return found
+
+    def run(self, command: Sequence[str], output: Output | None = None) -> Run:
+        """As `run`, with what it asked of the server."""
+        before = self.stats()
+        done = run(command, output)
+        after = self.stats()
+        return Run(
+            **{
+                **done.as_dict(),
+                "requests": int(after["requests"] - before["requests"]),
+                "most_in_flight": int(after["most_in_flight"]),
+                "server_cpu": after["cpu_seconds"] - before["cpu_seconds"],
+                "gzip_blocks": int(after["gzip_blocks"] - before["gzip_blocks"]),
+            }
+        )
+
+
+def machine() -> dict[str, Any]:
+    model = next(
+        (line.partition(":")[2].strip() for line in read_lines("/proc/cpuinfo") if line.startswith("model name")), ""
+    )
+    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "system": os.uname().release, "load": os.getloadavg()}
+
+
+def read_lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []

@@ -1,0 +1,101 @@
+"""Who is compared: the connector, its rivals and what no reader could undercut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks import environments
+from benchmarks.shapes import Inputs
+
+RIVALS = environments.ROOT / "benchmarks" / "rivals"
+OURS = "source-liquidations"
+EVERYWHERE = ("kaiko", "coin_metrics", "kiyotaka")
+
+Command = Callable[[str, Inputs], list[str]]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`most_rows` bounds a run of the headline shape, `most_rows_beside` one of the other shapes.
+
+    `counts` is what its rows are known by: `records` (messages, or a count that it prints), `lines` or `nothing`.
+    """
+
+    name: str
+    label: str
+    command: Command
+    environment: str = environments.HERE
+    vendors: tuple[str, ...] = EVERYWHERE
+    most_rows: int | None = None
+    most_rows_beside: int | None = None
+    counts: str = "records"
+
+    @property
+    def missing(self) -> str:
+        """Why it cannot run; empty if it can."""
+        if self.name == OURS and not environments.script(OURS):
+            return f"the script {OURS} is not installed"
+        if not environments.exists(self.environment):
+            return f"no environment: python -m benchmarks.environments {self.environment}"
+        return ""
+
+
+def ours(_: str, inputs: Inputs) -> list[str]:
+    script = environments.script(OURS) or OURS
+    return [script, "read", "--config", str(inputs.config), "--catalog", str(inputs.catalog)]
+
+
+def lowcode(vendor: str, inputs: Inputs) -> list[str]:
+    run = environments.script("source-declarative-manifest") or "source-declarative-manifest"
+    files = ["--config", str(inputs.rival_config), "--catalog", str(inputs.catalog)]
+    return [run, "read", "--manifest-path", str(RIVALS / "lowcode" / f"{vendor}.yaml"), *files]
+
+
+def http_stream(_: str, inputs: Inputs) -> list[str]:
+    files = ["--config", str(inputs.rival_config), "--catalog", str(inputs.catalog)]
+    return [environments.python(environments.HERE), str(RIVALS / "http_stream.py"), "read", *files]
+
+
+def singer(_: str, inputs: Inputs) -> list[str]:
+    return [environments.python("singer"), str(RIVALS / "singer_tap.py"), "--config", str(inputs.job)]
+
+
+def rest_api(_: str, inputs: Inputs) -> list[str]:
+    return [environments.python("dlt"), str(RIVALS / "dlt_rest_api.py"), str(inputs.job)]
+
+
+def own_client(mode: str) -> Command:
+    script = str(RIVALS / "coin_metrics_client.py")
+    return lambda _, inputs: [environments.python("coinmetrics"), script, str(inputs.job), mode]
+
+
+def floor(mode: str) -> Command:
+    script = str(RIVALS / "floor.py")
+    return lambda _, inputs: [environments.python(environments.HERE), script, str(inputs.job), mode, str(inputs.rows)]
+
+
+def client(mode: str, label: str, most_rows_beside: int) -> Reader:
+    return Reader(
+        f"client-{mode}",
+        f"Coin Metrics client, {label}",
+        own_client(mode),
+        environment="coinmetrics",
+        vendors=("coin_metrics",),
+        most_rows_beside=most_rows_beside,
+    )
+
+
+READERS = (
+    Reader(OURS, "this connector", ours),
+    Reader("lowcode", "CDK low-code manifest", lowcode, most_rows=100_000, most_rows_beside=40_000),
+    Reader("http-stream", "CDK HttpStream", http_stream, most_rows=500_000, most_rows_beside=200_000),
+    Reader("singer", "singer-sdk tap", singer, "singer", most_rows=500_000, most_rows_beside=200_000),
+    Reader("dlt", "dlt rest_api, to files", rest_api, "dlt", most_rows=500_000, most_rows_beside=200_000),
+    client("memory", "pages in memory", 2_000_000),
+    client("stream", "json_stream in memory", 500_000),
+    client("file", "pages to file", 500_000),
+    Reader("floor-json", "floor: requests, orjson in and out", floor("json"), counts="lines"),
+    Reader("floor-get", "floor: requests alone", floor("get"), counts="nothing"),
+    Reader("floor-write", "floor: writing the bytes alone", floor("write")),
+)
