@@ -1,0 +1,60 @@
+# Needs make and Python 3.10, 3.11 or 3.12 (PYTHON=<path> chooses one). All else is installed into .venv* here.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV := .venv
+DEMO_VENV := .venv-demo
+PYTEST_ARGS ?=
+
+.PHONY: help setup setup-demo test lint types pytest demo demo-live image image-test lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(VENV)/complete: requirements-dev.lock pyproject.toml scripts/install.sh
+	@sh scripts/install.sh $(VENV) requirements-dev.lock
+	@touch $@
+
+$(DEMO_VENV)/complete: requirements-demo.lock pyproject.toml scripts/install.sh
+	@sh scripts/install.sh $(DEMO_VENV) requirements-demo.lock
+	@touch $@
+
+setup: $(VENV)/complete ## what tests need, into .venv
+
+setup-demo: $(DEMO_VENV)/complete ## what the demo and the examples need, into .venv-demo (PyAirbyte is large)
+
+test: lint types pytest ## ruff, mypy, unit and integration tests
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: setup
+	$(VENV)/bin/mypy
+
+pytest: setup
+	$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+demo: setup-demo ## simulated vendors, two syncs through PyAirbyte into DuckDB, a picture
+	@$(DEMO_VENV)/bin/python -m demo
+
+demo-live: setup-demo ## the same with the last 24 hours of the real, key-less Coin Metrics community API
+	@$(DEMO_VENV)/bin/python -m demo --live
+
+# bench and its siblings
+-include benchmarks/targets.mk
+
+image: ## the container image, with docker, podman or buildah
+	@sh scripts/image.sh
+
+image-test: setup ## builds the image without a Docker engine and runs it (Debian, as root)
+	@sh scripts/image_without_docker.sh
+
+lock: setup ## new lock files from pyproject.toml
+	@sh scripts/lock.sh
+
+clean: ## removes what the other targets made
+	rm -rf $(VENV) $(DEMO_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-output
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
