@@ -93,7 +93,8 @@ def read_query(request: Request, world: World, known: Sequence[str] = PARAMETERS
     sort = params.choice("sort", ("asc", "desc"), "desc")
     size = params.integer("page_size", 100, 1, 1000)
     asked = (params.text("start_time"), params.text("end_time"))
-    return Query(request.path, start, end, sort, size, time.time(), asked=asked), params
+    made = time.time() if world.options.kaiko_token_seconds is not None else 0.0
+    return Query(request.path, start, end, sort, size, made, asked=asked), params
 
 
 def _instant(params: Params, name: str, default: int) -> int:

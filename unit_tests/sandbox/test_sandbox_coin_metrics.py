@@ -75,8 +75,18 @@ def test_bounds_are_exact_to_the_nanosecond(shared: Any) -> None:
         assert row not in shared.liquidations(market, start_time=later, end_time=later).json()["data"]
 
 
-@pytest.mark.parametrize("text", ["2026-11-20T00:00:00Z", "2026-11-20T00:00:00.000Z", "2026-11-20T00:00:00.123456Z",
-                                  "2026-11-20T00:00:00.123456789Z", "2026-11-20", "20261120", "2026-11-20T00:00:00"])  # fmt: skip
+FORMATS = (
+    "2026-11-20T00:00:00Z",
+    "2026-11-20T00:00:00.000Z",
+    "2026-11-20T00:00:00.123456Z",
+    "2026-11-20T00:00:00.123456789Z",
+    "2026-11-20",
+    "20261120",
+    "2026-11-20T00:00:00",
+)
+
+
+@pytest.mark.parametrize("text", FORMATS)
 def test_documented_time_formats(shared: Any, text: str) -> None:
     body = shared.liquidations(start_time=text, end_time="2026-11-20T01:00:00Z", page_size=10_000).json()
     assert min(row["time"] for row in body["data"]) >= "2026-11-20T00:00:00"
@@ -175,8 +185,8 @@ def test_a_key_with_special_characters_works_encoded_and_is_in_the_next_page_url
     answer = shared.liquidations(key="cm+key/with=chars", **WINDOW)
     assert answer.status_code == 200
     assert "api_key=cm%2Bkey%2Fwith%3Dchars" in answer.json()["next_page_url"]
-    raw = f"{shared.sandbox.url}/coin_metrics/v4/timeseries/market-liquidations?markets={MARKET}&api_key=cm+key/with=chars"
-    assert shared.session.get(raw).json()["error"]["type"] == "wrong_credentials"
+    path = f"/coin_metrics/v4/timeseries/market-liquidations?markets={MARKET}&api_key=cm+key/with=chars"
+    assert shared.get(path).json()["error"]["type"] == "wrong_credentials"
 
 
 def test_the_token_alone_is_not_a_query(shared: Any) -> None:

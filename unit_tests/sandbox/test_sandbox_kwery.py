@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -39,7 +40,9 @@ def test_the_default_limit_is_a_hundred(shared: Any) -> None:
 def test_start_is_inclusive_and_end_exclusive(shared: Any) -> None:
     expected = shared.sandbox.expected("kwery", "BTC", *WINDOW.values())
     rows = shared.kwery(symbol="BTC", limit=1000, start=expected[5]["timestamp"], end=expected[40]["timestamp"]).json()
-    assert rows["data"] == [r for r in expected if expected[5]["timestamp"] <= r["timestamp"] < expected[40]["timestamp"]]
+    assert rows["data"] == [
+        r for r in expected if expected[5]["timestamp"] <= r["timestamp"] < expected[40]["timestamp"]
+    ]
 
 
 def test_the_documented_flavour(make: Any) -> None:
@@ -78,7 +81,7 @@ def test_recorded_offsets_shift_when_rows_arrive_inside_the_window(make: Any) ->
 def test_twins_survive_a_page_border(make: Any, flavour: str, order: str) -> None:
     api = make(kwery_flavour=flavour, kwery_order=order)
     expected = api.sandbox.expected("kwery", "BTC", "2026-11-19", "2026-11-21")
-    twin = next(a for a, b in zip(expected, expected[1:], strict=False) if a == b)
+    twin = next(a for a, b in pairwise(expected) if a == b)
     around = [r for r in expected if r["timestamp"][:16] == twin["timestamp"][:16]]
     window = {"start": twin["timestamp"][:16] + ":00Z", "end": twin["timestamp"][:16] + ":59.999Z"}
     rows = [row for body in walk(api, symbol="BTC", limit=1, **window) for row in body["data"]]
@@ -106,7 +109,9 @@ def test_sides(shared: Any) -> None:
 
 def test_min_usd_on_business(shared: Any) -> None:
     rows = shared.kwery(symbol="BTC", min_usd=5000, limit=1000, **WINDOW).json()["data"]
-    assert rows == [r for r in shared.sandbox.expected("kwery", "BTC", *WINDOW.values()) if r["usd_value"] >= 5000][:1000]
+    assert (
+        rows == [r for r in shared.sandbox.expected("kwery", "BTC", *WINDOW.values()) if r["usd_value"] >= 5000][:1000]
+    )
     assert rows
 
 

@@ -141,7 +141,9 @@ def test_sums_equal_the_events() -> None:
     sums = market.sums(instrument, hour)
     assert sums.counts == (len(block) - sum(block.longs), sum(block.longs))
     assert sum(sums.lots) == sum(block.lots)
-    halves = [market.sums_between(instrument, hour * HOUR + n * HOUR // 2, hour * HOUR + (n + 1) * HOUR // 2) for n in (0, 1)]
+    halves = [
+        market.sums_between(instrument, hour * HOUR + n * HOUR // 2, hour * HOUR + (n + 1) * HOUR // 2) for n in (0, 1)
+    ]
     assert tuple(a + b for a, b in zip(halves[0].lots, halves[1].lots, strict=True)) == sums.lots
 
 

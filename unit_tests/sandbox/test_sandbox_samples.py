@@ -1,0 +1,151 @@
+"""The sandbox's bodies have the shape of the vendors' sample bodies: the same fields with the same kinds of values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+METRIC = "liquidations_reported_future_buy_usd_{}"
+
+
+def shape(value: Any) -> Any:
+    """Field names and kinds; a list has the kinds of its first item, a string the kind of text that it is."""
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    if isinstance(value, str):
+        if re.fullmatch(r"\d{4}-\d\d-\d\dT.*", value):
+            return re.sub(r"\d", "0", value)
+        return "number" if re.fullmatch(r"-?\d+(\.\d+)?", value) else "text"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "n"
+    return type(value).__name__
+
+
+def sample(name: str) -> Any:
+    return json.loads((SAMPLES / name).read_text())
+
+
+def renamed(body: Any, names: dict[str, str]) -> Any:
+    text = json.dumps(body)
+    for old, new in names.items():
+        text = text.replace(f'"{old}"', f'"{new}"')
+    return json.loads(text)
+
+
+KAIKO = {"start_time": "2026-11-20T00:00:00.000Z", "end_time": "2026-11-20T06:00:00.000Z", "page_size": 2}
+CASES: dict[str, Callable[[Any], Any]] = {
+    "kaiko/trades_page.json": lambda api: api.trades(**KAIKO),
+    "kaiko/token_page.json": lambda api: api.kaiko(
+        "token/eth", start_time="2026-11-20T00:00:01Z", end_time="2026-11-20T05:59:59Z", page_size=2
+    ),
+    "kiyotaka/liquidation_agg.json": lambda api: api.points(**{"from": 1795132800, "period": 3600}),
+    "kwery/docs_example_page.json": lambda api: api.kwery(symbol="BTC", limit=3, start="2026-11-20T00:00:00Z"),
+    "kwery/symbols.json": lambda api: api.kwery(path="symbols"),
+    "coin_metrics/catalog-v2__market-liquidations.200.json": lambda api: api.coin_metrics(
+        "catalog-v2/market-liquidations", page_size=3
+    ),
+    "coin_metrics/timeseries__market-liquidations.400.json": lambda api: api.liquidations("sdvwbtc-as-asd-spot"),
+    "coin_metrics/timeseries__market-liquidations.401.unauthorized.json": lambda api: api.liquidations(key=None),
+    "coin_metrics/timeseries__market-liquidations.401.wrong_credentials.json": lambda api: api.liquidations(key="no"),
+    "coin_metrics/timeseries__market-liquidations.403.json": lambda api: api.liquidations(
+        key="sandbox-coin-metrics-forbidden"
+    ),
+    "coin_metrics/catalog-v2__market-liquidations.401.unauthorized.json": lambda api: api.coin_metrics(
+        "catalog-v2/market-liquidations", key=None
+    ),
+    "coin_metrics/catalog-v2__market-liquidations.401.wrong_credentials.json": lambda api: api.coin_metrics(
+        "catalog-v2/market-liquidations", key="no"
+    ),
+    "coin_metrics/timeseries__market-metrics.403.json": lambda api: api.coin_metrics(
+        "timeseries/market-metrics", "sandbox-coin-metrics-limited",
+        markets="binance-BTCUSDT-future", metrics=METRIC.format("1d"),
+    ),
+    "coin_metrics/timeseries__market-metrics.200.json": lambda api: api.coin_metrics(
+        "timeseries/market-metrics", markets="binance-BTCUSDT-future", metrics=METRIC.format("5m"), frequency="5m",
+        start_time="2026-11-20T00:00:00Z", end_time="2026-11-20T02:00:00Z",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_shape_of_a_sample(shared: Any, name: str) -> None:
+    answer, expected = CASES[name](shared), sample(name)
+    assert shape(answer.json()) == shape(expected)
+    status = re.search(r"\.(\d{3})\.", name)
+    assert answer.status_code == int(status.group(1) if status else 200)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if ".400." in name or ".401." in name])
+def test_errors_are_word_for_word(shared: Any, name: str) -> None:
+    assert CASES[name](shared).json() == sample(name)
+
+
+def test_market_liquidations_have_the_sample_rows_fields_in_order(shared: Any) -> None:
+    answer = shared.liquidations("binance-BTCUSDT-future", start_time="2026-11-20", page_size=1)
+    expected = sample("coin_metrics/timeseries__market-liquidations.200.json")["data"][0]
+    row = answer.json()["data"][0]
+    assert list(row) == list(expected)
+    assert shape(row) == shape(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "parameter", "entity"),
+    [
+        ("exchange-asset-metrics", "exchange-asset-metrics", "exchange_assets", "binance-btc"),
+        ("pair-metrics", "pair-metrics", "pairs", "btc-usdt"),
+        ("exchange-metrics", "exchange-metrics", "exchanges", "binance"),
+    ],
+)
+def test_other_metrics_have_the_sample_shape(shared: Any, name: str, path: str, parameter: str, entity: str) -> None:
+    """The samples hold other metrics of the same endpoints."""
+    expected = sample(f"coin_metrics/timeseries__{name}.200.json")
+    other = next(field for field in expected["data"][0] if field not in ("pair", "exchange", "exchange_asset", "time"))
+    metric = METRIC.format("1d")
+    query = {parameter: entity, "metrics": metric, "start_time": "2026-11-18", "end_time": "2026-11-19"}
+    body = shared.coin_metrics(f"timeseries/{path}", **query).json()
+    assert shape(body) == shape(renamed(expected, {other: metric}))
+
+
+def test_reference_data_have_the_fields_of_the_sample(shared: Any) -> None:
+    expected = {row["type"]: row for row in sample("coin_metrics/reference-data__markets.200.json")["data"]}
+    rows = shared.coin_metrics("reference-data/markets", page_size=1000).json()["data"]
+    found = {row["type"]: row for row in rows if "expiration" not in row}
+    assert list(found["spot"]) == list(expected["spot"])
+    shared_fields = [name for name in expected["future"] if name in found["future"]]
+    assert list(found["future"]) == shared_fields
+    assert {"contract_size", "size_asset", "margin_asset", "base", "quote"} <= set(shared_fields)
+
+
+def test_recorded_kwery_bodies(make: Any) -> None:
+    api = make(kwery_flavour="recorded")
+    body = api.kwery(symbol="BTC", limit=1, start="2026-11-20T00:00:00Z").json()
+    assert shape(body) == shape(sample("kwery/liquidations.json"))
+    assert shape(api.kwery(path="limits").json()) == shape(sample("kwery/limits.json"))
+
+
+def test_symbols_are_the_recorded_ones(shared: Any) -> None:
+    assert shared.kwery(path="symbols").json() == sample("kwery/symbols.json")
+
+
+def test_kiyotakas_429(make: Any) -> None:
+    api = make()
+    api.sandbox.fault("status", vendor="kiyotaka", status=429)
+    answer = api.points(**{"from": 1795132800, "period": 3600})
+    assert answer.json() == sample("kiyotaka/error_429.json")
+    assert answer.headers["Retry-After"] == "12"
+
+
+def test_every_sample_is_compared() -> None:
+    text = Path(__file__).read_text()
+    for file in SAMPLES.rglob("*.json"):
+        name = f"{file.parent.name}/{file.name}"
+        stem = file.name.split(".")[0].split("__")[-1]
+        assert name in text or stem in text, name
