@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -25,6 +25,7 @@ from benchmarks.environments import ROOT
 CHUNK = 1 << 20
 RECORD = re.compile(rb'^\{"type": ?"RECORD"')
 STATE = re.compile(rb'^\{"type": ?"STATE"')
+TRACE = re.compile(rb'^\{"type": ?"TRACE".*"type": ?"ERROR"')
 
 
 class Failed(Exception):
@@ -55,6 +56,8 @@ class Output:
     lines: int = 0
     records: int = 0
     last_state: bytes = b""
+    last_error: bytes = b""
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def drain(self, pipe: IO[bytes]) -> None:
         if self.count:
@@ -72,8 +75,11 @@ class Output:
                 self.records += 1
             elif STATE.match(line):
                 self.last_state = line
+            elif TRACE.match(line):
+                self.last_error = line
             elif line.startswith(b'{"rows":'):
-                self.records = json.loads(line)["rows"]
+                self.notes = json.loads(line)
+                self.records = self.notes["rows"]
 
 
 def run(command: Sequence[str], output: Output | None = None) -> Run:
@@ -90,7 +96,7 @@ def run(command: Sequence[str], output: Output | None = None) -> Run:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
-            tail = errors.read()[-2_000:].decode(errors="replace")
+            tail = (output.last_error or errors.read())[-2_000:].decode(errors="replace")
             raise Failed(f"{' '.join(command)} ended with {process.returncode}: {tail}")
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output.written)
 

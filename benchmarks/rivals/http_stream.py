@@ -22,7 +22,7 @@ from job import POINTS_SECONDS, STREAM, batches, flat_points, milliseconds_to_is
 
 class LiquidationStream(HttpStream):
     cursor_field = "time"
-    primary_key = None
+    types: dict[str, list[str]] = {}
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -39,7 +39,9 @@ class LiquidationStream(HttpStream):
         self._cursors = dict(value)
 
     def get_json_schema(self) -> Mapping[str, Any]:
-        return {"type": "object", "additionalProperties": True}
+        properties = {name: {"type": ["null", kind]} for kind, names in self.types.items() for name in names}
+        properties["time"] = {"type": "string", "format": "date-time"}
+        return {"type": "object", "additionalProperties": True, "properties": properties}
 
     def stream_slices(self, **_: Any) -> Iterable[Mapping[str, Any]]:
         for partition in self._config["partitions"]:
@@ -62,6 +64,12 @@ class LiquidationStream(HttpStream):
 
 class KaikoEvents(LiquidationStream):
     name = STREAM["kaiko"]
+    primary_key = ["exchange", "instrument_class", "instrument", "trade_id"]
+    types = {
+        "number": ["amount", "amount_quote", "amount_usd", "price", "rate"],
+        "string": ["position_side", "trade_id", "exchange", "instrument_class", "instrument"],
+        "integer": ["timestamp"],
+    }
 
     @property
     def url_base(self) -> str:
@@ -94,6 +102,8 @@ class KaikoEvents(LiquidationStream):
 
 class CoinMetricsLiquidations(LiquidationStream):
     name = STREAM["coin_metrics"]
+    primary_key = ["market", "coin_metrics_id", "type"]
+    types = {"string": ["market", "coin_metrics_id", "amount", "price", "type", "database_time", "side"]}
 
     @property
     def url_base(self) -> str:
@@ -127,6 +137,15 @@ class CoinMetricsLiquidations(LiquidationStream):
 
 class KiyotakaPoints(LiquidationStream):
     name = STREAM["kiyotaka"]
+    primary_key = ["exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time"]
+    types = {
+        "string": [
+            *("type", "exchange", "raw_symbol", "normalized_symbol", "category"),
+            *("interval", "side", "coin", "denomination"),
+        ],
+        "number": ["liquidations"],
+        "integer": ["timestamp"],
+    }
 
     @property
     def url_base(self) -> str:
