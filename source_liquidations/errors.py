@@ -82,6 +82,10 @@ class VendorUnavailable(LiquidationsError):
 
     failure_type: FailureType = "transient_error"
 
+    def __init__(self, cause: str, *, status: int | None = None, advice: str = "") -> None:
+        super().__init__(cause, advice=advice)
+        self.status = status
+
 
 class UnexpectedAnswer(LiquidationsError):
     """An answer of a shape or with a value that no documentation allows. No row is guessed from it."""
@@ -89,6 +93,12 @@ class UnexpectedAnswer(LiquidationsError):
 
 class NotAdvancing(UnexpectedAnswer):
     """Pages repeat: the sync would never end."""
+
+
+class SpendingLimit(LiquidationsError):
+    """The user's own limit on spending is reached. The stream ends early, keeps its progress, and has not failed."""
+
+    scope: Scope = "reading"
 
 
 class Stopped(Exception):

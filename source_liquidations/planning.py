@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import resources
-from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.config import Config
@@ -14,7 +11,8 @@ from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Endpoint, Partition, Span
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.scheduler import Planned, Reading
-from source_liquidations.vendors.vendor import Shared, Stream, Vendor
+from source_liquidations.streams import Stream
+from source_liquidations.vendors.vendor import Shared, Vendor
 
 
 def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
@@ -22,14 +20,9 @@ def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
 
 
 def streams(config: Config) -> list[Stream]:
-    """The streams of the configured vendors, in the order in which `discover` lists them."""
-    return [stream for vendor in config.vendors for stream in vendor.streams]
-
-
-def json_schema(stream: str) -> dict[str, Any]:
-    text = (resources.files("source_liquidations") / "schemas" / f"{stream}.json").read_text("utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    """The streams of the configured vendors, then the unified ones that they feed, each once."""
+    own = [stream for vendor in config.vendors for stream in vendor.streams]
+    return own + list(dict.fromkeys(stream for vendor in config.vendors for stream in vendor.unified))
 
 
 def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, StreamState]) -> list[Reading]:

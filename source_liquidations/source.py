@@ -42,7 +42,8 @@ from source_liquidations.http.redaction import keep_secret, redact
 from source_liquidations.reading import loop
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.pages import Block
-from source_liquidations.vendors.vendor import Shared, Stream
+from source_liquidations.streams import Stream
+from source_liquidations.vendors.vendor import Shared
 
 logger = logging.getLogger("airbyte")
 
@@ -159,7 +160,7 @@ def _parsed(config: Mapping[str, Any]) -> configuration.Config:
 def _airbyte_stream(stream: Stream) -> AirbyteStream:
     return AirbyteStream(
         name=stream.name,
-        json_schema=planning.json_schema(stream.name),
+        json_schema=stream.json_schema(),
         supported_sync_modes=[SyncMode.full_refresh, SyncMode.incremental],
         source_defined_cursor=True,
         default_cursor_field=[stream.cursor_field],

@@ -78,10 +78,17 @@ def _words_in(body: Any) -> str:
     return ": ".join(dict.fromkeys(part for part in parts if isinstance(part, str) and part))
 
 
-def reset_seconds(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as the answer's headers say: delta seconds, an HTTP date or a Unix time; None where silent."""
+class _RetryAfter(msgspec.Struct):
+    retry_after: float | None = None
+
+
+def reset_seconds(answered: Answered) -> float | None:
+    """Seconds to wait as the answer says, in its headers or its body's `retry_after`; None where it is silent.
+
+    Headers give delta seconds, an HTTP date or a Unix time.
+    """
     for name in _RESET_HEADERS:
-        value = headers.get(name, "").strip()
+        value = answered.headers.get(name, "").strip()
         if not value:
             continue
         if re.fullmatch(r"\d+(\.\d+)?", value):
@@ -91,4 +98,9 @@ def reset_seconds(headers: Mapping[str, str]) -> float | None:
             return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
         except (TypeError, ValueError):
             continue
-    return None
+    if answered.status != 429:
+        return None
+    try:
+        return msgspec.json.decode(answered.body, type=_RetryAfter).retry_after
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

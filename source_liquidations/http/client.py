@@ -165,6 +165,7 @@ class Client:
         """
         traffic = traffic or Traffic()
         started = time.monotonic()
+        status: int | None = None
         for attempt in range(1, self._patience.tries + 1):
             if not (reserved and attempt == 1):
                 self._await_budget(traffic)
@@ -175,11 +176,11 @@ class Client:
                     decoded = decode(answered)
                     traffic.waiting = ""
                     return decoded
-                failure, told = self._refusal(answered), reset_seconds(answered.headers)
+                failure, told, status = self._refusal(answered), reset_seconds(answered), answered.status
                 if answered.status == 429:
                     self.budget.pause(told if told is not None else self._pause(attempt))
             except NotWhole as broken:
-                failure, told = str(broken), None
+                failure, told, status = str(broken), None, None
             waited = time.monotonic() - started
             if attempt == self._patience.tries or waited + (told or 0.0) > self._patience.longest_total:
                 break
@@ -190,6 +191,7 @@ class Client:
             self._sleep(pause)
         raise VendorUnavailable(
             redact(f"no usable answer to {request} in {attempt} tries: {failure}."),
+            status=status,
             advice="Nothing is lost: the next sync goes on from the last checkpoint. If this stays, ask the vendor.",
         )
 
@@ -217,7 +219,7 @@ class Client:
 
     def _note_limits(self, answered: Answered) -> None:
         remaining = answered.headers.get("X-RateLimit-Remaining", "")
-        reset = reset_seconds(answered.headers)
+        reset = reset_seconds(answered)
         if remaining.isdecimal() and reset is not None and answered.status == 200:
             self.budget.reported(int(remaining), reset)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,10 +125,11 @@ class Endpoint(ABC):
         """The first request of a window."""
 
     @abstractmethod
-    def decode(self, answered: Answered, span: Span, request: Request) -> Answer:
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         """The rows of the answer to a request, and the next request.
 
-        Raises NotWhole for a body that is no JSON, UnexpectedAnswer for one of another shape.
+        `memory` is the window's own, for what has to be known from page to page. Raises NotWhole for a body that is
+        no JSON, UnexpectedAnswer for one of another shape.
         """
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
@@ -135,7 +137,21 @@ class Endpoint(ABC):
         del start, end
         return ((partition,) for partition in partitions)
 
-    def next_length(self, length: int, pages: int) -> int:
-        """The length of the window after one of `length` nanoseconds that took `pages` pages."""
-        del pages
+    def next_length(self, length: int, pages: int, rows: int) -> int:
+        """The length of the window after one of `length` nanoseconds that took so many pages and rows."""
+        del pages, rows
         return length
+
+    def worth_halving(self, span: Span) -> bool:
+        """Whether a window whose query timed out at the vendor (504) should be asked for in halves."""
+        del span
+        return False
+
+    @contextmanager
+    def admitted(self, request: Request) -> Iterator[Request]:
+        """Around each request of a window: may hold it back, change it, or raise SpendingLimit."""
+        yield request
+
+    def account(self) -> str:
+        """What people should know of this reading besides rows and requests, for the log."""
+        return ""

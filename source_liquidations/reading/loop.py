@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from source_liquidations import timestamps
-from source_liquidations.errors import LiquidationsError, Stopped
+from source_liquidations.errors import LiquidationsError, SpendingLimit, Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.pages import Block, Page
@@ -202,6 +202,7 @@ class Sync:
             f"{sum(t.requests for t in traffic):,} requests",
             f"{stream.partitions_done:,} of {partitions:,} partitions",
         ]
+        parts += [text for reading in stream.readings if (text := reading.endpoint.account())]
         if stream.position:
             parts.append(f"at {timestamps.format_shortest(stream.position)}")
         waits = sorted({t.waiting for t in traffic if t.waiting})
@@ -228,6 +229,11 @@ class Sync:
                 self._hand_over(step.reading)
 
     def _fail(self, step: Step, error: LiquidationsError) -> None:
+        if isinstance(error, SpendingLimit):
+            if not step.reading.given_up:
+                logger.warning("%s: %s", step.reading.names, error.named(step.reading.endpoint.vendor).message)
+            self._scheduler.give_up(step.reading)
+            return
         placed = _placed(step, error)
         logger.error("%s: %s", step.reading.names, redact(placed.message))
         self._scheduler.failed(step, placed)

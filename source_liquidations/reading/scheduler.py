@@ -118,7 +118,7 @@ class Scheduler:
             step.reading.failures_in_a_row = 0
             step.reading.active.pop(step.window, None)
             run = step.window.run
-            run.length = max(1, step.reading.endpoint.next_length(run.length, step.window.pages))
+            run.length = max(1, step.reading.endpoint.next_length(run.length, step.window.pages, step.window.rows))
             following = run.open_window()
             if following is not None:
                 self._offer(step.reading, following, step.outputs)
@@ -130,16 +130,21 @@ class Scheduler:
             reading.failures.append(error)
             reading.failures_in_a_row += error.failure_type == "transient_error"
             if step.window is None or error.scope == "reading" or reading.failures_in_a_row >= _FAILURES_IN_A_ROW:
-                reading.given_up = True
-                reading.pending.clear()
-                reading.ready.clear()
-                reading.active.clear()
+                self.give_up(reading)
                 return
             run = step.window.run
             run.failed = True
             reading.ready = deque(item for item in reading.ready if item[0].run is not run)
             for window in run.windows:
                 reading.active.pop(window, None)
+
+    def give_up(self, reading: Reading) -> None:
+        """Begin nothing more for the reading; what is under way still ends."""
+        with self.lock:
+            reading.given_up = True
+            reading.pending.clear()
+            reading.ready.clear()
+            reading.active.clear()
 
     def halved(self, step: Step, later: Window) -> None:
         """The window was too large and has been cut: read the first half again, and the second."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 import logging
 from itertools import groupby
 
-from source_liquidations.errors import AccessRefused, NotAdvancing, RequestRefused, UnexpectedAnswer, WindowTooLarge
+from source_liquidations.errors import (
+    AccessRefused,
+    LiquidationsError,
+    NotAdvancing,
+    RequestRefused,
+    UnexpectedAnswer,
+    VendorUnavailable,
+    WindowTooLarge,
+)
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Rows
 from source_liquidations.reading.pages import Page, render
@@ -15,6 +23,7 @@ from source_liquidations.reading.windows import Window
 logger = logging.getLogger("airbyte")
 
 _EMPTY_PAGES_IN_A_ROW = 20
+_QUERY_TIMED_OUT = 504
 
 
 def take_step(scheduler: Scheduler, step: Step) -> Page | None:
@@ -28,13 +37,19 @@ def take_step(scheduler: Scheduler, step: Step) -> Page | None:
     span = window.span
     request = window.following or endpoint.first(span)
     try:
-        answer = endpoint.client.fetch(
-            request,
-            lambda answered: endpoint.decode(answered, span, request),
-            traffic=step.reading.traffic,
-            reserved=True,
-        )
+        with endpoint.admitted(request) as admitted:
+            answer = endpoint.client.fetch(
+                admitted,
+                lambda answered: endpoint.decode(answered, span, request, window.memory),
+                traffic=step.reading.traffic,
+                reserved=True,
+            )
     except WindowTooLarge as error:
+        _halve(scheduler, step, window, error)
+        return None
+    except VendorUnavailable as error:
+        if error.status != _QUERY_TIMED_OUT or not endpoint.worth_halving(span):
+            raise
         _halve(scheduler, step, window, error)
         return None
     except (RequestRefused, AccessRefused) as error:
@@ -55,7 +70,7 @@ def take_step(scheduler: Scheduler, step: Step) -> Page | None:
     return Page(window, step.outputs, render(step.outputs, _before(rows, end), span), reached)
 
 
-def _halve(scheduler: Scheduler, step: Step, window: Window, error: WindowTooLarge) -> None:
+def _halve(scheduler: Scheduler, step: Step, window: Window, error: LiquidationsError) -> None:
     with scheduler.lock:
         try:
             later = window.run.halve(window)
@@ -75,6 +90,7 @@ def _restart(window: Window) -> bool:
     window.restarted_at = window.reached
     window.following = None
     window.page_marks.clear()
+    window.memory.clear()
     return True
 
 

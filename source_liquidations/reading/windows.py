@@ -7,6 +7,7 @@ was written (`Window.written`), and only that moves a position.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Endpoint, Span
@@ -34,6 +35,7 @@ class Window:
     pages_per_nanosecond: float = 0.0
     ascending: bool = True
     page_marks: set[int] = field(default_factory=set)
+    memory: dict[Any, Any] = field(default_factory=dict)  # the endpoint's, from page to page
     finished: bool = False  # all fetched
     latest: int = -(2**63)  # of the last row, where they come in order
     seen: set[int] = field(default_factory=set)  # partitions of which rows have come, where there are several
@@ -122,6 +124,9 @@ class Run:
         self.length = max(step, middle - window.start)
         later = Window(self, middle, window.end)
         window.end = window.asked_end = middle
+        window.following = None
+        window.memory.clear()
+        window.page_marks.clear()
         self.windows.insert(self.windows.index(window) + 1, later)
         return later
 

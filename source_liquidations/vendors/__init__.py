@@ -2,6 +2,8 @@
 
 from source_liquidations.vendors.coin_metrics import CoinMetrics
 from source_liquidations.vendors.kaiko import Kaiko
+from source_liquidations.vendors.kiyotaka import Kiyotaka
+from source_liquidations.vendors.kwery import Kwery
 from source_liquidations.vendors.vendor import Vendor
 
-VENDORS: tuple[type[Vendor], ...] = (Kaiko, CoinMetrics)
+VENDORS: tuple[type[Vendor], ...] = (Kaiko, Kwery, CoinMetrics, Kiyotaka)

@@ -12,16 +12,18 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, RequestRefused, UnexpectedAnswer
+from source_liquidations.harmonized import LIQUIDATIONS, POSITIONS, Event, assets_of, event_lines, exchange, number
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request, Traffic, origin
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import RowDecoder, iso_instants
-from source_liquidations.vendors.vendor import Feed, Shared, Stream, Vendor, base_url
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 PAID_HOST = "https://api.coinmetrics.io"
 COMMUNITY_HOST = "https://community-api.coinmetrics.io"
-LIQUIDATIONS = "/v4/timeseries/market-liquidations"
+TIMESERIES = "/v4/timeseries/market-liquidations"
 CATALOG = "/v4/catalog-v2/market-liquidations"
 CATALOG_ALL = "/v4/catalog-all-v2/market-liquidations"
 
@@ -137,7 +139,7 @@ class MarketLiquidations(Endpoint):
     def first(self, span: Span) -> Request:
         # Both bounds are inclusive by default, and pages begin at the end of the time asked for.
         return Request(
-            LIQUIDATIONS,
+            TIMESERIES,
             (
                 ("markets", ",".join(partition["market"] for partition in span.partitions)),
                 ("start_time", timestamps.format_instant(span.start)),
@@ -148,7 +150,8 @@ class MarketLiquidations(Endpoint):
             ),
         )
 
-    def decode(self, answered: Answered, span: Span, request: Request) -> Answer:
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        del memory
         body, raw, _ = self._decoder.decode(answered)
         instants = iso_instants("time", [row.time for row in body.data])
         rows = Rows(raw, instants, owners=owners(body.data, span), typed=body.data)
@@ -166,9 +169,40 @@ def owners(rows: Sequence[LiquidationRow], span: Span) -> list[int] | None:
         raise UnexpectedAnswer(f"`market`: rows of {error}, which was not asked for.") from None
 
 
+# liquidations: side is the order that closed the position (a sell closed a long); the amount counts contracts.
+_POSITION_OF = {order: position for position, order in POSITIONS.items()}
+
+
+def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
+    del span
+    events = []
+    for row, instant in zip(rows.typed, rows.instants, strict=True):
+        code, _, symbol = row.market.partition("-")
+        base_asset, quote_asset = assets_of(symbol.removesuffix("-future"))
+        events.append(
+            Event(
+                market=row.market,
+                liquidation_id=f"{row.coin_metrics_id}:{row.type}",
+                exchange=exchange(code),
+                base_asset=base_asset,
+                quote_asset=quote_asset,
+                liquidated_at=row.time,
+                liquidated_at_ns=instant,
+                position_side=_POSITION_OF.get(row.side or ""),
+                event_type=row.type,
+                price=number("price", row.price.encode() if row.price else None),
+                amount=number("amount", row.amount.encode() if row.amount else None),
+                amount_unit="contracts",
+                amount_usd=None,
+            )
+        )
+    return event_lines("coin_metrics", events)
+
+
 class CoinMetrics(Vendor):
     name = "coin_metrics"
     streams = (Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time"),)
+    unified = (LIQUIDATIONS,)
 
     @classmethod
     def validate(cls, config: Mapping[str, Any]) -> None:
@@ -197,7 +231,7 @@ class CoinMetrics(Vendor):
 
     def feeds(self) -> Sequence[Feed]:
         endpoint = MarketLiquidations(self._client, self._entries, community=self._community)
-        return (Feed(endpoint, "coin_metrics_market_liquidations"),)
+        return (Feed(endpoint, "coin_metrics_market_liquidations", {LIQUIDATIONS.name: to_liquidations}),)
 
     def check(self, traffic: Traffic) -> None:
         """One row of as many of the named markets as one request takes; patterns must match something."""
@@ -205,10 +239,10 @@ class CoinMetrics(Vendor):
         partitions = list(endpoint.partitions(traffic))
         batch = next(iter(endpoint.batches(partitions, 0, 0)))
         markets = ",".join(partition["market"] for partition in batch)
-        request = Request(LIQUIDATIONS, (("markets", markets), ("limit_per_market", "1"), ("page_size", "1")))
+        request = Request(TIMESERIES, (("markets", markets), ("limit_per_market", "1"), ("page_size", "1")))
         try:
             self._client.fetch(
-                request, lambda answered: endpoint.decode(answered, Span(batch, 0, 1), request), traffic=traffic
+                request, lambda answered: endpoint.decode(answered, Span(batch, 0, 1), request, {}), traffic=traffic
             )
         except RequestRefused as error:
             named = [p.entry for p in batch if f"'{p['market']}'" in error.cause] or ["coin_metrics.markets"]

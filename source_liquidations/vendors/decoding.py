@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -26,6 +26,20 @@ Number = float | str | None
 _NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
+class FieldLog:
+    """Says once which undocumented fields a stream has begun to bring."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._reported: set[str] = set()
+
+    def note(self, names: Iterable[str], known: Iterable[str]) -> None:
+        new = set(names) - set(known) - self._reported
+        if new:
+            self._reported |= new
+            logger.warning("%s: undocumented fields, which arrive as sent: %s", self._stream, ", ".join(sorted(new)))
+
+
 class RowDecoder(Generic[Row]):
     """Decodes bodies of the generic struct `body` (its `data` a list of rows) with rows of the struct `row`.
 
@@ -35,14 +49,13 @@ class RowDecoder(Generic[Row]):
 
     def __init__(self, name: str, body: Any, row: type[Row], *, added: Sequence[str] = ()) -> None:
         strict = msgspec.defstruct(f"Strict{row.__name__}", [], bases=(row,), forbid_unknown_fields=True)
-        self._name = name
         self._strict = msgspec.json.Decoder(body[strict])
         self._lenient = msgspec.json.Decoder(body[row])
         self._raw = msgspec.json.Decoder(body[msgspec.Raw])
         self._members = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
         self._added = frozenset(added)
-        self._reported: set[str] = set()
+        self._fields = FieldLog(name)
 
     def decode(self, answered: Answered) -> tuple[Any, list[msgspec.Raw], bool]:
         """The typed body, its rows as written, and whether a row has a field that the connector adds itself."""
@@ -61,12 +74,7 @@ class RowDecoder(Generic[Row]):
 
     def _collides(self, raw: list[msgspec.Raw]) -> bool:
         names = {name for row in raw for name in self._members.decode(row)}
-        unknown = names - self._known - self._reported
-        if unknown:
-            self._reported |= unknown
-            logger.warning(
-                "%s: rows have fields that are not documented; they arrive as sent: %s", self._name, sorted(unknown)
-            )
+        self._fields.note(names, self._known)
         return bool(names & self._added - self._known)
 
 

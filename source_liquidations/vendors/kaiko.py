@@ -15,12 +15,27 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import ConfigurationError, RequestRefused, UnexpectedAnswer
+from source_liquidations.harmonized import (
+    LIQUIDATION_VOLUMES,
+    LIQUIDATIONS,
+    POSITIONS,
+    Event,
+    Volume,
+    asset,
+    assets_of,
+    event_lines,
+    exchange,
+    iso_interval,
+    number,
+    volume_lines,
+)
 from source_liquidations.http.answers import Answered, NotWhole
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request, Traffic, origin
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants, unix_instants
-from source_liquidations.vendors.vendor import Feed, Shared, Stream, Vendor, base_url
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 MARKET_DATA = "https://{region}.market-api.kaiko.io"
 REFERENCE_DATA = "https://reference-data-api.kaiko.io"
@@ -170,14 +185,17 @@ class Trades(KaikoEndpoint):
     def request_path(self, partition: Partition) -> str:
         return "/".join([TRADES, *(quote(value, safe="") for _, value in partition.values)])
 
-    def decode(self, answered: Answered, span: Span, request: Request) -> Answer:
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        del memory
         body, raw, collides = self._decoder.decode(answered)
         check_result(body)
         rows = body.data
         values = [whole_number("timestamp", row.timestamp) for row in rows]
         instants, times = unix_instants("timestamp", values) if values else ([], [])
         partition = span.partitions[0]
-        page = added_rows(raw, instants, constant=dict(partition.values), each=times, typed=rows, collides=collides)
+        # The time member without its name and comma: `"time":"…",` to `…`.
+        typed = [(r, row, t, m[8:-2].decode()) for r, row, t, m in zip(raw, rows, instants, times, strict=True)]
+        page = added_rows(raw, instants, constant=dict(partition.values), each=times, typed=typed, collides=collides)
         return Answer(page, self.following(body, request))
 
 
@@ -202,7 +220,8 @@ class TokenVolumes(KaikoEndpoint):
     def extra_params(self, partition: Partition) -> tuple[tuple[str, str], ...]:
         return (("interval", partition["interval"]),)
 
-    def decode(self, answered: Answered, span: Span, request: Request) -> Answer:
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        del memory
         body, raw, collides = self._decoder.decode(answered)
         check_result(body)
         partition = span.partitions[0]
@@ -263,12 +282,88 @@ class Instruments:
         return body
 
 
+# liquidations: position_side is the position; amount is in the base currency; the price is the execution's.
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
+    partition = span.partitions[0]
+    base_asset, quote_asset = assets_of(partition["instrument"].upper())
+    events = []
+    for raw, row, instant, time in rows.typed:
+        literals = _members.decode(raw)
+        events.append(
+            Event(
+                market=str(partition),
+                liquidation_id=row.trade_id,
+                exchange=exchange(partition["exchange"]),
+                base_asset=base_asset,
+                quote_asset=quote_asset,
+                liquidated_at=time,
+                liquidated_at_ns=instant,
+                position_side=row.position_side if row.position_side in POSITIONS else None,
+                event_type="trade",
+                price=number("price", literals.get("price")),
+                amount=number("amount", literals.get("amount")),
+                amount_unit="base",
+                amount_usd=number("amount_usd", literals.get("amount_usd")),
+            )
+        )
+    return event_lines("kaiko", events)
+
+
+class _ExchangeLiterals(msgspec.Struct):
+    exchange: str
+    long_trades: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    long_amount: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    short_trades: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    short_amount: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _TokenLiterals(msgspec.Struct):
+    exchange: str = "all"
+    long_trades: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    long_amount: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    short_trades: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    short_amount: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    exchanges: list[_ExchangeLiterals] | None = None
+
+
+_token_literals = msgspec.json.Decoder(_TokenLiterals)
+
+
+def to_volumes(rows: Rows, span: Span) -> list[bytes]:
+    """For each interval and side: the asset over all exchanges, then each exchange. Amounts are US dollars."""
+    partition = span.partitions[0]
+    name = asset(partition["asset"])
+    volumes = []
+    for raw, row in zip(rows.raw, rows.typed, strict=True):
+        whole = _token_literals.decode(raw)
+        for counts in (whole, *(whole.exchanges or ())):
+            for side in POSITIONS:
+                volumes.append(
+                    Volume(
+                        market=f"{counts.exchange}/{partition['asset']}",
+                        exchange=exchange(counts.exchange),
+                        asset=name,
+                        interval=iso_interval(partition["interval"]),
+                        interval_start=row.interval_time,
+                        position_side=side,
+                        amount=number(f"{side}_amount", getattr(counts, f"{side}_amount")),
+                        unit="usd",
+                        liquidation_count=number(f"{side}_trades", getattr(counts, f"{side}_trades")),
+                    )
+                )
+    return volume_lines("kaiko", volumes)
+
+
 class Kaiko(Vendor):
     name = "kaiko"
     streams = (
         Stream("kaiko_liquidation_events", ("exchange", "instrument_class", "instrument", "trade_id"), "time"),
         Stream("kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time"),
     )
+    unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
 
     @classmethod
     def validate(cls, config: Mapping[str, Any]) -> None:
@@ -310,8 +405,16 @@ class Kaiko(Vendor):
     def feeds(self) -> Sequence[Feed]:
         reference = Instruments(self._client)
         return (
-            Feed(Trades(self._client, reference, self._instruments), "kaiko_liquidation_events"),
-            Feed(TokenVolumes(self._client, self._assets, self._interval), "kaiko_token_liquidation_volumes"),
+            Feed(
+                Trades(self._client, reference, self._instruments),
+                "kaiko_liquidation_events",
+                {LIQUIDATIONS.name: to_liquidations},
+            ),
+            Feed(
+                TokenVolumes(self._client, self._assets, self._interval),
+                "kaiko_token_liquidation_volumes",
+                {LIQUIDATION_VOLUMES.name: to_volumes},
+            ),
         )
 
     def check(self, traffic: Traffic) -> None:

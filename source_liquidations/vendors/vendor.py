@@ -13,15 +13,7 @@ from urllib.parse import urlsplit
 from source_liquidations.http.client import Traffic
 from source_liquidations.reading.endpoint import Endpoint
 from source_liquidations.reading.pages import Mapper
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A stream as `discover` shows it; its JSON schema is `schemas/<name>.json`."""
-
-    name: str
-    primary_key: tuple[str, ...]
-    cursor_field: str
+from source_liquidations.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -47,12 +39,11 @@ class Vendor(ABC):
     name        its section in the configuration
     streams     its own streams
     unified     the unified streams that it feeds
-    secrets     fields of its section that hold keys
     """
 
     name: ClassVar[str]
     streams: ClassVar[tuple[Stream, ...]]
-    unified: ClassVar[tuple[str, ...]] = ()
+    unified: ClassVar[tuple[Stream, ...]] = ()
 
     @classmethod
     @abstractmethod

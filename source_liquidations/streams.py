@@ -1,0 +1,22 @@
+"""A stream as `discover` shows it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Name, primary key and cursor; the JSON schema is `schemas/<name>.json`."""
+
+    name: str
+    primary_key: tuple[str, ...]
+    cursor_field: str
+
+    def json_schema(self) -> dict[str, Any]:
+        text = (resources.files("source_liquidations") / "schemas" / f"{self.name}.json").read_text("utf-8")
+        schema: dict[str, Any] = json.loads(text)
+        return schema

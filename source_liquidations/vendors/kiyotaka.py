@@ -1,0 +1,402 @@
+"""Kiyotaka (also sold as OpenMarket): liquidation volumes per side and interval.
+
+Page: https://docs.kiyotaka.ai, "LIQUIDATION_AGG".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.errors import (
+    AccessRefused,
+    ConfigurationError,
+    LiquidationsError,
+    RequestRefused,
+    UnexpectedAnswer,
+    WindowTooLarge,
+)
+from source_liquidations.harmonized import (
+    LIQUIDATION_VOLUMES,
+    Volume,
+    asset,
+    exchange,
+    iso_interval,
+    number,
+    volume_lines,
+)
+from source_liquidations.http.answers import Answered, vendor_words
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.streams import Stream
+from source_liquidations.vendors.decoding import FieldLog
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+
+POINTS = "/v1/points"
+MARKETS = "/v1/markets"
+TYPE = "LIQUIDATION_AGG"
+
+# platform: (host, header that carries the key)
+PLATFORMS = {
+    "kiyotaka": ("https://api.kiyotaka.ai", "X-Kiyotaka-Key"),
+    "openmarket": ("https://api.openmarket.xyz", "X-OpenMarket-Key"),
+}
+INTERVALS = {
+    "MINUTE": timestamps.MINUTE,
+    "FIVE_MINUTES": 5 * timestamps.MINUTE,
+    "FIFTEEN_MINUTES": 15 * timestamps.MINUTE,
+    "HOUR": timestamps.HOUR,
+    "FOUR_HOURS": 4 * timestamps.HOUR,
+    "DAY": timestamps.DAY,
+    "WEEK": 7 * timestamps.DAY,
+}
+MOST_POINTS = 100_000  # a request, over all series
+FEW_POINTS = 1_000
+SERIES = 2  # one for each side
+REQUESTS_PER_MINUTE = 10  # the smallest plan's; answers do not tell the plan
+MARKETS_PAGE_SIZE = 100
+# Documented as: BUY = longs getting liquidated, SELL = shorts. The opposite of Coin Metrics.
+POSITION_OF = {"BUY": "long", "SELL": "short"}
+ID_FIELDS = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "interval", "side", "coin")
+
+
+class Instant(msgspec.Struct):
+    s: int | str
+    ns: int = 0
+
+
+class Point(msgspec.Struct):
+    timestamp: Instant
+    liquidations: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Wrapped(msgspec.Struct):
+    Point: Point
+
+
+class StrictPoint(Point, forbid_unknown_fields=True):
+    """What is documented and nothing else."""
+
+
+class StrictWrapped(msgspec.Struct, forbid_unknown_fields=True):
+    Point: StrictPoint
+
+
+class Series(msgspec.Struct):
+    id: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    points: list[StrictWrapped] = msgspec.field(default_factory=list)
+
+
+class LenientSeries(msgspec.Struct):
+    id: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    points: list[Wrapped] = msgspec.field(default_factory=list)
+
+
+class RawPoint(msgspec.Struct):
+    Point: dict[str, msgspec.Raw]
+
+
+class RawSeries(msgspec.Struct):
+    points: list[RawPoint] = msgspec.field(default_factory=list)
+
+
+class Body(msgspec.Struct):
+    """Empty lists may be left out."""
+
+    series: list[Series] = msgspec.field(default_factory=list)
+
+
+class LenientBody(msgspec.Struct):
+    series: list[LenientSeries] = msgspec.field(default_factory=list)
+
+
+class RawBody(msgspec.Struct):
+    series: list[RawSeries] = msgspec.field(default_factory=list)
+
+
+class Market(msgspec.Struct):
+    exchange: str
+    rawSymbol: str
+
+
+class Markets(msgspec.Struct):
+    symbols: list[Market] = msgspec.field(default_factory=list)
+    nextOffset: int | str | None = None
+
+
+_strict = msgspec.json.Decoder(Body)
+_lenient = msgspec.json.Decoder(LenientBody)
+_raw = msgspec.json.Decoder(RawBody)
+_encode = msgspec.json.Encoder().encode
+
+
+class LiquidationAgg(Endpoint):
+    vendor = "kiyotaka"
+    ascending = False  # one page a window, series by series
+
+    def __init__(self, client: Client, config: Mapping[str, Any]) -> None:
+        self.client = client
+        self._symbols = tuple(config.get("symbols", ()))
+        self._coins = tuple(config.get("coins", ()))
+        self._exchanges = tuple(config.get("coin_exchanges", ()))
+        self._interval = config.get("interval", "HOUR")
+        self._denomination = config.get("denomination", "coin")
+        self._fields = FieldLog("kiyotaka_liquidation_agg")
+        self.step = INTERVALS[self._interval]
+        self.longest = MOST_POINTS // SERIES * self.step
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        found: dict[Partition, None] = {}
+        rest = {"interval": self._interval, "denomination": self._denomination}
+        for index, entry in enumerate(self._symbols):
+            where = f"kiyotaka.symbols[{index}]"
+            names = self._matching(entry, where, traffic) if "*" in entry or "?" in entry else [entry]
+            for name in names:
+                exchange_id, raw_symbol = name.split("/", 1)
+                found.setdefault(Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **rest, entry=where))
+        for index, coin in enumerate(self._coins):
+            exchanges = "+".join(self._exchanges)
+            where = f"kiyotaka.coins[{index}]"
+            found.setdefault(Partition.of(coin=coin, exchanges=exchanges, **rest, entry=where))
+        return list(found)
+
+    def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
+        wanted = pattern.split("/", 1)[0]
+        exact = () if "*" in wanted or "?" in wanted else (("exchange", wanted),)
+        found = [name for name in self._markets(exact, traffic) if fnmatchcase(name, pattern)]
+        if not found:
+            raise ConfigurationError(
+                where, f"no market of Kiyotaka's list matches {pattern!r}.", advice="Compare it with /v1/markets."
+            )
+        return sorted(set(found))
+
+    def _markets(self, filters: tuple[tuple[str, str], ...], traffic: Traffic) -> Iterable[str]:
+        decoder = msgspec.json.Decoder(Markets)
+        offset = 0
+        while True:
+            params = (*filters, ("pageSize", str(MARKETS_PAGE_SIZE)), ("pageOffset", str(offset)))
+            page = self.client.fetch(
+                Request(MARKETS, params), lambda answered: answered.decoded(decoder), traffic=traffic
+            )
+            yield from (f"{market.exchange}/{market.rawSymbol}" for market in page.symbols)
+            following = int(page.nextOffset or 0)
+            if not page.symbols or not following:
+                return
+            if following <= offset:
+                raise UnexpectedAnswer("the list of markets repeats its offset.")
+            offset = following
+
+    def first(self, span: Span) -> Request:
+        partition = dict(span.partitions[0].values)
+        params = [("type", TYPE)]
+        if "coin" in partition:
+            params += [("exchange", name) for name in partition["exchanges"].split("+")]
+            params += [("coin", partition["coin"])]
+        else:
+            params += [("exchange", partition["exchange"]), ("rawSymbol", partition["raw_symbol"])]
+        params += [
+            ("interval", partition["interval"]),
+            ("from", str(span.start // timestamps.SECOND)),
+            ("period", str((span.end - span.start) // timestamps.SECOND)),
+            ("sortDirection", "SORT_DIRECTION_ASC"),
+        ]
+        if "coin" in partition:
+            params.append(("transform.groupBy.type", "GROUP_BY_TYPE_SUM"))
+        if partition["denomination"] == "usd":
+            params.append(("transform.normalize.quote", "USD"))
+        return Request(POINTS, tuple(params))
+
+    def worth_halving(self, span: Span) -> bool:
+        # A query has 30 seconds; one of so few points that times out all the same is an outage.
+        return (span.end - span.start) // self.step > FEW_POINTS
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        del request, memory
+        try:
+            body: Body | LenientBody = _strict.decode(answered.body)
+            extras: list[list[bytes]] | None = None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            body = answered.decoded(_lenient)
+            extras = self._extras(_raw.decode(answered.body))
+        raw: list[bytes] = []
+        instants: list[int] = []
+        typed: list[tuple[dict[str, Any], int, bytes]] = []
+        every: list[Any] = list(body.series)
+        for number_of, series in enumerate(every):
+            identity = self._identity(series.id, span.partitions[0])
+            head = b"{" + _encode(identity)[1:-1] + b","
+            for at, wrapped in enumerate(series.points):
+                point = wrapped.Point
+                instant, seconds, time = point_time(point.timestamp)
+                amount = point_amount(point.liquidations)
+                extra = extras[number_of][at] if extras else b""
+                raw.append(b'%b"liquidations":%b,"timestamp":%d,"time":"%b"%b}' % (head, amount, seconds, time, extra))
+                instants.append(instant)
+                typed.append((identity, instant, amount))
+        return Answer(Rows(raw, instants, typed=typed))
+
+    def _identity(self, sent: Mapping[str, msgspec.Raw], partition: Partition) -> dict[str, Any]:
+        """A series' id in the stream's spelling. Key columns that it lacks are what was asked for, or ""."""
+        asked = dict(partition.values)
+        known = {
+            "type": TYPE,
+            "exchange": asked.get("exchange", ""),
+            "raw_symbol": asked.get("raw_symbol", ""),
+            "normalized_symbol": None,
+            "category": "",
+            "interval": asked["interval"],
+            "side": "",
+            "coin": asked.get("coin", ""),
+        }
+        self._fields.note(sent, ID_FIELDS)
+        given = {snake(name): value for name, value in sent.items() if bytes(value) not in (b"null", b'""')}
+        return {**known, **given, "denomination": self._denomination}
+
+    def _extras(self, body: RawBody) -> list[list[bytes]]:
+        """Undocumented members of each point, as JSON to be put behind the documented ones."""
+        found = []
+        for series in body.series:
+            rest = [{k: v for k, v in p.Point.items() if k not in ("liquidations", "timestamp")} for p in series.points]
+            for members in rest:
+                self._fields.note(members, ())
+            found.append([b"," + _encode(members)[1:-1] if members else b"" for members in rest])
+        return found
+
+
+def snake(name: str) -> str:
+    """camelCase in snake_case."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def point_time(instant: Instant) -> tuple[int, int, bytes]:
+    """Nanoseconds, whole seconds, and RFC 3339 of a point's timestamp. Raises UnexpectedAnswer where it is none."""
+    try:
+        seconds = int(instant.s)
+    except ValueError:
+        seconds = -1
+    if not 0 < seconds < 4_102_444_800 or not 0 <= instant.ns < timestamps.SECOND:
+        raise UnexpectedAnswer(
+            f"`timestamp.s` is {instant.s!r}, no Unix time in seconds.", advice="No row was guessed."
+        )
+    nanoseconds = seconds * timestamps.SECOND + instant.ns
+    digits = 9 if instant.ns else 3
+    return nanoseconds, seconds, timestamps.format_instant(nanoseconds, digits).encode()
+
+
+def point_amount(literal: msgspec.Raw | msgspec.UnsetType) -> bytes:
+    """The literal of `liquidations`; a zero may be left out."""
+    if literal is msgspec.UNSET:
+        return b"0"
+    found = number("liquidations", literal)
+    return b"0" if found is None else bytes(found)
+
+
+def to_volumes(rows: Rows, span: Span) -> list[bytes]:
+    asked = dict(span.partitions[0].values)
+    volumes = []
+    for identity, instant, amount in rows.typed:
+        text = {name: plain(value) for name, value in identity.items()}
+        coin = text["coin"] or (text["normalized_symbol"] or "").split("-")[0]
+        grouped = asked.get("exchanges")
+        name = asset(coin)
+        volumes.append(
+            Volume(
+                market=f"{grouped}/{name}" if grouped else f"{asked['exchange']}/{asked['raw_symbol']}",
+                exchange="+".join(dict.fromkeys(exchange(code) for code in (grouped or asked["exchange"]).split("+"))),
+                asset=name,
+                interval=iso_interval(asked["interval"]),
+                interval_start=timestamps.format_instant(instant, 3),
+                position_side=position_of(text["side"]),
+                amount=msgspec.Raw(amount),
+                unit=asked["denomination"],
+                liquidation_count=None,
+            )
+        )
+    return volume_lines("kiyotaka", volumes)
+
+
+def position_of(side: str) -> str:
+    if side not in POSITION_OF:
+        raise UnexpectedAnswer(f"`side` is {side!r}, neither BUY nor SELL.", advice="No row was guessed from it.")
+    return POSITION_OF[side]
+
+
+def plain(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+
+
+def explain(answered: Answered) -> LiquidationsError | None:
+    """What a refusal means, told by its words: 403 is used for three things."""
+    if answered.status != 403:
+        return None
+    words = vendor_words(answered.body)
+    lower = words.lower()
+    if "point count" in lower:
+        return WindowTooLarge(f"HTTP 403: {words}.", advice="Choose a longer interval.")
+    if "histor" in lower or "range" in lower:
+        return AccessRefused(
+            f"HTTP 403: {words}", status=403, advice="Set `start_date` within your plan's history, or upgrade the plan."
+        )
+    return None
+
+
+class Kiyotaka(Vendor):
+    name = "kiyotaka"
+    streams = (
+        Stream(
+            "kiyotaka_liquidation_agg",
+            ("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time"),
+            "time",
+        ),
+    )
+    unified = (LIQUIDATION_VOLUMES,)
+
+    @classmethod
+    def validate(cls, config: Mapping[str, Any]) -> None:
+        if not config.get("symbols") and not config.get("coins"):
+            raise ConfigurationError(
+                "kiyotaka.symbols",
+                "neither symbols nor coins are given, so there is nothing to read.",
+                advice='Give at least one of both, e.g. ["BINANCE_FUTURES/BTCUSDT"] or ["BTC"].',
+            )
+        if config.get("coins") and not config.get("coin_exchanges"):
+            raise ConfigurationError(
+                "kiyotaka.coin_exchanges",
+                "is required with coins and missing.",
+                advice='Name the exchanges to sum over, e.g. ["BINANCE_FUTURES", "BYBIT"].',
+            )
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        host, header = PLATFORMS[config.get("platform", "kiyotaka")]
+        self._client = Client(
+            vendor="kiyotaka",
+            hosts={"data": base_url(config, host)},
+            headers={header: config["api_key"]},
+            budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
+            explain=explain,
+            connections=shared.workers,
+            stop=shared.stop,
+        )
+        self._config = config
+
+    def feeds(self) -> Sequence[Feed]:
+        endpoint = LiquidationAgg(self._client, self._config)
+        return (Feed(endpoint, "kiyotaka_liquidation_agg", {LIQUIDATION_VOLUMES.name: to_volumes}),)
+
+    def check(self, traffic: Traffic) -> None:
+        """The newest interval of the first entry."""
+        endpoint = LiquidationAgg(self._client, self._config)
+        partition = next(iter(endpoint.partitions(traffic)))
+        end = timestamps.floor_to(time.time_ns(), endpoint.step)
+        span = Span((partition,), end - endpoint.step, end)
+        request = endpoint.first(span)
+        try:
+            self._client.fetch(request, lambda answered: endpoint.decode(answered, span, request, {}), traffic=traffic)
+        except RequestRefused as error:
+            raise error.named(f"`{partition.entry}` ({partition})") from None

@@ -1,0 +1,391 @@
+"""Kwery: liquidations of Binance Futures.
+
+Page: https://kwery-api.com, "GET /v1/liquidations". What it documents and what it was seen to answer differ in the
+form of times, meta and cursor; both are taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.errors import (
+    AccessRefused,
+    ConfigurationError,
+    LiquidationsError,
+    RequestRefused,
+    SpendingLimit,
+    Stopped,
+    VendorUnavailable,
+    WindowTooLarge,
+)
+from source_liquidations.harmonized import LIQUIDATIONS, Event, asset, event_lines, exchange, number
+from source_liquidations.http.answers import Answered, vendor_words
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.streams import Stream
+from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+
+logger = logging.getLogger("airbyte")
+
+HOST = "https://kwery-api.com"
+PATH = "/v1/liquidations"
+LIMITS = "/v1/limits"
+SYMBOLS = "/v1/symbols"
+
+LARGEST_LIMIT = 1000
+REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
+CREDITS_PER_REQUEST = 25
+CREDITS_PER_ROW = 2
+# Rows come in no documented order, so only a whole window can be checkpointed: what a crash repeats costs credits.
+FIRST_WINDOW = timestamps.DAY
+ROWS_WORTH_A_WINDOW = 4000
+
+T = TypeVar("T")
+
+
+class LiquidationRow(msgspec.Struct):
+    timestamp: str
+    symbol: str
+    source: str | None = None
+    side: str | None = None
+    quantity: Number = None
+    price: Number = None
+    avg_price: Number = None
+    usd_value: Number = None
+
+
+class Meta(msgspec.Struct):
+    next_cursor: str | None = None
+    has_more: bool | None = None
+
+
+class Body(msgspec.Struct, Generic[T]):
+    data: list[T] | msgspec.UnsetType = msgspec.UNSET
+    meta: Meta = msgspec.field(default_factory=Meta)
+
+
+class RateLimits(msgspec.Struct):
+    requests_per_second: float | None = None
+    requests_per_minute: float | None = None
+
+
+class Limits(msgspec.Struct):
+    """What /v1/limits says of the key's plan."""
+
+    plan: str | None = None
+    max_rows_per_request: int | None = None
+    max_history_days: int | None = None
+    rate_limits: RateLimits | None = None
+
+
+class KnownSymbol(msgspec.Struct):
+    symbol: str
+
+
+class Symbols(msgspec.Struct):
+    symbols: list[KnownSymbol]
+
+
+class Credits:
+    """What this sync has spent and may still spend. Thread-safe."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most = most
+        self.spent = 0
+        self.left_in_cycle: int | None = None
+        self._reserved = 0
+        self._changed = threading.Condition()
+
+    def left(self) -> int | None:
+        return None if self.most is None else self.most - self.spent
+
+    def reserve(self, rows: int, stop: threading.Event) -> int:
+        """Rows that the next request may ask for, at most `rows`; 0 where not even one can be paid."""
+        with self._changed:
+            while self.most is not None:
+                payable = (self.most - self.spent - self._reserved - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
+                granted = max(0, min(rows, payable))
+                if granted == rows or not self._reserved:
+                    self._reserved += cost(granted) if granted else 0
+                    return granted
+                self._changed.wait(0.5)  # others may give back what they reserved and do not need
+                if stop.is_set():
+                    raise Stopped
+            return rows
+
+    def release(self, granted: int) -> None:
+        """The request that so many rows were reserved for is over; what it cost was told to `spend`."""
+        with self._changed:
+            if self.most is not None:
+                self._reserved -= cost(granted)
+                self._changed.notify_all()
+
+    def spend(self, credits: int) -> None:
+        with self._changed:
+            self.spent += credits
+
+
+def cost(rows: int) -> int:
+    return CREDITS_PER_REQUEST + CREDITS_PER_ROW * rows
+
+
+class Liquidations(Endpoint):
+    vendor = "kwery"
+    ascending = False
+    splittable = False
+    step = 1_000_000  # times are sent in milliseconds
+
+    def __init__(self, client: Client, config: Mapping[str, Any]) -> None:
+        self.client = client
+        self._symbols = tuple(config.get("symbols", ("BTC",)))
+        self._filters = {"side": config.get("side", "all"), "min_usd": config.get("min_usd")}
+        self._own_budget = not config.get("requests_per_minute")
+        self._credits = Credits(config.get("max_credits_per_sync"))
+        self._limit = LARGEST_LIMIT
+        self._limits = msgspec.json.Decoder(Limits)
+        self._decoder = RowDecoder("kwery_liquidations", Body, LiquidationRow, added=("time", "liquidation_id"))
+        self.longest = FIRST_WINDOW if self._credits.most is None else self._payable_length()
+
+    def _payable_length(self) -> int:
+        """A first window that this sync's credits pay for whatever it holds: the feed has a row a second at most."""
+        credits = self._credits.left() or 0
+        whole_pages, rest = divmod(credits, cost(LARGEST_LIMIT))
+        rows = whole_pages * LARGEST_LIMIT + max(0, rest - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
+        return min(FIRST_WINDOW, max(1, rows) * timestamps.SECOND)
+
+    def plan_limits(self, traffic: Traffic) -> Limits:
+        """What the key's plan allows (a free call); sets the request budget."""
+        limits = self.client.fetch(Request(LIMITS), lambda answered: answered.decoded(self._limits), traffic=traffic)
+        rates = limits.rate_limits
+        if self._own_budget and rates is not None:
+            per_minute = rates.requests_per_minute or (rates.requests_per_second or 0) * 60
+            if per_minute >= 60:
+                self.client.budget.change(int(per_minute // 60), 1.0)
+            elif per_minute >= 1:
+                self.client.budget.change(int(per_minute), 60.0)
+        if limits.max_rows_per_request:
+            self._limit = min(LARGEST_LIMIT, limits.max_rows_per_request)
+        return limits
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        try:
+            self.plan_limits(traffic)
+        except (RequestRefused, VendorUnavailable):
+            logger.info("kwery: /v1/limits gave no answer; going on with the documented limits of the Free plan")
+        # A narrower filter is another set of rows, with a position of its own.
+        filters = {name: str(value) for name, value in self._filters.items() if value not in (None, "all")}
+        return dict.fromkeys(
+            Partition.of(symbol=symbol, entry=f"kwery.symbols[{index}]", **filters)
+            for index, symbol in enumerate(self._symbols)
+        )
+
+    def first(self, span: Span) -> Request:
+        params = [
+            ("symbol", span.partitions[0]["symbol"]),
+            ("start", timestamps.format_instant(span.start, 3)),
+            ("end", timestamps.format_instant(span.end, 3)),
+            ("side", str(self._filters["side"])),
+        ]
+        if self._filters["min_usd"] is not None:
+            params.append(("min_usd", str(self._filters["min_usd"])))
+        return Request(PATH, (*params, ("limit", str(self._limit))))
+
+    @contextmanager
+    def admitted(self, request: Request) -> Iterator[Request]:
+        """Holds the request to what this sync may spend. Raises SpendingLimit where that pays for no row."""
+        wanted = int(dict(request.params)["limit"])
+        granted = self._credits.reserve(wanted, self.client.stop)
+        if not granted:
+            raise SpendingLimit(
+                f"stopped before spending more than `kwery.max_credits_per_sync`: {self._credits.spent:,} of"
+                f" {self._credits.most:,} credits are spent.",
+                advice="Everything read so far is kept; the next sync goes on from there.",
+            )
+        try:
+            yield with_param(request, "limit", str(granted))
+        finally:
+            self._credits.release(granted)
+
+    def next_length(self, length: int, pages: int, rows: int) -> int:
+        """Windows of a few pages: longer after few rows, shorter after many."""
+        del pages
+        factor = 8.0 if rows == 0 else min(4.0, max(0.25, ROWS_WORTH_A_WINDOW / rows))
+        longer = int(length * factor)
+        left = self._credits.left()
+        if left is not None and rows:
+            # A window that cannot be paid to its end is paid in vain: leave room for twice the rows expected.
+            longer = min(longer, int(length * left / (2 * cost(rows))))
+        return max(self.step, longer - longer % self.step)
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        body, raw, collides = self._decoder.decode(answered)
+        rows: list[LiquidationRow] = body.data
+        self._note_credits(answered, len(rows))
+        following = next_request(request, body.meta, len(rows))
+        if answered.headers.get("X-Rows-Capped", "").lower() == "true" and following is None and rows:
+            raise WindowTooLarge(
+                "the plan cut the result off (X-Rows-Capped), so rows are missing.",
+                advice="Even the shortest window has more rows than the plan returns: a larger plan is needed.",
+            )
+        instants = iso_instants("timestamp", [row.timestamp for row in rows])
+        times = [timestamps.format_instant(t, digits(row.timestamp)) for t, row in zip(instants, rows, strict=True)]
+        ids = identified(rows, instants, memory)
+        each = [{"time": time, "liquidation_id": name} for time, name in zip(times, ids, strict=True)]
+        typed = list(zip(raw, rows, instants, times, ids, strict=True))
+        return Answer(added_rows(raw, instants, constant={}, each=each, typed=typed, collides=collides), following)
+
+    def _note_credits(self, answered: Answered, rows: int) -> None:
+        told = answered.headers.get("X-Credits-Used", "")
+        self._credits.spend(int(told) if told.isdecimal() else cost(rows))
+        left = answered.headers.get("X-Credits-Remaining", "")
+        if left.isdecimal():
+            self._credits.left_in_cycle = int(left)
+
+    def account(self) -> str:
+        left = self._credits.left_in_cycle
+        return f"{self._credits.spent:,} credits used" + (f", {left:,} left in the cycle" if left is not None else "")
+
+
+def with_param(request: Request, name: str, value: str) -> Request:
+    """The request with one parameter replaced, or added at the end."""
+    params = dict(request.params) | {name: value}
+    return Request(request.path, tuple(params.items()))
+
+
+def next_request(request: Request, meta: Meta, rows: int) -> Request | None:
+    """The same request from the cursor on; None where there is no cursor, no row, or `has_more` says so."""
+    if rows == 0 or not meta.next_cursor or meta.has_more is False:
+        return None
+    return with_param(request, "after", meta.next_cursor)
+
+
+def digits(timestamp: str) -> int:
+    """Fraction digits that the vendor gave, at least three."""
+    found = re.search(r"\.(\d+)", timestamp)
+    return max(3, len(found[1])) if found else 3
+
+
+def identified(rows: Sequence[LiquidationRow], instants: Sequence[int], seen: dict[Any, Any]) -> list[str]:
+    """An id for each row: a digest of its content, and an ordinal among identical rows of the same instant.
+
+    The same on every re-read: times are compared as instants and numbers as values, however they are written, and
+    `usd_value`, a product of the others, is left out. `seen` counts the window's rows so far, over all its pages;
+    identical rows share an instant, so they share a window.
+    """
+    ids = []
+    for row, instant in zip(rows, instants, strict=True):
+        numbers = [None if n is None else repr(float(n)) for n in (row.quantity, row.price, row.avg_price)]
+        content = msgspec.json.encode([instant, row.symbol, row.source, row.side, *numbers])
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        ordinal = seen[digest] = seen.get(digest, -1) + 1
+        ids.append(f"{digest}-{ordinal}")
+    return ids
+
+
+# liquidations: quantity in the base asset, avg_price is what it was filled at, side is the position.
+_NUMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
+    del span
+    events = []
+    for raw, row, instant, time, name in rows.typed:
+        literals = _NUMBERS.decode(raw)
+        side = row.side if row.side in {"long", "short"} else None
+        events.append(
+            Event(
+                market=f"{row.source or 'binance_futures'}/{row.symbol}",
+                liquidation_id=name,
+                exchange=exchange(row.source or "binance_futures"),
+                base_asset=asset(row.symbol),
+                quote_asset=None,
+                liquidated_at=time,
+                liquidated_at_ns=instant,
+                position_side=side,
+                event_type="trade",
+                price=number("avg_price", literals.get("avg_price")),
+                amount=number("quantity", literals.get("quantity")),
+                amount_unit="base",
+                amount_usd=number("usd_value", literals.get("usd_value")),
+            )
+        )
+    return event_lines("kwery", events)
+
+
+def explain(answered: Answered) -> LiquidationsError | None:
+    """What a refusal means, told by its code."""
+    if answered.status == 200 or answered.status >= 429:
+        return None
+    words = f"HTTP {answered.status}: {vendor_words(answered.body)}"
+    if "tier_restricted" in words:
+        return AccessRefused(
+            words, status=403, advice="`kwery.min_usd` needs the Business plan: upgrade, or leave it empty."
+        )
+    if "invalid_time_range" in words:
+        return RequestRefused(
+            words, status=400, advice="Set `start_date` to a date within your plan's history, or upgrade the plan."
+        )
+    if "credits_exhausted" in words:
+        return AccessRefused(words, status=402, advice="The credits of this billing cycle are spent.")
+    return None
+
+
+class Kwery(Vendor):
+    name = "kwery"
+    streams = (Stream("kwery_liquidations", ("liquidation_id",), "time"),)
+    unified = (LIQUIDATIONS,)
+
+    @classmethod
+    def validate(cls, config: Mapping[str, Any]) -> None:
+        most = config.get("max_credits_per_sync")
+        if most is not None and most < cost(1):
+            raise ConfigurationError(
+                "kwery.max_credits_per_sync",
+                f"{most} credits do not pay for one row.",
+                advice=f"Allowed: {cost(1)} or more ({CREDITS_PER_REQUEST} a request and {CREDITS_PER_ROW} a row).",
+            )
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._client = Client(
+            vendor="kwery",
+            hosts={"data": base_url(config, HOST)},
+            headers={"X-API-Key": config["api_key"]},
+            budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
+            explain=explain,
+            connections=shared.workers,
+            stop=shared.stop,
+        )
+        self._config = config
+
+    def feeds(self) -> Sequence[Feed]:
+        endpoint = Liquidations(self._client, self._config)
+        return (Feed(endpoint, "kwery_liquidations", {LIQUIDATIONS.name: to_liquidations}),)
+
+    def check(self, traffic: Traffic) -> None:
+        """Two free calls: the key's plan, and the symbols there are."""
+        limits = Liquidations(self._client, self._config).plan_limits(traffic)
+        if self._config.get("min_usd") is not None and limits.plan in {"free", "pro"}:
+            raise ConfigurationError(
+                "kwery.min_usd", f"the {limits.plan} plan does not have it.", advice="Leave it empty, or upgrade."
+            )
+        decoder = msgspec.json.Decoder(Symbols)
+        known = self._client.fetch(Request(SYMBOLS), lambda answered: answered.decoded(decoder), traffic=traffic)
+        names = [entry.symbol for entry in known.symbols]
+        for index, symbol in enumerate(self._config.get("symbols", ())):
+            if symbol not in names:
+                raise ConfigurationError(
+                    f"kwery.symbols[{index}]",
+                    f"{symbol!r} is no symbol of Kwery.",
+                    advice=f"Allowed: {', '.join(names)}.",
+                )
