@@ -21,6 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frozen", action="store_true", help="with --now: the clock stands still")
     parser.add_argument("--start-date", help="start_date of the printed configuration; default: yesterday")
     parser.add_argument("--vendors", nargs="+", help="vendors of the printed configuration; default: all")
+    parser.add_argument("--community", action="store_true", help="Coin Metrics without a key in the configuration")
     parser.add_argument("--rows-per-day", type=float, default=20_000, help="of the busiest market (default 20000)")
     parser.add_argument("--live-rows-per-day", type=float, help="of the busiest market, from --live-from on")
     parser.add_argument("--live-from", help="an ISO instant; default: the hour at the start")
@@ -71,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     with sandbox:
-        text = json.dumps(sandbox.config(args.start_date, args.vendors), indent=2)
+        text = json.dumps(sandbox.config(args.start_date, args.vendors, community=args.community), indent=2)
         if args.config:
             args.config.write_text(text + "\n")
         with contextlib.suppress(BrokenPipeError):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.times import DAY, floor, iso
 
-if TYPE_CHECKING:
-    from sandbox.sandbox import Sandbox
 
-
-def configuration(sandbox: Sandbox, start_date: str | None, vendors: Sequence[str] | None) -> dict[str, Any]:
+def configuration(
+    url: str, now: int, start_date: str | None, vendors: Sequence[str] | None, community: bool
+) -> dict[str, Any]:
     """All vendors, or those named, from yesterday's midnight or `start_date` on."""
-    start = start_date or iso(floor(sandbox.now(), DAY) - DAY, 0)
-    sections = _sections(sandbox.url)
+    sections = _sections(url)
+    if community:
+        sections["coin_metrics"].pop("api_key")
+        sections["coin_metrics"]["base_url"] = f"{url}/coin_metrics_community"
     chosen = sections if vendors is None else {name: sections[name] for name in vendors}
-    return {"start_date": start, **{name: dict(section) for name, section in chosen.items()}}
+    return {"start_date": start_date or iso(floor(now, DAY) - DAY, 0), **chosen}
 
 
 def _sections(url: str) -> dict[str, dict[str, Any]]:

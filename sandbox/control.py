@@ -26,7 +26,7 @@ class Control:
         self._actions: dict[str, Callable[[Body], Any]] = {
             "requests": self._requests,
             "errors": lambda body: sandbox.errors,
-            "config": lambda body: sandbox.config(body.get("start_date"), body.get("vendors")),
+            "config": lambda body: sandbox.config(**body),
             "now": self._now,
             "clear": lambda body: sandbox.clear(),
             "fault": self._fault,

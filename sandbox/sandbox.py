@@ -95,10 +95,18 @@ class Sandbox:
             return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
     def config(
-        self, start_date: str | None = None, vendors: Sequence[str] | None = None, **fields: Any
+        self,
+        start_date: str | None = None,
+        vendors: Sequence[str] | None = None,
+        *,
+        community: bool = False,
+        **fields: Any,
     ) -> dict[str, Any]:
-        """A configuration of the connector for all vendors, or some; `fields` are added at its top level."""
-        return {**configuration(self, start_date, vendors), **fields}
+        """A configuration of the connector for all vendors, or some; `fields` are added at its top level.
+
+        With `community`, Coin Metrics is its key-less host with the last 24 hours.
+        """
+        return {**configuration(self.url, self.now(), start_date, vendors, community), **fields}
 
     def requests(self, vendor: str | None = None) -> list[Recorded]:
         """What arrived, in order; of one vendor, or of one prefix such as `coin_metrics_community`."""

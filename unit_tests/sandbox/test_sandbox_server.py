@@ -149,6 +149,15 @@ class TestConfiguration:
         config = shared.sandbox.config("2026-01-01T00:00:00Z", ["kwery"], num_workers=3)
         assert set(config) == {"start_date", "kwery", "num_workers"}
 
+    def test_the_community_host_needs_no_key(self, shared: Any) -> None:
+        section = shared.sandbox.config(community=True)["coin_metrics"]
+        assert "api_key" not in section
+        path = section["base_url"].removeprefix(shared.sandbox.url) + "/v4/timeseries/market-liquidations"
+        assert shared.get(path, {"markets": section["markets"][0]}).status_code == 200
+
+    def test_it_can_be_had_over_http(self, shared: Any) -> None:
+        assert shared.get("/_control/config").json() == shared.sandbox.config()
+
     def test_everything_in_it_can_be_read(self, shared: Any) -> None:
         config = shared.sandbox.config()
         for market in config["kaiko"]["instruments"]:
