@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.http.redaction import redact
 
 T = TypeVar("T")
 
 _LONGEST_WORDS = 300
+_LONGEST_PAGE = 100_000
 _RESET_HEADERS = ("Retry-After", "X-RateLimit-Reset", "RateLimit-Reset")
 
 
@@ -62,7 +64,11 @@ def vendor_words(body: bytes) -> str:
         found = _words_in(msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = ""
-    text = found or re.sub(r"<[^>]*>|\s+", " ", body[:2000].decode("utf-8", "replace")).strip()
+    text = found or body[:_LONGEST_PAGE].decode("utf-8", "replace")
+    # Masked before it is cut: of a key at the edge, the half that stays would not be known any more.
+    text = redact(text)
+    if not found:
+        text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     return text[:_LONGEST_WORDS] or "(no words)"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 MASK = "****"
 _SHORTEST = 4  # masking shorter secrets would garble ordinary words and protect nothing
@@ -16,37 +17,51 @@ _QUERY_KEY = re.compile(
     r"(?i)\b((?:api[_-]?key|access[_-]?token|x-[a-z-]*key)(?:=|%3D|[\"']?\s*:\s*[\"']))[^&\s\"'<>\\]+"
 )
 
+_secrets: set[str] = set()
 _secret_forms: re.Pattern[str] | None = None
 
 
-def _forms(secret: str) -> set[str]:
-    encoded = secret.encode()
-    whole_base64 = base64.b64encode(encoded).decode()
-    return {
-        secret,
-        quote(secret, safe=""),
-        quote(secret),
-        quote_plus(secret),
-        quote(quote(secret, safe=""), safe=""),
-        whole_base64,
-        whole_base64.rstrip("="),
-        base64.urlsafe_b64encode(encoded).decode().rstrip("="),
-        json.dumps(secret)[1:-1],
-        repr(secret)[1:-1],
+def _alternatives(forms: Iterable[str]) -> str:
+    """A pattern of any of the forms, the longest first, lest a shorter one leave the rest of it."""
+    return "|".join(re.escape(form) for form in sorted(set(forms), key=lambda form: (-len(form), form)))
+
+
+def _character(character: str) -> str:
+    """A pattern of one character in every form; which characters are encoded differs from writer to writer."""
+    encoded = character.encode("utf-8", "surrogatepass")
+    percent = "".join(f"%{byte:02X}" for byte in encoded)
+    forms = [
+        character,
+        percent,
+        quote(percent),
+        json.dumps(character)[1:-1],
+        repr(character)[1:-1],
         repr(encoded)[2:-1],
-    }
+        f"\\{character}",
+        f"\\u{ord(character):04x}",
+        f"\\x{ord(character):02x}",
+        html.escape(character),
+        f"&#{ord(character)};",
+        f"&#x{ord(character):x};",
+    ]
+    return f"(?:{_alternatives(forms)})"
+
+
+def _forms(secret: str) -> str:
+    encoded = secret.encode("utf-8", "surrogatepass")
+    base64_forms = (base64.b64encode(encoded).decode(), base64.urlsafe_b64encode(encoded).decode())
+    spelt_out = "".join(map(_character, secret))
+    return f"{spelt_out}|(?:{_alternatives(form.rstrip('=') for form in base64_forms)})={{0,2}}"
 
 
 def keep_secret(secrets: Iterable[str]) -> None:
     """Mask these values in whatever `redact` sees from now on, besides those it knows already."""
     global _secret_forms
-    forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
-    if not forms:
-        return
-    patterns = [re.escape(form) for form in sorted(forms, key=len, reverse=True)]
-    if _secret_forms is not None:
-        patterns.append(_secret_forms.pattern)
-    _secret_forms = re.compile("|".join(patterns), re.IGNORECASE)
+    new = {secret for secret in secrets if len(secret) >= _SHORTEST} - _secrets
+    if new:
+        _secrets.update(new)
+        longest_first = sorted(_secrets, key=lambda secret: (-len(secret), secret))
+        _secret_forms = re.compile("|".join(map(_forms, longest_first)), re.IGNORECASE)
 
 
 def redact(text: str) -> str:
