@@ -10,6 +10,7 @@ from collections.abc import Callable
 # Requests are counted where they arrive, not where they leave: a window a little longer than the vendor's
 # keeps jitter on the way from turning into a 429, at the price of this share of the throughput.
 _SLACK = 1.02
+_SHORTEST_WAIT = 0.001  # nought would say that a place was taken
 
 
 class Budget:
@@ -31,10 +32,10 @@ class Budget:
         with self._lock:
             now = self._clock()
             if now < self._paused_until:
-                return self._paused_until - now
+                return max(self._paused_until - now, _SHORTEST_WAIT)
             self._forget_before(now - self.seconds * _SLACK)
             if len(self._sent) >= self.requests:
-                return self._sent[0] + self.seconds * _SLACK - now
+                return max(self._sent[0] + self.seconds * _SLACK - now, _SHORTEST_WAIT)
             self._sent.append(now)
             return 0.0
 
