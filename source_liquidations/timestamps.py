@@ -17,7 +17,7 @@ DAY = 24 * HOUR
 
 _SECOND_TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 _ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d:?\d\d)?)?",
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?(Z|z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?)?",
     re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -38,7 +38,13 @@ def parse(text: str) -> int:
     Raises ValueError where the text is none, or has more than nine fraction digits.
     """
     fraction = text[20:-1]
-    if text[-1:] == "Z" and text[19:20] == "." and len(fraction) <= 9 and fraction.isdecimal() and fraction.isascii():
+    if (
+        text[-1:] == "Z"
+        and text[10:20:9] == "T."
+        and len(fraction) <= 9
+        and fraction.isdecimal()
+        and fraction.isascii()
+    ):
         return _second_of(text[:19]) * SECOND + int(fraction.ljust(9, "0"))
     found = _ISO.fullmatch(text)
     if found is None:
@@ -61,7 +67,7 @@ def _second_of(text: str) -> int:
 
 @lru_cache(maxsize=4096)
 def _format_second(seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]  # strftime leaves the zeros out of the year 999
 
 
 def format_instant(nanoseconds: int, digits: int = 9) -> str:
