@@ -1,0 +1,139 @@
+"""Answers: whole or not, the vendor's words, the time to wait."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
+
+from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.http.answers import Answered, NotWhole, reset_seconds, vendor_words
+from source_liquidations.http.redaction import MASK, keep_secret
+
+
+class Body(msgspec.Struct):
+    data: list[dict[str, int]]
+
+
+DECODER = msgspec.json.Decoder(Body)
+
+
+def answered(body: bytes, **headers: str) -> Answered:
+    return Answered(200, {"Content-Type": "application/json", **headers}, body)
+
+
+def refused(headers: dict[str, str], body: bytes = b"") -> Answered:
+    return Answered(429, CaseInsensitiveDict(headers), body)
+
+
+def test_a_whole_body_is_decoded() -> None:
+    assert answered(b'{"data":[{"a":1}]}').decoded(DECODER).data == [{"a": 1}]
+
+
+@given(st.integers(0, len(b'{"data":[{"a":1},{"b":22}]}') - 1))
+def test_a_body_cut_off_anywhere_is_not_whole(length: int) -> None:
+    with pytest.raises(NotWhole, match="not JSON"):
+        answered(b'{"data":[{"a":1},{"b":22}]}'[:length]).decoded(DECODER)
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"", b"\xff\xfe", b'{"data":[]} and more'])
+def test_what_is_no_json_is_not_whole_and_says_what_it_is(body: bytes) -> None:
+    with pytest.raises(NotWhole, match=r"application/json"):
+        answered(body).decoded(DECODER)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [(b'{"data":[{"a":"x"}]}', r"\$\.data\[0\]"), (b'{"data":{}}', r"\$\.data"), (b"{}", "data"), (b"[]", "object")],
+)
+def test_json_of_another_shape_names_the_field(body: bytes, field: str) -> None:
+    with pytest.raises(UnexpectedAnswer, match=field):
+        answered(body).decoded(DECODER)
+
+
+def test_a_wrong_type_in_a_body_cut_off_later_is_not_whole() -> None:
+    """The wrong type may be what is left of the right one."""
+    with pytest.raises(NotWhole):
+        answered(b'{"data":[{"a":"x"},{"b"').decoded(DECODER)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"result": "error", "message": "Asset 'x' not found"}, "Asset 'x' not found"),
+        ({"error": {"type": "bad_parameter", "message": "Bad."}}, "bad_parameter: Bad."),
+        ({"error": "INVALID_SYMBOL", "message": "Invalid symbol"}, "INVALID_SYMBOL: Invalid symbol"),
+        ({"detail": {"error": "plan_required", "message": "No."}}, "plan_required: No."),
+        ({"detail": "Not authenticated"}, "Not authenticated"),
+        ("just text", "just text"),
+        ({"error": "same", "message": "same"}, "same"),
+        ({"error": None, "message": 5}, '{"error":null,"message":5}'),
+        ([], "[]"),
+    ],
+)
+def test_the_vendors_words_are_found_in_every_form(body: Any, words: str) -> None:
+    assert vendor_words(msgspec.json.encode(body)) == words
+
+
+def test_a_page_of_html_gives_its_text() -> None:
+    page = b"<html><head><style></style></head>\n<body><h1>502</h1>  Bad   Gateway</body></html>"
+    assert vendor_words(page) == "502 Bad Gateway"
+
+
+def test_no_words_are_said_to_be_none() -> None:
+    assert vendor_words(b"") == "(no words)"
+
+
+def test_words_are_cut_after_a_while() -> None:
+    assert len(vendor_words(b'{"message":"%s"}' % (b"long " * 1000))) == 300
+
+
+@given(st.integers(0, 400), st.booleans())
+def test_a_key_at_the_cut_leaves_no_half_of_itself(position: int, as_json: bool) -> None:
+    key = "Zq7+kW3/xV9"
+    keep_secret([key])
+    text = f"{'. ' * 400}"[:position] + key + " and so on" * 40
+    words = vendor_words(msgspec.json.encode({"message": text}) if as_json else text.encode())
+    rest = words.replace(MASK, "")
+    assert not any(part in rest for part in (key[:2], key[:4], key[-3:]))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "12"}, 12),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"X-RateLimit-Reset": "6"}, 6),
+        ({"RateLimit-Reset": "7"}, 7),
+        ({"Retry-After": "3", "X-RateLimit-Reset": "6"}, 3),
+        ({"Retry-After": "soon", "X-RateLimit-Reset": "6"}, 6),
+        ({"Retry-After": ""}, None),
+        ({"Retry-After": "-5"}, None),
+    ],
+)
+def test_the_time_to_wait_is_read_from_the_headers(headers: dict[str, str], seconds: float | None) -> None:
+    assert reset_seconds(refused(headers)) == seconds
+
+
+@pytest.mark.parametrize("write", [lambda at: formatdate(at, usegmt=True), lambda at: str(int(at))])
+def test_a_date_or_a_unix_time_to_wait_for_becomes_seconds_from_now(write: Any) -> None:
+    seconds = reset_seconds(refused({"Retry-After": write(time.time() + 30)}))
+    assert seconds == pytest.approx(30, abs=3)
+    assert reset_seconds(refused({"Retry-After": write(time.time() - 30)})) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [(b'{"retry_after": 12}', 12), (b'{"retry_after": 0.5}', 0.5), (b"{}", None), (b"<html>", None), (b"\xff", None)],
+)
+def test_a_429_may_tell_the_time_to_wait_in_its_body(body: bytes, seconds: float | None) -> None:
+    assert reset_seconds(refused({}, body)) == seconds
+    assert reset_seconds(refused({"Retry-After": "3"}, body)) == 3
+    assert reset_seconds(Answered(503, {}, body)) is None

@@ -1,0 +1,131 @@
+"""Request budgets: never more than the vendor allows, and hardly less."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_liquidations.http.budgets import Budget
+
+
+class Clock:
+    """A clock that goes only where it is told."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def most_in_any(seconds: float, sent: Sequence[float]) -> int:
+    """The most requests in any half-open span of so many seconds."""
+    return max((sum(at <= other < at + seconds for other in sent) for at in sent), default=0)
+
+
+@given(st.integers(1, 12), st.floats(0.1, 60), st.lists(st.floats(0, 20), max_size=80), st.floats(0, 1e9))
+def test_no_window_holds_more_than_the_limit(limit: int, seconds: float, steps: list[float], start: float) -> None:
+    clock = Clock(start)
+    budget = Budget(limit, seconds, clock=clock)
+    sent = []
+    for step in steps:
+        clock.now += step
+        if budget.reserve() == 0.0:
+            sent.append(clock.now)
+    assert most_in_any(seconds, sent) <= limit
+
+
+@given(st.integers(1, 12), st.floats(0.1, 60), st.floats(0, 1e9))
+def test_a_caller_that_waits_as_told_uses_nearly_all_of_the_limit(limit: int, seconds: float, start: float) -> None:
+    clock = Clock(start)
+    budget = Budget(limit, seconds, clock=clock)
+    sent, asked = [], 0
+    while clock.now < start + 10 * seconds and asked < 10_000:
+        asked += 1
+        wait = budget.reserve()
+        if wait == 0.0:
+            sent.append(clock.now)
+        clock.now += wait
+    assert most_in_any(seconds, sent) <= limit
+    assert len(sent) >= 0.95 * limit * 10
+    assert asked <= 3 * len(sent) + 3, "a wait of next to nothing, over and over"
+
+
+def test_a_pause_holds_everybody_back_and_the_longest_wins() -> None:
+    clock = Clock()
+    budget = Budget(100, 1.0, clock=clock)
+    budget.pause(5.0)
+    budget.pause(2.0)
+    assert budget.reserve() == pytest.approx(5.0)
+    clock.now += 4.9
+    assert budget.reserve() == pytest.approx(0.1)
+    clock.now += 0.2
+    assert budget.reserve() == 0.0
+
+
+def test_nothing_left_is_believed_where_others_use_the_key_too() -> None:
+    clock = Clock()
+    budget = Budget(10, 6.0, clock=clock)
+    assert budget.reserve() == 0.0
+    budget.reported(0, 3.0)
+    assert budget.reserve() == pytest.approx(3.0)
+
+
+def test_nothing_left_is_no_news_where_we_have_used_it_up_ourselves() -> None:
+    clock = Clock()
+    budget = Budget(2, 6.0, clock=clock)
+    assert [budget.reserve(), budget.reserve()] == [0.0, 0.0]
+    budget.reported(0, 6.0)
+    clock.now += 6.2
+    assert budget.reserve() == 0.0
+
+
+def test_something_left_changes_nothing() -> None:
+    budget = Budget(10, 6.0, clock=Clock())
+    budget.reserve()
+    budget.reported(1, 6.0)
+    assert budget.reserve() == 0.0
+
+
+@given(st.integers(1, 20), st.integers(1, 20))
+def test_a_changed_limit_counts_what_was_sent_before(before: int, after: int) -> None:
+    clock = Clock()
+    budget = Budget(before, 10.0, clock=clock)
+    taken = sum(budget.reserve() == 0.0 for _ in range(before))
+    budget.change(after, 10.0)
+    more = sum(budget.reserve() == 0.0 for _ in range(20))
+    assert taken == before
+    assert more == max(0, after - before)
+
+
+def test_many_threads_share_one_budget() -> None:
+    budget = Budget(50, 0.5)
+    sent: list[float] = []
+    until = time.monotonic() + 1.2
+
+    def work() -> None:
+        while time.monotonic() < until:
+            # The instant is taken before the place, so that no delay between both makes two windows look like one.
+            at = time.monotonic()
+            wait = budget.reserve()
+            if wait == 0.0:
+                sent.append(at)
+            else:
+                time.sleep(min(wait, 0.05))
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # 1.2 s touch three windows of 0.51 s.
+    assert 100 <= len(sent) <= 150
+
+
+def test_the_repr_tells_the_limit() -> None:
+    assert repr(Budget(10, 6.0)) == "Budget(10 requests per 6 s)"

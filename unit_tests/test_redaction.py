@@ -1,0 +1,110 @@
+"""No key gets out, in whatever form and text it turns up."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, quote_plus, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_liquidations.http import redaction
+from source_liquidations.http.redaction import MASK, keep_secret, redact
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "literal": str,
+    "url": lambda key: quote(key, safe=""),
+    "url, lower case": lambda key: quote(key, safe="").lower() if quote(key, safe="") != key else key,
+    "url, path": quote,
+    "url, as the client writes it": lambda key: quote(key, safe=".-_~:,*"),
+    "url, form": quote_plus,
+    "url, twice": lambda key: quote(quote(key, safe=""), safe=""),
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64, url": lambda key: base64.urlsafe_b64encode(key.encode()).decode(),
+    "base64, no padding": lambda key: base64.b64encode(key.encode()).decode().rstrip("="),
+    "json": lambda key: json.dumps(key)[1:-1],
+    "repr": lambda key: repr(key)[1:-1],
+    "repr of bytes": lambda key: repr(key.encode())[2:-1],
+    "html": html.escape,
+}
+
+# What `config.py` lets through as a key: printable ASCII without the space.
+keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
+# Text that has nothing in common with a key.
+around = st.text(st.sampled_from(" \n\t()[]é漢"), max_size=10)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget(monkeypatch)
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in vars(redaction) if name.startswith("_secret")]:
+        value = getattr(redaction, name)
+        monkeypatch.setattr(redaction, name, type(value)() if isinstance(value, (set, dict, list)) else None)
+
+
+@pytest.fixture
+def fresh() -> Iterator[Callable[[], None]]:
+    """Forgets all keys, once for every example."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield lambda: forget(monkeypatch)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_key_is_masked_in_every_form(form: str, fresh: Callable[[], None]) -> None:
+    write = FORMS[form]
+
+    @given(keys, around, around)
+    def holds(key: str, before: str, after: str) -> None:
+        fresh()
+        keep_secret([key])
+        masked = redact(f"{before}{write(key)}{after}")
+        assert masked == f"{before}{MASK}{after}"
+
+    holds()
+
+
+@given(st.lists(keys, min_size=2, max_size=4, unique=True))
+def test_keys_told_one_after_the_other_are_all_masked(several: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        forget(monkeypatch)
+        for key in several:
+            keep_secret([key])
+        for key in several:
+            assert redact(f"<{key}>") == f"<{MASK}>"
+
+
+def test_a_key_that_begins_like_another_leaves_no_tail() -> None:
+    keep_secret(["secret-key-and-its-tail"])
+    keep_secret(["secret-key"])
+    assert redact("(secret-key-and-its-tail) (secret-key)") == f"({MASK}) ({MASK})"
+
+
+@given(keys, st.sampled_from(["api_key", "apikey", "API-KEY", "access_token", "x-api-key", "X-Kiyotaka-Key"]))
+def test_a_query_parameter_with_a_key_is_masked_though_nobody_told_the_key(key: str, name: str) -> None:
+    url = f"https://example.com/v4/x?{urlencode({name: key})}&page_size=1"
+    masked = redact(url)
+    assert masked == f"https://example.com/v4/x?{name}={MASK}&page_size=1"
+
+
+@given(st.text())
+def test_text_without_a_key_stays_as_it_is(text: str) -> None:
+    keep_secret(["AbC+dEf/gH1=="])
+    if "key" not in text.lower():
+        assert redact(text) == text
+
+
+def test_a_value_too_short_to_be_a_key_masks_no_ordinary_words() -> None:
+    keep_secret(["a", "btc"])
+    assert redact("a market of btc") == "a market of btc"
+
+
+def test_keys_in_json_and_headers_are_masked_by_their_name() -> None:
+    assert "hush" not in redact('{"api_key": "hush-hush", "markets": []}')
+    assert "hush" not in redact("{'X-Api-Key': 'hush-hush', 'Accept': 'application/json'}")
