@@ -217,6 +217,17 @@ def test_an_order_and_its_trade_share_an_id(shared: Any) -> None:
     assert len({(row["coin_metrics_id"], row["type"]) for row in rows}) == len(rows)
 
 
+def test_a_trade_has_the_price_of_execution_and_an_order_that_of_bankruptcy(shared: Any) -> None:
+    rows = expected(shared, "bitfinex-BTCF0:USTF0-future", end=END)
+    events = shared.sandbox.expected("kaiko", "bfnx/perpetual-future/btc-usdt", START, END)
+    orders, trades = ([r for r in rows if r["type"] == kind] for kind in ("order", "trade"))
+    assert [float(row["price"]) for row in trades] == [event["price"] for event in events]
+    for order, trade in zip(orders, trades, strict=True):
+        worse = float(trade["price"]) - float(order["price"])
+        assert (worse >= 0) if trade.get("side") == "sell" else (worse <= 0) if "side" in trade else True
+    assert sum(o["price"] != t["price"] for o, t in zip(orders, trades, strict=True)) > len(orders) / 2
+
+
 def test_the_side_is_that_of_the_closing_order_and_sometimes_absent(shared: Any) -> None:
     rows = expected(shared, "okex-BTC-USDT-SWAP-future", end="2026-11-21T00:00:00Z")
     absent = [row for row in rows if "side" not in row]
