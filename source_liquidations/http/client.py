@@ -259,7 +259,10 @@ class Client:
             traffic.received(len(answered.body))
             if answered.status not in _REDIRECTS:
                 return answered
-            url = urljoin(url, answered.headers.get("Location", ""))
+            try:
+                url = urljoin(url, answered.headers.get("Location", ""))
+            except ValueError:
+                url = ""
             if origin(url) != origin(self._hosts[request.host]):
                 raise UnexpectedAnswer(
                     f"a redirect to another origin was refused: {redact(origin(url))}.",
@@ -306,6 +309,9 @@ class Client:
 
 def origin(url: str) -> str:
     """Scheme, host and port of a URL, in lower case, the port written out."""
-    parts = urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    except ValueError as error:
+        return f"no address ({error})"
     return f"{parts.scheme}://{parts.hostname or ''}:{port}".lower()
