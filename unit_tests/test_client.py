@@ -1,0 +1,455 @@
+"""The client: what it sends, what it tries again, what it gives up, and where it never sends a key."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+import pytest
+
+from sandbox.http import Reply
+from sandbox.http import Request as Arrived
+from sandbox.server import Answer, Server, Wire
+from source_liquidations.errors import (
+    AccessRefused,
+    LiquidationsError,
+    RequestRefused,
+    Stopped,
+    UnexpectedAnswer,
+    VendorUnavailable,
+)
+from source_liquidations.http.answers import Answered, NotWhole
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client, Patience, Request, Traffic, origin
+from source_liquidations.http.redaction import keep_secret
+
+KEY = "k+e/y=with&odd:chars"
+QUICK = Patience(connect=1.0, answer=0.4, tries=4, first_pause=0.01, longest_pause=0.05, longest_total=5.0)
+GOOD = Reply(body={"data": [1, 2, 3]})
+
+
+class Vendor:
+    """A server that answers with what it is given, in turn, the last for ever; and remembers what arrived."""
+
+    def __init__(self) -> None:
+        self.arrived: list[Arrived] = []
+        self.answers: list[Answer] = []
+        self.server = Server(0, self._answer, ("/base",))
+        self.server.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}/base"
+
+    def will(self, *answers: Reply | Answer) -> Vendor:
+        self.answers = [a if isinstance(a, Answer) else Answer(a) for a in answers]
+        return self
+
+    def _answer(self, request: Arrived) -> Answer:
+        self.arrived.append(request)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Vendor]:
+    vendor = Vendor()
+    yield vendor
+    vendor.server.stop()
+
+
+@pytest.fixture
+def vendor(running: Vendor) -> Vendor:
+    running.arrived.clear()
+    return running.will(GOOD)
+
+
+Make = Callable[..., Client]
+
+
+@pytest.fixture
+def make(vendor: Vendor) -> Make:
+    keep_secret([KEY])
+
+    def made(**changes: object) -> Client:
+        given = {
+            "vendor": "acme",
+            "hosts": {"data": vendor.url},
+            "budget": Budget(1000, 1.0),
+            "headers": {"X-Api-Key": KEY},
+            "patience": QUICK,
+        }
+        return Client(**(given | changes))  # type: ignore[arg-type]
+
+    return made
+
+
+def decode(answered: Answered) -> list[int]:
+    found: list[int] = answered.decoded(msgspec.json.Decoder())["data"]
+    return found
+
+
+def wire(kind: str, **details: object) -> Answer:
+    return Answer(Reply(body={"data": list(range(2_000))}), Wire(kind, **details))  # type: ignore[arg-type]
+
+
+def status(code: int, body: object = None, **headers: str) -> Reply:
+    return Reply(code, {"message": f"words for {code}"} if body is None else body, headers)
+
+
+# What is sent.
+
+
+def test_a_header_key_goes_into_the_header_and_not_into_the_url(vendor: Vendor, make: Make) -> None:
+    request = Request("/v1/things", (("a", "x y&z"), ("b", "1,2:3"), ("a", "é")))
+    assert make().fetch(request, decode) == [1, 2, 3]
+    (arrived,) = vendor.arrived
+    assert (arrived.method, arrived.path) == ("GET", "/v1/things")
+    assert arrived.query == [("a", "x y&z"), ("b", "1,2:3"), ("a", "é")]
+    assert arrived.target == "/base/v1/things?a=x%20y%26z&b=1,2:3&a=%C3%A9"
+    headers = {name: value for name, value in arrived.headers.items() if name not in ("host", "connection")}
+    assert headers == {
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "user-agent": "source-liquidations",
+        "x-api-key": KEY,
+    }
+
+
+def test_a_query_key_comes_last_and_is_encoded(vendor: Vendor, make: Make) -> None:
+    make(headers={}, key_params=(("api_key", KEY),)).fetch(Request("/v1/things", (("a", "1"),)), decode)
+    assert vendor.arrived[0].query == [("a", "1"), ("api_key", KEY)]
+    assert "x-api-key" not in vendor.arrived[0].headers
+
+
+def test_a_request_without_parameters_has_no_question_mark(vendor: Vendor, make: Make) -> None:
+    make().fetch(Request("/v1/things"), decode)
+    assert vendor.arrived[0].target == "/base/v1/things"
+
+
+def test_a_keyless_host_gets_no_key_in_any_place(vendor: Vendor, make: Make) -> None:
+    client = make(
+        hosts={"data": "http://127.0.0.1:1", "reference": vendor.url},
+        key_params=(("api_key", KEY),),
+        keyless_hosts=frozenset({"reference"}),
+    )
+    client.fetch(Request("/v1/instruments", host="reference"), decode)
+    assert vendor.arrived[0].target == "/base/v1/instruments"
+    assert "x-api-key" not in vendor.arrived[0].headers
+
+
+def test_connections_are_kept(vendor: Vendor, make: Make) -> None:
+    client = make()
+    for _ in range(20):
+        client.fetch(Request("/x"), decode)
+    assert len(vendor.server._open) == 1
+
+
+def test_a_compressed_body_is_unpacked(vendor: Vendor, make: Make) -> None:
+    vendor.will(Reply(body={"data": list(range(5_000))}))
+    assert make().fetch(Request("/x"), decode) == list(range(5_000))
+
+
+def test_traffic_counts_requests_retries_and_bytes(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(500), status(503), GOOD)
+    traffic = Traffic()
+    make().fetch(Request("/x"), decode, traffic=traffic)
+    assert (traffic.requests, traffic.retries, traffic.waiting) == (3, 2, "")
+    assert traffic.bytes > 0
+    assert traffic.seconds_waited > 0
+
+
+# What is tried again.
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504, 520, 524, 599])
+def test_statuses_that_pass_are_tried_again(vendor: Vendor, make: Make, code: int) -> None:
+    vendor.will(status(code), status(code), GOOD)
+    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+    assert len(vendor.arrived) == 3
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        wire("refused"),
+        wire("reset"),
+        wire("reset_mid_body"),
+        wire("cut"),
+        wire("cut", length="cut"),
+        wire("bad_gzip"),
+        wire("silent", seconds=3.0),
+        wire("slow_first_byte", seconds=3.0),
+        wire("slow_drip", seconds=3.0, chunk=100),
+        Answer(Reply(200, b"<html>Welcome</html>", content_type="text/html")),
+        Answer(Reply(200, b"")),
+    ],
+    ids=lambda answer: answer.wire.kind if answer.wire else "html" if answer.reply.body else "empty",
+)
+def test_what_breaks_on_the_way_is_tried_again(vendor: Vendor, make: Make, fault: Answer) -> None:
+    vendor.will(fault, GOOD)
+    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+    assert len(vendor.arrived) == 2
+
+
+def test_a_steady_drip_that_would_take_for_ever_is_given_up(vendor: Vendor, make: Make) -> None:
+    """Each piece comes in time, so no read ever times out."""
+    vendor.will(wire("slow_drip", seconds=0.05, chunk=20), GOOD)
+    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+    assert len(vendor.arrived) == 2
+
+
+def test_a_host_where_nobody_listens_is_unavailable(make: Make) -> None:
+    with pytest.raises(VendorUnavailable, match=r"no usable answer to /x in 4 tries: \w*Connection"):
+        make(hosts={"data": "http://127.0.0.1:1"}).fetch(Request("/x"), decode)
+
+
+def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(503))
+    with pytest.raises(VendorUnavailable) as caught:
+        make().fetch(Request("/x", (("a", "1"),)), decode)
+    assert len(vendor.arrived) == QUICK.tries
+    assert caught.value.failure_type == "transient_error"
+    assert "/x?a=1 in 4 tries: HTTP 503: words for 503." in caught.value.message
+    assert "next sync goes on from the last checkpoint" in caught.value.message
+
+
+def test_pauses_grow(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(503))
+    patience = Patience(answer=5.0, tries=4, first_pause=0.1, longest_pause=60.0)
+    arrivals: list[float] = []
+    vendor.server.answer, plain = lambda r: (arrivals.append(time.monotonic()), plain(r))[1], vendor.server.answer
+    try:
+        with pytest.raises(VendorUnavailable):
+            make(patience=patience).fetch(Request("/x"), decode)
+    finally:
+        vendor.server.answer = plain
+    pauses = [b - a for a, b in zip(arrivals, arrivals[1:], strict=False)]
+    assert all(pause >= 0.75 * 0.1 * 2**n for n, pause in enumerate(pauses))
+
+
+def test_a_body_that_decodes_to_nothing_usable_is_tried_again(vendor: Vendor, make: Make) -> None:
+    calls = []
+
+    def fussy(answered: Answered) -> str:
+        calls.append(answered)
+        if len(calls) < 3:
+            raise NotWhole("an error in a 200")
+        return "fine"
+
+    assert make().fetch(Request("/x"), fussy) == "fine"
+    assert len(vendor.arrived) == 3
+
+
+# 429 and budgets.
+
+
+def test_a_told_pause_is_kept(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(429, None, **{"Retry-After": "0.5"}), GOOD)
+    started = time.monotonic()
+    make().fetch(Request("/x"), decode)
+    assert time.monotonic() - started >= 0.5
+
+
+def test_a_told_pause_holds_all_requests_of_the_vendor_back(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(429, None, **{"X-RateLimit-Reset": "1", "X-RateLimit-Remaining": "0"}), GOOD)
+    client = make()
+    first = threading.Thread(target=client.fetch, args=(Request("/x"), decode))
+    first.start()
+    while client.budget.reserve() == 0.0:
+        time.sleep(0.01)
+    assert client.budget.reserve() > 0
+    first.join()
+    assert len(vendor.arrived) == 2
+
+
+def test_a_told_pause_beyond_all_patience_fails_at_once(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(429, None, **{"Retry-After": "3600"}))
+    started = time.monotonic()
+    with pytest.raises(VendorUnavailable, match="HTTP 429"):
+        make().fetch(Request("/x"), decode)
+    assert len(vendor.arrived) == 1
+    assert time.monotonic() - started < 30
+
+
+def test_a_spent_answer_is_still_a_good_answer(vendor: Vendor, make: Make) -> None:
+    vendor.will(Reply(200, {"data": [7]}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}))
+    client = make()
+    assert client.fetch(Request("/x"), decode) == [7]
+    assert client.budget.reserve() > 0, "somebody else uses the key: their requests count too"
+
+
+def test_the_budget_is_asked_before_each_try_but_a_reserved_first(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(500), GOOD)
+    budget = Budget(1, 0.3)
+    assert budget.reserve() == 0.0
+    started = time.monotonic()
+    make(budget=budget).fetch(Request("/x"), decode, reserved=True)
+    assert time.monotonic() - started >= 0.25
+    assert len(vendor.arrived) == 2
+
+
+# What is not tried again.
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "scope"),
+    [
+        (400, RequestRefused, "partition"),
+        (401, AccessRefused, "reading"),
+        (402, AccessRefused, "reading"),
+        (403, AccessRefused, "partition"),
+        (404, RequestRefused, "partition"),
+        (405, RequestRefused, "partition"),
+        (414, RequestRefused, "partition"),
+        (422, RequestRefused, "partition"),
+    ],
+)
+def test_refusals_are_told_at_once(
+    vendor: Vendor, make: Make, code: int, kind: type[LiquidationsError], scope: str
+) -> None:
+    vendor.will(status(code))
+    with pytest.raises(kind, match=f"HTTP {code}: words for {code}") as caught:
+        make().fetch(Request("/x"), decode)
+    assert len(vendor.arrived) == 1
+    assert (caught.value.failure_type, caught.value.scope) == ("config_error", scope)
+
+
+@pytest.mark.parametrize("code", [204, 206, 304])
+def test_a_status_that_no_page_names_is_unexpected(vendor: Vendor, make: Make, code: int) -> None:
+    vendor.will(Reply(code, b""))
+    with pytest.raises(UnexpectedAnswer, match=f"status {code}"):
+        make().fetch(Request("/x"), decode)
+    assert len(vendor.arrived) == 1
+
+
+def test_a_vendor_may_explain_a_refusal_better(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(400))
+    special = RequestRefused("too many points", status=400)
+    with pytest.raises(RequestRefused, match="too many points"):
+        make(explain=lambda answered: special if answered.status == 400 else None).fetch(Request("/x"), decode)
+
+
+def test_a_body_of_the_wrong_shape_is_not_asked_for_again(vendor: Vendor, make: Make) -> None:
+    decoder = msgspec.json.Decoder(dict[str, list[str]])
+    with pytest.raises(UnexpectedAnswer, match=r"\$\[\.\.\.\]\[0\]|data"):
+        make().fetch(Request("/x"), lambda answered: answered.decoded(decoder))
+    assert len(vendor.arrived) == 1
+
+
+# Other origins.
+
+
+def test_a_redirect_on_the_same_origin_is_followed(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(302, b"", Location="/base/there?a=1"), GOOD)
+    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+    assert [arrived.path for arrived in vendor.arrived] == ["/x", "/there"]
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "there",
+    [
+        "http://[::1",
+        "http://localhost:{port}/base/x",
+        "//localhost:{port}/x",
+        "https://127.0.0.1:{port}/x",
+        "http://127.0.0.1:1/x",
+    ],
+)
+def test_a_redirect_to_another_origin_is_refused(vendor: Vendor, make: Make, code: int, there: str) -> None:
+    vendor.will(status(code, b"", Location=there.format(port=vendor.server.port)), GOOD)
+    with pytest.raises(UnexpectedAnswer, match="redirect to another origin was refused"):
+        make().fetch(Request("/x"), decode)
+    assert [arrived.headers["host"] for arrived in vendor.arrived] == [f"127.0.0.1:{vendor.server.port}"]
+
+
+@pytest.mark.parametrize("headers", [{"Location": "/base/x"}, {}])
+def test_redirects_without_end_are_given_up(vendor: Vendor, make: Make, headers: dict[str, str]) -> None:
+    vendor.will(Reply(302, b"", headers))
+    with pytest.raises(VendorUnavailable, match="redirected"):
+        make().fetch(Request("/x"), decode)
+    assert len(vendor.arrived) == 3 * QUICK.tries
+
+
+def test_next_page_addresses_are_checked(vendor: Vendor, make: Make) -> None:
+    client = make(own_origins=frozenset({"https://api.acme.com:443"}))
+    client.check_origin(f"{vendor.url}/x?token=1")
+    client.check_origin("https://api.acme.com/x")
+    client.check_origin("https://API.acme.com:443/x")
+    for url in (
+        "http://api.acme.com/x",
+        "https://api.acme.com:444/x",
+        "https://api.acme.com.evil.example/x",
+        "https://api.acme.com@evil.example/x",
+        "https://evil.example/https://api.acme.com/",
+        f"http://localhost:{vendor.server.port}/x",
+        "/relative",
+        "",
+    ):
+        with pytest.raises(UnexpectedAnswer, match="another origin was refused"):
+            client.check_origin(url)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "https://api.acme.com:port/x", "https://api.acme.com:99999/x"])
+def test_a_next_page_address_that_is_none_is_refused(make: Make, url: str) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        make().check_origin(url)
+
+
+def test_an_origin_is_scheme_host_and_port() -> None:
+    assert origin("HTTPS://Api.Acme.com/x?y") == "https://api.acme.com:443"
+    assert origin("http://127.0.0.1:8900/x") == "http://127.0.0.1:8900"
+
+
+# Keys, stopping, waiting times.
+
+
+def test_no_error_and_no_repr_shows_the_key(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(401, {"message": f"Key {KEY} is not valid, see https://acme.com?api_key=k%2Be%2Fy"}))
+    client = make(key_params=(("api_key", KEY),))
+    with pytest.raises(AccessRefused) as caught:
+        client.fetch(Request("/x"), decode)
+    assert KEY not in caught.value.message
+    assert "k%2Be" not in caught.value.message
+    assert "is not valid" in caught.value.message
+    with pytest.raises(VendorUnavailable) as refused:
+        make(hosts={"data": "http://127.0.0.1:1"}, key_params=(("api_key", KEY),)).fetch(Request("/x"), decode)
+    for text in (repr(client), str(refused.value), repr(refused.value), str(refused.value.__cause__)):
+        assert KEY not in text
+        assert "k%2Be" not in text
+
+
+def test_stop_is_heard_in_a_pause(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(429, None, **{"Retry-After": "600"}))
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        make(stop=stop, patience=Patience()).fetch(Request("/x"), decode)
+    assert time.monotonic() - started < 30
+
+
+def test_stop_is_heard_while_a_body_drips(vendor: Vendor, make: Make) -> None:
+    vendor.will(wire("slow_drip", seconds=0.05, chunk=10))
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(Stopped):
+        make(stop=stop, patience=Patience()).fetch(Request("/x"), decode)
+
+
+def test_waiting_times_can_be_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Patience.from_environment() == Patience()
+    monkeypatch.setenv("SOURCE_LIQUIDATIONS_PATIENCE", "0.5")
+    scaled = Patience.from_environment()
+    assert (scaled.connect, scaled.answer, scaled.first_pause, scaled.longest_pause) == (5.0, 30.0, 0.5, 30.0)
+    assert scaled.tries == Patience.tries
+
+
+def test_patience_ends_before_airbytes_heartbeat() -> None:
+    """Airbyte gives a source up that has said nothing for 90 minutes."""
+    patience = Patience()
+    slowest_try = patience.connect + 2 * patience.answer
+    assert patience.answer == 60.0
+    assert patience.tries * (slowest_try + patience.longest_pause) + patience.longest_total < 90 * 60
