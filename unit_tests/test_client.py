@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -225,7 +226,7 @@ def test_pauses_grow(vendor: Vendor, make: Make) -> None:
             make(patience=patience).fetch(Request("/x"), decode)
     finally:
         vendor.server.answer = plain
-    pauses = [b - a for a, b in zip(arrivals, arrivals[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(arrivals)]
     assert all(pause >= 0.75 * 0.1 * 2**n for n, pause in enumerate(pauses))
 
 
@@ -363,6 +364,12 @@ def test_a_redirect_to_another_origin_is_refused(vendor: Vendor, make: Make, cod
     with pytest.raises(UnexpectedAnswer, match="redirect to another origin was refused"):
         make().fetch(Request("/x"), decode)
     assert [arrived.headers["host"] for arrived in vendor.arrived] == [f"127.0.0.1:{vendor.server.port}"]
+
+
+def test_a_redirect_to_what_is_no_address_is_given_up(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(302, b"", Location="http://[::1"))
+    with pytest.raises(VendorUnavailable, match="Invalid"):
+        make().fetch(Request("/x"), decode)
 
 
 @pytest.mark.parametrize("headers", [{"Location": "/base/x"}, {}])

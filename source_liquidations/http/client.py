@@ -259,10 +259,7 @@ class Client:
             traffic.received(len(answered.body))
             if answered.status not in _REDIRECTS:
                 return answered
-            try:
-                url = urljoin(url, answered.headers.get("Location", ""))
-            except ValueError:
-                url = ""
+            url = urljoin(url, answered.headers.get("Location", ""))
             if origin(url) != origin(self._hosts[request.host]):
                 raise UnexpectedAnswer(
                     f"a redirect to another origin was refused: {redact(origin(url))}.",
