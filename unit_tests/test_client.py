@@ -352,7 +352,6 @@ def test_a_redirect_on_the_same_origin_is_followed(vendor: Vendor, make: Make) -
 @pytest.mark.parametrize(
     "there",
     [
-        "http://[::1",
         "http://localhost:{port}/base/x",
         "//localhost:{port}/x",
         "https://127.0.0.1:{port}/x",

@@ -283,7 +283,7 @@ class Client:
             raise NotWhole(f"no connection in {self._patience.connect:g} s") from error
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise NotWhole(f"no answer in {self._patience.answer:g} s") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise NotWhole(redact(f"{type(error).__name__}: {error}")) from None
 
     def _body(self, raw: urllib3.HTTPResponse) -> bytes:
