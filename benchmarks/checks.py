@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.compare import say
 from benchmarks.environments import script
 from benchmarks.measure import Output, Server, run
 from benchmarks.readers import OURS, floor
@@ -166,11 +165,3 @@ CHECKS: dict[str, Callable[[Path, Size], list[Check]]] = {
     "start": start_up,
     "idle": nothing_new,
 }
-
-
-def run_checks(names: Sequence[str], folder: Path, size: Size) -> list[Check]:
-    found: list[Check] = []
-    for name in names:
-        say(f"checking {name}")
-        found += CHECKS[name](folder / f"check-{name}", size)
-    return found

@@ -121,8 +121,11 @@ class Server:
         self._process.communicate()
 
     def stats(self) -> dict[str, float]:
-        with urllib.request.urlopen(f"{self.url}/stats", timeout=10) as answer:
-            found: dict[str, float] = json.load(answer)
+        try:
+            with urllib.request.urlopen(f"{self.url}/stats", timeout=60) as answer:
+                found: dict[str, float] = json.load(answer)
+        except OSError as error:
+            raise Failed(f"the server does not answer (its exit code: {self._process.poll()}): {error}") from error
         return found
 
     def run(self, command: Sequence[str], output: Output | None = None) -> Run:

@@ -72,9 +72,11 @@ def versions(found: dict[str, dict[str, str]]) -> str:
 
 def everything(results: Sequence[Comparison], found: Sequence[Check], machine: dict[str, Any], has: Any) -> str:
     parts = [*([QUICK] if machine["quick"] else [])]
-    parts += [f"Machine: {machine['cpu']}, {machine['cores']} cores, Linux {machine['system']}.", versions(has)]
+    load = f"load {machine['load'][0]:.1f} when it began"
+    parts += [f"Machine: {machine['cpu']}, {machine['cores']} cores, Linux {machine['system']}; {load}.", versions(has)]
     parts += [comparison(result) for result in results]
     parts += ["### Checks of the connector", checks(found)] if found else []
+    parts += ["### Given up", *(f"- {failure}" for failure in machine["failures"])] if machine["failures"] else []
     return "\n\n".join(parts) + "\n"
 
 

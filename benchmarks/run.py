@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import environments, report
-from benchmarks.checks import CHECKS, QUICK, Check, Size, run_checks
+from benchmarks.checks import CHECKS, QUICK, Check, Size
 from benchmarks.compare import Comparison, compare, say
 from benchmarks.measure import Failed, machine
 from benchmarks.readers import OURS, READERS, Reader
@@ -47,24 +47,42 @@ def chosen(text: str, names: Sequence[str]) -> list[str]:
     return wanted
 
 
-def compare_all(shapes: Sequence[Shape], readers: Sequence[Reader], asked: argparse.Namespace) -> list[Comparison]:
+def give_up(what: str, error: Failed, failures: list[str]) -> None:
+    """One part that fails must neither stop the others nor be missing without a word."""
+    failures.append(f"{what}: {error}")
+    say(f"  given up: {error}")
+
+
+def compare_all(
+    shapes: Sequence[Shape], readers: Sequence[Reader], asked: argparse.Namespace, failures: list[str]
+) -> list[Comparison]:
     rounds = 2 if asked.quick else asked.rounds
     most_rows = asked.rows if asked.full else QUICK_MOST_ROWS if asked.quick else None
     results = []
     for shape in shapes:
         say(shape.title)
         with tempfile.TemporaryDirectory() as folder:
-            results.append(compare(shape, readers, rounds=rounds, folder=Path(folder), most_rows=most_rows))
+            try:
+                results.append(compare(shape, readers, rounds=rounds, folder=Path(folder), most_rows=most_rows))
+            except Failed as error:
+                give_up(shape.title, error, failures)
     return results
 
 
-def check_all(names: Sequence[str], asked: argparse.Namespace) -> list[Check]:
+def check_all(names: Sequence[str], asked: argparse.Namespace, failures: list[str]) -> list[Check]:
     if names and not environments.script(OURS):
-        say(f"no checks: the script {OURS} is not installed")
+        give_up("checks", Failed(f"the script {OURS} is not installed"), failures)
         return []
     size = QUICK if asked.quick else Size(rounds=asked.rounds)
-    with tempfile.TemporaryDirectory() as folder:
-        return run_checks(names, Path(folder), size)
+    found: list[Check] = []
+    for name in names:
+        say(f"checking {name}")
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                found += CHECKS[name](Path(folder), size)
+            except Failed as error:
+                give_up(f"check {name}", error, failures)
+    return found
 
 
 def draw(results: Path, picture: Path) -> None:
@@ -77,25 +95,25 @@ def draw(results: Path, picture: Path) -> None:
 
 def main() -> None:
     asked = options()
+    failures: list[str] = []
+    about_machine = {**machine(), "quick": asked.quick, "rounds": asked.rounds, "failures": failures}
     shapes = all_shapes(QUICK_ROWS if asked.quick else asked.rows)
     readers = {reader.name: reader for reader in READERS}
     names = chosen(asked.readers, list(readers))
-    comparisons = compare_all(
-        [shapes[name] for name in chosen(asked.shapes, list(shapes))], [readers[n] for n in names], asked
-    )
-    try:
-        found = check_all(chosen(asked.checks, list(CHECKS)), asked)
-    except Failed as error:
-        raise SystemExit(str(error)) from error
+    wanted = [shapes[name] for name in chosen(asked.shapes, list(shapes))]
+    comparisons = compare_all(wanted, [readers[name] for name in names], asked, failures)
+    found = check_all(chosen(asked.checks, list(CHECKS)), asked, failures)
     used = {readers[name].environment for name in names} | {environments.HERE}
     has = {name: environments.versions(name) for name in sorted(used) if environments.exists(name)}
-    about = (comparisons, found, {**machine(), "quick": asked.quick, "rounds": asked.rounds}, has)
+    about = (comparisons, found, about_machine, has)
     asked.output.mkdir(parents=True, exist_ok=True)
     results = asked.output / "results.json"
     results.write_text(json.dumps(report.as_dict(*about), indent=1))
     (asked.output / "results.md").write_text(report.everything(*about))
     print(report.everything(*about))
     draw(results, asked.output / "results.png")
+    if failures:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
