@@ -158,14 +158,15 @@ def _parsed(config: Mapping[str, Any]) -> configuration.Config:
 
 
 def _airbyte_stream(stream: Stream) -> AirbyteStream:
+    incremental = stream.cursor_field is not None
     return AirbyteStream(
         name=stream.name,
         json_schema=stream.json_schema(),
-        supported_sync_modes=[SyncMode.full_refresh, SyncMode.incremental],
-        source_defined_cursor=True,
-        default_cursor_field=[stream.cursor_field],
+        supported_sync_modes=[SyncMode.full_refresh, SyncMode.incremental] if incremental else [SyncMode.full_refresh],
+        source_defined_cursor=incremental or None,
+        default_cursor_field=[stream.cursor_field] if stream.cursor_field else None,
         source_defined_primary_key=[[field] for field in stream.primary_key],
-        is_resumable=True,
+        is_resumable=incremental,
     )
 
 

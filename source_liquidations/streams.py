@@ -10,11 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stream:
-    """Name, primary key and cursor; the JSON schema is `schemas/<name>.json`."""
+    """Name, primary key and cursor; the JSON schema is `schemas/<name>.json`.
+
+    A stream without a cursor is a list that is read whole each time (full refresh).
+    """
 
     name: str
     primary_key: tuple[str, ...]
-    cursor_field: str
+    cursor_field: str | None = None
 
     def json_schema(self) -> dict[str, Any]:
         text = (resources.files("source_liquidations") / "schemas" / f"{self.name}.json").read_text("utf-8")

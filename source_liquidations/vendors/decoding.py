@@ -89,7 +89,8 @@ def added_rows(
 ) -> Rows:
     """Rows with members added: `constant` to all of them, `each` to each (as bytes: ready to splice)."""
     if not collides:
-        fragments = None if each is None else [e if isinstance(e, bytes) else members(e) for e in each]
+        ready = not each or isinstance(each[0], bytes)
+        fragments: Any = each if ready else [members(values) for values in each or ()]
         return Rows(raw, instants, constant=members(constant), added=fragments, typed=typed)
     decode: Callable[[bytes], dict[str, str]] = msgspec.json.Decoder(dict[str, str]).decode
     own = [decode(b"{" + e[:-1] + b"}") if isinstance(e, bytes) else e for e in each or [{}] * len(raw)]

@@ -190,12 +190,12 @@ class Trades(KaikoEndpoint):
         body, raw, collides = self._decoder.decode(answered)
         check_result(body)
         rows = body.data
-        values = [whole_number("timestamp", row.timestamp) for row in rows]
+        values = [row.timestamp for row in rows]
+        if set(map(type, values)) - {int}:
+            values = [whole_number("timestamp", value) for value in values]
         instants, times = unix_instants("timestamp", values) if values else ([], [])
         partition = span.partitions[0]
-        # The time member without its name and comma: `"time":"…",` to `…`.
-        typed = [(r, row, t, m[8:-2].decode()) for r, row, t, m in zip(raw, rows, instants, times, strict=True)]
-        page = added_rows(raw, instants, constant=dict(partition.values), each=times, typed=typed, collides=collides)
+        page = added_rows(raw, instants, constant=dict(partition.values), each=times, typed=rows, collides=collides)
         return Answer(page, self.following(body, request))
 
 
@@ -290,8 +290,9 @@ def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
     partition = span.partitions[0]
     base_asset, quote_asset = assets_of(partition["instrument"].upper())
     events = []
-    for raw, row, instant, time in rows.typed:
+    for raw, row, instant in zip(rows.raw, rows.typed, rows.instants, strict=True):
         literals = _members.decode(raw)
+        _, digits = timestamps.unix_unit(whole_number("timestamp", row.timestamp))
         events.append(
             Event(
                 market=str(partition),
@@ -299,7 +300,7 @@ def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
                 exchange=exchange(partition["exchange"]),
                 base_asset=base_asset,
                 quote_asset=quote_asset,
-                liquidated_at=time,
+                liquidated_at=timestamps.format_instant(instant, digits),
                 liquidated_at_ns=instant,
                 position_side=row.position_side if row.position_side in POSITIONS else None,
                 event_type="trade",
