@@ -309,3 +309,13 @@ def test_every_kind_has_been_named_in_this_file() -> None:
 def test_nothing_listens_at_the_closed_url(api: Any) -> None:
     with pytest.raises(requests.ConnectionError, match="refused"):
         requests.get(api.sandbox.closed_url(), timeout=2)
+
+
+def test_an_empty_page_may_stand_before_the_only_page(api: Any) -> None:
+    query = {**KWERY, "end": "2026-11-20T00:02:00Z"}
+    api.sandbox.fault("empty_page", vendor="kwery")
+    empty = api.kwery(**query).json()
+    assert (empty["data"], empty["meta"]["has_more"]) == ([], True)
+    rest = api.kwery(after=empty["meta"]["next_cursor"], **query).json()
+    assert rest["data"] == api.sandbox.expected("kwery", "BTC", query["start"], query["end"])
+    assert rest["data"]
