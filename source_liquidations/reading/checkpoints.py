@@ -18,27 +18,27 @@ class StreamState:
     """One stream's positions: loaded, moved forward, written out.
 
     `{"states": [{"partition": {...}, "cursor": {<cursor field>: <RFC 3339>}}]}`. Entries of partitions that are no
-    longer configured are kept as they came.
+    longer configured are kept as they came. A stream without a cursor remembers nothing.
     """
 
-    def __init__(self, stream: str, cursor_field: str, saved: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, stream: str, cursor_field: str | None, saved: Mapping[str, Any] | None = None) -> None:
         self.stream = stream
         self.cursor_field = cursor_field
-        self._positions = dict(self._load(saved or {}))
+        self._positions = dict(self._load(saved or {}, cursor_field)) if cursor_field else {}
         self._written_at = time.monotonic()
         self._records = 0
         self._bytes = 0
         self._last_size = 0
         self._changed = True  # the first checkpoint is written even where nothing moves
 
-    def _load(self, saved: Mapping[str, Any]) -> Iterable[tuple[Partition, int]]:
+    def _load(self, saved: Mapping[str, Any], cursor_field: str) -> Iterable[tuple[Partition, int]]:
         states = saved.get("states", [])
         if not isinstance(states, list):
             raise self._unusable("`states` must be a list")
         for entry in states:
             try:
                 values = tuple((str(name), str(value)) for name, value in entry["partition"].items())
-                yield Partition(values), timestamps.parse(entry["cursor"][self.cursor_field])
+                yield Partition(values), timestamps.parse(entry["cursor"][cursor_field])
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise self._unusable(f"an entry cannot be read ({type(error).__name__}: {error})") from None
 
@@ -46,7 +46,9 @@ class StreamState:
         return ConfigurationError(
             f"state of {self.stream}",
             f"{problem}.",
-            advice='Each entry is {"partition": {…}, "cursor": {"' + self.cursor_field + '": "2024-01-01T00:00:00Z"}}; '
+            advice='Each entry is {"partition": {…}, "cursor": {"'
+            + str(self.cursor_field)
+            + '": "2024-01-01T00:00:00Z"}}; '
             "reset the stream to read it again from start_date.",
         )
 
@@ -83,6 +85,8 @@ class StreamState:
         return partition_ended and self._last_size <= max(_ALWAYS_WORTH_WRITING, self._bytes)
 
     def blob(self) -> dict[str, Any]:
+        if self.cursor_field is None:
+            return {"__ab_no_cursor_state_message": True}  # Airbyte's own word for "nothing to remember"
         return {
             "states": [
                 {

@@ -90,7 +90,7 @@ def added_rows(
     """Rows with members added: `constant` to all of them, `each` to each (as bytes: ready to splice)."""
     if not collides:
         ready = not each or isinstance(each[0], bytes)
-        fragments: Any = each if ready else [members(values) for values in each or ()]
+        fragments: Any = each if ready else [members(values) for values in each or () if not isinstance(values, bytes)]
         return Rows(raw, instants, constant=members(constant), added=fragments, typed=typed)
     decode: Callable[[bytes], dict[str, str]] = msgspec.json.Decoder(dict[str, str]).decode
     own = [decode(b"{" + e[:-1] + b"}") if isinstance(e, bytes) else e for e in each or [{}] * len(raw)]

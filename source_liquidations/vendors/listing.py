@@ -1,0 +1,45 @@
+"""Lists that a vendor has: instruments, markets, symbols. Read whole, page after page, each time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+
+
+class Listing(Endpoint):
+    """A list without times: one partition, one window, no position to remember.
+
+    `first_page` is its first request; `page` makes a body's rows, as JSON objects, and the next request.
+    """
+
+    ascending = False
+    splittable = False
+
+    def __init__(self, vendor: str, client: Client) -> None:
+        self.vendor = vendor
+        self.client = client
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        del traffic
+        return [Partition(())]
+
+    def first(self, span: Span) -> Request:
+        del span
+        return self.first_page()
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        rows, following = self.page(answered, request, memory)
+        return Answer(Rows(rows, [span.start] * len(rows)), following)
+
+    @abstractmethod
+    def first_page(self) -> Request: ...
+
+    @abstractmethod
+    def page(
+        self, answered: Answered, request: Request, memory: dict[Any, Any]
+    ) -> tuple[Sequence[Any], Request | None]: ...
