@@ -33,6 +33,7 @@ lint: setup
 
 types: setup
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --ignore-missing-imports demo
 
 pytest: setup
 	$(VENV)/bin/pytest $(PYTEST_ARGS)

@@ -1,0 +1,145 @@
+"""`make demo`: check, discover and two syncs of simulated vendors into a DuckDB file; tables, a picture, a query.
+
+`make demo-live`: the same with the last 24 hours of the real Coin Metrics community API, which needs no key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from demo.accounts import Account, table
+from demo.picture import draw
+from demo.syncing import SyncFailed, Syncing
+from demo.vendors import SimulatedVendors, simulated_vendors
+
+COMMUNITY = "https://community-api.coinmetrics.io"
+LIVE_MARKETS = ["binance-BTCUSDT-future", "bybit-BTCUSDT-future", "okex-BTC-USDT-SWAP-future"]
+PAUSE = 5.0  # between the syncs, for new liquidations to happen
+UNIFIED = ("liquidations", "liquidation_volumes")
+HEAD = ("stream", "rows read", "new in table", "rows in table", "partitions", "requests", "seconds")
+QUERY = """
+SELECT vendor, position_side, count(*) AS liquidations, round(sum(price * amount)) AS usd
+FROM liquidations
+WHERE exchange = 'binance' AND base_asset = 'btc'
+GROUP BY ALL ORDER BY ALL
+"""
+
+
+class Steps:
+    """Lines with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._out = sys.stdout
+
+    def say(self, text: str) -> None:
+        self.plain(f"{time.monotonic() - self._start:6.1f} s  {text}")
+
+    def plain(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("--live", action="store_true", help="the real Coin Metrics community API, last 24 hours")
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="directory (default demo-output)")
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    steps = Steps()
+    try:
+        (_live if args.live else _simulated)(args.output, steps)
+    except SyncFailed as error:
+        steps.plain(f"\nFailed: {error}")
+        return 1
+    return 0
+
+
+def _simulated(output: Path, steps: Steps) -> None:
+    steps.plain("Liquidations: simulated vendors → this connector → PyAirbyte → DuckDB. No figure is real.\n")
+    with simulated_vendors() as vendors:
+        steps.say(f"sandbox    {vendors.url} plays the vendors")
+        run(vendors.config(), output, steps, vendors, note="Simulated data: no figure is real.")
+
+
+def _live(output: Path, steps: Steps) -> None:
+    steps.plain("Liquidations: Coin Metrics' community API, last 24 hours → this connector → PyAirbyte → DuckDB.\n")
+    try:
+        answer = requests.get(f"{COMMUNITY}/v4/catalog-v2/market-liquidations?page_size=1", timeout=15)
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        raise SyncFailed(f"{COMMUNITY} cannot be reached from here ({type(error).__name__}).") from None
+    run(live_config(), output, steps, None, note="Data: Coin Metrics community API")
+
+
+def live_config() -> dict[str, Any]:
+    start = datetime.now(timezone.utc) - timedelta(hours=24)
+    return {"start_date": f"{start:%Y-%m-%dT%H:%M:%SZ}", "coin_metrics": {"markets": LIVE_MARKETS}}
+
+
+def run(config: Mapping[str, Any], output: Path, steps: Steps, vendors: SimulatedVendors | None, *, note: str) -> None:
+    """Check, discover, two syncs, picture, query; the same for simulated and for real vendors."""
+    syncing = Syncing(config, output, steps.say)
+    steps.say(f"pyairbyte  {syncing.version}; its own output goes to {syncing.log}")
+    syncing.check()
+    steps.say(f"check      succeeded: {', '.join(name for name in config if isinstance(config[name], Mapping))}")
+    streams = syncing.discover()
+    steps.say(f"discover   {len(streams)} streams")
+    first = _sync(syncing, streams, dict.fromkeys(streams, 0), steps, vendors, "first sync, from start_date on")
+    steps.say(f"           {PAUSE:.0f} seconds' pause, for new liquidations to happen")
+    time.sleep(PAUSE)
+    _sync(syncing, streams, first, steps, vendors, "second sync, incremental, with an hour of lookback")
+    syncing.close()
+    picture = output / "liquidations.png"
+    drawn = draw(syncing.database, picture, note=note)
+    steps.say(f"picture    {picture}: {', '.join(drawn)}")
+    steps.plain(f"\nThe rows are in {syncing.database}. A query to try:\n\n{_command(syncing.database)}\n")
+
+
+def _sync(
+    syncing: Syncing,
+    streams: list[str],
+    before: Mapping[str, int],
+    steps: Steps,
+    vendors: SimulatedVendors | None,
+    what: str,
+) -> dict[str, int]:
+    """One sync, and a table of it. Returns the rows that each table then has."""
+    steps.say(f"read       {what}")
+    asked = vendors.requests() if vendors else 0
+    started = time.monotonic()
+    accounts = syncing.read(lambda: vendors.requests() - asked if vendors else None)
+    held = {name: syncing.rows(name) for name in streams}
+    rows = sum(account.rows for account in accounts.values())
+    steps.say(f"read       done: {rows:,} rows in {time.monotonic() - started:.1f} seconds")
+    requests_of = vendors.requests_by_stream(asked) if vendors else {}
+    lines = [_line(accounts[name], held[name], before[name], requests_of) for name in streams if name in accounts]
+    steps.plain(f"\n{table(HEAD, lines)}\n")
+    return held
+
+
+def _line(account: Account, held: int, before: int, requests_of: Mapping[str, int]) -> tuple[object, ...]:
+    """A unified stream is fed by the vendors' streams, so it has no requests of its own."""
+    name = account.stream
+    asked = "shared" if name in UNIFIED else requests_of.get(name, account.requests)
+    return name, account.rows, held - before, held, account.partitions, asked, account.seconds
+
+
+def _command(database: Path) -> str:
+    """A line for the shell."""
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    query = rf"\"{' '.join(QUERY.split())}\""
+    return f"""{python} -c "import duckdb; db = duckdb.connect('{database}'); db.sql({query}).show()\""""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

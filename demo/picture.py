@@ -1,0 +1,171 @@
+"""The demo's picture: liquidated longs and shorts per vendor, and all vendors for one market and day."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from matplotlib.axes import Axes
+from matplotlib.dates import DateFormatter, HourLocator
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+# US dollars per vendor, exchange, hour and side. Coin Metrics states no dollars; its amounts on these two exchanges'
+# BTC/USDT markets are in units of the base asset, so that amount times price is comparable.
+QUERY = """
+SELECT vendor, exchange, date_trunc('hour', liquidated_at) AS hour, position_side,
+       sum(coalesce(amount_usd, amount * price))::double AS usd
+FROM liquidations
+WHERE base_asset = 'btc' AND coalesce(quote_asset, 'usdt') = 'usdt' AND exchange IN ('binance', 'bybit')
+      AND event_type = 'trade' AND position_side IS NOT NULL
+GROUP BY ALL
+"""
+VOLUMES_QUERY = """
+SELECT vendor, exchange, interval_start, position_side, sum(amount)::double
+FROM liquidation_volumes
+WHERE vendor = 'kiyotaka' AND unit = 'usd' AND interval = 'PT1H'
+      AND market IN ('BINANCE_FUTURES/BTCUSDT', 'BYBIT/BTCUSDT')
+GROUP BY ALL
+"""
+
+# Name, and colour in the comparison.
+VENDORS = {
+    "kaiko": ("Kaiko", "#1f4e79"),
+    "coin_metrics": ("Coin Metrics", "#e08e45"),
+    "kwery": ("Kwery", "#7b5aa6"),
+    "kiyotaka": ("Kiyotaka", "#4fa36c"),
+}
+EXCHANGES = {"binance": "Binance", "bybit": "Bybit"}
+LONGS, SHORTS = "#d1495b", "#2e7f8c"
+INK, FAINT = "#22303c", "#8a97a3"
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+Hours = dict[datetime, float]
+# vendor → exchange → side → hour → US dollars
+Sums = dict[str, dict[str, dict[str, Hours]]]
+
+
+def draw(database: Path, picture: Path, *, note: str) -> list[str]:
+    """Write the picture as PNG; `note` says whose data it is. Returns the names of the vendors in it."""
+    sums = _sums(database)
+    vendors = [vendor for vendor in VENDORS if vendor in sums]
+    height = 1.5 * len(vendors) + 4.6
+    figure = Figure(figsize=(11.5, height), facecolor="white")
+    below, above = 0.55 / height, 1 - 1.15 / height
+    ratios = [1.5 * len(vendors), 2.6]
+    grid = figure.add_gridspec(2, 1, height_ratios=ratios, hspace=0.29, bottom=below, top=above, left=0.085, right=0.98)
+    stack = grid[0].subgridspec(max(len(vendors), 1), 1, hspace=0.34)
+    panels: list[Axes] = []
+    for place, vendor in enumerate(vendors):
+        shared = panels[0] if panels else None
+        panels.append(figure.add_subplot(stack[place], sharex=shared, sharey=shared))
+        _longs_and_shorts(panels[-1], vendor, sums[vendor], last=place == len(vendors) - 1)
+    if panels:
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="upper right", bbox_to_anchor=(0.985, 1 - 0.47 / height), ncols=2, frameon=False
+        )
+        _compared(figure.add_subplot(grid[1]), vendors, sums)
+    figure.text(0.012, 1 - 0.16 / height, "Liquidated longs and shorts, Bitcoin perpetuals (BTC/USDT)",
+                va="top", fontsize=16, weight="bold", color=INK)  # fmt: skip
+    figure.text(0.012, 1 - 0.54 / height, note, va="top", fontsize=11, weight="bold", color=LONGS)
+    figure.savefig(picture, dpi=120)
+    return [VENDORS[vendor][0] for vendor in vendors]
+
+
+def _sums(database: Path) -> Sums:
+    found: Sums = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    with duckdb.connect(str(database)) as connection:
+        tables = {name for (name,) in connection.sql("SELECT table_name FROM information_schema.tables").fetchall()}
+        for table, query in (("liquidations", QUERY), ("liquidation_volumes", VOLUMES_QUERY)):
+            for vendor, exchange, hour, side, usd in connection.sql(query).fetchall() if table in tables else ():
+                found[vendor][exchange][side][hour] = usd
+    return found
+
+
+def _longs_and_shorts(panel: Axes, vendor: str, exchanges: Mapping[str, Mapping[str, Hours]], *, last: bool) -> None:
+    """One bar per hour: longs upwards, shorts downwards."""
+    for side, colour, sign in (("long", LONGS, 1), ("short", SHORTS, -1)):
+        hours: Hours = defaultdict(float)
+        for sides in exchanges.values():
+            for hour, usd in sides.get(side, {}).items():
+                hours[hour] += sign * usd
+        _bars(panel, hours, start=0.06, width=0.88, color=colour, label=f"{side}s liquidated (a forced {_order(side)})")
+    where = " and ".join(EXCHANGES[exchange] for exchange in EXCHANGES if exchange in exchanges)
+    panel.set_title(f"{VENDORS[vendor][0]}: {where}", loc="left", fontsize=10.5, weight="bold", color=INK, pad=4)
+    _style(panel, every=6)
+    panel.tick_params(labelbottom=last)
+    panel.set_ylabel("USD an hour", fontsize=9, color=INK)
+
+
+def _order(side: str) -> str:
+    return "sell" if side == "long" else "buy"
+
+
+def _compared(panel: Axes, vendors: list[str], sums: Sums) -> None:
+    """All vendors side by side: Binance, hour by hour of the latest day that is over (else the last 24 hours)."""
+    hours = {hour for vendor in vendors for sides in sums[vendor].get("binance", {}).values() for hour in sides}
+    latest = max(hours, default=datetime(1970, 1, 1)).replace(hour=0)
+    day = latest - DAY if latest - DAY >= min(hours, default=latest) else min(hours, default=latest)
+    width = 0.86 / max(len(vendors), 1)
+    for place, vendor in enumerate(vendors):
+        name, colour = VENDORS[vendor]
+        for side, sign in (("long", 1), ("short", -1)):
+            found = sums[vendor].get("binance", {}).get(side, {})
+            picked = {hour: sign * usd for hour, usd in found.items() if day <= hour < day + DAY}
+            label = name if sign > 0 else None
+            _bars(panel, picked, start=0.07 + place * width, width=width, color=colour, label=label)
+    _mark_gaps(panel, vendors, sums, day)
+    _style(panel, every=2)
+    panel.set_xlim(day, day + DAY)
+    panel.set_ylabel("USD an hour\nshorts ↓        longs ↑", fontsize=9, color=INK)
+    title = f"Vendor against vendor: Binance, {day:%d %B %Y}"
+    panel.set_title(title, loc="left", fontsize=12, weight="bold", color=INK, pad=8)
+    panel.legend(ncols=4, frameon=False, fontsize=10, loc="lower right", bbox_to_anchor=(1.0, 0.985))
+
+
+def _mark_gaps(panel: Axes, vendors: list[str], sums: Sums, day: datetime) -> None:
+    """Name the hours of which one vendor has nothing and all the others have something."""
+    have = {v: {hour for sides in sums[v].get("binance", {}).values() for hour in sides} for v in vendors}
+    for vendor in vendors:
+        others = [have[other] for other in vendors if other != vendor and have[other]]
+        missing = set.intersection(*others) - have[vendor] if len(others) > 1 and have[vendor] else set()
+        for hour in sorted(hour for hour in missing if day <= hour < day + DAY):
+            middle: Any = hour + HOUR / 2
+            panel.annotate(
+                f"{VENDORS[vendor][0]}:\nnothing",
+                (middle, 0.93), xycoords=("data", "axes fraction"), ha="center", va="top",
+                fontsize=9, weight="bold", color=VENDORS[vendor][1],
+            )  # fmt: skip
+
+
+def _bars(panel: Axes, hours: Hours, *, start: float, width: float, **style: Any) -> None:
+    """Bars at a part of each hour."""
+    lefts: list[Any] = [hour + start * HOUR for hour in hours]
+    panel.bar(lefts, list(hours.values()), width=width / 24, align="edge", linewidth=0, **style)
+
+
+def _style(panel: Axes, *, every: int) -> None:
+    panel.axhline(0, color=INK, linewidth=0.8)
+    panel.yaxis.set_major_formatter(FuncFormatter(_dollars))
+    panel.xaxis.set_major_locator(HourLocator(byhour=range(0, 24, every)))
+    panel.xaxis.set_major_formatter(DateFormatter("%H:%M\n%d %b" if every > 2 else "%H:%M"))
+    panel.tick_params(labelsize=9, colors=INK, length=3)
+    panel.grid(color=FAINT, alpha=0.22, linewidth=0.7)
+    panel.set_axisbelow(True)
+    panel.margins(x=0.005, y=0.12)
+    for edge in panel.spines.values():
+        edge.set_visible(False)
+
+
+def _dollars(value: float, _position: int | None = None) -> str:
+    value = abs(value)
+    for unit, size in ((" bn", 1e9), (" m", 1e6), (" k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"

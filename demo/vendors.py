@@ -1,0 +1,98 @@
+"""The simulated vendors in a process of their own, which ends when this one does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sandbox import Sandbox
+from sandbox.times import instant_of
+from sandbox.world import Disagreement
+
+ROWS_PER_DAY = 12_000  # of the busiest market
+LIVE_ROWS_PER_DAY = 40_000  # of this hour: so that the second sync finds something new
+
+# The part of a path by which the requests that feed a stream are known.
+PATHS = {
+    "kaiko_liquidation_events": ("kaiko", "/liquidation.v1/trades/"),
+    "kaiko_token_liquidation_volumes": ("kaiko", "/liquidation.v1/token"),
+    "kwery_liquidations": ("kwery", "/v1/"),  # with the plan's limits
+    "coin_metrics_market_liquidations": ("coin_metrics", "/market-liquidations"),
+    "kiyotaka_liquidation_agg": ("kiyotaka", "/v1/points"),
+}
+
+
+# Of yesterday; Coin Metrics has nothing of Binance's BTCUSDT in it, which the picture then shows.
+GAP = timedelta(hours=15), timedelta(hours=16)
+
+
+class SimulatedVendors:
+    """A running sandbox: a ready configuration, and its own count of what it was asked."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def config(self) -> dict[str, Any]:
+        """All vendors from yesterday on; Kiyotaka's volumes in US dollars, to be compared with the others'."""
+        config: dict[str, Any] = self._ask("config")
+        config["kiyotaka"]["denomination"] = "usd"
+        return config
+
+    def requests(self) -> int:
+        """How many requests have arrived."""
+        return int(self._ask("requests?count=1")["count"])
+
+    def requests_by_stream(self, after: int) -> dict[str, int]:
+        """Requests for each stream's rows, those before number `after` left out."""
+        log = self._ask(f"requests?after={after}")
+        return {
+            stream: sum(request["vendor"] == vendor and part in request["path"] for request in log)
+            for stream, (vendor, part) in PATHS.items()
+        }
+
+    def _ask(self, what: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}/_control/{what}", timeout=30) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def simulated_vendors() -> Iterator[SimulatedVendors]:
+    """Start the sandbox; stop it at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demo.vendors"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        if not url:
+            raise RuntimeError("the sandbox did not start; its error is above")
+        yield SimulatedVendors(url)
+    finally:
+        process.stdin.close()
+        process.wait(timeout=30)
+
+
+def serve() -> None:
+    """Serve on any free port until standard input ends."""
+    today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    start, end = (instant_of(today - timedelta(days=1) + after) for after in GAP)
+    sandbox = Sandbox(
+        ticking=True,
+        rows_per_day=ROWS_PER_DAY,
+        live_rows_per_day=LIVE_ROWS_PER_DAY,
+        disagreement=Disagreement(start=start, end=end),
+    )
+    with sandbox:
+        print(sandbox.url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,103 @@
+"""`make demo` and `make demo-live`, as a user runs them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tools import python_with, run
+
+from sandbox import Sandbox
+
+STREAMS = {
+    "kaiko_liquidation_events",
+    "kaiko_token_liquidation_volumes",
+    "kwery_liquidations",
+    "coin_metrics_market_liquidations",
+    "kiyotaka_liquidation_agg",
+    "liquidations",
+    "liquidation_volumes",
+}
+EVENTS = ("kaiko_liquidation_events", "kwery_liquidations", "coin_metrics_market_liquidations")
+COLUMNS = ("read", "new", "held", "partitions", "requests", "seconds")
+LIVE = """
+from pathlib import Path
+from demo import __main__ as demo
+demo.PAUSE = 0
+config = demo.live_config()
+config["coin_metrics"]["base_url"] = "{url}/coin_metrics_community"
+demo.run(config, Path("{output}"), demo.Steps(), None, note="Simulated")
+"""
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    return python_with("airbyte", ".venv-demo", "setup-demo")
+
+
+def tables(output: str) -> list[dict[str, dict[str, str]]]:
+    """The tables that the demo prints: stream → column → text."""
+    found: list[dict[str, dict[str, str]]] = []
+    for line in output.splitlines():
+        name, *values = line.split() or [""]
+        if name == "stream":
+            found.append({})
+        elif found and name in STREAMS and len(values) == len(COLUMNS):
+            found[-1][name] = dict(zip(COLUMNS, values, strict=True))
+    return found
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def requests_logged(output: Path, stream: str) -> list[int]:
+    """What the connector itself says, sync by sync."""
+    text = "\n".join(log.read_text() for log in (output / "logs" / "source-liquidations").glob("*.log"))
+    return [number(n) for n in re.findall(rf"{stream}: [\d,]+ rows, ([\d,]+) requests", text)]
+
+
+def test_demo_syncs_twice_draws_and_prints_a_query_that_works(python: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    done = run(python, "-m", "demo", "--output", output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+
+    first, second = tables(done.stdout)
+    assert set(first) == set(second) == STREAMS
+    for name in STREAMS:
+        assert number(first[name]["read"]) == number(first[name]["new"]) == number(first[name]["held"]) > 0, name
+        assert number(second[name]["read"]) < number(first[name]["read"]), name
+        assert number(second[name]["held"]) == number(first[name]["held"]) + number(second[name]["new"]), name
+    for table in (first, second):
+        assert number(table["liquidations"]["held"]) == sum(number(table[name]["held"]) for name in EVENTS)
+    assert sum(number(second[name]["new"]) for name in EVENTS) > 0, "nothing new in the second sync"
+    for name in STREAMS - {"liquidations", "liquidation_volumes"}:
+        assert [number(first[name]["requests"]), number(second[name]["requests"])] == requests_logged(output, name)
+
+    assert (output / "liquidations.png").read_bytes().startswith(b"\x89PNG")
+    assert "Kaiko, Coin Metrics, Kwery, Kiyotaka" in done.stdout
+
+    query = run("sh", "-c", done.stdout.rstrip().splitlines()[-1])
+    assert query.returncode == 0, query.stderr
+    assert all(vendor in query.stdout for vendor in ("kaiko", "kwery", "coin_metrics"))
+
+
+def test_live_demo_runs_the_same_steps_without_a_key(python: Path, tmp_path: Path) -> None:
+    with Sandbox(ticking=True, rows_per_day=2_000) as sandbox:
+        done = run(python, "-c", LIVE.format(url=sandbox.url, output=tmp_path))
+        assert {request.prefix for request in sandbox.requests()} == {"/coin_metrics_community"}
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = tables(done.stdout)
+    assert set(first) == set(second) == {"coin_metrics_market_liquidations", "liquidations"}
+    assert number(first["liquidations"]["held"]) == number(first["coin_metrics_market_liquidations"]["held"]) > 0
+    assert (tmp_path / "liquidations.png").exists()
+
+
+def test_live_demo_without_a_network_says_so(python: Path, tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:9"
+    done = run(python, "-m", "demo", "--live", "--output", tmp_path, HTTPS_PROXY=nowhere, https_proxy=nowhere)
+    assert done.returncode == 1
+    assert "Failed: https://community-api.coinmetrics.io cannot be reached from here" in done.stdout
+    assert len(done.stdout + done.stderr) < 400
