@@ -1,0 +1,365 @@
+"""The scheduler, with everything above the network: any order of events reads every row and moves no position early."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from source_liquidations.errors import AccessRefused, VendorUnavailable
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.reading.pages import Output
+from source_liquidations.reading.scheduler import Planned, Reading, Scheduler
+from unit_tests.simulated import FakeClient, FakeVendor, Request, Row, Simulation, resumed
+
+START, END = 1_000, 2_000
+chances = st.integers(0, 2**32).map(random.Random)
+markets = st.dictionaries(
+    st.sampled_from("abcdefg"), st.lists(st.integers(START - 50, END + 50), max_size=60), min_size=1, max_size=5
+)
+# Many rows in few instants: pages begin and end within an instant.
+crowds = st.dictionaries(
+    st.sampled_from("abc"), st.lists(st.sampled_from([START, 1_200, 1_201, END - 1]), max_size=60), min_size=1
+)
+
+
+def asked_for(endpoint: FakeVendor, markets: Sequence[str] | None = None) -> list[Row]:
+    return endpoint.all_rows(START, END, markets)
+
+
+@given(st.one_of(markets, crowds), st.integers(1, 7), st.integers(1, 9), chances)
+@settings(max_examples=150)
+def test_every_row_arrives_exactly_once(
+    rows: dict[str, list[int]], page_size: int, workers: int, chance: random.Random
+) -> None:
+    endpoint = FakeVendor(rows, page_size=page_size)
+    sync = Simulation(endpoint, START, END, chance=chance, workers=workers)
+    sync.run()
+    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint))
+    assert sync.positions() == dict.fromkeys(rows, END)
+    # Pages as few as may be, and what cuts cost: an own first page for each later half, and a half-filled last one.
+    full_pages = sum(max(1, -(-len(asked_for(endpoint, [market])) // page_size)) for market in rows)
+    assert len(endpoint.client.sent) <= full_pages + 2 * workers * len(rows)
+
+
+@given(markets, st.integers(1, 4), chances)
+def test_without_a_second_worker_there_is_no_request_too_many(
+    rows: dict[str, list[int]], page_size: int, chance: random.Random
+) -> None:
+    endpoint = FakeVendor(rows, page_size=page_size, splittable=False)
+    Simulation(endpoint, START, END, chance=chance, workers=1).run()
+    pages = sum(max(1, -(-len(asked_for(endpoint, [market])) // page_size)) for market in rows)
+    assert len(endpoint.client.sent) == pages
+
+
+@given(markets, st.integers(1, 7), st.sampled_from([1, 7, 50]), st.sampled_from([None, 100]), chances)
+@settings(max_examples=150)
+def test_rows_in_no_order_arrive_too_and_only_a_window_moves_the_position(
+    rows: dict[str, list[int]], page_size: int, step: int, longest: int | None, chance: random.Random
+) -> None:
+    endpoint = FakeVendor(rows, page_size=page_size, ascending=False, shuffled=True, step=step, longest=longest)
+    sync = Simulation(endpoint, START, END, chance=chance)
+    sync.run()
+    assert set(asked_for(endpoint)) <= set(sync.written)
+    assert max(sync.written.values(), default=1) == 1
+
+
+@given(markets, st.integers(1, 7), chances)
+@settings(max_examples=150)
+def test_a_vendor_that_forgets_its_order_loses_no_row(
+    rows: dict[str, list[int]], page_size: int, chance: random.Random
+) -> None:
+    """Positions may be wrong until the disorder shows; what is read in this sync is complete all the same."""
+    endpoint = FakeVendor(rows, page_size=page_size, shuffled=True, splittable=False)
+    sync = Simulation(endpoint, START, END, chance=chance, check_positions=False)
+    sync.run()
+    assert set(asked_for(endpoint)) <= set(sync.written)
+
+
+@given(markets, st.integers(2, 7), chances)
+def test_a_vendor_that_sends_the_newest_first_loses_no_row(
+    rows: dict[str, list[int]], page_size: int, chance: random.Random
+) -> None:
+    """The disorder shows on the first page, unless that has rows of one instant only."""
+    apart = {market: sorted(set(instants)) for market, instants in rows.items()}
+    endpoint = FakeVendor(apart, page_size=page_size, newest_first=True)
+    sync = Simulation(endpoint, START, END, chance=chance)
+    sync.run()
+    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint))
+
+
+@given(markets, st.integers(1, 7), st.integers(1, 5), chances)
+@settings(max_examples=150)
+def test_several_markets_in_a_request(
+    rows: dict[str, list[int]], page_size: int, batch: int, chance: random.Random
+) -> None:
+    endpoint = FakeVendor(rows, page_size=page_size, batch=batch)
+    sync = Simulation(endpoint, START, END, chance=chance)
+    sync.run()
+    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint))
+    assert sync.positions() == dict.fromkeys(rows, END)
+
+
+@given(markets, st.integers(1, 7), st.integers(2, 5), st.sets(st.sampled_from("abcdefg"), min_size=1), chances)
+@settings(max_examples=150)
+def test_one_unknown_market_fails_for_itself(
+    rows: dict[str, list[int]], page_size: int, batch: int, unknown: set[str], chance: random.Random
+) -> None:
+    endpoint = FakeVendor(rows, page_size=page_size, batch=batch, unknown=unknown)
+    sync = Simulation(endpoint, START, END, chance=chance)
+    sync.run()
+    known = [market for market in rows if market not in unknown]
+    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint, known))
+    assert {name: sync.positions().get(name) for name in known} == dict.fromkeys(known, END)
+    named = sorted(str(failure) for failure in sync.reading.failures)
+    assert named == sorted(
+        f"fake, {market} (`fake.markets[{n}]`): HTTP 400: no market {market}"
+        for n, market in enumerate(rows)
+        if market in unknown
+    )
+
+
+@given(markets, st.integers(1, 7), st.integers(0, 3), chances)
+@settings(max_examples=150)
+def test_windows_that_are_too_large_are_halved_until_they_fit(
+    rows: dict[str, list[int]], page_size: int, spare: int, chance: random.Random
+) -> None:
+    most_in_an_instant = max((instants.count(t) for instants in rows.values() for t in instants), default=1)
+    endpoint = FakeVendor(rows, page_size=page_size, most_rows=most_in_an_instant + spare)
+    sync = Simulation(endpoint, START, END, chance=chance)
+    sync.run()
+    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint))
+    assert sync.positions() == dict.fromkeys(rows, END)
+    assert not sync.reading.failures
+
+
+def test_a_window_too_large_however_small_is_an_error_and_no_endless_loop() -> None:
+    endpoint = FakeVendor({"a": [1_200] * 5, "b": [1_300]}, most_rows=4)
+    sync = Simulation(endpoint, START, END)
+    sync.run()
+    assert [str(failure) for failure in sync.reading.failures] == [
+        "fake, a (`fake.markets[0]`): too many rows (for the smallest window that there is)"
+    ]
+    assert sync.written[("b", 1_300, 0)] == 1
+
+
+@given(markets, st.integers(1, 5), chances)
+@settings(max_examples=150)
+def test_tokens_that_expire_cost_a_request_and_no_row(
+    rows: dict[str, list[int]], page_size: int, chance: random.Random
+) -> None:
+    endpoint = FakeVendor(rows, page_size=page_size, tokens_die=lambda: chance.random() < 0.2)
+    sync = Simulation(endpoint, START, END, chance=chance)
+    sync.run()
+    if not sync.reading.failures:
+        assert set(asked_for(endpoint)) <= set(sync.written)
+        assert sync.positions() == dict.fromkeys(rows, END)
+    else:
+        assert all("expired" in str(failure) for failure in sync.reading.failures), "refused twice in one place"
+
+
+@given(st.one_of(markets, crowds), st.integers(1, 5), st.integers(1, 3), st.integers(1, 60), st.booleans(), chances)
+@settings(max_examples=200)
+def test_a_sync_killed_at_any_point_resumes_without_a_gap(
+    rows: dict[str, list[int]], page_size: int, batch: int, turns: int, in_order: bool, chance: random.Random
+) -> None:
+    endpoint = FakeVendor(rows, page_size=page_size, batch=batch, ascending=in_order, shuffled=not in_order)
+    written: set[Row] = set()
+    sync = Simulation(endpoint, START, END, chance=chance)
+    for _ in range(50):
+        sync.run(stop_after=turns)
+        written |= set(sync.written)
+        if sync.ended:
+            break
+        sync = resumed(sync)
+        turns += 5
+    assert sync.ended
+    assert written >= set(asked_for(endpoint))
+    assert sync.positions() == dict.fromkeys(rows, END)
+
+
+@given(markets, st.integers(1, 5), st.integers(0, 300), chances)
+def test_a_second_sync_reads_what_is_new_and_looks_back(
+    rows: dict[str, list[int]], page_size: int, lookback: int, chance: random.Random
+) -> None:
+    endpoint = FakeVendor(rows, page_size=page_size)
+    first = Simulation(endpoint, START, 1_500, chance=chance)
+    first.run()
+    second = resumed(first, end=END, lookback=lookback)
+    second.run()
+    assert set(second.written) == set(endpoint.all_rows(max(START, 1_500 - lookback), END))
+    assert set(first.written) | set(second.written) == set(asked_for(endpoint))
+
+
+def test_a_market_added_later_gets_its_whole_history() -> None:
+    rows = {"a": list(range(START, END, 10))}
+    first = Simulation(FakeVendor(rows), START, END)
+    first.run()
+    first.endpoint.rows["new"] = list(range(START, END, 7))
+    second = resumed(first)
+    second.run()
+    assert {row[0] for row in second.written} == {"new"}
+    assert sorted(second.written) == sorted(asked_for(second.endpoint, ["new"]))
+
+
+def test_a_market_taken_out_keeps_its_entry() -> None:
+    first = Simulation(FakeVendor({"a": [1_100], "b": [1_200]}), START, END)
+    first.run()
+    del first.endpoint.rows["a"]
+    second = resumed(first)
+    second.run()
+    assert second.state.position(Partition.of(market="a")) == END
+
+
+# Failures.
+
+
+class FailingClient(FakeClient):
+    """Fails for some markets, each time."""
+
+    failing: dict[str, Exception]
+
+    def fetch(self, request: Request, decode, **more):  # type: ignore[no-untyped-def]
+        self.meanwhile()
+        market = dict(request.params)["markets"]
+        if market in self.failing:
+            self.sent.append(request)
+            raise self.failing[market]
+        return super().fetch(request, decode, **more)
+
+
+def failing(rows: dict[str, list[int]], **errors: Exception) -> FakeVendor:
+    endpoint = FakeVendor(rows)
+    endpoint.client = FailingClient(endpoint)  # type: ignore[assignment]
+    endpoint.client.failing = errors  # type: ignore[attr-defined]
+    return endpoint
+
+
+def test_a_failed_partition_keeps_what_was_read_and_leaves_the_others_alone() -> None:
+    endpoint = failing({"a": list(range(START, END, 20)), "b": [1_200], "c": [1_300]}, b=VendorUnavailable("down"))
+    sync = Simulation(endpoint, START, END)
+    sync.run()
+    assert set(sync.written) == set(asked_for(endpoint, ["a", "c"]))
+    assert sync.positions() == {"a": END, "c": END}
+    assert [item for item in sync.items if getattr(item, "name", "") == "INCOMPLETE"]
+
+
+def test_a_refused_key_ends_the_whole_reading_at_once() -> None:
+    rows = {market: [1_200] for market in "abcdefgh"}
+    endpoint = failing(rows, **{market: AccessRefused("HTTP 401", status=401) for market in rows})
+    sync = Simulation(endpoint, START, END, workers=1)
+    sync.run()
+    assert len(endpoint.client.sent) == 1
+    assert len(sync.reading.failures) == 1
+
+
+def test_a_plan_that_does_not_cover_a_market_ends_only_that() -> None:
+    rows = {market: [1_200] for market in "abcdefgh"}
+    endpoint = failing(rows, b=AccessRefused("HTTP 403", status=403))
+    sync = Simulation(endpoint, START, END)
+    sync.run()
+    assert {row[0] for row in sync.written} == set("acdefgh")
+
+
+def test_a_vendor_that_is_down_is_not_asked_for_every_market() -> None:
+    rows = {f"m{n}": [1_200] for n in range(100)}
+    endpoint = failing(rows, **{market: VendorUnavailable("down") for market in rows})
+    Simulation(endpoint, START, END, workers=2).run()
+    assert len(endpoint.client.sent) <= 4
+
+
+# Threads.
+
+
+class Threads:
+    """Workers of a scheduler that do nothing but take and give back."""
+
+    def __init__(self, scheduler: Scheduler, count: int) -> None:
+        self.steps = 0
+        self.ends = 0
+        self._lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._work, args=(scheduler,), daemon=True) for _ in range(count)]
+
+    def _work(self, scheduler: Scheduler) -> None:
+        while (step := scheduler.next()) is not None:
+            if step.window is None:
+                scheduler.planned(step.reading, [Partition.of(market=f"m{n}") for n in range(500)])
+            else:
+                scheduler.completed(step)
+            ended = scheduler.done(step)
+            with self._lock:
+                self.steps += 1
+                self.ends += ended
+
+    def join(self) -> None:
+        for thread in self.threads:
+            thread.start()
+        deadline = time.monotonic() + 60
+        for thread in self.threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        assert not any(thread.is_alive() for thread in self.threads), "a deadlock"
+
+
+@pytest.mark.parametrize("workers", [1, 2, 40])
+def test_any_number_of_workers_comes_to_an_end(workers: int) -> None:
+    def plan(partitions: Sequence[Partition]) -> list[Planned]:
+        return [Planned(Span((partition,), 0, 100), 100, outputs) for partition in partitions]
+
+    outputs = (Output("x"),)
+    readings = [Reading(FakeVendor({}), outputs, plan) for _ in range(3)]
+    threads = Threads(Scheduler(readings, workers=workers), workers)
+    threads.join()
+    assert threads.steps == 3 * (500 + 1)
+    assert threads.ends == 3, "each reading ends once"
+
+
+def test_nothing_to_read_ends_too() -> None:
+    reading = Reading(FakeVendor({}), (Output("x"),), lambda partitions: [])
+    threads = Threads(Scheduler([reading], workers=4), 4)
+    threads.join()
+    assert threads.ends == 1
+
+
+def test_stop_wakes_everybody() -> None:
+    class Never:
+        def reserve(self) -> float:
+            return 3_600.0
+
+    endpoint = FakeVendor({})
+    endpoint.client.budget = Never()  # type: ignore[assignment]
+    reading = Reading(endpoint, (Output("x"),), lambda ps: [Planned(Span((ps[0],), 0, 100), 100, (Output("x"),))])
+    scheduler = Scheduler([reading], workers=4)
+    threads = Threads(scheduler, 4)
+    threading.Timer(0.3, scheduler.stop).start()
+    threads.join()
+    assert threads.steps == 1
+    assert "the request budget" in reading.traffic.waiting
+
+
+def test_readings_take_turns_and_one_without_budget_holds_no_other_up() -> None:
+    class Empty:
+        def reserve(self) -> float:
+            return 3_600.0
+
+    def plan(partitions: Sequence[Partition]) -> list[Planned]:
+        return [Planned(Span((partition,), 0, 100), 100, (Output("x"),)) for partition in partitions]
+
+    spent, rich = FakeVendor({}), FakeVendor({})
+    spent.client.budget = Empty()  # type: ignore[assignment]
+    readings = [Reading(endpoint, (Output("x"),), plan) for endpoint in (spent, rich)]
+    scheduler = Scheduler(readings, workers=1)
+    for reading in readings:
+        scheduler.planned(reading, [Partition.of(market="a"), Partition.of(market="b")])
+    taken = []
+    for _ in range(2):
+        step = scheduler.next()
+        assert step is not None
+        taken.append(step.reading)
+        scheduler.completed(step)
+        scheduler.done(step)
+    assert taken == [readings[1], readings[1]]
