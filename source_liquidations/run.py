@@ -79,14 +79,14 @@ def run(args: list[str] | None = None) -> None:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(output)
     parsed = AirbyteEntrypoint.parse_args(sys.argv[1:] if args is None else args)
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: source.stop.set())
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: source.terminate())
     code = 0
     try:
         _run(source, output, parsed)
     except Stopped:
         code = _TERMINATED
     except BrokenPipeError:
-        source.stop.set()
+        source.terminate()
         code = _CLOSED
     except AirbyteTracedException as error:
         _report(output, error)

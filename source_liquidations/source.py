@@ -56,6 +56,12 @@ class SourceLiquidations(Source):
 
     def __init__(self) -> None:
         self.stop = threading.Event()
+        self._terminated = False
+
+    def terminate(self) -> None:
+        """End the sync under way, and any later one, with the last checkpoints."""
+        self._terminated = True
+        self.stop.set()
 
     @property
     def name(self) -> str:
@@ -121,6 +127,9 @@ class SourceLiquidations(Source):
         """
         _mask_keys(config)
         parsed = _parsed(config)
+        self.stop = threading.Event()
+        if self._terminated:
+            self.stop.set()
         try:
             states = _states(parsed, catalog, state or ())
         except LiquidationsError as error:

@@ -152,6 +152,6 @@ class Endpoint(ABC):
         """Around each request of a window: may hold it back, change it, or raise SpendingLimit."""
         yield request
 
-    def account(self) -> str:
-        """What people should know of this reading besides rows and requests, for the log."""
-        return ""
+    def spent(self) -> dict[str, int]:
+        """What the reading has cost so far in the vendor's own currency, and what is left of it, by name."""
+        return {}

@@ -19,8 +19,9 @@ from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, SpendingLimit, Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.reading.checkpoints import StreamState
-from source_liquidations.reading.pages import Block, Page
-from source_liquidations.reading.scheduler import Reading, Scheduler, Step
+from source_liquidations.reading.pages import Block
+from source_liquidations.reading.report import as_json, as_table, report
+from source_liquidations.reading.scheduler import Page, Reading, Scheduler, Step
 from source_liquidations.reading.steps import take_step
 
 logger = logging.getLogger("airbyte")
@@ -103,9 +104,20 @@ class Sync:
             for thread in threads:
                 thread.start()
             yield from self._write()
-        finally:
+        except BaseException:
             self._stop.set()
+            raise
+        finally:
             self._scheduler.stop()
+            self._log_report()
+
+    def _log_report(self) -> None:
+        readings = self._scheduler.readings
+        statuses = {name: stream.status or "" for name, stream in self._streams.items()}
+        account = report(readings, statuses)
+        if account:
+            logger.info("sync report\n%s", as_table(account))
+            logger.info("sync report as JSON: %s", as_json(account))
 
     def _write(self) -> Iterator[Item]:
         waiting = {id(reading): reading for stream in self._streams.values() for reading in stream.readings}
@@ -131,19 +143,23 @@ class Sync:
                         yield from self._end(name)
 
     def _pass_on(self, page: Page) -> Iterator[Item]:
+        written = page.step.reading.rows
         for block in page.blocks:
             stream = self._streams[block.stream]
             if stream.status == "STARTED":
                 yield self._set_status(block.stream, "RUNNING")
             yield block
             stream.records += block.records
+            written[block.stream] = written.get(block.stream, 0) + block.records
             stream.state.wrote(block.records, len(block.data))
         ended = self._note_written(page)
-        yield from self._checkpoints({output.stream for output in page.outputs} if ended else set())
+        yield from self._checkpoints({output.stream for output in page.step.outputs} if ended else set())
 
     def _note_written(self, page: Page) -> bool:
         """The page's records are out: move the positions. Whether that ended a partition."""
-        window, run = page.window, page.window.run
+        window = page.step.window
+        assert window is not None
+        run = window.run
         with self._scheduler.lock:
             moved = {index: reached for index, reached in page.reached.items() if reached > window.written[index]}
             for index, reached in moved.items():
@@ -151,13 +167,16 @@ class Sync:
             positions = {index: run.position(index) for index in moved}
             run.forget_written()
         ended = sum(position >= run.span.end for position in positions.values())
-        for output in page.outputs:
+        for output in page.step.outputs:
             stream = self._streams[output.stream]
+            reading_positions = page.step.reading.positions.setdefault(output.stream, {})
             stream.partitions_done += ended
             for index, position in positions.items():
                 # A bucket that is still open is not done: the next sync reads it again.
                 stream.position = min(position, run.settled)
-                stream.state.advance(output.state_partition(run.span.partitions[index]), stream.position)
+                partition = run.span.partitions[index]
+                reading_positions[partition.key] = stream.position
+                stream.state.advance(output.state_partition(partition), stream.position)
         return ended > 0
 
     def _checkpoints(self, ended: set[str]) -> Iterator[Item]:
@@ -202,7 +221,10 @@ class Sync:
             f"{sum(t.requests for t in traffic):,} requests",
             f"{stream.partitions_done:,} of {partitions:,} partitions",
         ]
-        parts += [text for reading in stream.readings if (text := reading.endpoint.account())]
+        spent = [
+            f"{amount:,} {what}" for reading in stream.readings for what, amount in reading.endpoint.spent().items()
+        ]
+        parts += spent
         if stream.position:
             parts.append(f"at {timestamps.format_shortest(stream.position)}")
         waits = sorted({t.waiting for t in traffic if t.waiting})

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from source_liquidations.reading.endpoint import Partition, Rows, Span
-from source_liquidations.reading.windows import Window
 
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -41,19 +40,6 @@ class Block:
     stream: str
     records: int
     data: bytes
-
-
-@dataclass
-class Page:
-    """What a worker hands to the writer: lines, and the positions that hold once they are written.
-
-    reached     per partition index: everything before this instant is in pages handed over up to this one
-    """
-
-    window: Window
-    outputs: Sequence[Output]
-    blocks: list[Block]
-    reached: dict[int, int]
 
 
 def render(outputs: Sequence[Output], rows: Rows, span: Span) -> list[Block]:

@@ -7,6 +7,7 @@ to a thread, so a vendor that is out of budget holds nobody up.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.client import Traffic
 from source_liquidations.reading.endpoint import Endpoint, Partition, Span
-from source_liquidations.reading.pages import Output
+from source_liquidations.reading.pages import Block, Output
 from source_liquidations.reading.windows import Run, Window
 
 _FAILURES_IN_A_ROW = 3
@@ -43,11 +44,19 @@ class Reading:
     active: dict[Window, tuple[Output, ...]] = field(default_factory=dict)
     busy: int = 0
     partitions_total: int = 0
+    rows: dict[str, int] = field(default_factory=dict)  # written, by stream
+    positions: dict[str, dict[frozenset[tuple[str, str]], int]] = field(default_factory=dict)  # by stream and partition
+    held_since: float | None = None
     failures: list[LiquidationsError] = field(default_factory=list)
     failures_in_a_row: int = 0
     given_up: bool = False
     announced: bool = False
     strays: int = 0  # rows outside the time asked for
+
+    @property
+    def hindmost(self) -> dict[str, int]:
+        """By stream: the position of the partition that has got least far."""
+        return {stream: min(positions.values()) for stream, positions in self.positions.items() if positions}
 
     @property
     def ended(self) -> bool:
@@ -65,6 +74,18 @@ class Step:
     reading: Reading
     window: Window | None = None
     outputs: tuple[Output, ...] = ()
+
+
+@dataclass
+class Page:
+    """What a step brought: lines to write, and the positions that hold once they are written.
+
+    reached     per partition index: everything before this instant is in pages handed over up to this one
+    """
+
+    step: Step
+    blocks: list[Block]
+    reached: dict[int, int]
 
 
 class Scheduler:
@@ -185,8 +206,12 @@ class Scheduler:
             seconds = 0.0 if not reading.planned else reading.endpoint.client.budget.reserve()
             if seconds == 0.0:
                 reading.traffic.waiting = ""
+                if reading.held_since is not None:
+                    reading.traffic.seconds_waited += time.monotonic() - reading.held_since
+                    reading.held_since = None
                 return self._take(reading), None
             reading.traffic.waiting = f"the request budget, {seconds:.1f} s"
+            reading.held_since = reading.held_since or time.monotonic()
             wait = seconds if wait is None else min(wait, seconds)
         return None, wait
 

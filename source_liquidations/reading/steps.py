@@ -16,8 +16,8 @@ from source_liquidations.errors import (
 )
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Rows
-from source_liquidations.reading.pages import Page, render
-from source_liquidations.reading.scheduler import Scheduler, Step
+from source_liquidations.reading.pages import render
+from source_liquidations.reading.scheduler import Page, Scheduler, Step
 from source_liquidations.reading.windows import Window
 
 logger = logging.getLogger("airbyte")
@@ -64,10 +64,11 @@ def take_step(scheduler: Scheduler, step: Step) -> Page | None:
         return None
     _guard(window, request, answer)
     rows = _asked_for(step, window, answer.rows)
+    window.rows += len(rows)
     with scheduler.lock:
         reached = _move_on(window, answer, rows)
         end = window.end
-    return Page(window, step.outputs, render(step.outputs, _before(rows, end), span), reached)
+    return Page(step, render(step.outputs, _before(rows, end), span), reached)
 
 
 def _halve(scheduler: Scheduler, step: Step, window: Window, error: LiquidationsError) -> None:

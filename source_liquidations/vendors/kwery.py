@@ -252,9 +252,9 @@ class Liquidations(Endpoint):
         if left.isdecimal():
             self._credits.left_in_cycle = int(left)
 
-    def account(self) -> str:
+    def spent(self) -> dict[str, int]:
         left = self._credits.left_in_cycle
-        return f"{self._credits.spent:,} credits used" + (f", {left:,} left in the cycle" if left is not None else "")
+        return {"credits used": self._credits.spent} | ({} if left is None else {"credits left": left})
 
 
 def with_param(request: Request, name: str, value: str) -> Request:
