@@ -33,6 +33,14 @@ class Answered:
     headers: Mapping[str, str]
     body: bytes
 
+    def must_be_text(self) -> None:
+        """Raise NotWhole unless the body is UTF-8: decoders do not look into what they skip."""
+        try:
+            if not self.body.isascii():
+                self.body.decode()
+        except UnicodeDecodeError as error:
+            raise self._not_json(error) from None
+
     def decoded(self, decoder: msgspec.json.Decoder[T]) -> T:
         """The body through a typed decoder. Raises NotWhole where it is not JSON (cut off, an HTML page),
         UnexpectedAnswer where it is JSON of the wrong shape, naming the field."""

@@ -173,6 +173,7 @@ class Client:
                 answered = self._send(request, traffic)
                 self._note_limits(answered)
                 if answered.status == 200:
+                    answered.must_be_text()
                     decoded = decode(answered)
                     traffic.waiting = ""
                     return decoded

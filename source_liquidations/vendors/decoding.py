@@ -26,6 +26,11 @@ Number = float | str | None
 _NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
+def one_line(valid: bytes | msgspec.Raw) -> msgspec.Raw:
+    """JSON without line breaks, which stand between tokens only: a record is one line."""
+    return msgspec.Raw(bytes(valid).translate(_NO_LINE_BREAKS))
+
+
 class FieldLog:
     """Says once which undocumented fields a stream has begun to bring."""
 
@@ -59,10 +64,6 @@ class RowDecoder(Generic[Row]):
 
     def decode(self, answered: Answered) -> tuple[Any, list[msgspec.Raw], bool]:
         """The typed body, its rows as written, and whether a row has a field that the connector adds itself."""
-        body = answered.body
-        if b"\n" in body or b"\r" in body:
-            # Between tokens only (JSON allows none within a string), and a record is one line.
-            answered = Answered(answered.status, answered.headers, body.translate(_NO_LINE_BREAKS))
         try:
             typed, new = self._strict.decode(answered.body), False
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -70,6 +71,8 @@ class RowDecoder(Generic[Row]):
         raw = self._raw.decode(answered.body).data
         if raw is msgspec.UNSET:
             raise UnexpectedAnswer("the answer has no `data`.", advice="No row was guessed from it.")
+        if b"\n" in answered.body or b"\r" in answered.body:
+            raw = [one_line(row) for row in raw]
         return typed, raw, new and self._collides(raw)
 
     def _collides(self, raw: list[msgspec.Raw]) -> bool:
