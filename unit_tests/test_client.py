@@ -243,6 +243,14 @@ def test_a_body_that_decodes_to_nothing_usable_is_tried_again(vendor: Vendor, ma
     assert len(vendor.arrived) == 3
 
 
+@pytest.mark.parametrize("body", [b'{"data":[1],"skipped":"\xff\xfe"}', b'{"data":[1],"\xe9":1}'])
+def test_a_body_that_is_no_utf8_is_tried_again_even_where_no_decoder_looks(
+    vendor: Vendor, make: Make, body: bytes
+) -> None:
+    vendor.will(Reply(200, body), GOOD)
+    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+
+
 # 429 and budgets.
 
 
