@@ -1,6 +1,6 @@
-"""The command line: `source-liquidations spec|check|discover|read`.
+"""The command line: `source-liquidations spec|check|discover|read`, as every Airbyte source, and `estimate`.
 
-`read` writes whole blocks of records; everything else goes the CDK's way.
+`read` writes whole blocks of records; `spec`, `check` and `discover` go the CDK's way.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Connect
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from orjson import dumps
 
+from source_liquidations import estimate
 from source_liquidations.errors import LiquidationsError, Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.reading.pages import Block
@@ -75,10 +76,11 @@ def run(args: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 141 where the reader of the output went away, 143 on SIGTERM."""
     source = SourceLiquidations()
     output = Output(sys.stdout.buffer)
+    parsed = _arguments(sys.argv[1:] if args is None else args)
+    logs = sys.stderr if parsed.command == "estimate" else output
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setStream(output)
-    parsed = AirbyteEntrypoint.parse_args(sys.argv[1:] if args is None else args)
+            handler.setStream(logs)
     signal.signal(signal.SIGTERM, lambda _signal, _frame: source.terminate())
     code = 0
     try:
@@ -98,10 +100,35 @@ def run(args: list[str] | None = None) -> None:
     _leave(code)
 
 
+def _arguments(args: list[str]) -> argparse.Namespace:
+    if args[:1] != ["estimate"]:
+        return AirbyteEntrypoint.parse_args(args or ["--help"])
+    parser = argparse.ArgumentParser(
+        prog="source-liquidations estimate", description="What a sync would read and cost. Makes no paid call."
+    )
+    parser.add_argument("--config", required=True, help="path to the json configuration file")
+    parser.add_argument("--catalog", help="path to the configured catalog; without it, all streams")
+    parser.add_argument("--state", help="path to the json-encoded state file")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--sample", action="store_true", help="measure densities by a few small, possibly paid, calls")
+    parser.add_argument("--debug", action="store_true")
+    return argparse.Namespace(command="estimate", **vars(parser.parse_args(args[1:])))
+
+
+def _estimate(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+    catalog = source.read_catalog(parsed.catalog) if parsed.catalog else None
+    found = source.estimate(
+        source.read_config(parsed.config), catalog, source.read_state(parsed.state), sample=parsed.sample
+    )
+    text = estimate.as_json(found) if parsed.json else estimate.as_table(found)
+    output.block(f"{redact(text)}\n".encode())
+
+
 def _run(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+    if parsed.command == "estimate":
+        _estimate(source, output, parsed)
+        return
     if parsed.command != "read":
-        if parsed.command is None:
-            AirbyteEntrypoint.parse_args(["--help"])
         for text in Entrypoint(source).run(parsed):
             output.block(f"{redact(text)}\n".encode())
         return

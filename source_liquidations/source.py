@@ -36,15 +36,17 @@ from airbyte_cdk.utils.stream_status_utils import as_airbyte_message as status_m
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_liquidations import config as configuration
+from source_liquidations import estimate as estimating
 from source_liquidations import planning
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, Stopped
+from source_liquidations.estimate import Estimate
 from source_liquidations.http.client import Traffic
 from source_liquidations.http.redaction import keep_secret, redact
 from source_liquidations.reading import loop
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.pages import Block
 from source_liquidations.streams import Stream
-from source_liquidations.vendors.vendor import Shared
+from source_liquidations.vendors.vendor import Shared, Vendor
 
 logger = logging.getLogger("airbyte")
 
@@ -126,16 +128,10 @@ class SourceLiquidations(Source):
         Failed streams are reported at the end: the last of them by raising AirbyteTracedException. Raises Stopped
         where `stop` is set, after the last checkpoints.
         """
-        _mask_keys(config)
-        parsed = _parsed(config)
         self.stop = threading.Event()
         if self._terminated:
             self.stop.set()
-        try:
-            states = _states(parsed, catalog, state or ())
-        except LiquidationsError as error:
-            raise traced(error) from None
-        vendors = planning.configured_vendors(parsed, Shared(parsed.workers, self.stop))
+        parsed, vendors, states = self._prepared(config, catalog, state)
         sync = loop.Sync(planning.readings(parsed, vendors, states), states, workers=parsed.workers, stop=self.stop)
         failures: list[loop.Failure] = []
         for item in sync:
@@ -146,6 +142,35 @@ class SourceLiquidations(Source):
         yield from failures[:-1]
         if failures:
             raise traced(failures[-1].error, failures[-1])
+
+    def estimate(
+        self,
+        config: Mapping[str, Any],
+        catalog: ConfiguredAirbyteCatalog | None = None,
+        state: Sequence[AirbyteStateMessage] | None = None,
+        *,
+        sample: bool = False,
+    ) -> list[Estimate]:
+        """What a sync of these streams (all, without a catalog) would read and cost. Raises AirbyteTracedException."""
+        parsed, vendors, states = self._prepared(config, catalog, state)
+        try:
+            return estimating.estimate(parsed, vendors, states, sample=sample)
+        except LiquidationsError as error:
+            raise traced(error) from None
+
+    def _prepared(
+        self,
+        config: Mapping[str, Any],
+        catalog: ConfiguredAirbyteCatalog | None,
+        state: Sequence[AirbyteStateMessage] | None,
+    ) -> tuple[configuration.Config, list[Vendor], dict[str, StreamState]]:
+        _mask_keys(config)
+        parsed = _parsed(config)
+        try:
+            states = _states(parsed, catalog, state or ())
+        except LiquidationsError as error:
+            raise traced(error) from None
+        return parsed, planning.configured_vendors(parsed, Shared(parsed.workers, self.stop)), states
 
 
 def _mask_keys(config: Mapping[str, Any]) -> None:
@@ -181,9 +206,9 @@ def _airbyte_stream(stream: Stream) -> AirbyteStream:
 
 
 def _states(
-    config: configuration.Config, catalog: ConfiguredAirbyteCatalog, saved: Sequence[AirbyteStateMessage]
+    config: configuration.Config, catalog: ConfiguredAirbyteCatalog | None, saved: Sequence[AirbyteStateMessage]
 ) -> dict[str, StreamState]:
-    """One state for each selected stream, with what was saved of it."""
+    """One state for each selected stream (all of them without a catalog), with what was saved of it."""
     known = {stream.name: stream for stream in planning.streams(config)}
     blobs = {
         entry.stream.stream_descriptor.name: entry.stream.stream_state
@@ -191,8 +216,8 @@ def _states(
         if entry.stream is not None and entry.stream.stream_state is not None
     }
     states: dict[str, StreamState] = {}
-    for configured in catalog.streams:
-        name = configured.stream.name
+    names = [configured.stream.name for configured in catalog.streams] if catalog is not None else list(known)
+    for name in names:
         if name not in known:
             raise ConfigurationError(
                 f"catalog, stream {name}",

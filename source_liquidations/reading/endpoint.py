@@ -99,6 +99,8 @@ class Endpoint(ABC):
     step            windows begin and end at multiples of this many nanoseconds: an aggregate's interval, else the
                     precision of the vendor's time parameters
     longest         the longest window the vendor takes, in nanoseconds; None = any
+    page_size       rows a page at the most
+    rows_per_step   for aggregates: rows that a partition has in each interval; None = not known beforehand
     """
 
     vendor: str
@@ -107,6 +109,8 @@ class Endpoint(ABC):
     splittable: bool = True
     step: int = 1
     longest: int | None = None
+    page_size: int = 1000
+    rows_per_step: int | None = None
 
     @property
     def settling(self) -> int:
@@ -151,6 +155,11 @@ class Endpoint(ABC):
     def admitted(self, request: Request) -> Iterator[Request]:
         """Around each request of a window: may hold it back, change it, or raise SpendingLimit."""
         yield request
+
+    def price(self, requests: int, rows: int) -> dict[str, int]:
+        """What so many requests and rows cost in the vendor's own currency, by name."""
+        del requests, rows
+        return {}
 
     def spent(self) -> dict[str, int]:
         """What the reading has cost so far in the vendor's own currency, and what is left of it, by name."""

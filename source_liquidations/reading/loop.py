@@ -221,10 +221,9 @@ class Sync:
             f"{sum(t.requests for t in traffic):,} requests",
             f"{stream.partitions_done:,} of {partitions:,} partitions",
         ]
-        spent = [
+        parts += [
             f"{amount:,} {what}" for reading in stream.readings for what, amount in reading.endpoint.spent().items()
         ]
-        parts += spent
         if stream.position:
             parts.append(f"at {timestamps.format_shortest(stream.position)}")
         waits = sorted({t.waiting for t in traffic if t.waiting})

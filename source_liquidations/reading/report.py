@@ -68,7 +68,9 @@ def as_table(reports: Sequence[StreamReport]) -> str:
     """A table for people; what was served by another stream's requests is marked with a ditto."""
     rows: list[Sequence[str]] = [COLUMNS]
     for one in reports:
-        shared = any(other.stream in one.shared_with for other in reports[: reports.index(one)])
+        shared = any(
+            other.vendor == one.vendor and other.stream in one.shared_with for other in reports[: reports.index(one)]
+        )
         cost = (
             ["〃"] * 4
             if shared

@@ -79,6 +79,7 @@ def following(client: Client, request: Request, body: Body[Any]) -> Request | No
 
 class MarketLiquidations(Endpoint):
     vendor = "coin_metrics"
+    page_size = int(PAGE_SIZE)
 
     def __init__(self, client: Client, entries: Sequence[str], *, community: bool) -> None:
         self.client = client

@@ -200,6 +200,8 @@ class Trades(KaikoEndpoint):
 
 
 class TokenVolumes(KaikoEndpoint):
+    rows_per_step = 1
+
     def __init__(self, client: Client, assets: Sequence[str], interval: str) -> None:
         super().__init__(client)
         self._assets = assets

@@ -139,6 +139,8 @@ _encode = msgspec.json.Encoder().encode
 class LiquidationAgg(Endpoint):
     vendor = "kiyotaka"
     ascending = False  # one page a window, series by series
+    page_size = MOST_POINTS
+    rows_per_step = SERIES
 
     def __init__(self, client: Client, config: Mapping[str, Any]) -> None:
         self.client = client
@@ -215,6 +217,11 @@ class LiquidationAgg(Endpoint):
     def worth_halving(self, span: Span) -> bool:
         # A query has 30 seconds; one of so few points that times out all the same is an outage.
         return (span.end - span.start) // self.step > FEW_POINTS
+
+    def price(self, requests: int, rows: int) -> dict[str, int]:
+        # Documented as one for each request; elsewhere as one for each thousand points, more where summed.
+        del rows
+        return {"weight": requests}
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         del request, memory

@@ -170,8 +170,9 @@ class Liquidations(Endpoint):
         rates = limits.rate_limits
         if self._own_budget and rates is not None:
             per_minute = rates.requests_per_minute or (rates.requests_per_second or 0) * 60
-            if per_minute >= 60:
-                self.client.budget.change(int(per_minute // 60), 1.0)
+            if per_minute >= 60:  # spread evenly: there is a limit for each second, too
+                a_second = int(per_minute // 60)
+                self.client.budget.change(a_second, a_second * 60 / per_minute)
             elif per_minute >= 1:
                 self.client.budget.change(int(per_minute), 60.0)
         if limits.max_rows_per_request:
@@ -251,6 +252,9 @@ class Liquidations(Endpoint):
         left = answered.headers.get("X-Credits-Remaining", "")
         if left.isdecimal():
             self._credits.left_in_cycle = int(left)
+
+    def price(self, requests: int, rows: int) -> dict[str, int]:
+        return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
 
     def spent(self) -> dict[str, int]:
         left = self._credits.left_in_cycle

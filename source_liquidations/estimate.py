@@ -1,0 +1,156 @@
+"""`source-liquidations estimate`: what a sync would read and cost, before it runs.
+
+Least requests are known: a window costs at least one. Rows of aggregates are known: so many intervals, so many series.
+Rows of events are not, unless sampled: `--sample` reads a few short windows, which costs what it says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from source_liquidations import planning, timestamps
+from source_liquidations.config import Config
+from source_liquidations.errors import SpendingLimit
+from source_liquidations.http.client import Traffic
+from source_liquidations.reading.checkpoints import StreamState
+from source_liquidations.reading.endpoint import Answer, Endpoint, Span
+from source_liquidations.reading.report import table
+from source_liquidations.reading.scheduler import Planned, Reading
+from source_liquidations.vendors.vendor import Vendor
+
+_SAMPLED_LENGTH = timestamps.HOUR
+_SAMPLES = 3
+COLUMNS = ("streams", "partitions", "windows", "rows", "requests", "cost", "time", "assumes")
+
+
+class Estimate(msgspec.Struct):
+    """One reading's estimate. Without a sample, rows of events are None, and `requests` the least there can be."""
+
+    vendor: str
+    streams: list[str]
+    partitions: int
+    windows: int
+    rows: int | None
+    requests: int
+    cost: dict[str, int]
+    seconds: float
+    assumes: str
+    sampled: dict[str, int]
+
+
+def estimate(
+    config: Config, vendors: Sequence[Vendor], states: Mapping[str, StreamState], *, sample: bool
+) -> list[Estimate]:
+    """One estimate per reading of the sync that the configuration, the selected streams and their states ask for.
+
+    Asks only what is free (lists of markets, the plan's limits), unless `sample`.
+    """
+    return [_of(reading, sample) for reading in planning.readings(config, vendors, states)]
+
+
+def _of(reading: Reading, sample: bool) -> Estimate:
+    endpoint = reading.endpoint
+    partitions = list(endpoint.partitions(reading.traffic))
+    planned = reading.plan(partitions)
+    windows = sum(_windows(endpoint, plan.span) for plan in planned)
+    rows, assumes = _known_rows(endpoint, planned)
+    sampled: dict[str, int] = {}
+    if rows is None and sample and planned:
+        rows, assumes, sampled = _sampled_rows(endpoint, planned)
+    requests = windows if rows is None else max(windows, math.ceil(rows / endpoint.page_size))
+    return Estimate(
+        vendor=endpoint.vendor,
+        streams=[output.stream for output in reading.outputs],
+        partitions=len(partitions),
+        windows=windows,
+        rows=rows,
+        requests=requests,
+        cost=endpoint.price(requests, rows or 0),
+        seconds=round(requests * endpoint.client.budget.seconds / endpoint.client.budget.requests, 1),
+        assumes=assumes,
+        sampled=sampled,
+    )
+
+
+def _windows(endpoint: Endpoint, span: Span) -> int:
+    """How many windows the span takes where they hold next to nothing."""
+    length = endpoint.longest or max(1, span.end - span.start)
+    count, start = 0, span.start
+    while start < span.end:
+        start += length
+        length = max(1, endpoint.next_length(length, 1, 0))
+        count += 1
+    return count
+
+
+def _known_rows(endpoint: Endpoint, planned: Sequence[Planned]) -> tuple[int | None, str]:
+    if endpoint.rows_per_step is None:
+        return None, "no rows: the least there can be; --sample measures"
+    steps = sum((plan.span.end - plan.span.start) // endpoint.step * len(plan.span.partitions) for plan in planned)
+    return steps * endpoint.rows_per_step, "a row for every interval and series"
+
+
+def _sampled_rows(endpoint: Endpoint, planned: Sequence[Planned]) -> tuple[int, str, dict[str, int]]:
+    """Rows by the density of a few short windows, spread over partitions and time."""
+    traffic = Traffic()
+    found = 0
+    covered = 0
+    for number in range(_SAMPLES):
+        span = planned[number * (len(planned) - 1) // max(1, _SAMPLES - 1)].span
+        length = min(_SAMPLED_LENGTH, span.end - span.start)
+        at = span.start + (span.end - span.start - length) * number // max(1, _SAMPLES - 1)
+        at -= at % endpoint.step
+        one = Span(span.partitions, at, at + max(endpoint.step, length - length % endpoint.step))
+        try:
+            answer = _sample(endpoint, one, traffic)
+        except SpendingLimit:
+            break
+        found += len(answer.rows)
+        full = answer.following is not None and endpoint.ascending and len(one.partitions) == 1
+        reached = answer.rows.instants[-1] if full else one.end
+        covered += (reached - one.start) * len(one.partitions)
+    whole = sum((plan.span.end - plan.span.start) * len(plan.span.partitions) for plan in planned)
+    rows = round(found / covered * whole) if covered else 0
+    assumes = f"the density of {traffic.requests} samples of an hour ({found:,} rows)"
+    return rows, assumes, {"requests": traffic.requests, **endpoint.spent()}
+
+
+def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> Answer:
+    with endpoint.admitted(endpoint.first(span)) as request:
+        return endpoint.client.fetch(
+            request, lambda answered: endpoint.decode(answered, span, request, {}), traffic=traffic
+        )
+
+
+def as_json(estimates: Sequence[Estimate]) -> str:
+    return msgspec.json.encode({"estimates": estimates}).decode()
+
+
+def as_table(estimates: Sequence[Estimate]) -> str:
+    """For people. Costs are in the vendor's own currency."""
+    rows: list[Sequence[Any]] = [COLUMNS]
+    for one in estimates:
+        least = "" if one.rows is not None else "≥ "
+        rows.append(
+            (
+                ", ".join(one.streams),
+                f"{one.partitions:,}",
+                f"{one.windows:,}",
+                "?" if one.rows is None else f"{one.rows:,}",
+                f"{least}{one.requests:,}",
+                ", ".join(f"{least}{amount:,} {what}" for what, amount in one.cost.items()),
+                f"{least}{_duration(one.seconds)}",
+                one.assumes,
+            )
+        )
+    return table(rows)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
