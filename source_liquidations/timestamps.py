@@ -66,8 +66,13 @@ def _second_of(text: str) -> int:
 
 
 @lru_cache(maxsize=4096)
+def _format_hour(hours: int) -> str:
+    return (_EPOCH + timedelta(hours=hours)).isoformat()[:14]
+
+
 def _format_second(seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]  # strftime leaves the zeros out of the year 999
+    hours, rest = divmod(seconds, 3600)
+    return f"{_format_hour(hours)}{rest // 60:02d}:{rest % 60:02d}"
 
 
 def format_instant(nanoseconds: int, digits: int = 9) -> str:

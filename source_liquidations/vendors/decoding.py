@@ -116,17 +116,23 @@ def unix_instants(name: str, values: list[int]) -> tuple[list[int], list[bytes]]
     except ValueError as error:
         raise UnexpectedAnswer(f"`{name}`: {error}.", advice="No row was guessed from it.") from None
     per_unit, digits = low
-    if digits == 3:
-        return [v * per_unit for v in values], [_second_member(v // 1000) + _MILLISECONDS[v % 1000] for v in values]
-    return [v * per_unit for v in values], [_time_member(v * per_unit, digits) for v in values]
+    scaled = [value * per_unit for value in values]
+    if digits != 3:
+        return scaled, [_time_member(instant, digits) for instant in scaled]
+    return scaled, [
+        _hour_member(value // 3_600_000) + _MINUTES_SECONDS[value // 1000 % 3600] + _MILLISECONDS[value % 1000]
+        for value in values
+    ]
 
 
-_MILLISECONDS = [b'%03dZ",' % n for n in range(1000)]
+# A row's time is put together from these; formatting each by itself would cost more than decoding the row.
+_MINUTES_SECONDS = [b"%02d:%02d." % divmod(second, 60) for second in range(3600)]
+_MILLISECONDS = [b'%03dZ",' % millisecond for millisecond in range(1000)]
 
 
 @lru_cache(maxsize=8192)
-def _second_member(seconds: int) -> bytes:
-    return b'"time":"%b.' % timestamps.format_instant(seconds * timestamps.SECOND, 0)[:-1].encode()
+def _hour_member(hours: int) -> bytes:
+    return b'"time":"%b' % timestamps.format_instant(hours * timestamps.HOUR, 0)[:14].encode()
 
 
 def _time_member(instant: int, digits: int) -> bytes:
