@@ -1,0 +1,232 @@
+"""The streams under test: how each is configured and asked for, and what it must bring. Another one is an entry more.
+
+What is expected is taken from the sandbox's own data, without HTTP, and put into the contract's form here, by other
+means than the connector's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox import Sandbox
+from sandbox.times import iso, parse
+
+Row = dict[str, Any]
+START, END = "2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stream.
+
+    markets     what the sandbox calls the partitions, in the order of the configuration
+    path        what the paths of its requests contain, for faults
+    expected    (sandbox, market, start, end) to the records of one partition, oldest first
+    page_size   rows of a full page; None where pages are not limited in rows
+    unnamed     fields that only the connector knows, left out of comparisons
+    """
+
+    stream: str
+    vendor: str
+    markets: tuple[str, ...]
+    section: Mapping[str, Any]
+    path: str
+    cursor: str
+    key: tuple[str, ...]
+    expected: Callable[[Sandbox, str, int, int], list[Row]]
+    partition: Callable[[str], dict[str, str]]
+    page_size: int | None
+    unnamed: tuple[str, ...] = ()
+
+    def rows(
+        self, sandbox: Sandbox, start: str = START, end: str = END, markets: Iterable[str] | None = None
+    ) -> list[Row]:
+        chosen = self.markets if markets is None else markets
+        return [row for market in chosen for row in self.expected(sandbox, market, parse(start), parse(end))]
+
+    def config(self, sandbox: Sandbox, start: str = START, end: str | None = END, **fields: Any) -> dict[str, Any]:
+        return config_of([self], sandbox, start, end, **fields)
+
+    def identity(self, row: Row) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self.key)
+
+    def __str__(self) -> str:
+        return self.stream
+
+
+def config_of(
+    cases: Sequence[Case], sandbox: Sandbox, start: str = START, end: str | None = END, **fields: Any
+) -> dict[str, Any]:
+    """A configuration for these streams, and no others of their vendors."""
+    vendors = {case.vendor: None for case in cases}
+    config = sandbox.config(start, list(vendors))
+    for vendor in vendors:
+        for name in ("instruments", "assets", "symbols", "coins", "coin_exchanges", "markets"):
+            config[vendor].pop(name, None)
+    for case in cases:
+        config[case.vendor] |= case.section
+    return {**config, **({"end_date": end} if end else {}), **fields}
+
+
+def same(found: Iterable[Row], expected: Iterable[Row], unnamed: Iterable[str] = ()) -> None:
+    """Assert that both hold the same rows, equally often, field for field and type for type."""
+    left, right = (Counter(_text(row, set(unnamed)) for row in rows) for rows in (found, expected))
+    missing, surplus = right - left, left - right
+    assert not missing, f"{missing.total()} rows are missing, such as {next(iter(missing))}"
+    assert not surplus, f"{surplus.total()} rows too many, such as {next(iter(surplus))}"
+
+
+def covers(found: Iterable[Row], expected: Iterable[Row], case: Case) -> None:
+    """Assert that all rows are there, possibly repeated, and a repeated key always with the same row."""
+    by_key: dict[tuple[Any, ...], str] = {}
+    for row in found:
+        assert by_key.setdefault(case.identity(row), _text(row)) == _text(row), f"two rows of one key: {row}"
+    texts = {_text(json.loads(text), set(case.unnamed)) for text in by_key.values()}
+    wanted = {_text(row, set(case.unnamed)) for row in expected}
+    assert not wanted - texts, f"{len(wanted - texts)} rows are missing, such as {next(iter(wanted - texts))}"
+    assert not texts - wanted, f"{len(texts - wanted)} rows too many, such as {next(iter(texts - wanted))}"
+
+
+def _text(row: Row, without: set[str] = frozenset()) -> str:  # type: ignore[assignment]
+    return json.dumps({name: value for name, value in row.items() if name not in without}, sort_keys=True)
+
+
+# The vendors' rows in the contract's form.
+
+
+def kaiko_event(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
+    exchange, kind, instrument = market.split("/")
+    digits = {"ms": 3, "us": 6, "ns": 9}[sandbox.world.options.kaiko_timestamp_unit]
+    place = {"exchange": exchange, "instrument_class": kind, "instrument": instrument}
+    return [
+        {**row, **place, "time": iso(row["timestamp"] * 10 ** (9 - digits), digits)}
+        for row in sandbox.expected("kaiko", market, start, end)
+    ]
+
+
+def kaiko_volume(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
+    asset, interval = market.split("@")
+    rows = sandbox.expected("kaiko", f"token/{asset}", start, end, interval=interval)
+    return [{**row, "asset": asset, "interval": interval} for row in rows]
+
+
+def coin_metrics_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
+    return sandbox.expected("coin_metrics", market, start, end)
+
+
+def kwery_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
+    def time(text: str) -> str:
+        fraction = text.partition(".")[2].removesuffix("Z").removesuffix("+00:00")
+        return iso(parse(text), max(3, len(fraction)))
+
+    return [{**row, "time": time(row["timestamp"])} for row in sandbox.expected("kwery", market, start, end)]
+
+
+def kiyotaka_point(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
+    found = []
+    for series in sandbox.expected("kiyotaka", market, start, end, interval="HOUR", denomination="coin"):
+        sent = series["id"]
+        names = {
+            "type": "LIQUIDATION_AGG",
+            "exchange": sent.get("exchange", ""),
+            "raw_symbol": sent.get("rawSymbol", ""),
+            "normalized_symbol": sent.get("normalizedSymbol"),
+            "category": sent.get("category", ""),
+            "interval": sent["interval"],
+            "side": sent["side"],
+            "coin": sent["coin"],
+            "denomination": "coin",
+        }
+        for point in series["points"]:
+            seconds = point["Point"]["timestamp"]["s"]
+            amount = point["Point"].get("liquidations", 0)
+            found.append({**names, "liquidations": amount, "timestamp": seconds, "time": iso(seconds * 10**9, 3)})
+    return found
+
+
+EVENTS = Case(
+    stream="kaiko_liquidation_events",
+    vendor="kaiko",
+    markets=("bbit/perpetual-future/btc-usdt", "binc/perpetual-future/eth-usdt", "drbt/perpetual-future/btc-usd"),
+    section={
+        "instruments": [
+            "bbit/perpetual-future/btc-usdt",
+            "binc/perpetual-future/eth-usdt",
+            "drbt/perpetual-future/btc-usd",
+        ]
+    },
+    path="/trades/",
+    cursor="time",
+    key=("exchange", "instrument_class", "instrument", "trade_id"),
+    expected=kaiko_event,
+    partition=lambda market: dict(zip(("exchange", "instrument_class", "instrument"), market.split("/"), strict=True)),
+    page_size=1_000,
+)
+VOLUMES = Case(
+    stream="kaiko_token_liquidation_volumes",
+    vendor="kaiko",
+    markets=("btc@1h", "eth@1h"),
+    section={"assets": ["btc", "eth"], "interval": "1h"},
+    path="/token/",
+    cursor="interval_time",
+    key=("asset", "interval", "interval_time"),
+    expected=kaiko_volume,
+    partition=lambda market: dict(zip(("asset", "interval"), market.split("@"), strict=True)),
+    page_size=1_000,
+)
+COIN_METRICS = Case(
+    stream="coin_metrics_market_liquidations",
+    vendor="coin_metrics",
+    markets=("binance-BTCUSDT-future", "bitfinex-BTCF0:USTF0-future", "deribit-BTC-PERPETUAL-future"),
+    section={"markets": ["binance-BTCUSDT-future", "bitfinex-BTCF0:USTF0-future", "deribit-BTC-PERPETUAL-future"]},
+    path="/market-liquidations",
+    cursor="time",
+    key=("market", "coin_metrics_id", "type"),
+    expected=coin_metrics_row,
+    partition=lambda market: {"market": market},
+    page_size=10_000,
+)
+KWERY = Case(
+    stream="kwery_liquidations",
+    vendor="kwery",
+    markets=("BTC", "ETH"),
+    section={"symbols": ["BTC", "ETH"], "requests_per_minute": 100_000},
+    path="/v1/liquidations",
+    cursor="time",
+    key=("liquidation_id",),
+    expected=kwery_row,
+    partition=lambda market: {"symbol": market},
+    page_size=1_000,
+    unnamed=("liquidation_id",),
+)
+KIYOTAKA = Case(
+    stream="kiyotaka_liquidation_agg",
+    vendor="kiyotaka",
+    markets=("BINANCE_FUTURES/BTCUSDT", "BYBIT/ETHUSDT", "BINANCE_FUTURES+BYBIT/BTC"),
+    section={
+        "symbols": ["BINANCE_FUTURES/BTCUSDT", "BYBIT/ETHUSDT"],
+        "coins": ["BTC"],
+        "coin_exchanges": ["BINANCE_FUTURES", "BYBIT"],
+        "requests_per_minute": 100_000,
+    },
+    path="/v1/points",
+    cursor="time",
+    key=("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time"),
+    expected=kiyotaka_point,
+    partition=lambda market: (
+        {"coin": market.split("/")[1], "exchanges": market.split("/")[0], "interval": "HOUR", "denomination": "coin"}
+        if "+" in market
+        else {
+            "exchange": market.split("/")[0],
+            "raw_symbol": market.split("/")[1],
+            "interval": "HOUR",
+            "denomination": "coin",
+        }
+    ),
+    page_size=None,
+)
+CASES = (EVENTS, VOLUMES, COIN_METRICS, KWERY, KIYOTAKA)

@@ -1,0 +1,66 @@
+"""Fixtures: the connector's command line, and the simulated vendors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import Connector, Warm
+
+from sandbox import Sandbox
+
+NOW = "2026-03-01T12:30:00Z"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in ("ignore:This class is experimental", "default::DeprecationWarning:airbyte_protocol.*"):
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    started = Warm()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def connector(warm: Warm, tmp_path: Path) -> Connector:
+    return Connector(warm, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[Sandbox]:
+    """Thin data, no limits; for tests that add no rows and do not move the clock."""
+    with Sandbox(seed=1, now=NOW, rows_per_day=3_000, limits=False) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(shared_sandbox: Sandbox) -> Iterator[Sandbox]:
+    shared_sandbox.clear()
+    yield shared_sandbox
+    assert shared_sandbox.errors == []
+
+
+@pytest.fixture
+def own_sandbox() -> Iterator[Sandbox]:
+    """A sandbox that the test may change as it likes."""
+    with Sandbox(seed=1, now=NOW, rows_per_day=3_000, limits=False) as running:
+        yield running
+        assert running.errors == []
+
+
+@pytest.fixture(scope="session")
+def shared_dense_sandbox() -> Iterator[Sandbox]:
+    """Many rows a day: several pages for every vendor."""
+    with Sandbox(seed=2, now=NOW, rows_per_day=30_000, limits=False) as running:
+        yield running
+
+
+@pytest.fixture
+def dense_sandbox(shared_dense_sandbox: Sandbox) -> Iterator[Sandbox]:
+    shared_dense_sandbox.clear()
+    yield shared_dense_sandbox
+    assert shared_dense_sandbox.errors == []
