@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 SCRIPT = Path(sys.executable).with_name("source-liquidations")
-PATIENCE = "0.02"
+PATIENCE = "0.1"
 LONGEST_RUN = 90.0
 
 Message = dict[str, Any]
