@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
 from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.reading.pages import members
 from source_liquidations.streams import Stream
 
 LIQUIDATIONS = Stream("liquidations", ("vendor", "market", "liquidation_id"), "liquidated_at")
@@ -53,58 +55,108 @@ POSITIONS = {"long": "sell", "short": "buy"}  # the order that closes each
 _NUMBER = re.compile(rb"-?\d+(\.\d+)?([eE][-+]?\d+)?")
 _encode = msgspec.json.Encoder().encode
 
+# The members that say which side, by position.
+_SIDES = {
+    position: members({"position_side": position, "order_side": order})
+    for position, order in (*POSITIONS.items(), (None, None))
+}
 
-class Event(msgspec.Struct, gc=False, kw_only=True):
-    """One row of `liquidations`; numbers as the vendor wrote them. Vendor and order side are set by `event_lines`."""
+Literal = bytes | msgspec.Raw | msgspec.UnsetType | None
 
-    vendor: str = ""
-    market: str
-    liquidation_id: str
-    exchange: str | None
-    base_asset: str | None
-    quote_asset: str | None
-    liquidated_at: str
-    liquidated_at_ns: int
-    position_side: str | None
-    order_side: str | None = None
-    event_type: str | None
-    price: msgspec.Raw | None
-    amount: msgspec.Raw | None
-    amount_unit: str
-    amount_usd: msgspec.Raw | None
+
+class EventMaker:
+    """Makes rows of `liquidations` for one vendor; numbers stay as the vendor wrote them.
+
+    What is the same for many rows (a market's names, the kind of event) is encoded once, by `names`.
+    """
+
+    def __init__(self, vendor: str, *, amount_unit: str) -> None:
+        self._vendor = vendor
+        self._amount_unit = amount_unit
+
+    def names(
+        self, market: str, exchange_code: str, base_asset: str | None, quote_asset: str | None, event_type: str | None
+    ) -> bytes:
+        return b"{" + members(
+            {
+                "vendor": self._vendor,
+                "market": market,
+                "exchange": exchange(exchange_code),
+                "base_asset": base_asset,
+                "quote_asset": quote_asset,
+                "event_type": event_type,
+                "amount_unit": self._amount_unit,
+            }
+        )
+
+    @staticmethod
+    def row(
+        names: bytes,
+        liquidation_id: str,
+        liquidated_at: bytes,
+        instant: int,
+        position_side: str | None,
+        price: bytes,
+        amount: bytes,
+        amount_usd: bytes,
+    ) -> bytes:
+        return (
+            b'%b"liquidation_id":%b,"liquidated_at":"%b","liquidated_at_ns":%d,%b"price":%b,"amount":%b,"amount_usd":%b}'
+            % (
+                names,
+                _encode(liquidation_id),
+                liquidated_at,
+                instant,
+                _SIDES.get(position_side) or _SIDES[None],
+                price,
+                amount,
+                amount_usd,
+            )
+        )
 
 
 class Volume(msgspec.Struct, gc=False, kw_only=True):
-    """One row of `liquidation_volumes`; the amount as the vendor wrote it. The vendor is set by `volume_lines`."""
+    """One row of `liquidation_volumes`; the amount as the vendor wrote it."""
 
-    vendor: str = ""
+    vendor: str
     market: str
     exchange: str
     asset: str
     interval: str
     interval_start: str
     position_side: str
-    amount: msgspec.Raw | None
+    amount: msgspec.Raw
     unit: str
-    liquidation_count: msgspec.Raw | None
+    liquidation_count: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def event_lines(vendor: str, events: Iterable[Event]) -> list[bytes]:
-    """Rows of `liquidations` as JSON; the order's side follows from the position's."""
-    lines = []
-    for event in events:
-        event.vendor = vendor
-        event.order_side = POSITIONS.get(event.position_side or "")
-        lines.append(_encode(event))
-    return lines
+def volume_rows(volumes: Iterable[Volume]) -> list[bytes]:
+    return [_encode(volume) for volume in volumes]
 
 
-def volume_lines(vendor: str, volumes: Iterable[Volume]) -> list[bytes]:
-    lines = []
-    for volume in volumes:
-        volume.vendor = vendor
-        lines.append(_encode(volume))
-    return lines
+def number(field: str, literal: Literal) -> bytes:
+    """A number's literal as the vendor wrote it, out of a string where it wrote one; `null` for null or nothing.
+
+    Raises UnexpectedAnswer, naming the field, for anything else.
+    """
+    if literal is None or isinstance(literal, msgspec.UnsetType):
+        return b"null"
+    text = bytes(literal)
+    if text == b"null":
+        return text
+    bare = text[1:-1] if text[:1] == b'"' else text
+    if bare[:1] != b"0" and bare.replace(b".", b"", 1).isdigit() and bare[:1] != b"." and bare[-1:] != b".":
+        return bare  # what nearly all are: digits, perhaps with a point
+    if _NUMBER.fullmatch(bare) is None:
+        raise UnexpectedAnswer(f"`{field}` is {text[:40]!r}, no number.", advice="No row was guessed from it.")
+    return canonical(bare)
+
+
+def canonical(literal: bytes) -> bytes:
+    """A decimal as JSON writes it: no superfluous leading zero (a vendor's string may have one)."""
+    sign, digits = (b"-", literal[1:]) if literal[:1] == b"-" else (b"", literal)
+    stripped = digits.lstrip(b"0")
+    return sign + (stripped if stripped[:1].isdigit() else b"0" + stripped)
 
 
 def exchange(code: str) -> str:
@@ -119,6 +171,7 @@ def asset(name: str) -> str:
     return ASSETS.get(lower, lower)
 
 
+@lru_cache(maxsize=16384)
 def assets_of(symbol: str) -> tuple[str | None, str | None]:
     """Base and quote asset of a futures symbol as exchanges write them; None where it does not tell."""
     for pattern in _SYMBOLS:
@@ -126,26 +179,6 @@ def assets_of(symbol: str) -> tuple[str | None, str | None]:
         if found is not None:
             return asset(found[1]), asset(found[2]) if found[2] else None
     return None, None
-
-
-def number(field: str, literal: bytes | msgspec.Raw | msgspec.UnsetType | None) -> msgspec.Raw | None:
-    """A number's literal as the vendor wrote it, out of a string where it wrote one; None for null or nothing."""
-    if literal is None or isinstance(literal, msgspec.UnsetType):
-        return None
-    text = bytes(literal)
-    if text == b"null":
-        return None
-    bare = text[1:-1] if text[:1] == b'"' else text
-    if _NUMBER.fullmatch(bare) is None:
-        raise UnexpectedAnswer(f"`{field}` is {text[:40]!r}, no number.", advice="No row was guessed from it.")
-    return msgspec.Raw(canonical(bare))
-
-
-def canonical(literal: bytes) -> bytes:
-    """A decimal as JSON writes it: no superfluous leading zero (a vendor's string may have one)."""
-    sign, digits = (b"-", literal[1:]) if literal[:1] == b"-" else (b"", literal)
-    stripped = digits.lstrip(b"0")
-    return sign + (stripped if stripped[:1].isdigit() else b"0" + stripped)
 
 
 def iso_interval(interval: str) -> str:

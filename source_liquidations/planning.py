@@ -22,7 +22,11 @@ def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
 def streams(config: Config) -> list[Stream]:
     """The streams of the configured vendors, then the unified ones that they feed, each once."""
     own = [stream for vendor in config.vendors for stream in vendor.streams]
-    return own + list(dict.fromkeys(stream for vendor in config.vendors for stream in vendor.unified))
+    return own + list(
+        dict.fromkeys(
+            stream for vendor, section in config.vendors.items() for stream in vendor.unified_streams(section)
+        )
+    )
 
 
 def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, StreamState]) -> list[Reading]:

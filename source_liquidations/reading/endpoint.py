@@ -100,6 +100,7 @@ class Endpoint(ABC):
                     precision of the vendor's time parameters
     longest         the longest window the vendor takes, in nanoseconds; None = any
     page_size       rows a page at the most
+    most_at_once    requests under way at once, at the most; for answers so large that memory sets the limit
     rows_per_step   for aggregates: rows that a partition has in each interval; None = not known beforehand
     """
 
@@ -110,6 +111,7 @@ class Endpoint(ABC):
     step: int = 1
     longest: int | None = None
     page_size: int = 1000
+    most_at_once: int | None = None
     rows_per_step: int | None = None
 
     @property

@@ -220,6 +220,8 @@ class Scheduler:
             return False
         if not reading.planned:
             return reading.busy == 0
+        if reading.endpoint.most_at_once is not None and reading.busy >= reading.endpoint.most_at_once:
+            return False
         return bool(reading.ready or reading.pending) or self._helpable(reading) is not None
 
     def _helpable(self, reading: Reading) -> Window | None:

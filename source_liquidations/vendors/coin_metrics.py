@@ -1,43 +1,66 @@
-"""Coin Metrics: market liquidations.
+"""Coin Metrics: market liquidations, and the vendor as a whole.
 
 Page: https://docs.coinmetrics.io, "Market Level Liquidations" (timeseries/market-liquidations).
+Beside this file: the metrics, the list of markets, and what the calls share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.errors import AccessRefused, ConfigurationError, RequestRefused, UnexpectedAnswer
-from source_liquidations.harmonized import LIQUIDATIONS, POSITIONS, Event, assets_of, event_lines, exchange, number
+from source_liquidations.errors import AccessRefused, ConfigurationError, RequestRefused
+from source_liquidations.harmonized import (
+    LIQUIDATION_VOLUMES,
+    LIQUIDATIONS,
+    POSITIONS,
+    EventMaker,
+    assets_of,
+    number,
+)
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request, Traffic, origin
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
+from source_liquidations.vendors.coin_metrics_calls import (
+    PAGE_SIZE,
+    Body,
+    batched,
+    catalog,
+    following,
+    is_pattern,
+    owners,
+)
+from source_liquidations.vendors.coin_metrics_catalog import CatalogRow, LiquidationMarkets
+from source_liquidations.vendors.coin_metrics_metrics import (
+    DEFAULT_FREQUENCY,
+    EXCHANGE,
+    EXCHANGE_ASSET,
+    LEVELS,
+    MARKET,
+    PAIR,
+    Level,
+    LiquidationMetrics,
+    refused_metric,
+    to_volumes,
+)
 from source_liquidations.vendors.decoding import RowDecoder, iso_instants
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 PAID_HOST = "https://api.coinmetrics.io"
 COMMUNITY_HOST = "https://community-api.coinmetrics.io"
 TIMESERIES = "/v4/timeseries/market-liquidations"
-CATALOG = "/v4/catalog-v2/market-liquidations"
-CATALOG_ALL = "/v4/catalog-all-v2/market-liquidations"
 
-PAGE_SIZE = "10000"
-CATALOG_PAGE_SIZE = "1000"
 PAID_BUDGET = (6000, 20.0)
 COMMUNITY_BUDGET = (10, 6.0)
-# A URL of more than 10,000 characters is refused (414); this much is for the market list.
-LONGEST_MARKET_LIST = 9_000
 # Over up to so much time, many markets are read by one request, ordered by (market, time). Over more, each market is
 # read for itself, so that all workers have something to do and every page can be checkpointed.
 LONGEST_BATCH = 2 * timestamps.DAY
-
-T = TypeVar("T")
 
 
 class LiquidationRow(msgspec.Struct):
@@ -51,30 +74,6 @@ class LiquidationRow(msgspec.Struct):
     price: str | None = None
     database_time: str | None = None
     side: str | None = None
-
-
-class CatalogRow(msgspec.Struct):
-    market: str
-
-
-class Body(msgspec.Struct, Generic[T]):
-    data: list[T] | msgspec.UnsetType = msgspec.UNSET
-    next_page_token: str | None = None
-    next_page_url: str | None = None
-
-
-def following(client: Client, request: Request, body: Body[Any]) -> Request | None:
-    """The request of the next page: the same with its token. next_page_url embeds the key, so it is not followed."""
-    if body.next_page_url:
-        client.check_origin(body.next_page_url)
-    if not body.next_page_token:
-        if body.next_page_url:
-            raise UnexpectedAnswer(
-                "`next_page_url` without a `next_page_token`.", advice="No page was guessed from it."
-            )
-        return None
-    params = tuple(param for param in request.params if param[0] != "next_page_token")
-    return Request(request.path, (*params, ("next_page_token", body.next_page_token)))
 
 
 class MarketLiquidations(Endpoint):
@@ -92,7 +91,7 @@ class MarketLiquidations(Endpoint):
         found: dict[Partition, None] = {}
         for index, entry in enumerate(self._entries):
             where = f"coin_metrics.markets[{index}]"
-            markets = self._matching(entry, where, traffic) if "*" in entry else [entry]
+            markets = self._matching(entry, where, traffic) if is_pattern(entry) else [entry]
             for market in markets:
                 found.setdefault(Partition.of(market=market, entry=where))
         return list(found)
@@ -100,11 +99,10 @@ class MarketLiquidations(Endpoint):
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         """The markets with liquidations that match, of those that the key can see."""
         try:
-            markets = list(self._catalog_markets(CATALOG, pattern, traffic))
+            found = catalog(self.client, "market-liquidations", (("markets", pattern),), self._decode_catalog, traffic)
         except (AccessRefused, RequestRefused) as error:
-            if error.status not in {403, 404}:
-                raise error.named(f"`{where}`") from None
-            markets = list(self._catalog_markets(CATALOG_ALL, pattern, traffic))
+            raise error.named(f"`{where}`") from None
+        markets = [market for page in found for market in page]
         if not markets:
             raise ConfigurationError(
                 where,
@@ -113,29 +111,14 @@ class MarketLiquidations(Endpoint):
             )
         return markets
 
-    def _catalog_markets(self, path: str, pattern: str, traffic: Traffic) -> Iterable[str]:
-        request: Request | None = Request(path, (("markets", pattern), ("page_size", CATALOG_PAGE_SIZE)))
-        seen: set[Request] = set()
-        while request is not None:
-            if request in seen:
-                raise UnexpectedAnswer("the catalog repeats its page token.")
-            seen.add(request)
-            body = self.client.fetch(request, lambda answered: answered.decoded(self._catalog), traffic=traffic)
-            yield from (row.market for row in body.data or ())
-            request = following(self.client, request, body)
+    def _decode_catalog(self, answered: Answered) -> tuple[Body[CatalogRow], list[str]]:
+        body = answered.decoded(self._catalog)
+        return body, [row.market for row in body.data or ()]
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         if end - start > LONGEST_BATCH and not self._community:
             return [(partition,) for partition in partitions]
-        batches: list[list[Partition]] = []
-        length = 0
-        for partition in sorted(partitions, key=lambda partition: partition["market"]):
-            length += len(partition["market"]) + 1
-            if not batches or length > LONGEST_MARKET_LIST:
-                batches.append([])
-                length = len(partition["market"]) + 1
-            batches[-1].append(partition)
-        return [tuple(batch) for batch in batches]
+        return batched(partitions, "market", len(partitions))
 
     def first(self, span: Span) -> Request:
         # Both bounds are inclusive by default, and pages begin at the end of the time asked for.
@@ -155,55 +138,60 @@ class MarketLiquidations(Endpoint):
         del memory
         body, raw, _ = self._decoder.decode(answered)
         instants = iso_instants("time", [row.time for row in body.data])
-        rows = Rows(raw, instants, owners=owners(body.data, span), typed=body.data)
+        rows = Rows(raw, instants, owners=owners("market", (row.market for row in body.data), span), typed=body.data)
         return Answer(rows, following(self.client, request, body))
-
-
-def owners(rows: Sequence[LiquidationRow], span: Span) -> list[int] | None:
-    """Each row's partition, where the request asked for several."""
-    if len(span.partitions) == 1:
-        return None
-    index = {partition["market"]: number for number, partition in enumerate(span.partitions)}
-    try:
-        return [index[row.market] for row in rows]
-    except KeyError as error:
-        raise UnexpectedAnswer(f"`market`: rows of {error}, which was not asked for.") from None
 
 
 # liquidations: side is the order that closed the position (a sell closed a long); the amount counts contracts.
 _POSITION_OF = {order: position for position, order in POSITIONS.items()}
 
 
+_event = EventMaker("coin_metrics", amount_unit="contracts")
+
+
+@lru_cache(maxsize=16384)
+def _names(market: str, event_type: str) -> bytes:
+    code, _, symbol = market.partition("-")
+    return _event.names(market, code, *assets_of(symbol.removesuffix("-future")), event_type)
+
+
 def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
     del span
-    events = []
-    for row, instant in zip(rows.typed, rows.instants, strict=True):
-        code, _, symbol = row.market.partition("-")
-        base_asset, quote_asset = assets_of(symbol.removesuffix("-future"))
-        events.append(
-            Event(
-                market=row.market,
-                liquidation_id=f"{row.coin_metrics_id}:{row.type}",
-                exchange=exchange(code),
-                base_asset=base_asset,
-                quote_asset=quote_asset,
-                liquidated_at=row.time,
-                liquidated_at_ns=instant,
-                position_side=_POSITION_OF.get(row.side or ""),
-                event_type=row.type,
-                price=number("price", row.price.encode() if row.price else None),
-                amount=number("amount", row.amount.encode() if row.amount else None),
-                amount_unit="contracts",
-                amount_usd=None,
-            )
+    return [
+        _event.row(
+            _names(row.market, row.type),
+            f"{row.coin_metrics_id}:{row.type}",
+            row.time.encode(),
+            instant,
+            _POSITION_OF.get(row.side or ""),
+            number("price", row.price.encode() if row.price else None),
+            number("amount", row.amount.encode() if row.amount else None),
+            b"null",
         )
-    return event_lines("coin_metrics", events)
+        for row, instant in zip(rows.typed, rows.instants, strict=True)
+    ]
+
+
+def feeds_volumes(config: Mapping[str, Any]) -> bool:
+    """Whether metrics go into liquidation_volumes, too: where the configuration says anything of metrics.
+
+    Not every key may read them, and who reads Kaiko's and Kiyotaka's volumes need not ask for them.
+    """
+    return any(name.startswith("metrics_") for name in config)
 
 
 class CoinMetrics(Vendor):
     name = "coin_metrics"
-    streams = (Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time"),)
-    unified = (LIQUIDATIONS,)
+    streams = (
+        Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time"),
+        *(level.stream for level in LEVELS),
+        Stream("coin_metrics_liquidation_markets", ("market",)),
+    )
+    unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
+
+    @classmethod
+    def unified_streams(cls, config: Mapping[str, Any]) -> tuple[Stream, ...]:
+        return cls.unified if feeds_volumes(config) else (LIQUIDATIONS,)
 
     @classmethod
     def validate(cls, config: Mapping[str, Any]) -> None:
@@ -213,6 +201,14 @@ class CoinMetrics(Vendor):
                     f"coin_metrics.markets[{index}]",
                     f"{entry!r} is no futures market, and only those have liquidations.",
                     advice="Use an id such as binance-BTCUSDT-future, or a pattern such as binance-*-future.",
+                )
+        frequency = config.get("metrics_frequency", DEFAULT_FREQUENCY)
+        for level in (EXCHANGE_ASSET, PAIR, EXCHANGE):
+            if config.get(level.setting) and frequency not in level.frequencies:
+                raise ConfigurationError(
+                    "coin_metrics.metrics_frequency",
+                    f"there are no liquidation metrics of {level.words} at {frequency}.",
+                    advice=f"Allowed: {' or '.join(level.frequencies)}; or leave `coin_metrics.{level.setting}` empty.",
                 )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
@@ -224,19 +220,46 @@ class CoinMetrics(Vendor):
             key_params=(("api_key", key),) if key else (),
             own_origins=frozenset((origin(PAID_HOST), origin(COMMUNITY_HOST))),
             budget=Budget(per_minute, 60.0) if per_minute else Budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),
+            explain=refused_metric,
             connections=shared.workers,
             stop=shared.stop,
         )
-        self._entries = tuple(config["markets"])
+        self._config = config
         self._community = not key
 
     def feeds(self) -> Sequence[Feed]:
-        endpoint = MarketLiquidations(self._client, self._entries, community=self._community)
-        return (Feed(endpoint, "coin_metrics_market_liquidations", {LIQUIDATIONS.name: to_liquidations}),)
+        metrics = (self._metrics(level) for level in LEVELS)
+        return (
+            Feed(self._liquidations(), "coin_metrics_market_liquidations", {LIQUIDATIONS.name: to_liquidations}),
+            *(
+                Feed(
+                    endpoint,
+                    endpoint.level.stream.name,
+                    {LIQUIDATION_VOLUMES.name: to_volumes(endpoint.level, endpoint.frequency)}
+                    if feeds_volumes(self._config)
+                    else {},
+                )
+                for endpoint in metrics
+            ),
+            Feed(LiquidationMarkets(self._client), "coin_metrics_liquidation_markets"),
+        )
+
+    def _liquidations(self) -> MarketLiquidations:
+        return MarketLiquidations(self._client, tuple(self._config["markets"]), community=self._community)
+
+    def _metrics(self, level: Level) -> LiquidationMetrics:
+        wanted = level is not MARKET or self._config.get("metrics_for_markets", True)
+        entries = tuple(self._config.get(level.setting, ())) if wanted else ()
+        frequency = self._config.get("metrics_frequency", DEFAULT_FREQUENCY)
+        return LiquidationMetrics(self._client, level, entries, frequency, community=self._community)
 
     def check(self, traffic: Traffic) -> None:
-        """One row of as many of the named markets as one request takes; patterns must match something."""
-        endpoint = self.feeds()[0].endpoint
+        """One row of as many of the named markets as one request takes; patterns must match something.
+
+        Likewise of the entities whose metrics are configured. The markets' metrics are not asked for: who reads the
+        markets' liquidations alone need not have them.
+        """
+        endpoint = self._liquidations()
         partitions = list(endpoint.partitions(traffic))
         batch = next(iter(endpoint.batches(partitions, 0, 0)))
         markets = ",".join(partition["market"] for partition in batch)
@@ -248,3 +271,7 @@ class CoinMetrics(Vendor):
         except RequestRefused as error:
             named = [p.entry for p in batch if f"'{p['market']}'" in error.cause] or ["coin_metrics.markets"]
             raise error.named(", ".join(f"`{entry}`" for entry in named)) from None
+        for level in (EXCHANGE_ASSET, PAIR, EXCHANGE):
+            metrics = self._metrics(level)
+            if metrics.entries:
+                metrics.check(traffic)

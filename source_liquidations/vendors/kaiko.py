@@ -19,15 +19,14 @@ from source_liquidations.harmonized import (
     LIQUIDATION_VOLUMES,
     LIQUIDATIONS,
     POSITIONS,
-    Event,
+    EventMaker,
     Volume,
     asset,
     assets_of,
-    event_lines,
     exchange,
     iso_interval,
     number,
-    volume_lines,
+    volume_rows,
 )
 from source_liquidations.http.answers import Answered, NotWhole
 from source_liquidations.http.budgets import Budget
@@ -285,34 +284,42 @@ class Instruments:
 
 
 # liquidations: position_side is the position; amount is in the base currency; the price is the execution's.
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+class _Literals(msgspec.Struct, gc=False):
+    price: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    amount: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    amount_usd: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_literals = msgspec.json.Decoder(list[_Literals])
+_event = EventMaker("kaiko", amount_unit="base")
 
 
 def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
     partition = span.partitions[0]
     base_asset, quote_asset = assets_of(partition["instrument"].upper())
-    events = []
-    for raw, row, instant in zip(rows.raw, rows.typed, rows.instants, strict=True):
-        literals = _members.decode(raw)
-        _, digits = timestamps.unix_unit(whole_number("timestamp", row.timestamp))
-        events.append(
-            Event(
-                market=str(partition),
-                liquidation_id=row.trade_id,
-                exchange=exchange(partition["exchange"]),
-                base_asset=base_asset,
-                quote_asset=quote_asset,
-                liquidated_at=timestamps.format_instant(instant, digits),
-                liquidated_at_ns=instant,
-                position_side=row.position_side if row.position_side in POSITIONS else None,
-                event_type="trade",
-                price=number("price", literals.get("price")),
-                amount=number("amount", literals.get("amount")),
-                amount_unit="base",
-                amount_usd=number("amount_usd", literals.get("amount_usd")),
-            )
+    names = _event.names(str(partition), partition["exchange"], base_asset, quote_asset, "trade")
+    literals = _literals.decode(b"[" + b",".join(rows.raw) + b"]")
+    return [
+        _event.row(
+            names,
+            row.trade_id,
+            time,
+            instant,
+            row.position_side,
+            number("price", literal.price),
+            number("amount", literal.amount),
+            number("amount_usd", literal.amount_usd),
         )
-    return event_lines("kaiko", events)
+        for row, literal, instant, time in zip(rows.typed, literals, rows.instants, _times(rows), strict=True)
+    ]
+
+
+def _times(rows: Rows) -> Iterable[bytes]:
+    """Each row's time as it was added: `"time":"…",` without the name and the comma."""
+    if rows.added is not None:
+        return (member[8:-2] for member in rows.added)
+    digits = (timestamps.unix_unit(whole_number("timestamp", row.timestamp))[1] for row in rows.typed)
+    return (timestamps.format_instant(t, d).encode() for t, d in zip(rows.instants, digits, strict=True))
 
 
 class _ExchangeLiterals(msgspec.Struct):
@@ -346,18 +353,19 @@ def to_volumes(rows: Rows, span: Span) -> list[bytes]:
             for side in POSITIONS:
                 volumes.append(
                     Volume(
+                        vendor="kaiko",
                         market=f"{counts.exchange}/{partition['asset']}",
                         exchange=exchange(counts.exchange),
                         asset=name,
                         interval=iso_interval(partition["interval"]),
                         interval_start=row.interval_time,
                         position_side=side,
-                        amount=number(f"{side}_amount", getattr(counts, f"{side}_amount")),
+                        amount=msgspec.Raw(number(f"{side}_amount", getattr(counts, f"{side}_amount"))),
                         unit="usd",
-                        liquidation_count=number(f"{side}_trades", getattr(counts, f"{side}_trades")),
+                        liquidation_count=msgspec.Raw(number(f"{side}_trades", getattr(counts, f"{side}_trades"))),
                     )
                 )
-    return volume_lines("kaiko", volumes)
+    return volume_rows(volumes)
 
 
 class Kaiko(Vendor):

@@ -28,7 +28,7 @@ from source_liquidations.harmonized import (
     exchange,
     iso_interval,
     number,
-    volume_lines,
+    volume_rows,
 )
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.budgets import Budget
@@ -140,6 +140,7 @@ class LiquidationAgg(Endpoint):
     vendor = "kiyotaka"
     ascending = False  # one page a window, series by series
     page_size = MOST_POINTS
+    most_at_once = 2
     rows_per_step = SERIES
 
     def __init__(self, client: Client, config: Mapping[str, Any]) -> None:
@@ -233,20 +234,19 @@ class LiquidationAgg(Endpoint):
             extras = self._extras(_raw.decode(answered.body))
         raw: list[bytes] = []
         instants: list[int] = []
-        typed: list[tuple[dict[str, Any], int, bytes]] = []
+        times: dict[tuple[int | str, int], tuple[int, bytes]] = {}  # all series have the same
         every: list[Any] = list(body.series)
-        for number_of, series in enumerate(every):
-            identity = self._identity(series.id, span.partitions[0])
-            head = b"{" + _encode(identity)[1:-1] + b","
+        for index, series in enumerate(every):
+            head = b"{" + _encode(self._identity(series.id, span.partitions[0]))[1:-1] + b',"liquidations":'
             for at, wrapped in enumerate(series.points):
                 point = wrapped.Point
-                instant, seconds, time = point_time(point.timestamp)
-                amount = point_amount(point.liquidations)
-                extra = extras[number_of][at] if extras else b""
-                raw.append(b'%b"liquidations":%b,"timestamp":%d,"time":"%b"%b}' % (head, amount, seconds, time, extra))
-                instants.append(instant)
-                typed.append((identity, instant, amount))
-        return Answer(Rows(raw, instants, typed=typed))
+                key = (point.timestamp.s, point.timestamp.ns)
+                found = times.get(key)
+                if found is None:
+                    found = times[key] = point_time(point.timestamp)
+                instants.append(found[0])
+                raw.append(head + point_amount(point.liquidations) + found[1] + (extras[index][at] if extras else b"}"))
+        return Answer(Rows(raw, instants))
 
     def _identity(self, sent: Mapping[str, msgspec.Raw], partition: Partition) -> dict[str, Any]:
         """A series' id in the stream's spelling. Key columns that it lacks are what was asked for, or ""."""
@@ -272,7 +272,7 @@ class LiquidationAgg(Endpoint):
             rest = [{k: v for k, v in p.Point.items() if k not in ("liquidations", "timestamp")} for p in series.points]
             for members in rest:
                 self._fields.note(members, ())
-            found.append([b"," + _encode(members)[1:-1] if members else b"" for members in rest])
+            found.append([(b"," + _encode(members)[1:-1] if members else b"") + b"}" for members in rest])
         return found
 
 
@@ -281,61 +281,68 @@ def snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
-def point_time(instant: Instant) -> tuple[int, int, bytes]:
-    """Nanoseconds, whole seconds, and RFC 3339 of a point's timestamp. Raises UnexpectedAnswer where it is none."""
+def point_time(instant: Instant) -> tuple[int, bytes]:
+    """A point's timestamp as nanoseconds, and as the members `,"timestamp":…,"time":"…"`.
+
+    Raises UnexpectedAnswer where it is no Unix time in seconds.
+    """
     try:
         seconds = int(instant.s)
     except ValueError:
         seconds = -1
     if not 0 < seconds < 4_102_444_800 or not 0 <= instant.ns < timestamps.SECOND:
-        raise UnexpectedAnswer(
-            f"`timestamp.s` is {instant.s!r}, no Unix time in seconds.", advice="No row was guessed."
-        )
+        raise UnexpectedAnswer(f"`timestamp.s` is {instant.s!r}, no Unix time in seconds.")
     nanoseconds = seconds * timestamps.SECOND + instant.ns
-    digits = 9 if instant.ns else 3
-    return nanoseconds, seconds, timestamps.format_instant(nanoseconds, digits).encode()
+    time = timestamps.format_instant(nanoseconds, 9 if instant.ns else 3).encode()
+    return nanoseconds, b',"timestamp":%d,"time":"%b"' % (seconds, time)
 
 
 def point_amount(literal: msgspec.Raw | msgspec.UnsetType) -> bytes:
     """The literal of `liquidations`; a zero may be left out."""
-    if literal is msgspec.UNSET:
-        return b"0"
     found = number("liquidations", literal)
-    return b"0" if found is None else bytes(found)
+    return b"0" if found == b"null" else found
+
+
+class _AggRow(msgspec.Struct):
+    """A row of kiyotaka_liquidation_agg, as far as liquidation_volumes needs it."""
+
+    coin: str
+    side: str
+    time: str
+    liquidations: msgspec.Raw
+    normalized_symbol: str | None = None
+
+
+_agg_row = msgspec.json.Decoder(_AggRow)
 
 
 def to_volumes(rows: Rows, span: Span) -> list[bytes]:
     asked = dict(span.partitions[0].values)
+    grouped = asked.get("exchanges")
+    codes = (grouped or asked["exchange"]).split("+")
     volumes = []
-    for identity, instant, amount in rows.typed:
-        text = {name: plain(value) for name, value in identity.items()}
-        coin = text["coin"] or (text["normalized_symbol"] or "").split("-")[0]
-        grouped = asked.get("exchanges")
-        name = asset(coin)
+    for row in map(_agg_row.decode, rows.raw):
+        name = asset(row.coin or (row.normalized_symbol or "").split("-")[0])
         volumes.append(
             Volume(
+                vendor="kiyotaka",
                 market=f"{grouped}/{name}" if grouped else f"{asked['exchange']}/{asked['raw_symbol']}",
-                exchange="+".join(dict.fromkeys(exchange(code) for code in (grouped or asked["exchange"]).split("+"))),
+                exchange="+".join(dict.fromkeys(exchange(code) for code in codes)),
                 asset=name,
                 interval=iso_interval(asked["interval"]),
-                interval_start=timestamps.format_instant(instant, 3),
-                position_side=position_of(text["side"]),
-                amount=msgspec.Raw(amount),
+                interval_start=row.time,
+                position_side=position_of(row.side),
+                amount=row.liquidations,
                 unit=asked["denomination"],
-                liquidation_count=None,
             )
         )
-    return volume_lines("kiyotaka", volumes)
+    return volume_rows(volumes)
 
 
 def position_of(side: str) -> str:
     if side not in POSITION_OF:
         raise UnexpectedAnswer(f"`side` is {side!r}, neither BUY nor SELL.", advice="No row was guessed from it.")
     return POSITION_OF[side]
-
-
-def plain(value: Any) -> Any:
-    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
 
 
 def explain(answered: Answered) -> LiquidationsError | None:

@@ -27,7 +27,7 @@ from source_liquidations.errors import (
     VendorUnavailable,
     WindowTooLarge,
 )
-from source_liquidations.harmonized import LIQUIDATIONS, Event, asset, event_lines, exchange, number
+from source_liquidations.harmonized import LIQUIDATIONS, EventMaker, asset, number
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request, Traffic
@@ -298,33 +298,29 @@ def identified(rows: Sequence[LiquidationRow], instants: Sequence[int], seen: di
 
 
 # liquidations: quantity in the base asset, avg_price is what it was filled at, side is the position.
-_NUMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_event = EventMaker("kwery", amount_unit="base")
 
 
 def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
     del span
-    events = []
+    found = []
     for raw, row, instant, time, name in rows.typed:
-        literals = _NUMBERS.decode(raw)
-        side = row.side if row.side in {"long", "short"} else None
-        events.append(
-            Event(
-                market=f"{row.source or 'binance_futures'}/{row.symbol}",
-                liquidation_id=name,
-                exchange=exchange(row.source or "binance_futures"),
-                base_asset=asset(row.symbol),
-                quote_asset=None,
-                liquidated_at=time,
-                liquidated_at_ns=instant,
-                position_side=side,
-                event_type="trade",
-                price=number("avg_price", literals.get("avg_price")),
-                amount=number("quantity", literals.get("quantity")),
-                amount_unit="base",
-                amount_usd=number("usd_value", literals.get("usd_value")),
+        literals = _members.decode(raw)
+        source = row.source or "binance_futures"
+        found.append(
+            _event.row(
+                _event.names(f"{source}/{row.symbol}", source, asset(row.symbol), None, "trade"),
+                name,
+                time.encode(),
+                instant,
+                row.side,
+                number("avg_price", literals.get("avg_price")),
+                number("quantity", literals.get("quantity")),
+                number("usd_value", literals.get("usd_value")),
             )
         )
-    return event_lines("kwery", events)
+    return found
 
 
 def explain(answered: Answered) -> LiquidationsError | None:

@@ -46,6 +46,12 @@ class Vendor(ABC):
     unified: ClassVar[tuple[Stream, ...]] = ()
 
     @classmethod
+    def unified_streams(cls, config: Mapping[str, Any]) -> tuple[Stream, ...]:
+        """The unified streams that it feeds as configured."""
+        del config
+        return cls.unified
+
+    @classmethod
     @abstractmethod
     def validate(cls, config: Mapping[str, Any]) -> None:
         """Raise ConfigurationError where the section is valid by its schema but makes no sense."""

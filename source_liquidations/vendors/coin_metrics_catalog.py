@@ -1,0 +1,115 @@
+"""Coin Metrics: which markets have liquidations, from when to when, and what their contracts are.
+
+Pages: https://docs.coinmetrics.io/api/v4, "catalog-v2/market-liquidations" and "reference-data/markets".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.vendors.coin_metrics_calls import PAGE_SIZE, Body, catalog, following
+from source_liquidations.vendors.decoding import RowDecoder
+from source_liquidations.vendors.listing import Listing
+
+logger = logging.getLogger("airbyte")
+
+REFERENCE = "/v4/reference-data/markets"
+
+
+class CatalogRow(msgspec.Struct):
+    market: str
+    min_time: str | None = None
+    max_time: str | None = None
+
+
+class ReferenceRow(msgspec.Struct):
+    """A market, of any type; what is not the key arrives whatever it is."""
+
+    market: str
+    exchange: Any = None
+    type: Any = None
+    base: Any = None
+    quote: Any = None
+    pair: Any = None
+    symbol: Any = None
+    size_asset: Any = None
+    margin_asset: Any = None
+    contract_size: Any = None
+    tick_size: Any = None
+    status: Any = None
+    listing: Any = None
+    expiration: Any = None
+    settlement_price: Any = None
+    order_amount_increment: Any = None
+    order_amount_min: Any = None
+    order_amount_max: Any = None
+    order_price_increment: Any = None
+    order_price_min: Any = None
+    order_price_max: Any = None
+    order_size_min: Any = None
+    order_taker_fee: Any = None
+    order_maker_fee: Any = None
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class LiquidationMarkets(Listing):
+    """The catalog's rows, each with the members of its market's reference data behind its own.
+
+    The catalog, the smaller of the two lists, is held; the reference data pass by page after page. A market of the
+    catalog that they do not have comes last, as the catalog has it.
+    """
+
+    page_size = int(PAGE_SIZE)
+
+    def __init__(self, client: Client) -> None:
+        super().__init__("coin_metrics", client)
+        name = "coin_metrics_liquidation_markets"
+        self._catalog_decoder = RowDecoder(name, Body, CatalogRow)
+        self._reference_decoder = RowDecoder(name, Body, ReferenceRow)
+        self._catalog: dict[str, msgspec.Raw] = {}
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        for page in catalog(self.client, "market-liquidations", (), self._decode_catalog, traffic):
+            self._catalog.update(page)
+        if not self._catalog:
+            logger.info("coin_metrics: the catalog has no market with liquidations for this key")
+            return []
+        return super().partitions(traffic)
+
+    def _decode_catalog(self, answered: Answered) -> tuple[Body[CatalogRow], dict[str, msgspec.Raw]]:
+        body, raw, _ = self._catalog_decoder.decode(answered)
+        return body, {row.market: literal for row, literal in zip(body.data, raw, strict=True)}
+
+    def first_page(self) -> Request:
+        return Request(REFERENCE, (("type", "future"), ("page_size", PAGE_SIZE)))
+
+    def page(
+        self, answered: Answered, request: Request, memory: dict[Any, Any]
+    ) -> tuple[list[msgspec.Raw | bytes], Request | None]:
+        body, raw, _ = self._reference_decoder.decode(answered)
+        after = following(self.client, request, body)
+        joined: set[str] = memory.setdefault("joined", set())
+        rows: list[msgspec.Raw | bytes] = []
+        for row, literal in zip(body.data, raw, strict=True):
+            if row.market in self._catalog and row.market not in joined:
+                joined.add(row.market)
+                rows.append(beside(self._catalog[row.market], literal))
+        if after is None:
+            rows += [literal for market, literal in self._catalog.items() if market not in joined]
+        return rows, after
+
+
+def beside(row: msgspec.Raw, other: msgspec.Raw) -> bytes:
+    """A row with the members of another that it does not have itself; literals stay as written."""
+    own = _members(row)
+    return _encode({**own, **{name: value for name, value in _members(other).items() if name not in own}})

@@ -1,0 +1,315 @@
+"""Coin Metrics: liquidation metrics, sums per interval of a market, an exchange's asset, a pair or an exchange.
+
+Pages: https://docs.coinmetrics.io, "Liquidation Metrics"; timeseries/market-metrics and its three siblings.
+
+A row of the streams is the vendor's: one entity and interval, with a column for each metric under the vendor's name,
+and `frequency` added. One row per metric would have four times as many rows, would turn the vendor's columns into
+values, and would need a self-join for what is asked most, buys beside sells. Who wants long rows has
+`liquidation_volumes`: one per side and unit. The three frequencies share the table: `frequency` is in the primary
+key, and the columns of the two that a row does not have are null.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
+from source_liquidations.harmonized import (
+    POSITIONS,
+    Volume,
+    asset,
+    assets_of,
+    exchange,
+    iso_interval,
+    number,
+    volume_rows,
+)
+from source_liquidations.http.answers import Answered, vendor_words
+from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.pages import Mapper
+from source_liquidations.streams import Stream
+from source_liquidations.vendors.coin_metrics_calls import (
+    CATALOG,
+    CATALOG_PAGE_SIZE,
+    PAGE_SIZE,
+    Body,
+    batched,
+    catalog,
+    following,
+    is_pattern,
+    matches,
+    owners,
+    pages,
+)
+from source_liquidations.vendors.decoding import RowDecoder, added_rows, iso_instants
+
+logger = logging.getLogger("airbyte")
+
+FREQUENCIES = {"5m": 5 * timestamps.MINUTE, "1h": timestamps.HOUR, "1d": timestamps.DAY}
+DEFAULT_FREQUENCY = "1h"
+SIDES = ("buy", "sell")
+UNITS = {"units": "coin", "usd": "usd"}  # the vendor's word, and that of liquidation_volumes
+
+# What liquidation_volumes says of an entity: (market, exchange, asset).
+Place = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Level:
+    """What is summed over, and the endpoint that has it.
+
+    field           of its rows, its partitions and its stream
+    parameter       of its requests
+    setting         the field of the configuration that asks for it
+    place           an entity in liquidation_volumes. A sum over markets says what it is: nobody may add it to theirs
+    """
+
+    field: str
+    parameter: str
+    words: str
+    setting: str
+    frequencies: tuple[str, ...]
+    place: Callable[[str], Place]
+
+    @property
+    def table(self) -> str:
+        return f"{self.field.replace('_', '-')}-metrics"
+
+    @property
+    def stream(self) -> Stream:
+        return Stream(f"coin_metrics_{self.field}_liquidation_metrics", (self.field, "frequency", "time"), "time")
+
+
+def of_market(entity: str) -> Place:
+    code, _, symbol = entity.partition("-")
+    symbol = symbol.removesuffix("-future")
+    return entity, exchange(code), assets_of(symbol)[0] or symbol.lower()
+
+
+def of_exchange_asset(entity: str) -> Place:
+    code, _, name = entity.rpartition("-")
+    return f"exchange_asset/{entity}", exchange(code), asset(name)
+
+
+def of_pair(entity: str) -> Place:
+    return f"pair/{entity}", "all", asset(entity.partition("-")[0])
+
+
+def of_exchange(entity: str) -> Place:
+    return f"exchange/{entity}", exchange(entity), "all"
+
+
+MARKET = Level("market", "markets", "markets", "markets", ("5m", "1h", "1d"), of_market)
+EXCHANGE_ASSET = Level(
+    "exchange_asset", "exchange_assets", "assets of exchanges", "metrics_exchange_assets", ("5m", "1h", "1d"),
+    of_exchange_asset,
+)  # fmt: skip
+PAIR = Level("pair", "pairs", "pairs", "metrics_pairs", ("1h", "1d"), of_pair)
+EXCHANGE = Level("exchange", "exchanges", "exchanges", "metrics_exchanges", ("1h", "1d"), of_exchange)
+LEVELS = (MARKET, EXCHANGE_ASSET, PAIR, EXCHANGE)
+
+
+def metric(side: str, unit: str, frequency: str) -> str:
+    return f"liquidations_reported_future_{side}_{unit}_{frequency}"
+
+
+def metrics_of(frequency: str) -> tuple[str, ...]:
+    """The four metrics of one frequency; a call has one."""
+    return tuple(metric(side, unit, frequency) for side in SIDES for unit in UNITS)
+
+
+class KnownMetric(msgspec.Struct):
+    metric: str
+
+
+class LiquidationMetrics(Endpoint):
+    """The metrics of one level at one frequency.
+
+    Entities that the configuration names are asked for as they are: what the key may not see is refused, with the
+    entry. Markets are configured for their liquidations, not for metrics; so one of their patterns that the catalog
+    has no metrics for is said and left out. Without a key (`community`) the catalog alone tells which of them there
+    are, and nothing is asked that is not in it.
+    """
+
+    vendor = "coin_metrics"
+    page_size = int(PAGE_SIZE)
+    rows_per_step = 1  # at the most: an interval without liquidations has no row
+
+    def __init__(
+        self, client: Client, level: Level, entries: Sequence[str], frequency: str, *, community: bool = False
+    ) -> None:
+        self.client = client
+        self.level = level
+        self.entries = entries
+        self.frequency = frequency
+        self.step = FREQUENCIES[frequency]
+        self._optional = level is MARKET
+        self._only_known = community and self._optional
+        names = metrics_of(frequency)
+        fields: list[Any] = [(level.field, str), ("time", str), *((name, str | None, None) for name in names)]
+        self._decoder: RowDecoder[Any] = RowDecoder(
+            level.stream.name, Body, msgspec.defstruct("MetricsRow", fields), added=("frequency",)
+        )
+        known = msgspec.defstruct("KnownEntity", [(level.field, str), ("metrics", list[KnownMetric], [])])
+        self._catalog: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Body[known])  # type: ignore[valid-type]
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        if not self.entries:
+            switch = "metrics_for_markets" if self.level is MARKET else self.level.setting
+            logger.info(
+                "coin_metrics: no metrics of %s are configured (`coin_metrics.%s`): none are read",
+                self.level.words,
+                switch,
+            )
+            return []
+        looked_up = self._only_known or any(map(is_pattern, self.entries))
+        known = self._known(traffic) if looked_up else []
+        found: dict[Partition, None] = {}
+        for index, entry in enumerate(self.entries):
+            where = f"coin_metrics.{self.level.setting}[{index}]"
+            names = [entry]
+            if self._only_known or is_pattern(entry):
+                names = [name for name in known if matches(entry, name)]
+                if not names:
+                    self._say_missing(entry, where)
+            for name in names:
+                found.setdefault(Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where))
+        return list(found)
+
+    def _known(self, traffic: Traffic) -> list[str]:
+        """The entities that the key sees these metrics of."""
+        params = (("metrics", ",".join(metrics_of(self.frequency))),)
+        try:
+            if self._only_known:
+                request = Request(CATALOG + self.level.table, (*params, ("page_size", CATALOG_PAGE_SIZE)))
+                found = list(pages(self.client, request, self._decode_known, traffic))
+            else:
+                found = catalog(self.client, self.level.table, params, self._decode_known, traffic)
+        except (AccessRefused, RequestRefused) as error:
+            if self._only_known:
+                return []
+            raise error.named(f"`coin_metrics.{self.level.setting}`") from None
+        return [name for page in found for name in page]
+
+    def _decode_known(self, answered: Answered) -> tuple[Body[Any], list[str]]:
+        body = answered.decoded(self._catalog)
+        wanted = set(metrics_of(self.frequency))
+        rows = body.data or ()
+        return body, [
+            getattr(row, self.level.field) for row in rows if wanted & {known.metric for known in row.metrics}
+        ]
+
+    def _say_missing(self, entry: str, where: str) -> None:
+        problem = f"Coin Metrics' catalog has no liquidation metrics at {self.frequency} for {entry!r}"
+        if not self._optional:
+            raise ConfigurationError(
+                where, f"{problem}.", advice=f"Compare it with the catalog (catalog-v2/{self.level.table})."
+            )
+        why = " without a key" if self._only_known else ""
+        logger.info("coin_metrics: %s%s (`%s`): none are read of it", problem, why, where)
+
+    def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
+        """As many together as fit on one page: least requests, and none that another worker could not have helped."""
+        return batched(partitions, self.level.field, max(1, self.page_size * self.step // (end - start)))
+
+    def first(self, span: Span) -> Request:
+        return Request(
+            f"/v4/timeseries/{self.level.table}",
+            (
+                *self.asked(span.partitions),
+                # Both bounds are inclusive by default, and pages begin at the end of the time asked for.
+                ("start_time", timestamps.format_instant(span.start)),
+                ("end_time", timestamps.format_instant(span.end)),
+                ("end_inclusive", "false"),
+                ("paging_from", "start"),
+                ("page_size", PAGE_SIZE),
+            ),
+        )
+
+    def asked(self, partitions: Iterable[Partition]) -> tuple[tuple[str, str], ...]:
+        return (
+            (self.level.parameter, ",".join(partition[self.level.field] for partition in partitions)),
+            ("metrics", ",".join(metrics_of(self.frequency))),
+            ("frequency", self.frequency),
+        )
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        del memory
+        body, raw, collides = self._decoder.decode(answered)
+        instants = iso_instants("time", [row.time for row in body.data])
+        rows = added_rows(raw, instants, constant={"frequency": self.frequency}, typed=body.data, collides=collides)
+        rows.owners = owners(self.level.field, (getattr(row, self.level.field) for row in body.data), span)
+        return Answer(rows, following(self.client, request, body))
+
+    def check(self, traffic: Traffic) -> None:
+        """One row of as many of the entities as one request takes. Raises what the vendor refuses, with its entry."""
+        batch = next(iter(batched(list(self.partitions(traffic)), self.level.field, self.page_size)), ())
+        if not batch:
+            return
+        request = Request(f"/v4/timeseries/{self.level.table}", (*self.asked(batch), ("page_size", "1")))
+        try:
+            self.client.fetch(
+                request,
+                lambda answered: self.decode(answered, Span(batch, 0, 1), request, {}),
+                traffic=traffic,
+            )
+        except (AccessRefused, RequestRefused) as error:
+            named = [p.entry for p in batch if f"'{p[self.level.field]}'" in error.cause]
+            named = named or [f"coin_metrics.{self.level.setting}"]
+            raise error.named(", ".join(f"`{entry}`" for entry in named)) from None
+
+
+# liquidation_volumes: the side is that of the closing order (a sell closed a long); units are the base asset's.
+_POSITION_OF = {order: position for position, order in POSITIONS.items()}
+
+
+def to_volumes(level: Level, frequency: str) -> Mapper:
+    """The mapper of one level: a row for every side and unit that has a value."""
+    interval = iso_interval(frequency)
+    columns = [(metric(side, unit, frequency), side, UNITS[unit]) for side in SIDES for unit in UNITS]
+
+    def mapped(rows: Rows, span: Span) -> list[bytes]:
+        del span
+        volumes = []
+        for row in rows.typed:
+            market, code, name = level.place(getattr(row, level.field))
+            for column, side, unit in columns:
+                amount = getattr(row, column)
+                if not amount:
+                    continue
+                volumes.append(
+                    Volume(
+                        vendor="coin_metrics",
+                        market=market,
+                        exchange=code,
+                        asset=name,
+                        interval=interval,
+                        interval_start=row.time,
+                        position_side=_POSITION_OF[side],
+                        amount=msgspec.Raw(number(column, amount.encode())),
+                        unit=unit,
+                    )
+                )
+        return volume_rows(volumes)
+
+    return mapped
+
+
+def refused_metric(answered: Answered) -> LiquidationsError | None:
+    """A plan without a metric, told by its words; what to take out of the configuration."""
+    words = vendor_words(answered.body)
+    if answered.status != 403 or "liquidations_reported" not in words:
+        return None
+    return AccessRefused(
+        f"HTTP 403: {words}",
+        status=403,
+        advice="The key's plan does not have this metric: take the entry out of `coin_metrics.metrics_…`, for markets "
+        "switch `coin_metrics.metrics_for_markets` off, or ask the vendor.",
+    )
