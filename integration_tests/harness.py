@@ -113,6 +113,8 @@ class Warm:
         self._numbers = itertools.count()
         self._started: dict[int, queue.Queue[int]] = {}
         self._ended: dict[int, queue.Queue[int]] = {}
+        if not ours.recv(1 << 16):
+            raise RuntimeError("the connector cannot be imported: see standard error")
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:

@@ -30,6 +30,7 @@ def main(channel: socket.socket) -> None:
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     running: dict[int, int] = {}
+    channel.send(b"ready")
     while True:
         ready, _, _ = select.select([channel, woken], [], [])
         if woken in ready:
