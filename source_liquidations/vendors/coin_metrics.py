@@ -173,11 +173,11 @@ def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
 
 
 def feeds_volumes(config: Mapping[str, Any]) -> bool:
-    """Whether metrics go into liquidation_volumes, too: where the configuration says anything of metrics.
+    """Whether metrics go into liquidation_volumes, too: where the configuration asks for any.
 
     Not every key may read them, and who reads Kaiko's and Kiyotaka's volumes need not ask for them.
     """
-    return any(name.startswith("metrics_") for name in config)
+    return any(value for name, value in config.items() if name.startswith("metrics_"))
 
 
 class CoinMetrics(Vendor):

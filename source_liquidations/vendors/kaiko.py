@@ -1,6 +1,7 @@
 """Kaiko: derivative liquidation events, token-level liquidation volumes.
 
 Pages: https://docs.kaiko.com, "Derivative liquidation events" and "Token-level liquidation volumes".
+Beside this file: the reference data, and the envelope of all answers.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Generic, TypeVar
-from urllib.parse import parse_qs, quote, urlsplit
+from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -28,27 +29,33 @@ from source_liquidations.harmonized import (
     number,
     volume_rows,
 )
-from source_liquidations.http.answers import Answered, NotWhole
+from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request, Traffic, origin
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants, unix_instants
+from source_liquidations.vendors.kaiko_reference import (
+    CLASSES,
+    PAGE_SIZE,
+    Body,
+    InstrumentList,
+    Instruments,
+    check_result,
+    exchanges,
+    is_pattern,
+    next_token,
+)
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 MARKET_DATA = "https://{region}.market-api.kaiko.io"
 REFERENCE_DATA = "https://reference-data-api.kaiko.io"
 TRADES = "/v2/data/liquidation.v1/trades"
 TOKEN = "/v2/data/liquidation.v1/token"
-INSTRUMENTS = "/v1/instruments"
 
-PAGE_SIZE = "1000"
 REQUESTS_PER_MINUTE = 6000
-CLASSES = ("future", "perpetual-future")
 MILLISECOND = 1_000_000
 ENTRIES_CHECKED = 25
-
-T = TypeVar("T")
 
 
 class TradeRow(msgspec.Struct):
@@ -79,22 +86,6 @@ class TokenRow(Counts, kw_only=True):
     interval_time: str
     interval_timestamp: int | str | None = None
     exchanges: list[ExchangeCounts] | None = None
-
-
-class InstrumentRow(msgspec.Struct):
-    exchange_code: str
-    class_: str = msgspec.field(name="class")
-    code: str
-
-
-class Body(msgspec.Struct, Generic[T]):
-    """`result` is in the general documentation and not in the liquidation examples."""
-
-    data: list[T] | msgspec.UnsetType = msgspec.UNSET
-    continuation_token: str | None = None
-    next_url: str | None = None
-    result: str | None = None
-    message: str | None = None
 
 
 _ANY_BODY = msgspec.json.Decoder(Body[msgspec.Raw])
@@ -131,26 +122,6 @@ class KaikoEndpoint(Endpoint):
     def following(self, body: Body[Any], request: Request) -> Request | None:
         token = next_token(self.client, body)
         return Request(request.path, (("continuation_token", token),)) if token else None
-
-
-def next_token(client: Client, body: Body[Any]) -> str | None:
-    """The token of the next page; absent, null or empty on the last. A next_url elsewhere is refused."""
-    if body.next_url:
-        client.check_origin(body.next_url)
-    if body.continuation_token:
-        return body.continuation_token
-    if not body.next_url:
-        return None
-    found = parse_qs(urlsplit(body.next_url).query).get("continuation_token")
-    if not found:
-        raise UnexpectedAnswer("`next_url` has no continuation_token.", advice="No page was guessed from it.")
-    return found[0]
-
-
-def check_result(body: Body[Any]) -> None:
-    """A 200 whose `result` is "error" is an error; which one, only its words say. Worth another try."""
-    if body.result == "error":
-        raise NotWhole(f'a 200 with result "error": {body.message or "(no words)"}')
 
 
 class Trades(KaikoEndpoint):
@@ -229,58 +200,6 @@ class TokenVolumes(KaikoEndpoint):
         instants = iso_instants("interval_time", [row.interval_time for row in body.data])
         page = added_rows(raw, instants, constant=dict(partition.values), typed=body.data, collides=collides)
         return Answer(page, self.following(body, request))
-
-
-class Instruments:
-    """The key-less list of instruments, for wildcards; read once a sync, and only if there is one."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._decoder = msgspec.json.Decoder(Body[InstrumentRow])
-        self._names: dict[str, list[str]] = {}
-
-    def matching(self, pattern: str, field: str, traffic: Traffic) -> list[str]:
-        """`exchange/class/code` of the derivatives that match. Raises ConfigurationError where none does."""
-        wanted_exchange, wanted_class, _ = pattern.split("/", 2)
-        found = []
-        for instrument_class in CLASSES:
-            if not fnmatchcase(instrument_class, wanted_class):
-                continue
-            filters = [("class", instrument_class)]
-            if not is_pattern(wanted_exchange):
-                filters.insert(0, ("exchange_code", wanted_exchange))
-            found += [name for name in self._all(tuple(filters), traffic) if fnmatchcase(name, pattern)]
-        if not found:
-            raise ConfigurationError(
-                field,
-                f"no instrument of Kaiko's list matches {pattern!r}.",
-                advice="Compare it with https://reference-data-api.kaiko.io/v1/instruments.",
-            )
-        return sorted(set(found))
-
-    def _all(self, filters: tuple[tuple[str, str], ...], traffic: Traffic) -> list[str]:
-        key = repr(filters)
-        if key not in self._names:
-            self._names[key] = list(self._read(filters, traffic))
-        return self._names[key]
-
-    def _read(self, filters: tuple[tuple[str, str], ...], traffic: Traffic) -> Iterable[str]:
-        request: Request | None = Request(INSTRUMENTS, (*filters, ("page_size", PAGE_SIZE)), host="reference")
-        tokens: set[str] = set()
-        while request is not None:
-            body = self._client.fetch(request, self._decode, traffic=traffic)
-            for row in body.data or ():
-                yield f"{row.exchange_code}/{row.class_}/{row.code}"
-            token = next_token(self._client, body)
-            if token in tokens:
-                raise UnexpectedAnswer("the instruments list repeats its continuation token.")
-            tokens.add(token or "")
-            request = Request(INSTRUMENTS, (("continuation_token", token),), host="reference") if token else None
-
-    def _decode(self, answered: Answered) -> Body[InstrumentRow]:
-        body = answered.decoded(self._decoder)
-        check_result(body)
-        return body
 
 
 # liquidations: position_side is the position; amount is in the base currency; the price is the execution's.
@@ -373,6 +292,8 @@ class Kaiko(Vendor):
     streams = (
         Stream("kaiko_liquidation_events", ("exchange", "instrument_class", "instrument", "trade_id"), "time"),
         Stream("kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time"),
+        Stream("kaiko_instruments", ("exchange_code", "class", "code")),
+        Stream("kaiko_exchanges", ("code",)),
     )
     unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
 
@@ -414,26 +335,24 @@ class Kaiko(Vendor):
         self._assets = tuple(config.get("assets", ()))
 
     def feeds(self) -> Sequence[Feed]:
-        reference = Instruments(self._client)
         return (
-            Feed(
-                Trades(self._client, reference, self._instruments),
-                "kaiko_liquidation_events",
-                {LIQUIDATIONS.name: to_liquidations},
-            ),
-            Feed(
-                TokenVolumes(self._client, self._assets, self._interval),
-                "kaiko_token_liquidation_volumes",
-                {LIQUIDATION_VOLUMES.name: to_volumes},
-            ),
+            Feed(self._trades(), "kaiko_liquidation_events", {LIQUIDATIONS.name: to_liquidations}),
+            Feed(self._volumes(), "kaiko_token_liquidation_volumes", {LIQUIDATION_VOLUMES.name: to_volumes}),
+            Feed(InstrumentList(self._client), "kaiko_instruments"),
+            Feed(exchanges(self._client), "kaiko_exchanges"),
         )
+
+    def _trades(self) -> Trades:
+        return Trades(self._client, Instruments(self._client), self._instruments)
+
+    def _volumes(self) -> TokenVolumes:
+        return TokenVolumes(self._client, self._assets, self._interval)
 
     def check(self, traffic: Traffic) -> None:
         """One row of each of the first entries; wildcards must match something."""
-        for feed in self.feeds():
-            partitions = list(feed.endpoint.partitions(traffic))
-            for partition in partitions[:ENTRIES_CHECKED]:
-                request = Request(feed.endpoint.request_path(partition), (("page_size", "1"),))  # type: ignore[attr-defined]
+        for endpoint in (self._trades(), self._volumes()):
+            for partition in list(endpoint.partitions(traffic))[:ENTRIES_CHECKED]:
+                request = Request(endpoint.request_path(partition), (("page_size", "1"),))
                 try:
                     self._client.fetch(request, _checked, traffic=traffic)
                 except RequestRefused as error:
@@ -442,10 +361,6 @@ class Kaiko(Vendor):
 
 def _checked(answered: Answered) -> None:
     check_result(answered.decoded(_ANY_BODY))
-
-
-def is_pattern(entry: str) -> bool:
-    return "*" in entry or "?" in entry
 
 
 def whole_number(field: str, value: int | str) -> int:

@@ -1,6 +1,6 @@
 """Kiyotaka (also sold as OpenMarket): liquidation volumes per side and interval.
 
-Page: https://docs.kiyotaka.ai, "LIQUIDATION_AGG".
+Page: https://docs.kiyotaka.ai, "LIQUIDATION_AGG". Beside this file: the list of markets.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
-from source_liquidations.vendors.decoding import FieldLog
+from source_liquidations.vendors.decoding import FieldLog, one_line
+from source_liquidations.vendors.kiyotaka_markets import MarketList, markets
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 POINTS = "/v1/points"
-MARKETS = "/v1/markets"
 TYPE = "LIQUIDATION_AGG"
 
 # platform: (host, header that carries the key)
@@ -60,7 +60,6 @@ MOST_POINTS = 100_000  # a request, over all series
 FEW_POINTS = 1_000
 SERIES = 2  # one for each side
 REQUESTS_PER_MINUTE = 10  # the smallest plan's; answers do not tell the plan
-MARKETS_PAGE_SIZE = 100
 # Documented as: BUY = longs getting liquidated, SELL = shorts. The opposite of Coin Metrics.
 POSITION_OF = {"BUY": "long", "SELL": "short"}
 ID_FIELDS = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "interval", "side", "coin")
@@ -120,16 +119,6 @@ class RawBody(msgspec.Struct):
     series: list[RawSeries] = msgspec.field(default_factory=list)
 
 
-class Market(msgspec.Struct):
-    exchange: str
-    rawSymbol: str
-
-
-class Markets(msgspec.Struct):
-    symbols: list[Market] = msgspec.field(default_factory=list)
-    nextOffset: int | str | None = None
-
-
 _strict = msgspec.json.Decoder(Body)
 _lenient = msgspec.json.Decoder(LenientBody)
 _raw = msgspec.json.Decoder(RawBody)
@@ -172,28 +161,12 @@ class LiquidationAgg(Endpoint):
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         wanted = pattern.split("/", 1)[0]
         exact = () if "*" in wanted or "?" in wanted else (("exchange", wanted),)
-        found = [name for name in self._markets(exact, traffic) if fnmatchcase(name, pattern)]
+        found = [name for name in markets(self.client, exact, traffic) if fnmatchcase(name, pattern)]
         if not found:
             raise ConfigurationError(
                 where, f"no market of Kiyotaka's list matches {pattern!r}.", advice="Compare it with /v1/markets."
             )
         return sorted(set(found))
-
-    def _markets(self, filters: tuple[tuple[str, str], ...], traffic: Traffic) -> Iterable[str]:
-        decoder = msgspec.json.Decoder(Markets)
-        offset = 0
-        while True:
-            params = (*filters, ("pageSize", str(MARKETS_PAGE_SIZE)), ("pageOffset", str(offset)))
-            page = self.client.fetch(
-                Request(MARKETS, params), lambda answered: answered.decoded(decoder), traffic=traffic
-            )
-            yield from (f"{market.exchange}/{market.rawSymbol}" for market in page.symbols)
-            following = int(page.nextOffset or 0)
-            if not page.symbols or not following:
-                return
-            if following <= offset:
-                raise UnexpectedAnswer("the list of markets repeats its offset.")
-            offset = following
 
     def first(self, span: Span) -> Request:
         partition = dict(span.partitions[0].values)
@@ -246,6 +219,8 @@ class LiquidationAgg(Endpoint):
                     found = times[key] = point_time(point.timestamp)
                 instants.append(found[0])
                 raw.append(head + point_amount(point.liquidations) + found[1] + (extras[index][at] if extras else b"}"))
+        if b"\n" in answered.body or b"\r" in answered.body:
+            raw = [bytes(one_line(row)) for row in raw]
         return Answer(Rows(raw, instants))
 
     def _identity(self, sent: Mapping[str, msgspec.Raw], partition: Partition) -> dict[str, Any]:
@@ -368,6 +343,7 @@ class Kiyotaka(Vendor):
             ("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time"),
             "time",
         ),
+        Stream("kiyotaka_markets", ("exchange", "rawSymbol")),
     )
     unified = (LIQUIDATION_VOLUMES,)
 
@@ -401,7 +377,10 @@ class Kiyotaka(Vendor):
 
     def feeds(self) -> Sequence[Feed]:
         endpoint = LiquidationAgg(self._client, self._config)
-        return (Feed(endpoint, "kiyotaka_liquidation_agg", {LIQUIDATION_VOLUMES.name: to_volumes}),)
+        return (
+            Feed(endpoint, "kiyotaka_liquidation_agg", {LIQUIDATION_VOLUMES.name: to_volumes}),
+            Feed(MarketList(self._client), "kiyotaka_markets"),
+        )
 
     def check(self, traffic: Traffic) -> None:
         """The newest interval of the first entry."""

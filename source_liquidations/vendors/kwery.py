@@ -34,6 +34,7 @@ from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants
+from source_liquidations.vendors.kwery_symbols import SymbolList, symbols
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 logger = logging.getLogger("airbyte")
@@ -41,7 +42,6 @@ logger = logging.getLogger("airbyte")
 HOST = "https://kwery-api.com"
 PATH = "/v1/liquidations"
 LIMITS = "/v1/limits"
-SYMBOLS = "/v1/symbols"
 
 LARGEST_LIMIT = 1000
 REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
@@ -87,14 +87,6 @@ class Limits(msgspec.Struct):
     max_rows_per_request: int | None = None
     max_history_days: int | None = None
     rate_limits: RateLimits | None = None
-
-
-class KnownSymbol(msgspec.Struct):
-    symbol: str
-
-
-class Symbols(msgspec.Struct):
-    symbols: list[KnownSymbol]
 
 
 class Credits:
@@ -343,7 +335,10 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
 class Kwery(Vendor):
     name = "kwery"
-    streams = (Stream("kwery_liquidations", ("liquidation_id",), "time"),)
+    streams = (
+        Stream("kwery_liquidations", ("liquidation_id",), "time"),
+        Stream("kwery_symbols", ("symbol",)),
+    )
     unified = (LIQUIDATIONS,)
 
     @classmethod
@@ -370,7 +365,10 @@ class Kwery(Vendor):
 
     def feeds(self) -> Sequence[Feed]:
         endpoint = Liquidations(self._client, self._config)
-        return (Feed(endpoint, "kwery_liquidations", {LIQUIDATIONS.name: to_liquidations}),)
+        return (
+            Feed(endpoint, "kwery_liquidations", {LIQUIDATIONS.name: to_liquidations}),
+            Feed(SymbolList(self._client), "kwery_symbols"),
+        )
 
     def check(self, traffic: Traffic) -> None:
         """Two free calls: the key's plan, and the symbols there are."""
@@ -379,9 +377,7 @@ class Kwery(Vendor):
             raise ConfigurationError(
                 "kwery.min_usd", f"the {limits.plan} plan does not have it.", advice="Leave it empty, or upgrade."
             )
-        decoder = msgspec.json.Decoder(Symbols)
-        known = self._client.fetch(Request(SYMBOLS), lambda answered: answered.decoded(decoder), traffic=traffic)
-        names = [entry.symbol for entry in known.symbols]
+        names = symbols(self._client, traffic)
         for index, symbol in enumerate(self._config.get("symbols", ())):
             if symbol not in names:
                 raise ConfigurationError(

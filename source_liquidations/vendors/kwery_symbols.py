@@ -1,0 +1,52 @@
+"""Kwery: the symbols that there are, for their own stream and for the check. A free call, one page.
+
+Page: https://kwery-api.com, "GET /v1/symbols".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.vendors.decoding import RowDecoder
+from source_liquidations.vendors.listing import Listing
+
+SYMBOLS = "/v1/symbols"
+
+T = TypeVar("T")
+
+
+class Body(msgspec.Struct, Generic[T]):
+    data: list[T] = msgspec.field(name="symbols")
+
+
+class SymbolRow(msgspec.Struct):
+    """What is not the key arrives whatever it is."""
+
+    symbol: str
+    name: Any = None
+    sources: Any = None
+    intervals: Any = None
+    earliest_data: Any = None
+
+
+class SymbolList(Listing):
+    def __init__(self, client: Client) -> None:
+        super().__init__("kwery", client)
+        self._decoder = RowDecoder("kwery_symbols", Body, SymbolRow)
+
+    def first_page(self) -> Request:
+        return Request(SYMBOLS)
+
+    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[msgspec.Raw], None]:
+        del request, memory
+        return self._decoder.decode(answered)[1], None
+
+
+def symbols(client: Client, traffic: Traffic) -> list[str]:
+    decoder = msgspec.json.Decoder(Body[SymbolRow])
+    body = client.fetch(Request(SYMBOLS), lambda answered: answered.decoded(decoder), traffic=traffic)
+    return [row.symbol for row in body.data]
