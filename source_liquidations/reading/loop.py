@@ -8,7 +8,6 @@ Only the writer moves positions, and only after its consumer has taken the recor
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, SpendingLimit, Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.reading.checkpoints import StreamState
+from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block
 from source_liquidations.reading.report import as_json, as_table, report
 from source_liquidations.reading.scheduler import Page, Reading, Scheduler, Step
@@ -27,8 +27,7 @@ from source_liquidations.reading.steps import take_step
 logger = logging.getLogger("airbyte")
 
 SECONDS_BETWEEN_PROGRESS = 30.0
-_PAGES_HELD = 4  # handed over and not yet written: what bounds memory, with one page per worker
-_TICK = 0.5
+_BYTES_HELD = 16 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one page per worker
 
 StatusName = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 
@@ -89,7 +88,7 @@ class Sync:
         self._scheduler = Scheduler(readings, workers=workers)
         self._workers = workers
         self._stop = stop
-        self._queue: queue.Queue[Page | Reading] = queue.Queue(maxsize=_PAGES_HELD)
+        self._handover: Handover[Page | Reading] = Handover(_BYTES_HELD, stop)
         self._streams = {
             name: _Stream(state, [r for r in readings if any(o.stream == name for o in r.outputs)])
             for name, state in states.items()
@@ -126,11 +125,9 @@ class Sync:
                 yield from self._end(name)
         while waiting:
             self._log_progress()
-            try:
-                item = self._queue.get(timeout=_TICK)
-            except queue.Empty:
+            item = self._handover.get()
+            if item is None:
                 yield from self._checkpoints(set())
-                item = None
             if self._stop.is_set():
                 yield from self._stopped()
                 raise Stopped
@@ -247,7 +244,7 @@ class Sync:
                 )
                 self._fail(step, surprise)
             if self._scheduler.done(step):
-                self._hand_over(step.reading)
+                self._handover.put(step.reading, 0)
 
     def _fail(self, step: Step, error: LiquidationsError) -> None:
         if isinstance(error, SpendingLimit):
@@ -266,19 +263,11 @@ class Sync:
         page = take_step(self._scheduler, step)
         if page is None:
             return
-        self._hand_over(page)
+        self._handover.put(page, sum(len(block.data) for block in page.blocks))
         if step.window.finished:
             self._scheduler.completed(step)
         else:
             self._scheduler.went_on(step)
-
-    def _hand_over(self, item: Page | Reading) -> None:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=_TICK)
-                return
-            except queue.Full:
-                continue
 
 
 def _placed(step: Step, error: LiquidationsError) -> LiquidationsError:

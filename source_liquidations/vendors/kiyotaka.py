@@ -65,25 +65,25 @@ POSITION_OF = {"BUY": "long", "SELL": "short"}
 ID_FIELDS = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "interval", "side", "coin")
 
 
-class Instant(msgspec.Struct):
+class Instant(msgspec.Struct, gc=False):
     s: int | str
     ns: int = 0
 
 
-class Point(msgspec.Struct):
+class Point(msgspec.Struct, gc=False):
     timestamp: Instant
     liquidations: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class Wrapped(msgspec.Struct):
+class Wrapped(msgspec.Struct, gc=False):
     Point: Point
 
 
-class StrictPoint(Point, forbid_unknown_fields=True):
+class StrictPoint(Point, forbid_unknown_fields=True, gc=False):
     """What is documented and nothing else."""
 
 
-class StrictWrapped(msgspec.Struct, forbid_unknown_fields=True):
+class StrictWrapped(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     Point: StrictPoint
 
 
