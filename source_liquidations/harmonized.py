@@ -36,19 +36,22 @@ EXCHANGES = {
 }
 _EXCHANGE_OF = {code: name for name, codes in EXCHANGES.items() for code in codes}
 
-# Assets that exchanges name in their own way.
-ASSETS = {"xbt": "btc", "xdg": "doge", "ust": "usdt", "ustf0": "usdt", "btcf0": "btc", "ethf0": "eth"}
+# Assets that exchanges name in their own way. Bitfinex writes its futures' assets with F0 behind them (BTCF0).
+# Multiples (1000SHIB) stay as they are: amounts count them.
+ASSETS = {"xbt": "btc", "xdg": "doge", "ustf0": "usdt"}
 
 _QUOTES = "USDT|USDC|BUSD|FDUSD|TUSD|USD|EUR|BTC|XBT"
 # Symbols of futures whose assets can be told for certain; tried in order.
 _SYMBOLS = (
-    re.compile(r"([A-Z0-9]+)F0:([A-Z]+)F0"),  # Bitfinex: BTCF0:USTF0
+    re.compile(r"([A-Z0-9]+F0)[:-]([A-Z0-9]+F0)"),  # Bitfinex: BTCF0:USTF0
     re.compile(r"[A-Z]{2}_([A-Z0-9]+?)(USD)(?:_\d+)?"),  # Kraken: PI_XBTUSD
     re.compile(rf"([A-Z0-9]+)[-_]({_QUOTES})(?:[-_].*)?"),  # OKX: BTC-USDT-SWAP; Huobi: BTC-USDT
     re.compile(r"([A-Z0-9]+)()-(?:PERP|PERPETUAL|\d{1,2}[A-Z]{3}\d{2}|\d{4,8})"),  # Deribit, FTX: BTC-PERPETUAL
-    re.compile(rf"([A-Z0-9]+?)({_QUOTES})(?:[_-].*|[FGHJKMNQUVXZ]\d{{2}})?"),  # Binance, Bybit, BitMEX: BTCUSDT, XBTUSD
+    re.compile(r"([A-Z0-9]+?)(USD)_(?:PERP|\d{6})"),  # Binance, coin-margined: BNBUSD_PERP
 )
-_MULTIPLE = re.compile(r"^10{3,6}(?=[a-z])")  # 1000SHIB: contracts of a thousand
+# Without a separator BNBUSD may be BNB/USD or BN/BUSD. Binance alone has futures in BUSD, and only those above in USD.
+_JOINED = re.compile(r"([A-Z0-9]+?)(USDT|USDC|USD|EUR|BTC|XBT)(?:[_-].*|[FGHJKMNQUVXZ]\d{2})?")  # BTCUSDT, XBTUSD
+_JOINED_ON_BINANCE = re.compile(r"([A-Z0-9]+?)(USDT|USDC|BUSD|BTC)(?:_\d{6})?")
 
 POSITIONS = {"long": "sell", "short": "buy"}  # the order that closes each
 
@@ -165,16 +168,15 @@ def exchange(code: str) -> str:
 
 
 def asset(name: str) -> str:
-    """One spelling of an asset: lower case, aliases and contract multiples resolved."""
+    """One spelling of an asset: lower case, aliases resolved."""
     lower = name.lower()
-    lower = _MULTIPLE.sub("", lower, count=1)
-    return ASSETS.get(lower, lower)
+    return ASSETS.get(lower) or lower.removesuffix("f0") or lower
 
 
 @lru_cache(maxsize=16384)
-def assets_of(symbol: str) -> tuple[str | None, str | None]:
-    """Base and quote asset of a futures symbol as exchanges write them; None where it does not tell."""
-    for pattern in _SYMBOLS:
+def assets_of(symbol: str, code: str) -> tuple[str | None, str | None]:
+    """Base and quote asset of a futures symbol of the exchange of this code; None where it does not tell."""
+    for pattern in (*_SYMBOLS, _JOINED_ON_BINANCE if exchange(code) == "binance" else _JOINED):
         found = pattern.fullmatch(symbol)
         if found is not None:
             return asset(found[1]), asset(found[2]) if found[2] else None

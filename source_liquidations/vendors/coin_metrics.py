@@ -152,7 +152,7 @@ _event = EventMaker("coin_metrics", amount_unit="contracts")
 @lru_cache(maxsize=16384)
 def _names(market: str, event_type: str) -> bytes:
     code, _, symbol = market.partition("-")
-    return _event.names(market, code, *assets_of(symbol.removesuffix("-future")), event_type)
+    return _event.names(market, code, *assets_of(symbol.removesuffix("-future"), code), event_type)
 
 
 def to_liquidations(rows: Rows, span: Span) -> list[bytes]:

@@ -90,7 +90,7 @@ class Level:
 def of_market(entity: str) -> Place:
     code, _, symbol = entity.partition("-")
     symbol = symbol.removesuffix("-future")
-    return entity, exchange(code), assets_of(symbol)[0] or symbol.lower()
+    return entity, exchange(code), assets_of(symbol, code)[0] or symbol.lower()
 
 
 def of_exchange_asset(entity: str) -> Place:

@@ -215,7 +215,7 @@ _event = EventMaker("kaiko", amount_unit="base")
 
 def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
     partition = span.partitions[0]
-    base_asset, quote_asset = assets_of(partition["instrument"].upper())
+    base_asset, quote_asset = assets_of(partition["instrument"].upper(), partition["exchange"])
     names = _event.names(str(partition), partition["exchange"], base_asset, quote_asset, "trade")
     literals = _literals.decode(b"[" + b",".join(rows.raw) + b"]")
     return [
