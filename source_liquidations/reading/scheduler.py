@@ -140,7 +140,9 @@ class Scheduler:
             step.reading.active.pop(step.window, None)
             run = step.window.run
             run.length = max(1, step.reading.endpoint.next_length(run.length, step.window.pages, step.window.rows))
-            following = run.open_window()
+            # The second half of a window that was halved comes before what is after it.
+            halved = any(window.run is run for window, _ in step.reading.ready)
+            following = None if halved else run.open_window()
             if following is not None:
                 self._offer(step.reading, following, step.outputs)
 
@@ -217,6 +219,8 @@ class Scheduler:
 
     def _has_work(self, reading: Reading) -> bool:
         if reading.given_up:
+            return False
+        if reading.busy and not (reading.planned and reading.endpoint.concurrent):
             return False
         if not reading.planned:
             return reading.busy == 0
