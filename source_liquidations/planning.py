@@ -55,22 +55,26 @@ def _plan(
 ) -> list[Planned]:
     """Partitions with the same start for the same streams go together; the endpoint says how many at once.
 
+    Those that are furthest behind come first, so that a sync that ends early leaves none behind for good.
     A stream whose partition has another position than its sibling's is read for itself.
     """
     end = timestamps.ceil_to(config.end, endpoint.step)
     settled = timestamps.floor_to(config.end, endpoint.step) - endpoint.settling
+    lookback = config.lookback
+    if endpoint.longest_lookback is not None:
+        lookback = min(lookback, endpoint.longest_lookback)
     groups: dict[tuple[int, tuple[Output, ...]], list[Partition]] = {}
     for partition in partitions:
         starts: dict[int, list[Output]] = {}
         for output in outputs:
             saved = states[output.stream].position(output.state_partition(partition))
-            start = config.start if saved is None else max(config.start, min(saved, config.end) - config.lookback)
+            start = config.start if saved is None else max(config.start, min(saved, config.end) - lookback)
             starts.setdefault(timestamps.floor_to(start, endpoint.step), []).append(output)
         for start, together in starts.items():
             if start < end:
                 groups.setdefault((start, tuple(together)), []).append(partition)
     return [
         Planned(Span(batch, start, end), settled, together)
-        for (start, together), members in groups.items()
+        for (start, together), members in sorted(groups.items(), key=lambda group: group[0][0])
         for batch in endpoint.batches(members, start, end)
     ]

@@ -25,6 +25,10 @@ class NotWhole(Exception):
     """The answer did not arrive, or not whole: worth another try."""
 
 
+class NotSent(NotWhole):
+    """The request did not even get to the vendor."""
+
+
 @dataclass(frozen=True)
 class Answered:
     """One answer: status, headers (names in any case), and the whole body, decompressed."""

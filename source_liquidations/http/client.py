@@ -28,7 +28,7 @@ from source_liquidations.errors import (
     UnexpectedAnswer,
     VendorUnavailable,
 )
-from source_liquidations.http.answers import Answered, NotWhole, reset_seconds, vendor_words
+from source_liquidations.http.answers import Answered, NotSent, NotWhole, reset_seconds, vendor_words
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.redaction import redact
 
@@ -112,7 +112,8 @@ class Client:
     """Sends one vendor's requests.
 
     `hosts` gives the base URL of each of its hosts, `headers` and `key_params` carry the key, `explain` may turn a
-    refusal into a more telling error than its status alone (returning None leaves it to the status).
+    refusal into a more telling error than its status alone (returning None leaves it to the status). `lost` is told
+    of each request that may have reached the vendor and whose answer did not arrive whole.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Client:
         keyless_hosts: frozenset[str] = frozenset(),
         own_origins: frozenset[str] = frozenset(),
         explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
+        lost: Callable[[Request], None] = lambda _: None,
         connections: int = 8,
         patience: Patience | None = None,
         stop: threading.Event | None = None,
@@ -140,6 +142,7 @@ class Client:
         self._keyless_hosts = keyless_hosts
         self._own_origins = own_origins | {origin(base) for base in self._hosts.values()}
         self._explain = explain
+        self._lost = lost
         self._patience = patience or Patience.from_environment()
         self._random = random.SystemRandom()
         self._session = requests.Session()
@@ -182,6 +185,8 @@ class Client:
                     self.budget.pause(told if told is not None else self._pause(attempt))
             except NotWhole as broken:
                 failure, told, status = str(broken), None, None
+                if not isinstance(broken, NotSent):
+                    self._lost(request)
             waited = time.monotonic() - started
             if attempt == self._patience.tries or waited + (told or 0.0) > self._patience.longest_total:
                 break
@@ -281,11 +286,12 @@ class Client:
             with response:
                 return Answered(response.status_code, response.headers, self._body(response.raw))
         except requests.ConnectTimeout as error:
-            raise NotWhole(f"no connection in {self._patience.connect:g} s") from error
+            raise NotSent(f"no connection in {self._patience.connect:g} s") from error
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise NotWhole(f"no answer in {self._patience.answer:g} s") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise NotWhole(redact(f"{type(error).__name__}: {error}")) from None
+            kind = NotSent if _never_sent(error) else NotWhole
+            raise kind(redact(f"{type(error).__name__}: {error}")) from None
 
     def _body(self, raw: urllib3.HTTPResponse) -> bytes:
         """The whole body, in pieces as they come, so that a slow drip is noticed and stop is heard."""
@@ -303,6 +309,12 @@ class Client:
             if self.stop.is_set():
                 raise Stopped
         return b"".join(pieces)
+
+
+def _never_sent(error: Exception) -> bool:
+    """Whether no connection came about, so that the vendor knows nothing of the request."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError))
 
 
 def origin(url: str) -> str:

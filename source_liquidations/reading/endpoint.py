@@ -99,6 +99,7 @@ class Endpoint(ABC):
     step            windows begin and end at multiples of this many nanoseconds: an aggregate's interval, else the
                     precision of the vendor's time parameters
     longest         the longest window the vendor takes, in nanoseconds; None = any
+    longest_lookback   the most that may be read again behind a saved position, in nanoseconds; None = any
     page_size       rows a page at the most
     most_at_once    requests under way at once, at the most; for answers so large that memory sets the limit
     rows_per_step   for aggregates: rows that a partition has in each interval; None = not known beforehand
@@ -110,6 +111,7 @@ class Endpoint(ABC):
     splittable: bool = True
     step: int = 1
     longest: int | None = None
+    longest_lookback: int | None = None
     page_size: int = 1000
     most_at_once: int | None = None
     rows_per_step: int | None = None

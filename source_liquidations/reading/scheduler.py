@@ -220,8 +220,6 @@ class Scheduler:
     def _has_work(self, reading: Reading) -> bool:
         if reading.given_up:
             return False
-        if reading.busy and not (reading.planned and reading.endpoint.concurrent):
-            return False
         if not reading.planned:
             return reading.busy == 0
         if reading.endpoint.most_at_once is not None and reading.busy >= reading.endpoint.most_at_once:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -24,6 +26,7 @@ from source_liquidations.errors import (
     RequestRefused,
     SpendingLimit,
     Stopped,
+    UnexpectedAnswer,
     VendorUnavailable,
     WindowTooLarge,
 )
@@ -31,6 +34,7 @@ from source_liquidations.harmonized import LIQUIDATIONS, EventMaker, asset, numb
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.redaction import redact
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants
@@ -50,6 +54,12 @@ CREDITS_PER_ROW = 2
 # Rows come in no documented order, so only a whole window can be checkpointed: what a crash repeats costs credits.
 FIRST_WINDOW = timestamps.DAY
 ROWS_WORTH_A_WINDOW = 4000
+MOST_ROWS_A_SECOND = 2  # the feed has one for each symbol, and now and then its twin
+FEWEST_ROWS_A_SYNC = 10
+# How far behind what the plan reaches back the connector's clock may find a window before it says so.
+REACH_TOLERANCE = 10 * timestamps.MINUTE
+
+_OLDEST = "oldest"
 
 T = TypeVar("T")
 
@@ -96,17 +106,26 @@ class Credits:
         self.most = most
         self.spent = 0
         self.left_in_cycle: int | None = None
+        self.windows = 0  # read to their end
+        self._assumed = 0  # for answers that did not arrive, and may have been paid for all the same
         self._reserved = 0
         self._changed = threading.Condition()
 
-    def left(self) -> int | None:
-        return None if self.most is None else self.most - self.spent
+    def rows_left(self, page: int) -> int | None:
+        """Rows, in pages of so many, that what is left pays for; None where there is no limit."""
+        if self.most is None:
+            return None
+        pages, rest = divmod(self._left(), cost(page))
+        return pages * page + max(0, rest - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
+
+    def _left(self) -> int:
+        return max(0, (self.most or 0) - self.spent - self._assumed)
 
     def reserve(self, rows: int, stop: threading.Event) -> int:
         """Rows that the next request may ask for, at most `rows`; 0 where not even one can be paid."""
         with self._changed:
             while self.most is not None:
-                payable = (self.most - self.spent - self._reserved - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
+                payable = (self._left() - self._reserved - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
                 granted = max(0, min(rows, payable))
                 if granted == rows or not self._reserved:
                     self._reserved += cost(granted) if granted else 0
@@ -127,9 +146,25 @@ class Credits:
         with self._changed:
             self.spent += credits
 
+    def lose(self, rows: int) -> bool:
+        """The answer to a request for so many rows did not arrive. Whether the same request can be paid again."""
+        with self._changed:
+            self._assumed += cost(rows)
+            return self.most is None or self._left() >= self._reserved
+
 
 def cost(rows: int) -> int:
     return CREDITS_PER_REQUEST + CREDITS_PER_ROW * rows
+
+
+def spending_limit(credits: Credits) -> SpendingLimit:
+    return SpendingLimit(
+        f"stopped before spending more than `kwery.max_credits_per_sync`: {credits.spent:,} of {credits.most:,}"
+        " credits are spent.",
+        advice="Everything read so far is kept; the next sync goes on from there."
+        if credits.windows
+        else "They did not pay for one window to its end, so the next sync will begin where this one did: raise it.",
+    )
 
 
 class Liquidations(Endpoint):
@@ -138,23 +173,27 @@ class Liquidations(Endpoint):
     splittable = False
     step = 1_000_000  # times are sent in milliseconds
 
-    def __init__(self, client: Client, config: Mapping[str, Any]) -> None:
+    def __init__(self, client: Client, config: Mapping[str, Any], credits: Credits) -> None:
         self.client = client
         self._symbols = tuple(config.get("symbols", ("BTC",)))
         self._filters = {"side": config.get("side", "all"), "min_usd": config.get("min_usd")}
         self._own_budget = not config.get("requests_per_minute")
-        self._credits = Credits(config.get("max_credits_per_sync"))
+        self._credits = credits
         self._limit = LARGEST_LIMIT
+        self._worth = ROWS_WORTH_A_WINDOW
+        self._reach: int | None = None
         self._limits = msgspec.json.Decoder(Limits)
         self._decoder = RowDecoder("kwery_liquidations", Body, LiquidationRow, added=("time", "liquidation_id"))
-        self.longest = FIRST_WINDOW if self._credits.most is None else self._payable_length()
+        # Windows side by side would each spend what another one needs to be read to its end.
+        self.most_at_once = None if credits.most is None else 1
+        self.longest = self._first_length()
 
-    def _payable_length(self) -> int:
-        """A first window that this sync's credits pay for whatever it holds: the feed has a row a second at most."""
-        credits = self._credits.left() or 0
-        whole_pages, rest = divmod(credits, cost(LARGEST_LIMIT))
-        rows = whole_pages * LARGEST_LIMIT + max(0, rest - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
-        return min(FIRST_WINDOW, max(1, rows) * timestamps.SECOND)
+    def _first_length(self) -> int:
+        """A window that what is left of the credits pays for, whatever it holds."""
+        rows = self._credits.rows_left(self._limit)
+        if rows is None:
+            return FIRST_WINDOW
+        return min(FIRST_WINDOW, max(1, rows // MOST_ROWS_A_SECOND) * timestamps.SECOND)
 
     def plan_limits(self, traffic: Traffic) -> Limits:
         """What the key's plan allows (a free call); sets the request budget."""
@@ -169,13 +208,22 @@ class Liquidations(Endpoint):
                 self.client.budget.change(int(per_minute), 60.0)
         if limits.max_rows_per_request:
             self._limit = min(LARGEST_LIMIT, limits.max_rows_per_request)
+        if limits.max_history_days:
+            self._reach = time.time_ns() - limits.max_history_days * timestamps.DAY - REACH_TOLERANCE
+        self.longest = self._first_length()
         return limits
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         try:
             self.plan_limits(traffic)
-        except (RequestRefused, VendorUnavailable):
-            logger.info("kwery: /v1/limits gave no answer; going on with the documented limits of the Free plan")
+        except (RequestRefused, VendorUnavailable, UnexpectedAnswer) as error:
+            logger.info(
+                "kwery: going on with the documented limits of the Free plan; /v1/limits did not tell the key's: %s",
+                redact(error.cause),
+            )
+        if self._credits.most is not None:
+            # Else a small limit would be spent on what is read again, and the position never move.
+            self.longest_lookback = self._first_length() // 2
         # A narrower filter is another set of rows, with a position of its own.
         filters = {name: str(value) for name, value in self._filters.items() if value not in (None, "all")}
         return dict.fromkeys(
@@ -200,11 +248,7 @@ class Liquidations(Endpoint):
         wanted = int(dict(request.params)["limit"])
         granted = self._credits.reserve(wanted, self.client.stop)
         if not granted:
-            raise SpendingLimit(
-                f"stopped before spending more than `kwery.max_credits_per_sync`: {self._credits.spent:,} of"
-                f" {self._credits.most:,} credits are spent.",
-                advice="Everything read so far is kept; the next sync goes on from there.",
-            )
+            raise spending_limit(self._credits)
         try:
             yield with_param(request, "limit", str(granted))
         finally:
@@ -213,12 +257,12 @@ class Liquidations(Endpoint):
     def next_length(self, length: int, pages: int, rows: int) -> int:
         """Windows of a few pages: longer after few rows, shorter after many."""
         del pages
-        factor = 8.0 if rows == 0 else min(4.0, max(0.25, ROWS_WORTH_A_WINDOW / rows))
+        factor = 8.0 if rows == 0 else min(4.0, max(0.25, self._worth / rows))
         longer = int(length * factor)
-        left = self._credits.left()
-        if left is not None and rows:
+        payable = self._credits.rows_left(self._limit)
+        if payable is not None:
             # A window that cannot be paid to its end is paid in vain: leave room for twice the rows expected.
-            longer = min(longer, int(length * left / (2 * cost(rows))))
+            longer = max(min(longer, length * payable // (2 * max(1, rows))), self._first_length())
         return max(self.step, longer - longer % self.step)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
@@ -227,12 +271,17 @@ class Liquidations(Endpoint):
         self._note_credits(answered, len(rows))
         following = next_request(request, body.meta, len(rows))
         if answered.headers.get("X-Rows-Capped", "").lower() == "true" and following is None and rows:
+            self._worth = max(1, len(rows) // 2)
             raise WindowTooLarge(
                 "the plan cut the result off (X-Rows-Capped), so rows are missing.",
                 advice="Even the shortest window has more rows than the plan returns: a larger plan is needed.",
             )
         instants = iso_instants("timestamp", [row.timestamp for row in rows])
         times = [timestamps.format_instant(t, digits(row.timestamp)) for t, row in zip(instants, rows, strict=True)]
+        oldest = memory[_OLDEST] = min([memory.get(_OLDEST, sys.maxsize), *instants])
+        if following is None:
+            self._credits.windows += 1
+            self._note_reach(span, oldest)
         ids = identified(rows, instants, memory)
         each = [{"time": time, "liquidation_id": name} for time, name in zip(times, ids, strict=True)]
         typed = list(zip(raw, rows, instants, times, ids, strict=True))
@@ -244,6 +293,19 @@ class Liquidations(Endpoint):
         left = answered.headers.get("X-Credits-Remaining", "")
         if left.isdecimal():
             self._credits.left_in_cycle = int(left)
+        self.longest = self._first_length()
+
+    def _note_reach(self, span: Span, oldest: int) -> None:
+        """Say so, once, where the vendor leaves out without a word what is older than the plan reaches back."""
+        if self._reach is None or span.start >= self._reach or oldest < self._reach:
+            return
+        logger.warning(
+            "kwery: the plan reaches back to %s, and no row came from before, though %s was asked for: older rows"
+            " are left out without a word. A larger plan has them; reset the stream once you have it.",
+            timestamps.format_instant(self._reach + REACH_TOLERANCE, 0),
+            timestamps.format_shortest(span.start),
+        )
+        self._reach = None
 
     def price(self, requests: int, rows: int) -> dict[str, int]:
         return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
@@ -281,12 +343,24 @@ def identified(rows: Sequence[LiquidationRow], instants: Sequence[int], seen: di
     """
     ids = []
     for row, instant in zip(rows, instants, strict=True):
-        numbers = [None if n is None else repr(float(n)) for n in (row.quantity, row.price, row.avg_price)]
+        numbers = [
+            value_of("quantity", row.quantity),
+            value_of("price", row.price),
+            value_of("avg_price", row.avg_price),
+        ]
         content = msgspec.json.encode([instant, row.symbol, row.source, row.side, *numbers])
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         ordinal = seen[digest] = seen.get(digest, -1) + 1
         ids.append(f"{digest}-{ordinal}")
     return ids
+
+
+def value_of(field: str, number: Number) -> str | None:
+    """A number however it is written, in one way of writing it."""
+    try:
+        return None if number is None else repr(float(number))
+    except ValueError:
+        raise UnexpectedAnswer(f"`{field}` is {number!r}, no number.", advice="No row was guessed from it.") from None
 
 
 # liquidations: quantity in the base asset, avg_price is what it was filled at, side is the position.
@@ -297,14 +371,14 @@ _event = EventMaker("kwery", amount_unit="base")
 def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
     del span
     found = []
-    for raw, row, instant, time, name in rows.typed:
+    for raw, row, instant, at, name in rows.typed:
         literals = _members.decode(raw)
         source = row.source or "binance_futures"
         found.append(
             _event.row(
                 _event.names(f"{source}/{row.symbol}", source, asset(row.symbol), None, "trade"),
                 name,
-                time.encode(),
+                at.encode(),
                 instant,
                 row.side,
                 number("avg_price", literals.get("avg_price")),
@@ -329,7 +403,12 @@ def explain(answered: Answered) -> LiquidationsError | None:
             words, status=400, advice="Set `start_date` to a date within your plan's history, or upgrade the plan."
         )
     if "credits_exhausted" in words:
-        return AccessRefused(words, status=402, advice="The credits of this billing cycle are spent.")
+        return AccessRefused(
+            words,
+            status=402,
+            advice="The credits of this billing cycle are spent: wait for the next one, or buy more. Everything read so"
+            " far is kept; the next sync goes on from there.",
+        )
     return None
 
 
@@ -344,27 +423,34 @@ class Kwery(Vendor):
     @classmethod
     def validate(cls, config: Mapping[str, Any]) -> None:
         most = config.get("max_credits_per_sync")
-        if most is not None and most < cost(1):
+        least = cost(FEWEST_ROWS_A_SYNC)
+        if most is not None and most < least:
             raise ConfigurationError(
                 "kwery.max_credits_per_sync",
-                f"{most} credits do not pay for one row.",
-                advice=f"Allowed: {cost(1)} or more ({CREDITS_PER_REQUEST} a request and {CREDITS_PER_ROW} a row).",
+                f"{most} credits do not pay for {FEWEST_ROWS_A_SYNC} rows, so that a sync might not get ahead.",
+                advice=f"Allowed: {least} or more ({CREDITS_PER_REQUEST} a request and {CREDITS_PER_ROW} a row).",
             )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._credits = Credits(config.get("max_credits_per_sync"))
         self._client = Client(
             vendor="kwery",
             hosts={"data": base_url(config, HOST)},
             headers={"X-API-Key": config["api_key"]},
             budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
             explain=explain,
+            lost=self._lost,
             connections=shared.workers,
             stop=shared.stop,
         )
         self._config = config
 
+    def _lost(self, request: Request) -> None:
+        if request.path == PATH and not self._credits.lose(int(dict(request.params)["limit"])):
+            raise spending_limit(self._credits)
+
     def feeds(self) -> Sequence[Feed]:
-        endpoint = Liquidations(self._client, self._config)
+        endpoint = Liquidations(self._client, self._config, self._credits)
         return (
             Feed(endpoint, "kwery_liquidations", {LIQUIDATIONS.name: to_liquidations}),
             Feed(SymbolList(self._client), "kwery_symbols"),
@@ -372,7 +458,7 @@ class Kwery(Vendor):
 
     def check(self, traffic: Traffic) -> None:
         """Two free calls: the key's plan, and the symbols there are."""
-        limits = Liquidations(self._client, self._config).plan_limits(traffic)
+        limits = Liquidations(self._client, self._config, self._credits).plan_limits(traffic)
         if self._config.get("min_usd") is not None and limits.plan in {"free", "pro"}:
             raise ConfigurationError(
                 "kwery.min_usd", f"the {limits.plan} plan does not have it.", advice="Leave it empty, or upgrade."
