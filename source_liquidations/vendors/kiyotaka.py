@@ -6,7 +6,7 @@ Page: https://docs.kiyotaka.ai, "LIQUIDATION_AGG". Beside this file: the list of
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -62,6 +62,7 @@ SERIES = 2  # one for each side
 REQUESTS_PER_MINUTE = 10  # the smallest plan's; answers do not tell the plan
 # Documented as: BUY = longs getting liquidated, SELL = shorts. The opposite of Coin Metrics.
 POSITION_OF = {"BUY": "long", "SELL": "short"}
+KEY = ("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time")
 ID_FIELDS = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "interval", "side", "coin")
 
 
@@ -136,14 +137,14 @@ class LiquidationAgg(Endpoint):
         self.client = client
         self._symbols = tuple(config.get("symbols", ()))
         self._coins = tuple(config.get("coins", ()))
-        self._exchanges = tuple(config.get("coin_exchanges", ()))
+        self._exchanges = tuple(sorted(config.get("coin_exchanges", ())))  # the same sum in whatever order
         self._interval = config.get("interval", "HOUR")
         self._denomination = config.get("denomination", "coin")
         self._fields = FieldLog("kiyotaka_liquidation_agg")
         self.step = INTERVALS[self._interval]
         self.longest = MOST_POINTS // SERIES * self.step
 
-    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+    def partitions(self, traffic: Traffic) -> Sequence[Partition]:
         found: dict[Partition, None] = {}
         rest = {"interval": self._interval, "denomination": self._denomination}
         for index, entry in enumerate(self._symbols):
@@ -208,9 +209,12 @@ class LiquidationAgg(Endpoint):
         raw: list[bytes] = []
         instants: list[int] = []
         times: dict[tuple[int | str, int], tuple[int, bytes]] = {}  # all series have the same
+        held: dict[bytes, set[int]] = {}
         every: list[Any] = list(body.series)
         for index, series in enumerate(every):
-            head = b"{" + _encode(self._identity(series.id, span.partitions[0]))[1:-1] + b',"liquidations":'
+            identity = self._identity(series.id, span.partitions[0])
+            head = b"{" + _encode(identity)[1:-1] + b',"liquidations":'
+            first = len(instants)
             for at, wrapped in enumerate(series.points):
                 point = wrapped.Point
                 key = (point.timestamp.s, point.timestamp.ns)
@@ -219,6 +223,7 @@ class LiquidationAgg(Endpoint):
                     found = times[key] = point_time(point.timestamp)
                 instants.append(found[0])
                 raw.append(head + point_amount(point.liquidations) + found[1] + (extras[index][at] if extras else b"}"))
+            check_apart(held, identity, instants[first:])
         if b"\n" in answered.body or b"\r" in answered.body:
             raw = [bytes(one_line(row)) for row in raw]
         return Answer(Rows(raw, instants))
@@ -249,6 +254,17 @@ class LiquidationAgg(Endpoint):
                 self._fields.note(members, ())
             found.append([(b"," + _encode(members)[1:-1] if members else b"") + b"}" for members in rest])
         return found
+
+
+def check_apart(held: dict[bytes, set[int]], identity: Mapping[str, Any], instants: Sequence[int]) -> None:
+    """Raise UnexpectedAnswer where two series that cannot be told apart have points of the same time."""
+    others = held.setdefault(_encode([identity[name] for name in KEY if name != "time"]), set())
+    if not others.isdisjoint(instants):
+        raise UnexpectedAnswer(
+            "two series of one answer have the same id, so that one would overwrite the other.",
+            advice="No row was guessed from them. Please report this with the connector's version.",
+        )
+    others.update(instants)
 
 
 def snake(name: str) -> str:
@@ -338,11 +354,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
 class Kiyotaka(Vendor):
     name = "kiyotaka"
     streams = (
-        Stream(
-            "kiyotaka_liquidation_agg",
-            ("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time"),
-            "time",
-        ),
+        Stream("kiyotaka_liquidation_agg", KEY, "time"),
         Stream("kiyotaka_markets", ("exchange", "rawSymbol")),
     )
     unified = (LIQUIDATION_VOLUMES,)
@@ -383,13 +395,21 @@ class Kiyotaka(Vendor):
         )
 
     def check(self, traffic: Traffic) -> None:
-        """The newest interval of the first entry."""
+        """The newest interval of the first symbol, and of the first coin: a plan may not have sums."""
         endpoint = LiquidationAgg(self._client, self._config)
-        partition = next(iter(endpoint.partitions(traffic)))
+        firsts: dict[str, Partition] = {}
+        for partition in endpoint.partitions(traffic):
+            firsts.setdefault(partition.entry.partition("[")[0], partition)
+        for partition in firsts.values():
+            self._check(endpoint, partition, traffic)
+
+    def _check(self, endpoint: LiquidationAgg, partition: Partition, traffic: Traffic) -> None:
         end = timestamps.floor_to(time.time_ns(), endpoint.step)
         span = Span((partition,), end - endpoint.step, end)
         request = endpoint.first(span)
         try:
             self._client.fetch(request, lambda answered: endpoint.decode(answered, span, request, {}), traffic=traffic)
-        except RequestRefused as error:
+        except (RequestRefused, AccessRefused) as error:
+            if error.scope == "reading":  # the key itself
+                raise
             raise error.named(f"`{partition.entry}` ({partition})") from None

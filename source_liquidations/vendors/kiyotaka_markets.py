@@ -78,10 +78,10 @@ class MarketList(Listing):
 
 
 def markets(client: Client, filters: tuple[tuple[str, str], ...], traffic: Traffic) -> Iterable[str]:
-    """`EXCHANGE/rawSymbol` of every market."""
+    """`EXCHANGE/rawSymbol` of every market that may have liquidations: all but spot."""
     decoder = msgspec.json.Decoder(Body[MarketRow])
     request: Request | None = page_at(0, filters)
     while request is not None:
         body = client.fetch(request, lambda answered: answered.decoded(decoder), traffic=traffic)
-        yield from (f"{market.exchange}/{market.rawSymbol}" for market in body.data)
+        yield from (f"{row.exchange}/{row.rawSymbol}" for row in body.data if row.category != "SPOT")
         request = following(request, body)
