@@ -248,7 +248,9 @@ class Client:
                 advice="The key's plan does not cover this; ask the vendor, or take it out of the configuration.",
             )
         if 400 <= answered.status < 500:
-            raise RequestRefused(words, status=answered.status)
+            raise RequestRefused(
+                words, status=answered.status, advice="Correct what is named here, or take it out of the configuration."
+            )
         if answered.status >= 500:
             return words
         raise UnexpectedAnswer(f"an answer with status {answered.status}, which is not documented.")
