@@ -7,8 +7,9 @@ SHELL := /bin/sh
 VENV := .venv
 DEMO_VENV := .venv-demo
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help setup setup-demo test lint types pytest demo demo-live image image-test lock clean
+.PHONY: help setup setup-demo test lint types pytest demo demo-live bench-setup bench image image-test lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,8 +45,12 @@ demo: setup-demo ## simulated vendors, two syncs through PyAirbyte into DuckDB, 
 demo-live: setup-demo ## the same with the last 24 hours of the real, key-less Coin Metrics community API
 	@$(DEMO_VENV)/bin/python -m demo --live
 
-# bench and its siblings
--include benchmarks/targets.mk
+bench-setup: setup ## the other ways of reading that the benchmarks compare with, into .venvs
+	$(VENV)/bin/python -m benchmarks.environments
+
+bench: bench-setup ## the benchmarks: this connector beside other ways of reading (long)
+	$(VENV)/bin/python -m benchmarks.run $(BENCH_ARGS)
+	$(VENV)/bin/python -m benchmarks.end_to_end
 
 image: ## the container image, with docker, podman or buildah
 	@sh scripts/image.sh

@@ -18,12 +18,13 @@ import requests
 from demo.accounts import Account, table
 from demo.picture import draw
 from demo.syncing import SyncFailed, Syncing
-from demo.vendors import SimulatedVendors, simulated_vendors
+from demo.vendors import PATHS, SimulatedVendors, simulated_vendors
 
 COMMUNITY = "https://community-api.coinmetrics.io"
 LIVE_MARKETS = ["binance-BTCUSDT-future", "bybit-BTCUSDT-future", "okex-BTC-USDT-SWAP-future"]
 PAUSE = 5.0  # between the syncs, for new liquidations to happen
 UNIFIED = ("liquidations", "liquidation_volumes")
+STREAMS = (*PATHS, *UNIFIED)
 HEAD = ("stream", "rows read", "new in table", "rows in table", "partitions", "requests", "seconds")
 QUERY = """
 SELECT vendor, position_side, count(*) AS liquidations, round(sum(price * amount)) AS usd
@@ -90,8 +91,10 @@ def run(config: Mapping[str, Any], output: Path, steps: Steps, vendors: Simulate
     steps.say(f"pyairbyte  {syncing.version}; its own output goes to {syncing.log}")
     syncing.check()
     steps.say(f"check      succeeded: {', '.join(name for name in config if isinstance(config[name], Mapping))}")
-    streams = syncing.discover()
-    steps.say(f"discover   {len(streams)} streams")
+    discovered = syncing.discover()
+    streams = [name for name in STREAMS if name in discovered]
+    syncing.select(streams)
+    steps.say(f"discover   {len(discovered)} streams, {len(streams)} of which are synced here")
     first = _sync(syncing, streams, dict.fromkeys(streams, 0), steps, vendors, "first sync, from start_date on")
     steps.say(f"           {PAUSE:.0f} seconds' pause, for new liquidations to happen")
     time.sleep(PAUSE)

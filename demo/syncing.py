@@ -51,10 +51,12 @@ class Syncing:
             self._source.check()
 
     def discover(self) -> list[str]:
-        """The streams, all of which are then selected."""
         with self._quiet(), self._failures():
-            self._source.select_all_streams()
-            return list(self._source.get_selected_streams())
+            return list(self._source.get_available_streams())
+
+    def select(self, streams: list[str]) -> None:
+        with self._quiet(), self._failures():
+            self._source.select_streams(streams)
 
     def read(self, requests: Callable[[], int | None]) -> dict[str, Account]:
         """One sync; incremental wherever the file has a state. Says every now and then how it goes."""

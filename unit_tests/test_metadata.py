@@ -1,0 +1,173 @@
+"""metadata.yaml, Dockerfile, locks, changelog and package say the same as the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+import yaml
+
+from source_liquidations import config as configuration
+from source_liquidations import planning
+from source_liquidations.http.client import Client
+from source_liquidations.vendors.vendor import Shared
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-demo.lock")
+# Every section in every form that changes the host or adds a stream.
+KAIKO = {"api_key": "k", "instruments": ["bbit/perpetual-future/btc-usdt"], "assets": ["btc"]}
+COIN_METRICS = {"markets": ["binance-BTCUSDT-future"]}
+KIYOTAKA = {"api_key": "k", "symbols": ["BYBIT/BTCUSDT"]}
+CONFIGS = (
+    {"kaiko": KAIKO, "kwery": {"api_key": "k"}, "coin_metrics": COIN_METRICS, "kiyotaka": KIYOTAKA},
+    {
+        "kaiko": {**KAIKO, "region": "eu"},
+        "coin_metrics": {**COIN_METRICS, "api_key": "k"},
+        "kiyotaka": {**KIYOTAKA, "platform": "openmarket"},
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def metadata() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "metadata.yaml").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def parsed(section: dict[str, Any]) -> configuration.Config:
+    return configuration.parse({"start_date": "2024-01-01", **section})
+
+
+def hosts(urls: dict[str, str]) -> Iterator[str]:
+    return (urlsplit(url).netloc for url in urls.values())
+
+
+def without_ids(schema: Any) -> Any:
+    """Airbyte bundles schemas whose own $id would turn the references between them elsewhere."""
+    if isinstance(schema, dict):
+        return {name: without_ids(value) for name, value in schema.items() if name != "$id"}
+    return [without_ids(value) for value in schema] if isinstance(schema, list) else schema
+
+
+def test_metadata_is_valid_by_airbytes_schema(metadata: dict[str, Any]) -> None:
+    file = resources.files("airbyte_connector_models") / "metadata" / "v0" / "ConnectorMetadataDefinitionV0.json"
+    schema = without_ids(json.loads(file.read_text("utf-8")))
+    jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker()).validate(metadata)
+
+
+def test_version_is_the_same_everywhere(metadata: dict[str, Any], project: dict[str, Any]) -> None:
+    version = project["version"]
+    labels = re.findall(r'[.]version="([^"]+)"', (ROOT / "Dockerfile").read_text())
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert metadata["data"]["dockerImageTag"] == version
+    assert labels == [version, version]
+    assert newest is not None
+    assert newest[1] == version
+
+
+def test_base_image_of_the_dockerfile_is_the_one_in_the_metadata(metadata: dict[str, Any]) -> None:
+    default = re.search(r"^ARG BASE_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert default is not None
+    assert default[1] == metadata["data"]["connectorBuildOptions"]["baseImage"]
+    assert re.search(r":[\d.]+@sha256:[0-9a-f]{64}$", default[1])
+
+
+def test_allowed_hosts_are_those_that_the_vendors_are_asked_at(
+    metadata: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+    make = Client.__init__
+
+    def remember(self: Client, **arguments: Any) -> None:
+        asked.update(hosts(arguments["hosts"]))
+        make(self, **arguments)
+
+    monkeypatch.setattr(Client, "__init__", remember)
+    for config in CONFIGS:
+        planning.configured_vendors(parsed(config), Shared())
+    assert sorted(metadata["data"]["allowedHosts"]["hosts"]) == sorted(asked)
+
+
+def test_suggested_streams_exist(metadata: dict[str, Any]) -> None:
+    names = {stream.name for config in CONFIGS for stream in planning.streams(parsed(config))}
+    assert set(metadata["data"]["suggestedStreams"]["streams"]) <= names
+
+
+@pytest.mark.skipif(not (ROOT / "docs").exists(), reason="there is no documentation yet")
+def test_documentation_names_every_stream_and_host(metadata: dict[str, Any]) -> None:
+    text = "\n".join(page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md"))
+    names = {stream.name for config in CONFIGS for stream in planning.streams(parsed(config))}
+    expected = names | set(metadata["data"]["allowedHosts"]["hosts"])
+    assert sorted(name for name in expected if name not in text) == []
+
+
+def test_package_and_repository_names_agree(metadata: dict[str, Any], project: dict[str, Any]) -> None:
+    data = metadata["data"]
+    acceptance = yaml.safe_load((ROOT / "acceptance-test-config.yml").read_text("utf-8"))
+    assert data["remoteRegistries"]["pypi"]["packageName"] == project["name"] == f"airbyte-{data['githubIssueLabel']}"
+    assert list(project["scripts"]) == [data["githubIssueLabel"]]
+    assert acceptance["connector_image"] == f"{data['dockerRepository']}:dev"
+    assert f'io.airbyte.name="{data["dockerRepository"]}"' in (ROOT / "Dockerfile").read_text()
+    assert data["license"] == project["license"]
+
+
+def test_icon_is_a_square_drawing(metadata: dict[str, Any]) -> None:
+    icon = ElementTree.parse(ROOT / metadata["data"]["icon"]).getroot()
+    assert icon.tag == "{http://www.w3.org/2000/svg}svg"
+    assert icon.get("width") == icon.get("height")
+    assert icon.get("viewBox") == f"0 0 {icon.get('width')} {icon.get('height')}"
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_lock_holds_every_dependency_with_hashes_and_no_address(name: str, project: dict[str, Any]) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    locked = set(re.findall(r"^([a-z0-9._-]+)==", text, re.MULTILINE))
+    wanted = {re.split(r"[<>=; ]", dependency)[0] for dependency in project["dependencies"]}
+    assert wanted <= locked
+    assert "://" not in text
+    assert not re.search(r"^-", text, re.MULTILINE)
+    for entry in re.split(r"\n(?=[a-z0-9])", text):
+        assert "--hash=sha256:" in entry or entry.startswith("#")
+
+
+def test_wheel_has_everything_that_is_read_at_run_time(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "source_liquidations", source / "source_liquidations")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = "import sys; from poetry.core.masonry.api import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("source_liquidations/")}
+    files = (source / "source_liquidations").rglob("*")
+    present = {str(file.relative_to(source)) for file in files if file.is_file() and file.suffix != ".pyc"}
+    assert packed == present
+
+
+def test_dockerfile_is_clean() -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if hadolint is None:
+        pytest.skip("hadolint is not available for this platform")
+    done = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
