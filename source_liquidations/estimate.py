@@ -57,7 +57,10 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     partitions = list(endpoint.partitions(reading.traffic))
     planned = reading.plan(partitions)
     windows = sum(_windows(endpoint, plan.span) for plan in planned)
-    rows, assumes = _known_rows(endpoint, planned)
+    rows = endpoint.known_rows([plan.span for plan in planned])
+    assumes = (
+        "no rows: the least there can be; --sample measures" if rows is None else "a row for every interval and series"
+    )
     sampled: dict[str, int] = {}
     if rows is None and sample and planned:
         rows, assumes, sampled = _sampled_rows(endpoint, planned)
@@ -85,13 +88,6 @@ def _windows(endpoint: Endpoint, span: Span) -> int:
         length = max(1, endpoint.next_length(length, 1, 0))
         count += 1
     return count
-
-
-def _known_rows(endpoint: Endpoint, planned: Sequence[Planned]) -> tuple[int | None, str]:
-    if endpoint.rows_per_step is None:
-        return None, "no rows: the least there can be; --sample measures"
-    steps = sum((plan.span.end - plan.span.start) // endpoint.step * len(plan.span.partitions) for plan in planned)
-    return steps * endpoint.rows_per_step, "a row for every interval and series"
 
 
 def _sampled_rows(endpoint: Endpoint, planned: Sequence[Planned]) -> tuple[int, str, dict[str, int]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from source_liquidations import timestamps
+from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
+from source_liquidations.coverage import COVERAGE
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Endpoint, Partition, Span
 from source_liquidations.reading.pages import Output
@@ -20,13 +21,10 @@ def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
 
 
 def streams(config: Config) -> list[Stream]:
-    """The streams of the configured vendors, then the unified ones that they feed, each once."""
+    """The streams of the configured vendors, the unified ones that they feed, each once, and the coverage of all."""
     own = [stream for vendor in config.vendors for stream in vendor.streams]
-    return own + list(
-        dict.fromkeys(
-            stream for vendor, section in config.vendors.items() for stream in vendor.unified_streams(section)
-        )
-    )
+    unified = [stream for vendor, section in config.vendors.items() for stream in vendor.unified_streams(section)]
+    return [*own, *dict.fromkeys(unified), COVERAGE]
 
 
 def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, StreamState]) -> list[Reading]:
@@ -36,7 +34,9 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
         for feed in vendor.feeds():
             outputs = [Output(feed.stream)] if feed.stream in states else []
             outputs += [
-                Output(stream, mapper, vendor.name) for stream, mapper in feed.mappers.items() if stream in states
+                Output(stream, mapper, vendor.name, in_passing=stream == COVERAGE.name)
+                for stream, mapper in feed.mappers.items()
+                if stream in states
             ]
             if outputs:
                 plan: Callable[[Sequence[Partition]], list[Planned]] = partial(
@@ -44,6 +44,12 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
                 )
                 found.append(Reading(feed.endpoint, tuple(outputs), plan))
     return found
+
+
+def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading]) -> list[bytes]:
+    """What the vendors document, and what these readings saw."""
+    periods = [period for vendor in vendors for period in vendor.coverage]
+    return coverage.rows([*periods, *(seen for reading in found for seen in reading.endpoint.observations)])
 
 
 def _plan(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from airbyte_cdk.logger import AirbyteLogFormatter
 from airbyte_cdk.models import (
     AirbyteCatalog,
     AirbyteConnectionStatus,
+    AirbyteEstimateTraceMessage,
     AirbyteMessage,
     AirbyteRecordMessage,
     AirbyteStateBlob,
@@ -22,13 +25,16 @@ from airbyte_cdk.models import (
     AirbyteStream,
     AirbyteStreamState,
     AirbyteStreamStatus,
+    AirbyteTraceMessage,
     ConfiguredAirbyteCatalog,
     ConnectorSpecification,
     ConnectorSpecificationSerializer,
+    EstimateType,
     FailureType,
     Status,
     StreamDescriptor,
     SyncMode,
+    TraceType,
     Type,
 )
 from airbyte_cdk.sources import Source
@@ -38,6 +44,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_liquidations import config as configuration
 from source_liquidations import estimate as estimating
 from source_liquidations import planning
+from source_liquidations.coverage import COVERAGE
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, Stopped
 from source_liquidations.estimate import Estimate
 from source_liquidations.http.client import Traffic
@@ -132,7 +139,9 @@ class SourceLiquidations(Source):
         if self._terminated:
             self.stop.set()
         parsed, vendors, states = self._prepared(config, catalog, state)
-        sync = loop.Sync(planning.readings(parsed, vendors, states), states, workers=parsed.workers, stop=self.stop)
+        found = planning.readings(parsed, vendors, states)
+        last = {COVERAGE.name: partial(planning.coverage_rows, vendors, found)} if COVERAGE.name in states else {}
+        sync = loop.Sync(found, states, workers=parsed.workers, stop=self.stop, last=last)
         failures: list[loop.Failure] = []
         for item in sync:
             if isinstance(item, loop.Failure):
@@ -261,9 +270,24 @@ def message(item: loop.Item) -> AirbyteMessage:
         return status_message(StreamDescriptor(name=item.stream), AirbyteStreamStatus(item.name))
     if isinstance(item, loop.Checkpoint):
         return _state_message(item.state)
+    if isinstance(item, loop.Expected):
+        return _estimate_message(item)
     if isinstance(item, loop.Failure):
         return traced(item.error, item).as_airbyte_message()
     raise TypeError(f"no message for {item!r}")
+
+
+def _estimate_message(expected: loop.Expected) -> AirbyteMessage:
+    return AirbyteMessage(
+        type=Type.TRACE,
+        trace=AirbyteTraceMessage(
+            type=TraceType.ESTIMATE,
+            emitted_at=time.time() * 1000,
+            estimate=AirbyteEstimateTraceMessage(
+                name=expected.stream, type=EstimateType.STREAM, row_estimate=expected.rows
+            ),
+        ),
+    )
 
 
 def _state_message(state: StreamState) -> AirbyteMessage:

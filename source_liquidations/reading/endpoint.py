@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from source_liquidations import timestamps
+from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request, Traffic
 
@@ -116,6 +118,18 @@ class Endpoint(ABC):
     most_at_once: int | None = None
     rows_per_step: int | None = None
 
+    @cached_property
+    def observations(self) -> list[Any]:
+        """What this sync saw of gaps in the data: rows of the stream of coverage."""
+        return []
+
+    def known_rows(self, spans: Sequence[Span]) -> int | None:
+        """How many rows the spans have, where that is known beforehand: a row for every interval and series."""
+        if self.rows_per_step is None:
+            return None
+        steps = sum((span.end - span.start) // self.step * len(span.partitions) for span in spans)
+        return steps * self.rows_per_step
+
     @property
     def settling(self) -> int:
         """How far behind the end of a sync rows may still change: the open bucket, in nanoseconds.
@@ -154,6 +168,10 @@ class Endpoint(ABC):
         """Whether a window whose query timed out at the vendor (504) should be asked for in halves."""
         del span
         return False
+
+    def observe(self, span: Span, error: LiquidationsError) -> None:
+        """Note what a refused window says about the data, for the stream of coverage."""
+        del span, error
 
     @contextmanager
     def admitted(self, request: Request) -> Iterator[Request]:

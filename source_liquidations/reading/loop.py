@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ from source_liquidations.errors import LiquidationsError, SpendingLimit, Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.handover import Handover
-from source_liquidations.reading.pages import Block
+from source_liquidations.reading.pages import Block, block
 from source_liquidations.reading.report import as_json, as_table, report
 from source_liquidations.reading.scheduler import Page, Reading, Scheduler, Step
 from source_liquidations.reading.steps import take_step
@@ -41,6 +41,14 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """How many rows a stream will have, which is known of aggregates."""
+
+    stream: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A stream's state, and the records since the one before."""
 
@@ -57,7 +65,7 @@ class Failure:
     partitions: int
 
 
-Item = Block | Status | Checkpoint | Failure
+Item = Block | Status | Expected | Checkpoint | Failure
 
 
 @dataclass
@@ -84,11 +92,14 @@ class Sync:
         *,
         workers: int,
         stop: threading.Event,
+        last: Mapping[str, Callable[[], Sequence[bytes]]] | None = None,
     ) -> None:
+        """`last` gives, by stream, rows that are known only when everything else has been read."""
+        self._last = last or {}
         self._scheduler = Scheduler(readings, workers=workers)
         self._workers = workers
         self._stop = stop
-        self._handover: Handover[Page | Reading] = Handover(_BYTES_HELD, stop)
+        self._handover: Handover[Page | Reading | Expected] = Handover(_BYTES_HELD, stop)
         self._streams = {
             name: _Stream(state, [r for r in readings if any(o.stream == name for o in r.outputs)])
             for name, state in states.items()
@@ -121,7 +132,7 @@ class Sync:
     def _write(self) -> Iterator[Item]:
         waiting = {id(reading): reading for stream in self._streams.values() for reading in stream.readings}
         for name, stream in self._streams.items():
-            if not stream.readings:
+            if not stream.readings and name not in self._last:
                 yield from self._end(name)
         while waiting:
             self._log_progress()
@@ -133,24 +144,33 @@ class Sync:
                 raise Stopped
             if isinstance(item, Page):
                 yield from self._pass_on(item)
+            elif isinstance(item, Expected):
+                yield item
             elif isinstance(item, Reading):
                 waiting.pop(id(item))
                 for name, stream in self._streams.items():
-                    if item in stream.readings and all(id(reading) not in waiting for reading in stream.readings):
+                    done = item in stream.readings and all(id(reading) not in waiting for reading in stream.readings)
+                    if done and name not in self._last:
                         yield from self._end(name)
+        for name, rows in self._last.items():
+            yield from self._emit(block(name, rows()))
+            yield from self._end(name)
 
     def _pass_on(self, page: Page) -> Iterator[Item]:
         written = page.step.reading.rows
-        for block in page.blocks:
-            stream = self._streams[block.stream]
-            if stream.status == "STARTED":
-                yield self._set_status(block.stream, "RUNNING")
-            yield block
-            stream.records += block.records
-            written[block.stream] = written.get(block.stream, 0) + block.records
-            stream.state.wrote(block.records, len(block.data))
+        for lines in page.blocks:
+            yield from self._emit(lines)
+            written[lines.stream] = written.get(lines.stream, 0) + lines.records
         ended = self._note_written(page)
         yield from self._checkpoints({output.stream for output in page.step.outputs} if ended else set())
+
+    def _emit(self, lines: Block) -> Iterator[Item]:
+        stream = self._streams[lines.stream]
+        if stream.status == "STARTED" and lines.records:
+            yield self._set_status(lines.stream, "RUNNING")
+        yield lines
+        stream.records += lines.records
+        stream.state.wrote(lines.records, len(lines.data))
 
     def _note_written(self, page: Page) -> bool:
         """The page's records are out: move the positions. Whether that ended a partition."""
@@ -184,7 +204,7 @@ class Sync:
 
     def _end(self, name: str) -> Iterator[Item]:
         stream = self._streams[name]
-        failures = [error for reading in stream.readings for error in reading.failures]
+        failures = [error for reading in stream.readings if reading.answers_for(name) for error in reading.failures]
         if stream.state.unwritten:
             yield Checkpoint(name, stream.state)
         yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")
@@ -259,6 +279,9 @@ class Sync:
     def _do(self, step: Step) -> None:
         if step.window is None:
             self._scheduler.planned(step.reading, list(step.reading.endpoint.partitions(step.reading.traffic)))
+            own = next((output.stream for output in step.reading.outputs if output.mapper is None), None)
+            if own is not None and step.reading.rows_expected is not None:
+                self._handover.put(Expected(own, step.reading.rows_expected), 0)
             return
         page = take_step(self._scheduler, step)
         if page is None:

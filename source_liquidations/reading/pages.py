@@ -22,12 +22,14 @@ Mapper = Callable[[Rows, Span], Sequence[bytes]]
 class Output:
     """One stream that a reading feeds: in the vendor's own shape, or through `mapper` in a unified one.
 
-    `vendor` is set where the stream holds several vendors' partitions, to tell them apart in its state.
+    `vendor` is set where the stream holds several vendors' partitions, to tell them apart in its state. A reading that
+    fails does not fail a stream that it feeds only in passing.
     """
 
     stream: str
     mapper: Mapper | None = None
     vendor: str = ""
+    in_passing: bool = False
 
     def state_partition(self, partition: Partition) -> Partition:
         return Partition((("vendor", self.vendor), *partition.values)) if self.vendor else partition
@@ -52,9 +54,14 @@ def render(outputs: Sequence[Output], rows: Rows, span: Span) -> list[Block]:
             data, records = _vendor_lines(output.stream, rows), len(rows)
         else:
             mapped = output.mapper(rows, span)
-            data, records = _lines(output.stream, b"", mapped), len(mapped)
+            data, records = _lines(output.stream, mapped), len(mapped)
         blocks.append(Block(output.stream, records, data))
     return blocks
+
+
+def block(stream: str, objects: Sequence[bytes]) -> Block:
+    """Rows that are JSON already as a block."""
+    return Block(stream, len(objects), _lines(stream, objects))
 
 
 def _head(stream: str) -> bytes:
@@ -62,8 +69,8 @@ def _head(stream: str) -> bytes:
     return b'{"type":"RECORD","record":{"stream":"%b","emitted_at":%d,"data":' % (stream.encode(), emitted_at)
 
 
-def _lines(stream: str, constant: bytes, objects: Sequence[Any]) -> bytes:
-    """One line per JSON object; `constant` takes the place of each opening brace where it is given."""
+def _lines(stream: str, objects: Sequence[Any]) -> bytes:
+    """One line per JSON object."""
     pieces = [_head(stream)] * (3 * len(objects))
     pieces[1::3] = objects
     pieces[2::3] = [b"}}\n"] * len(objects)
@@ -72,7 +79,7 @@ def _lines(stream: str, constant: bytes, objects: Sequence[Any]) -> bytes:
 
 def _vendor_lines(stream: str, rows: Rows) -> bytes:
     if not rows.constant and rows.added is None:
-        return _lines(stream, b"", rows.raw)
+        return _lines(stream, rows.raw)
     # Splicing keeps every literal, every unknown field and their order, and decodes nothing again.
     pieces = [_head(stream) + b"{" + rows.constant] * (4 * len(rows))
     pieces[1::4] = rows.added if rows.added is not None else [b""] * len(rows)

@@ -44,6 +44,7 @@ class Reading:
     active: dict[Window, tuple[Output, ...]] = field(default_factory=dict)
     busy: int = 0
     partitions_total: int = 0
+    rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
     rows: dict[str, int] = field(default_factory=dict)  # written, by stream
     positions: dict[str, dict[frozenset[tuple[str, str]], int]] = field(default_factory=dict)  # by stream and partition
     held_since: float | None = None
@@ -52,6 +53,10 @@ class Reading:
     given_up: bool = False
     announced: bool = False
     strays: int = 0  # rows outside the time asked for
+
+    def answers_for(self, stream: str) -> bool:
+        """Whether a failure of this reading is one of the stream."""
+        return not any(output.stream == stream and output.in_passing for output in self.outputs)
 
     @property
     def hindmost(self) -> dict[str, int]:
@@ -122,6 +127,7 @@ class Scheduler:
         work = reading.plan(partitions)
         with self.lock:
             reading.partitions_total = len(partitions)
+            reading.rows_expected = reading.endpoint.known_rows([planned.span for planned in work])
             reading.pending.extend(work)
             reading.planned = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from itertools import groupby
 
+from source_liquidations import timestamps
 from source_liquidations.errors import (
     AccessRefused,
     LiquidationsError,
@@ -24,6 +25,7 @@ logger = logging.getLogger("airbyte")
 
 _EMPTY_PAGES_IN_A_ROW = 20
 _QUERY_TIMED_OUT = 504
+_FAR = timestamps.DAY  # rows at a bound that the vendor rounds are left out; whole pages further away are no answer
 
 
 def take_step(scheduler: Scheduler, step: Step) -> Page | None:
@@ -56,6 +58,7 @@ def take_step(scheduler: Scheduler, step: Step) -> Page | None:
         if len(span.partitions) > 1 and error.scope == "partition":
             scheduler.parted(step)  # one unknown market fails the whole call: ask for each by itself
             return None
+        endpoint.observe(span, error)
         if isinstance(error, AccessRefused) or window.following is None or not _restart(window):
             raise
         # The life of a page token is not documented: read on from the last row with a fresh request.
@@ -120,6 +123,11 @@ def _asked_for(step: Step, window: Window, rows: Rows) -> Rows:
     earliest = window.start - window.run.endpoint.settling
     if not instants or (earliest <= min(instants) and max(instants) < window.asked_end):
         return rows
+    if max(instants) < earliest - _FAR or min(instants) > window.asked_end + _FAR:
+        raise UnexpectedAnswer(
+            f"a page with rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
+            advice=_REPORT,
+        )
     keep = [i for i, instant in enumerate(instants) if earliest <= instant < window.asked_end]
     if not step.reading.strays:
         logger.warning("%s: rows outside the time asked for were returned and left out", step.reading.names)

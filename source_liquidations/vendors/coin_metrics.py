@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import timestamps
+from source_liquidations.coverage import COVERAGE, documented
 from source_liquidations.errors import AccessRefused, ConfigurationError, RequestRefused
 from source_liquidations.harmonized import (
     LIQUIDATION_VOLUMES,
@@ -36,7 +37,7 @@ from source_liquidations.vendors.coin_metrics_calls import (
     is_pattern,
     owners,
 )
-from source_liquidations.vendors.coin_metrics_catalog import CatalogRow, LiquidationMarkets
+from source_liquidations.vendors.coin_metrics_catalog import CatalogRow, LiquidationMarkets, to_coverage
 from source_liquidations.vendors.coin_metrics_metrics import (
     DEFAULT_FREQUENCY,
     EXCHANGE,
@@ -188,6 +189,27 @@ class CoinMetrics(Vendor):
         Stream("coin_metrics_liquidation_markets", ("market",)),
     )
     unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
+    coverage = documented(
+        "coin_metrics",
+        "Coin Metrics, Market Level Liquidations",
+        [
+            ("deribit", "starts", "2018-08-14", None, "coverage begins"),
+            ("ftx", "starts", "2019-04-19", None, "coverage begins"),
+            ("bitfinex", "starts", "2019-08-01", None, "coverage begins"),
+            ("binance", "starts", "2019-09-10", None, "coverage begins"),
+            ("huobi", "starts", "2020-07-10", None, "coverage begins"),
+            ("okx", "starts", "2020-10-01", None, "coverage begins"),
+            ("bitmex", "starts", "2020-10-08", None, "coverage begins"),
+            ("kraken", "starts", "2020-12-09", None, "coverage begins"),
+            ("bybit", "starts", "2021-04-24", None, "coverage begins"),
+            ("binance", "missing", "2021-04-27", "2021-05-11", "a breaking change of Binance's API"),
+            ("binance", "under_reported", "2021-05-11", "2021-08-31", "only the last fill of each second was kept"),
+            ("binance", "throttled", "2021-08-31", None, "at most one liquidation per symbol and second, summed"),
+            ("okx", "under_reported", "2020-10-01", "2021-09-21", "identical neighbours were stored once"),
+            ("bitmex", "under_reported", "2020-10-08", "2021-09-20", "rate limits of the exchange"),
+            ("bybit", "missing", "2021-09-24", "2021-09-29", "an endpoint of the exchange was switched off"),
+        ],
+    )
 
     @classmethod
     def unified_streams(cls, config: Mapping[str, Any]) -> tuple[Stream, ...]:
@@ -241,7 +263,7 @@ class CoinMetrics(Vendor):
                 )
                 for endpoint in metrics
             ),
-            Feed(LiquidationMarkets(self._client), "coin_metrics_liquidation_markets"),
+            Feed(LiquidationMarkets(self._client), "coin_metrics_liquidation_markets", {COVERAGE.name: to_coverage}),
         )
 
     def _liquidations(self) -> MarketLiquidations:

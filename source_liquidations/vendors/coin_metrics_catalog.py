@@ -11,14 +11,21 @@ from typing import Any
 
 import msgspec
 
+from source_liquidations import timestamps
+from source_liquidations.coverage import Kind, Period
+from source_liquidations.coverage import rows as coverage_rows
+from source_liquidations.harmonized import exchange
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request, Traffic
-from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.endpoint import Partition, Rows, Span
 from source_liquidations.vendors.coin_metrics_calls import PAGE_SIZE, Body, catalog, following
 from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import Listing
 
 logger = logging.getLogger("airbyte")
+
+# A market without a liquidation for so long counts as ended.
+_LATELY = 30 * timestamps.DAY
 
 REFERENCE = "/v4/reference-data/markets"
 
@@ -113,3 +120,30 @@ def beside(row: msgspec.Raw, other: msgspec.Raw) -> bytes:
     """A row with the members of another that it does not have itself; literals stay as written."""
     own = _members(row)
     return _encode({**own, **{name: value for name, value in _members(other).items() if name not in own}})
+
+
+_catalog_row = msgspec.json.Decoder(CatalogRow)
+
+
+def to_coverage(rows: Rows, span: Span) -> list[bytes]:
+    """From when to when the catalog says that each market has liquidations; one that had some lately has not ended."""
+    return coverage_rows(
+        Period(
+            vendor="coin_metrics",
+            exchange=exchange(row.market.partition("-")[0]),
+            market=row.market,
+            kind=kind,
+            period_start=at,
+            note=note,
+            source="catalog-v2/market-liquidations",
+        )
+        for row in map(_catalog_row.decode, rows.raw)
+        for kind, at, note in _bounds(row, span.end)
+    )
+
+
+def _bounds(row: CatalogRow, now: int) -> Iterable[tuple[Kind, str, str]]:
+    if row.min_time:
+        yield "starts", row.min_time, "first liquidation"
+    if row.max_time and timestamps.parse(row.max_time) < now - _LATELY:
+        yield "ends", row.max_time, "last liquidation so far"

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from source_liquidations import timestamps
+from source_liquidations.coverage import documented
 from source_liquidations.errors import ConfigurationError, RequestRefused, UnexpectedAnswer
 from source_liquidations.harmonized import (
     LIQUIDATION_VOLUMES,
@@ -296,6 +297,11 @@ class Kaiko(Vendor):
         Stream("kaiko_exchanges", ("code",)),
     )
     unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
+    coverage = documented(
+        "kaiko",
+        "Kaiko, token-level liquidation volumes",
+        [("all", "starts", "2025-01-08", None, "token-level volumes; liquidation events may begin earlier")],
+    )
 
     @classmethod
     def validate(cls, config: Mapping[str, Any]) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from source_liquidations import timestamps
+from source_liquidations.coverage import COVERAGE, Period, observed
+from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import (
     AccessRefused,
     ConfigurationError,
@@ -193,6 +195,11 @@ class LiquidationAgg(Endpoint):
         # A query has 30 seconds; one of so few points that times out all the same is an outage.
         return (span.end - span.start) // self.step > FEW_POINTS
 
+    def observe(self, span: Span, error: LiquidationsError) -> None:
+        if "histor" in error.cause.lower() or "range" in error.cause.lower():
+            market = str(span.partitions[0])
+            self.observations.append(observed("kiyotaka", market, "missing", span.start, span.end, error.cause))
+
     def price(self, requests: int, rows: int) -> dict[str, int]:
         # Documented as one for each request; elsewhere as one for each thousand points, more where summed.
         del rows
@@ -336,6 +343,39 @@ def position_of(side: str) -> str:
     return POSITION_OF[side]
 
 
+class _Since(msgspec.Struct):
+    exchange: str
+    rawSymbol: str
+    availableSince: str | int | None = None
+
+
+_since = msgspec.json.Decoder(_Since)
+
+
+def to_coverage(rows: Rows, span: Span) -> list[bytes]:
+    """Since when the list of markets says that each has data."""
+    del span
+    return coverage_rows(
+        Period(
+            vendor="kiyotaka",
+            exchange=exchange(row.exchange),
+            market=f"{row.exchange}/{row.rawSymbol}",
+            kind="starts",
+            period_start=since(row.availableSince),
+            note="available since, of any kind of data",
+            source="/v1/markets",
+        )
+        for row in map(_since.decode, rows.raw)
+        if row.availableSince
+    )
+
+
+def since(value: str | int | None) -> str:
+    """Unix seconds or ISO 8601 as RFC 3339."""
+    text = str(value)
+    return timestamps.format_shortest(int(text) * timestamps.SECOND if text.isdecimal() else timestamps.parse(text))
+
+
 def explain(answered: Answered) -> LiquidationsError | None:
     """What a refusal means, told by its words: 403 is used for three things."""
     if answered.status != 403:
@@ -391,7 +431,7 @@ class Kiyotaka(Vendor):
         endpoint = LiquidationAgg(self._client, self._config)
         return (
             Feed(endpoint, "kiyotaka_liquidation_agg", {LIQUIDATION_VOLUMES.name: to_volumes}),
-            Feed(MarketList(self._client), "kiyotaka_markets"),
+            Feed(MarketList(self._client), "kiyotaka_markets", {COVERAGE.name: to_coverage}),
         )
 
     def check(self, traffic: Traffic) -> None:

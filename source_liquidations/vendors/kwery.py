@@ -19,6 +19,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from source_liquidations import timestamps
+from source_liquidations.coverage import COVERAGE, Kind, Period, documented, observed
+from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import (
     AccessRefused,
     ConfigurationError,
@@ -305,7 +307,17 @@ class Liquidations(Endpoint):
             timestamps.format_instant(self._reach + REACH_TOLERANCE, 0),
             timestamps.format_shortest(span.start),
         )
+        clamped = Span(span.partitions, span.start, self._reach + REACH_TOLERANCE)
+        self._saw(clamped, "missing", "older than the plan's history: left out without a word")
         self._reach = None
+
+    def observe(self, span: Span, error: LiquidationsError) -> None:
+        if "invalid_time_range" in error.cause:
+            self._saw(span, "missing", error.cause)
+
+    def _saw(self, span: Span, kind: Kind, note: str) -> None:
+        market = f"binance_futures/{span.partitions[0]['symbol']}"
+        self.observations.append(observed("kwery", market, kind, span.start, span.end, note))
 
     def price(self, requests: int, rows: int) -> dict[str, int]:
         return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
@@ -389,6 +401,32 @@ def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
     return found
 
 
+class _Earliest(msgspec.Struct):
+    symbol: str
+    earliest_data: str | None = None
+
+
+_earliest = msgspec.json.Decoder(_Earliest)
+
+
+def to_coverage(rows: Rows, span: Span) -> list[bytes]:
+    """Since when the list of symbols says that each has data."""
+    del span
+    return coverage_rows(
+        Period(
+            vendor="kwery",
+            exchange="binance",
+            market=f"binance_futures/{row.symbol}",
+            kind="starts",
+            period_start=row.earliest_data,
+            note="earliest data, of any kind",
+            source="/v1/symbols",
+        )
+        for row in map(_earliest.decode, rows.raw)
+        if row.earliest_data
+    )
+
+
 def explain(answered: Answered) -> LiquidationsError | None:
     """What a refusal means, told by its code."""
     if answered.status == 200 or answered.status >= 429:
@@ -419,6 +457,11 @@ class Kwery(Vendor):
         Stream("kwery_symbols", ("symbol",)),
     )
     unified = (LIQUIDATIONS,)
+    coverage = documented(
+        "kwery",
+        "Kwery, GET /v1/liquidations; Binance, forced order feed",
+        [("binance", "throttled", "2024-01-15", None, "at most one liquidation per symbol and second: a floor")],
+    )
 
     @classmethod
     def validate(cls, config: Mapping[str, Any]) -> None:
@@ -453,7 +496,7 @@ class Kwery(Vendor):
         endpoint = Liquidations(self._client, self._config, self._credits)
         return (
             Feed(endpoint, "kwery_liquidations", {LIQUIDATIONS.name: to_liquidations}),
-            Feed(SymbolList(self._client), "kwery_symbols"),
+            Feed(SymbolList(self._client), "kwery_symbols", {COVERAGE.name: to_coverage}),
         )
 
     def check(self, traffic: Traffic) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from source_liquidations.coverage import Period
 from source_liquidations.http.client import Traffic
 from source_liquidations.reading.endpoint import Endpoint
 from source_liquidations.reading.pages import Mapper
@@ -39,11 +40,13 @@ class Vendor(ABC):
     name        its section in the configuration
     streams     its own streams
     unified     the unified streams that it feeds
+    coverage    what it documents about gaps in its data, with dates
     """
 
     name: ClassVar[str]
     streams: ClassVar[tuple[Stream, ...]]
     unified: ClassVar[tuple[Stream, ...]] = ()
+    coverage: ClassVar[tuple[Period, ...]] = ()
 
     @classmethod
     def unified_streams(cls, config: Mapping[str, Any]) -> tuple[Stream, ...]:

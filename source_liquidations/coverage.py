@@ -1,0 +1,72 @@
+"""`liquidation_coverage`: what the data does and does not hold, so that zero and not known can be told apart.
+
+Three sources: what vendors document (dated lists, in their files), what their catalogs say (mappers beside the lists),
+and what this sync saw (refused history, results cut off by a plan).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.streams import Stream
+
+COVERAGE = Stream("liquidation_coverage", ("vendor", "exchange", "market", "kind", "period_start"))
+
+Kind = Literal["starts", "ends", "missing", "under_reported", "throttled"]
+ALL = "all"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Period(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: of this vendor's data of this exchange and market, the period is of this kind.
+
+    `period_start` is inclusive, `period_end` exclusive and None where it is open; `starts` and `ends` are instants.
+    """
+
+    vendor: str
+    exchange: str = ALL
+    market: str = ALL
+    kind: Kind
+    period_start: str
+    period_end: str | None = None
+    note: str
+    source: str
+
+
+def rows(periods: Iterable[Period]) -> list[bytes]:
+    """Each period once, as JSON."""
+    return [_encode(period) for period in dict.fromkeys(periods)]
+
+
+def observed(vendor: str, market: str, kind: Kind, start: int, end: int, note: str) -> Period:
+    """What this sync saw of [start, end), nanoseconds."""
+    return Period(
+        vendor=vendor,
+        market=market,
+        kind=kind,
+        period_start=timestamps.format_shortest(start),
+        period_end=timestamps.format_shortest(end),
+        note=note,
+        source="seen by this sync",
+    )
+
+
+def documented(vendor: str, source: str, table: Sequence[tuple[str, Kind, str, str | None, str]]) -> tuple[Period, ...]:
+    """A vendor's own dated list: rows of exchange, kind, start, end, note."""
+    return tuple(
+        Period(
+            vendor=vendor,
+            exchange=exchange,
+            kind=kind,
+            period_start=f"{start}T00:00:00Z",
+            period_end=f"{end}T00:00:00Z" if end else None,
+            note=note,
+            source=source,
+        )
+        for exchange, kind, start, end, note in table
+    )
