@@ -29,7 +29,7 @@ class LiquidationsError(Exception):
 
     def named(self, who: str) -> LiquidationsError:
         """The same error, with its place in front of what it already names."""
-        self.who = f"{who}, {self.who}" if self.who else who
+        self.who = ", ".join(part for part in (who, self.who) if part)
         return self
 
     @property

@@ -137,6 +137,7 @@ class Trades(KaikoEndpoint):
             Body,
             TradeRow,
             added=("exchange", "instrument_class", "instrument", "time"),
+            check=check_result,
         )
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -159,7 +160,6 @@ class Trades(KaikoEndpoint):
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         del memory
         body, raw, collides = self._decoder.decode(answered)
-        check_result(body)
         rows = body.data
         values = [row.timestamp for row in rows]
         if set(map(type, values)) - {int}:
@@ -178,7 +178,9 @@ class TokenVolumes(KaikoEndpoint):
         self._assets = assets
         self._interval = interval
         self.step = interval_length(interval)
-        self._decoder = RowDecoder("kaiko_token_liquidation_volumes", Body, TokenRow, added=("asset", "interval"))
+        self._decoder = RowDecoder(
+            "kaiko_token_liquidation_volumes", Body, TokenRow, added=("asset", "interval"), check=check_result
+        )
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
@@ -196,7 +198,6 @@ class TokenVolumes(KaikoEndpoint):
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         del memory
         body, raw, collides = self._decoder.decode(answered)
-        check_result(body)
         partition = span.partitions[0]
         instants = iso_instants("interval_time", [row.interval_time for row in body.data])
         page = added_rows(raw, instants, constant=dict(partition.values), typed=body.data, collides=collides)

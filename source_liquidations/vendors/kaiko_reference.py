@@ -99,20 +99,19 @@ class ReferenceList(Listing):
     ) -> tuple[list[msgspec.Raw], Request | None]:
         del memory
         body, raw, _ = self._decoder.decode(answered)
-        check_result(body)
         token = next_token(self.client, body)
         return raw, Request(request.path, (("continuation_token", token),), "reference") if token else None
 
 
 def exchanges(client: Client) -> ReferenceList:
-    return ReferenceList(client, EXCHANGES, RowDecoder("kaiko_exchanges", Body, ExchangeRow))
+    return ReferenceList(client, EXCHANGES, RowDecoder("kaiko_exchanges", Body, ExchangeRow, check=check_result))
 
 
 class InstrumentList(ReferenceList):
     """The derivatives of the list of instruments: one partition for each class, as the vendor's filter takes one."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client, INSTRUMENTS, RowDecoder("kaiko_instruments", Body, InstrumentRow))
+        super().__init__(client, INSTRUMENTS, RowDecoder("kaiko_instruments", Body, InstrumentRow, check=check_result))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic

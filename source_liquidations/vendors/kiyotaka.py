@@ -289,7 +289,9 @@ def point_time(instant: Instant) -> tuple[int, bytes]:
     except ValueError:
         seconds = -1
     if not 0 < seconds < 4_102_444_800 or not 0 <= instant.ns < timestamps.SECOND:
-        raise UnexpectedAnswer(f"`timestamp.s` is {instant.s!r}, no Unix time in seconds.")
+        raise UnexpectedAnswer(
+            f"`timestamp.s` is {instant.s!r}, no Unix time in seconds.", advice="No row was guessed from it."
+        )
     nanoseconds = seconds * timestamps.SECOND + instant.ns
     time = timestamps.format_instant(nanoseconds, 9 if instant.ns else 3).encode()
     return nanoseconds, b',"timestamp":%d,"time":"%b"' % (seconds, time)

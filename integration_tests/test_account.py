@@ -1,0 +1,182 @@
+"""What a sync costs, before and after: `estimate`, the report, ESTIMATE messages; and what the data do not hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from harness import Connector, Run, catalog_of
+
+from sandbox import Sandbox
+
+START, END = "2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"
+HOURS = 48
+
+
+def config(sandbox: Sandbox, vendors: list[str] | None = None, **fields: Any) -> dict[str, Any]:
+    return sandbox.config(start_date=START, vendors=vendors, end_date=END, lookback_window="PT1H", **fields)
+
+
+def estimates(connector: Connector, made: dict[str, Any], *args: str, **files: Any) -> list[dict[str, Any]]:
+    given = [part for name, content in files.items() for part in (f"--{name}", connector.file(content))]
+    run = connector.start(["estimate", "--config", connector.file(made), "--json", *given, *args]).collect()
+    assert run.code == 0, run
+    found: list[dict[str, Any]] = json.loads(run.out)["estimates"]
+    return found
+
+
+def by_stream(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {stream: one for one in found for stream in one["streams"]}
+
+
+def report(run: Run) -> list[dict[str, Any]]:
+    (line,) = [log for log in run.logs if log.startswith("sync report as JSON: ")]
+    found: list[dict[str, Any]] = json.loads(line.removeprefix("sync report as JSON: "))["streams"]
+    return found
+
+
+def test_an_estimate_asks_for_nothing_that_is_paid_for(connector: Connector, sandbox: Sandbox) -> None:
+    found = by_stream(estimates(connector, config(sandbox)))
+
+    assert {request.path for request in sandbox.requests("kwery")} == {"/v1/limits"}
+    assert not [r for r in sandbox.requests() if "/data/" in r.path or "timeseries" in r.path or "/points" in r.path]
+    assert found["kaiko_liquidation_events"]["rows"] is None
+    assert found["kaiko_liquidation_events"]["requests"] == len(config(sandbox)["kaiko"]["instruments"])
+    assert found["kwery_liquidations"]["cost"] == {"credits": 25 * found["kwery_liquidations"]["windows"]}
+
+
+def test_rows_of_aggregates_are_known_beforehand_and_come_true(connector: Connector, sandbox: Sandbox) -> None:
+    made = config(sandbox, ["kaiko", "kiyotaka"])
+    streams = ["kaiko_token_liquidation_volumes", "kiyotaka_liquidation_agg"]
+
+    found = by_stream(estimates(connector, made, catalog=catalog_of(streams)))
+    run = connector.read(made, streams)
+
+    volumes, points = (found[stream] for stream in streams)
+    assert volumes["rows"] == HOURS * len(made["kaiko"]["assets"]) == len(run.records(streams[0]))
+    partitions = len(made["kiyotaka"]["symbols"]) + len(made["kiyotaka"]["coins"])
+    assert points["rows"] == HOURS * 2 * partitions == len(run.records(streams[1]))
+    assert points["requests"] == partitions == len(sandbox.requests("kiyotaka"))
+    told = {m["trace"]["estimate"]["name"]: m["trace"]["estimate"] for m in run.of("TRACE") if "estimate" in m["trace"]}
+    assert {name: estimate["row_estimate"] for name, estimate in told.items()} == {
+        stream: found[stream]["rows"] for stream in streams
+    }
+
+
+def test_a_sample_costs_a_few_requests_and_comes_near(connector: Connector, sandbox: Sandbox) -> None:
+    made = config(sandbox, ["coin_metrics"])
+    stream = "coin_metrics_market_liquidations"
+
+    (found,) = estimates(connector, made, "--sample", catalog=catalog_of([stream]))
+    sampled = [request for request in sandbox.requests() if "timeseries" in request.path]
+    rows = len(connector.read(made, [stream]).records(stream))
+
+    assert len(sampled) == found["sampled"]["requests"] == 3
+    assert rows / 10 < found["rows"] < rows * 10
+    assert "3 samples" in found["assumes"]
+
+
+def test_an_estimate_goes_on_from_a_state(connector: Connector, sandbox: Sandbox) -> None:
+    made = config(sandbox, ["kiyotaka"])
+    stream = "kiyotaka_liquidation_agg"
+    state = connector.read(made, [stream]).final_state
+
+    (found,) = estimates(connector, made, catalog=catalog_of([stream]), state=state)
+
+    assert found["rows"] == 2 * found["partitions"], "the lookback of one hour"
+
+
+def test_the_table_is_for_people(connector: Connector, sandbox: Sandbox) -> None:
+    run = connector.start(["estimate", "--config", connector.file(config(sandbox))]).collect()
+
+    head, *rows = run.out.decode().splitlines()
+    assert head.split() == ["streams", "partitions", "windows", "rows", "requests", "cost", "time", "assumes"]
+    assert any("kwery_liquidations, liquidations" in row and "≥ " in row and " credits" in row for row in rows)
+
+
+def test_a_bad_configuration_is_reported_as_everywhere(connector: Connector, sandbox: Sandbox) -> None:
+    run = connector.start(["estimate", "--config", connector.file({"start_date": START})]).collect()
+
+    assert run.code == 1
+    assert "no vendor is configured" in run.traces[0]["message"]
+    assert run.traces[0]["failure_type"] == "config_error"
+
+
+def test_the_report_agrees_with_what_was_written_and_asked(connector: Connector, sandbox: Sandbox) -> None:
+    made = config(sandbox, ["kaiko", "kwery"])
+    streams = ["kaiko_liquidation_events", "kwery_liquidations", "liquidations"]
+
+    run = connector.read(made, streams)
+    found = {(one["vendor"], one["stream"]): one for one in report(run)}
+
+    for vendor, stream in (("kaiko", "kaiko_liquidation_events"), ("kwery", "kwery_liquidations")):
+        own, unified = found[vendor, stream], found[vendor, "liquidations"]
+        assert own["rows"] == len(run.records(stream)) == unified["rows"] > 0
+        assert own["requests"] == len(sandbox.requests(vendor)) == unified["requests"]
+        assert (own["shared_with"], unified["shared_with"]) == (["liquidations"], [stream])
+        assert own["position"] == END
+        assert own["status"] == "COMPLETE"
+        assert own["bytes"] > 100 * own["rows"]
+    spent = sum(25 + 2 * r.rows for r in sandbox.requests("kwery") if r.path == "/v1/liquidations")
+    assert found["kwery", "kwery_liquidations"]["spent"]["credits used"] == spent
+    assert any(log.startswith("sync report\nvendor") for log in run.logs)
+
+
+def test_the_report_comes_after_a_failure_too(connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("status", vendor="kaiko", path_contains="/trades/", status=503, times=None)
+    run = connector.read(config(sandbox, ["kaiko"]), ["kaiko_liquidation_events"])
+
+    (one,) = report(run)
+    assert run.code == 1
+    assert (one["status"], one["rows"]) == ("INCOMPLETE", 0)
+    assert one["retries"] > 0
+    assert one["seconds_waited"] > 0
+
+
+COVERAGE = "liquidation_coverage"
+
+
+def coverage(run: Run) -> list[dict[str, Any]]:
+    assert run.code == 0, run
+    assert run.statuses(COVERAGE) == ["STARTED", "RUNNING", "COMPLETE"]
+    return run.records(COVERAGE)
+
+
+def test_coverage_has_the_documented_gaps_and_the_catalogs(connector: Connector, sandbox: Sandbox) -> None:
+    found = coverage(connector.read(config(sandbox), [COVERAGE], mode="full_refresh"))
+
+    binance = [row for row in found if row["vendor"] == "coin_metrics" and row["exchange"] == "binance"]
+    assert {(row["kind"], row["period_start"], row["period_end"]) for row in binance if row["market"] == "all"} >= {
+        ("missing", "2021-04-27T00:00:00Z", "2021-05-11T00:00:00Z"),
+        ("under_reported", "2021-05-11T00:00:00Z", "2021-08-31T00:00:00Z"),
+        ("throttled", "2021-08-31T00:00:00Z", None),
+    }
+    starts = {row["market"] for row in found if row["kind"] == "starts"}
+    assert {"binance-BTCUSDT-future", "BINANCE_FUTURES/BTCUSDT", "binance_futures/BTC"} <= starts
+    keys = [tuple(row[name] for name in ("vendor", "exchange", "market", "kind", "period_start")) for row in found]
+    assert len(keys) == len(set(keys))
+    assert all(row["note"] and row["source"] for row in found)
+
+
+def test_coverage_survives_a_catalog_that_the_key_may_not_read(connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("status", vendor="coin_metrics", path_contains="/catalog", status=403, times=None)
+    found = coverage(connector.read(config(sandbox, ["coin_metrics"]), [COVERAGE], mode="full_refresh"))
+
+    assert {row["market"] for row in found} == {"all"}
+
+
+@pytest.mark.parametrize("history", ["refuse", "clamp"])
+def test_coverage_says_what_the_plan_left_out(connector: Connector, history: str) -> None:
+    with Sandbox(seed=1, now="2026-03-01T12:30:00Z", rows_per_day=500, limits=False, kwery_history=history) as sandbox:
+        made = sandbox.config(start_date="2026-01-01T00:00:00Z", vendors=["kwery"])
+        made["kwery"] |= {"api_key": "sandbox-kwery-pro", "symbols": ["BTC"]}
+        run = connector.read(made, ["kwery_liquidations", COVERAGE])
+
+    missing = [row for row in run.records(COVERAGE) if row["kind"] == "missing"]
+    assert [(row["market"], row["period_start"]) for row in missing] == [
+        ("binance_futures/BTC", "2026-01-01T00:00:00Z")
+    ]
+    assert missing[0]["source"] == "seen by this sync"
+    assert run.statuses(COVERAGE)[-1] == "COMPLETE"
+    assert run.statuses("kwery_liquidations")[-1] == ("INCOMPLETE" if history == "refuse" else "COMPLETE")
