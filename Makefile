@@ -56,7 +56,7 @@ image: ## the container image, with docker, podman or buildah
 	@sh scripts/image.sh
 
 image-test: setup ## builds the image without a Docker engine and runs it (Debian, as root)
-	@sh scripts/image_without_docker.sh
+	@sh scripts/image_without_docker.sh || [ $$? -eq 77 ]
 
 lock: setup ## new lock files from pyproject.toml
 	@sh scripts/lock.sh

@@ -3,6 +3,7 @@
 # in a container against the sandbox: as an unprivileged user, and with a read-only file system.
 #
 # Needs Debian or Ubuntu with apt, root, and .venv (make setup). Exits with 77 and says why where that is not given.
+# WORK=<directory> keeps what it makes there, so that the next run is faster.
 # The base made here has Python 3.11 of Debian 12 and the user `airbyte`, like Airbyte's own, which only a registry has.
 set -eu
 
@@ -21,6 +22,12 @@ skip() {
 say() {
     printf '%4d s  %s\n' "$(($(date +%s) - started))" "$*"
 }
+
+finish() {
+    [ -z "${sandbox:-}" ] || kill "$sandbox" 2>/dev/null || true
+    [ -n "${WORK:-}" ] || rm -rf "$work"
+}
+trap finish EXIT
 
 started=$(date +%s)
 [ "$(id -u)" = 0 ] || skip "only root can make the base image"
@@ -57,11 +64,6 @@ graphroot = "$work/storage"
 runroot = "$work/run"
 EOF
 
-finish() {
-    [ -z "${sandbox:-}" ] || kill "$sandbox" 2>/dev/null || true
-    [ -n "${WORK:-}" ] || rm -rf "$work"
-}
-trap finish EXIT
 
 say "making the base image"
 if [ ! -e "$work/base/usr/bin/python3" ]; then
@@ -77,6 +79,8 @@ container=$(buildah from scratch)
 buildah add -q "$container" "$work/base" / >/dev/null
 buildah commit -q "$container" "$base" >/dev/null
 buildah rm "$container" >/dev/null
+podman run --rm --pull never "$base" true 2>"$work/stderr.log" ||
+    { tail -n 1 "$work/stderr.log"; skip "containers do not run here"; }
 
 say "building the image"
 set --
