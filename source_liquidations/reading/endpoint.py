@@ -164,6 +164,11 @@ class Endpoint(ABC):
         del pages, rows
         return length
 
+    def window_end(self, start: int, end: int) -> int:
+        """Where a window that begins at `start` shall end, at `end` at the latest."""
+        del start
+        return end
+
     def worth_halving(self, span: Span) -> bool:
         """Whether a window whose query timed out at the vendor (504) should be asked for in halves."""
         del span

@@ -85,7 +85,8 @@ class Run:
         """The next window that nobody reads yet."""
         if self.frontier >= self.span.end:
             return None
-        window = Window(self, self.frontier, min(self.frontier + self.length, self.span.end))
+        end = min(self.frontier + self.length, self.span.end)
+        window = Window(self, self.frontier, self.endpoint.window_end(self.frontier, end))
         self.frontier = window.end
         self.windows.append(window)
         return window

@@ -56,6 +56,7 @@ CREDITS_PER_ROW = 2
 # Rows come in no documented order, so only a whole window can be checkpointed: what a crash repeats costs credits.
 FIRST_WINDOW = timestamps.DAY
 ROWS_WORTH_A_WINDOW = 4000
+ROWS_ARE_SETTLED_AFTER = timestamps.MINUTE
 MOST_ROWS_A_SECOND = 2  # the feed has one for each symbol, and now and then its twin
 FEWEST_ROWS_A_SYNC = 10
 # How far behind what the plan reaches back the connector's clock may find a window before it says so.
@@ -266,6 +267,16 @@ class Liquidations(Endpoint):
             # A window that cannot be paid to its end is paid in vain: leave room for twice the rows expected.
             longer = max(min(longer, length * payable // (2 * max(1, rows))), self._first_length())
         return max(self.step, longer - longer % self.step)
+
+    def window_end(self, start: int, end: int) -> int:
+        """Apart from what may have a second page: the last minute, whose rows may still be on their way.
+
+        A cursor that is an offset moves on where a row arrives before it: the next page would repeat a row, and that
+        would look like a twin.
+        """
+        edge = time.time_ns() - ROWS_ARE_SETTLED_AFTER
+        edge -= edge % self.step
+        return edge if start < edge < end and end - start > self._limit * timestamps.SECOND else end
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         body, raw, collides = self._decoder.decode(answered)
