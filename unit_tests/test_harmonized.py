@@ -1,0 +1,448 @@
+"""One shape for all vendors: sides, spellings, times and numbers, pinned against the vendors' own sample bodies."""
+
+from __future__ import annotations
+
+import calendar
+import json
+import re
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from importlib import resources
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.harmonized import ASSETS, EXCHANGES, asset, assets_of, exchange, iso_interval, number
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.vendors import VENDORS
+from unit_tests.vendors.bodies import (
+    Row,
+    changed,
+    coin_metrics,
+    feed,
+    kaiko_events,
+    kaiko_volumes,
+    kiyotaka,
+    kwery,
+    records,
+    sample,
+    span_of,
+)
+
+LONG, SHORT = ("long", "sell"), ("short", "buy")  # position, and the order that closes it
+
+# (vendor's market, exchange, base, quote)
+KAIKO_VENUES = [
+    ("bbit/perpetual-future/eth-usdt", "bybit", "eth", "usdt"),
+    ("binc/perpetual-future/btc-usdt", "binance", "btc", "usdt"),
+    ("okex/perpetual-future/sol-usdt", "okx", "sol", "usdt"),
+    ("drbt/perpetual-future/btc-usd", "deribit", "btc", "usd"),
+    ("bmex/perpetual-future/xbt-usd", "bitmex", "btc", "usd"),
+    ("bfnx/perpetual-future/btcf0-ustf0", "bitfinex", "btc", "usdt"),
+    ("huob/perpetual-future/btc-usdt", "huobi", "btc", "usdt"),
+    ("krkn/future/btc-usd-261225", "kraken", "btc", "usd"),
+    ("ftxx/perpetual-future/btc-usd", "ftx", "btc", "usd"),
+    ("gtio/perpetual-future/btc-usdt", "gtio", "btc", "usdt"),  # not mapped: as the vendor writes it
+]
+COIN_METRICS_VENUES = [
+    ("binance-BTCUSDT-future", "binance", "btc", "usdt"),
+    ("binance-BTCUSD_PERP-future", "binance", "btc", "usd"),
+    ("bybit-ETHUSD-future", "bybit", "eth", "usd"),
+    ("okex-BTC-USDT-SWAP-future", "okx", "btc", "usdt"),
+    ("deribit-BTC-PERPETUAL-future", "deribit", "btc", None),
+    ("bitmex-XBTUSD-future", "bitmex", "btc", "usd"),
+    ("bitfinex-BTCF0:USTF0-future", "bitfinex", "btc", "usdt"),
+    ("huobi-BTC-USDT-future", "huobi", "btc", "usdt"),
+    ("kraken-PI_XBTUSD-future", "kraken", "btc", "usd"),
+    ("ftx-UST-PERP-future", "ftx", "ust", None),  # Terra's: not Bitfinex's word for USDT
+]
+KIYOTAKA_VENUES = [
+    ("BINANCE_FUTURES", "binance"),
+    ("BINANCE_DELIVERY", "binance"),
+    ("BYBIT", "bybit"),
+    ("OKEX_SWAP", "okx"),
+    ("OKEX_FUTURES", "okx"),
+    ("DERIBIT", "deribit"),
+    ("BITMEX", "bitmex"),
+    ("BITFINEX_DERIVATIVES", "bitfinex"),
+    ("HUOBI_DM", "huobi"),
+    ("HUOBI_DM_SWAP", "huobi"),
+    ("HUOBI_DM_LINEAR_SWAP", "huobi"),
+    ("BITGET", "BITGET"),
+]
+
+
+def kaiko_case(market: str, side: str) -> tuple[list[Row], list[Row]]:
+    held, span = kaiko_events(market)
+    found = records(held, changed(sample("kaiko/trades_page"), position_side=side), span)
+    return found[held.stream], found["liquidations"]
+
+
+def coin_metrics_case(market: str, side: str) -> tuple[list[Row], list[Row]]:
+    held, span = coin_metrics(market)
+    value: Any = ... if side == "(none)" else side
+    body = changed(sample("coin_metrics/timeseries__market-liquidations.200"), market=market, side=value)
+    found = records(held, body, span)
+    return found[held.stream], found["liquidations"]
+
+
+def kwery_case(name: str, side: str) -> tuple[list[Row], list[Row]]:
+    held, span = kwery()
+    found = records(held, changed(sample(f"kwery/{name}"), side=side), span)
+    return found[held.stream], found["liquidations"]
+
+
+Case = Callable[[str, str], tuple[list[Row], list[Row]]]
+EVENT_CASES: list[Any] = [
+    *(
+        (kaiko_case, "position_side", "kaiko", venue, word, side)
+        for venue in KAIKO_VENUES
+        for word, side in (("long", LONG), ("short", SHORT))
+    ),
+    *(
+        (coin_metrics_case, "side", "coin_metrics", venue, word, side)
+        for venue in COIN_METRICS_VENUES
+        for word, side in (("sell", LONG), ("buy", SHORT), ("(none)", (None, None)))
+    ),
+    *(
+        (kwery_case, "side", "kwery", (body, "binance", "btc", None), word, side)
+        for body in ("docs_example_page", "liquidations")
+        for word, side in (("long", LONG), ("short", SHORT))
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "column", "vendor", "venue", "word", "side"),
+    EVENT_CASES,
+    ids=lambda value: value if isinstance(value, str) else value[0] if isinstance(value, tuple) else "",
+)
+def test_sides_and_names_of_events(
+    case: Case, column: str, vendor: str, venue: tuple[str, ...], word: str, side: tuple[str | None, str | None]
+) -> None:
+    market, exchange_name, base, quote = venue
+    theirs, ours = case(market, word)
+    assert theirs
+    assert len(theirs) == len(ours)
+    for row, unified in zip(theirs, ours, strict=True):
+        assert row.get(column, "(none)") == word, "the vendor's own row is unaltered"
+        assert (unified["position_side"], unified["order_side"]) == side
+        assert unified["vendor"] == vendor
+        assert (unified["exchange"], unified["base_asset"], unified["quote_asset"]) == (exchange_name, base, quote)
+        assert unified["event_type"] == "trade"
+        assert unified["market"] == ("binance_futures/BTC" if vendor == "kwery" else market)
+
+
+def test_a_side_that_no_vendor_documents_is_told_as_unknown() -> None:
+    for case, venue in ((kaiko_case, KAIKO_VENUES[0][0]), (coin_metrics_case, COIN_METRICS_VENUES[0][0])):
+        _, ours = case(venue, "both")
+        assert {(row["position_side"], row["order_side"]) for row in ours} == {(None, None)}
+
+
+@pytest.mark.parametrize(("code", "name"), KIYOTAKA_VENUES)
+@pytest.mark.parametrize(("word", "position"), [("BUY", "long"), ("SELL", "short")])
+def test_sides_of_kiyotaka_are_the_opposite_of_coin_metrics(code: str, name: str, word: str, position: str) -> None:
+    held, span = kiyotaka(f"{code}/BTCUSDT")
+    body = sample("kiyotaka/liquidation_agg")
+    body["series"] = [series for series in body["series"] if series["id"]["side"] == word]
+    for series in body["series"]:
+        series["id"]["exchange"] = code
+    found = records(held, body, span)
+    (theirs,), (ours,) = found[held.stream], found["liquidation_volumes"]
+    assert (theirs["side"], theirs["exchange"]) == (word, code)
+    assert ours == {
+        "vendor": "kiyotaka",
+        "market": f"{code}/BTCUSDT",
+        "exchange": name,
+        "asset": "btc",
+        "interval": "PT1H",
+        "interval_start": "2026-03-29T16:00:00.000Z",
+        "position_side": position,
+        "amount": {"SELL": 0.223, "BUY": 1.529}[word],
+        "unit": "coin",
+        "liquidation_count": None,
+    }
+
+
+def test_sides_of_kaikos_volumes() -> None:
+    held, span = kaiko_volumes()
+    ours = records(held, sample("kaiko/token_page"), span)["liquidation_volumes"]
+    common = {
+        "vendor": "kaiko",
+        "asset": "eth",
+        "interval": "PT1H",
+        "interval_start": "2025-02-27T23:00:00Z",
+        "unit": "usd",
+    }
+    expected = [
+        ("all/eth", "all", "long", 11062.85615080547, 2),
+        ("all/eth", "all", "short", 463457.50379719737, 38),
+        ("bbit/eth", "bybit", "long", 0, 0),
+        ("bbit/eth", "bybit", "short", 281481.78156436956, 17),
+        ("okex/eth", "okx", "long", 11062.85615080547, 2),
+        ("okex/eth", "okx", "short", 181975.72223282777, 21),
+    ]
+    names = ("market", "exchange", "position_side", "amount", "liquidation_count")
+    assert ours == [common | dict(zip(names, row, strict=True)) for row in expected]
+
+
+@pytest.mark.parametrize(("word", "position"), [("sell", "long"), ("buy", "short")])
+def test_sides_of_coin_metrics_metrics(word: str, position: str) -> None:
+    held = feed(
+        "coin_metrics_market_liquidation_metrics",
+        {"api_key": "k" * 8, "markets": ["binance-BTCUSDT-future"], "metrics_frequency": "5m"},
+    )
+    span = span_of(Partition.of(market="binance-BTCUSDT-future", frequency="5m"))
+    text = json.dumps(sample("coin_metrics/timeseries__market-metrics.200")).replace("_buy_", f"_{word}_")
+    ours = records(held, text.encode(), span).get("liquidation_volumes") or []
+    assert {(row["position_side"], row["unit"], row["asset"], row["exchange"]) for row in ours} == {
+        (position, "usd", "btc", "binance")
+    }
+    assert [row["amount"] for row in ours] == [1298.36866, 39713.60016, 29084.10932, 46294.99528]
+
+
+# Spellings.
+
+SYMBOLS = [
+    # exchange's code, symbol, base, quote
+    ("binance", "BTCUSDT", "btc", "usdt"),
+    ("binance", "BTCUSDC", "btc", "usdc"),
+    ("binance", "BTCBUSD", "btc", "busd"),
+    ("binance", "BNBBUSD", "bnb", "busd"),
+    ("binance", "ETHBTC", "eth", "btc"),
+    ("binance", "BTCUSDT_261225", "btc", "usdt"),
+    ("binance", "BTCUSD_PERP", "btc", "usd"),
+    ("binance", "BNBUSD_PERP", "bnb", "usd"),  # not BN in BUSD
+    ("binance", "DOTUSD_PERP", "dot", "usd"),  # not DO in TUSD
+    ("binance", "ADAUSD_261225", "ada", "usd"),
+    ("binance", "1000SHIBUSDT", "1000shib", "usdt"),  # amounts count thousands
+    ("bybit", "BTCUSD", "btc", "usd"),
+    ("bybit", "DOTUSD", "dot", "usd"),
+    ("bybit", "BTCUSDH26", "btc", "usd"),
+    ("bybit", "BTCPERP", None, None),
+    ("bybit", "BTC-27MAR26", "btc", None),
+    ("bitmex", "XBTUSD", "btc", "usd"),
+    ("bitmex", "XBTUSDT", "btc", "usdt"),
+    ("bitmex", "BNBUSD", "bnb", "usd"),
+    ("bitmex", "ARBUSD", "arb", "usd"),
+    ("bitmex", "ETHUSDM26", "eth", "usd"),
+    ("bitmex", "XBTEUR", "btc", "eur"),
+    ("bitmex", "XBTH26", None, None),
+    ("okx", "BTC-USDT-SWAP", "btc", "usdt"),
+    ("okx", "BTC-USD-261225", "btc", "usd"),
+    ("deribit", "BTC-PERPETUAL", "btc", None),
+    ("deribit", "ETH_USDC-PERPETUAL", "eth", "usdc"),
+    ("deribit", "BTC-25DEC26", "btc", None),
+    ("bitfinex", "BTCF0:USTF0", "btc", "usdt"),
+    ("bitfinex", "BTCF0:BTCF0", "btc", "btc"),
+    ("huobi", "BTC-USD", "btc", "usd"),
+    ("huobi", "BTC-USDT", "btc", "usdt"),
+    ("huobi", "BTC_CW", None, None),
+    ("kraken", "PI_XBTUSD", "btc", "usd"),
+    ("kraken", "FI_ETHUSD_261225", "eth", "usd"),
+    ("kraken", "PF_SOLUSD", "sol", "usd"),
+    ("ftx", "BTC-PERP", "btc", None),
+    ("ftx", "ETH-0325", "eth", None),
+    ("any", "", None, None),
+    ("any", "USDT", None, None),
+    ("any", "btcusdt", None, None),  # lower case is no exchange's spelling
+]
+
+
+@pytest.mark.parametrize(("code", "symbol", "base", "quote"), SYMBOLS)
+def test_assets_of_a_symbol_are_told_for_certain_or_not_at_all(
+    code: str, symbol: str, base: str | None, quote: str | None
+) -> None:
+    assert assets_of(symbol, code) == (base, quote)
+
+
+def test_a_vendors_own_code_of_the_exchange_will_do() -> None:
+    assert assets_of("BTCBUSD", "binc") == assets_of("BTCBUSD", "binance") == ("btc", "busd")
+
+
+def test_every_exchange_has_one_spelling() -> None:
+    codes = [code for codes in EXCHANGES.values() for code in codes]
+    assert len(codes) == len(set(codes)), "a code of two exchanges"
+    for name, held in EXCHANGES.items():
+        assert name in held
+        for code in held:
+            assert exchange(code) == exchange(code.upper()) == name
+
+
+@given(st.text(max_size=12))
+def test_a_code_that_is_not_mapped_stays_as_it_is(code: str) -> None:
+    known = {code for codes in EXCHANGES.values() for code in codes}
+    assert exchange(code) == code or code.lower() in known
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled"),
+    [
+        ("BTC", "btc"),
+        ("XBT", "btc"),
+        ("xdg", "doge"),
+        ("USTF0", "usdt"),
+        ("ETHF0", "eth"),
+        ("UST", "ust"),
+        ("F0", "f0"),
+        ("1000SHIB", "1000shib"),
+        ("kPEPE", "kpepe"),
+    ],
+)
+def test_assets_are_in_lower_case_with_aliases_resolved(written: str, spelled: str) -> None:
+    assert asset(written) == spelled
+    assert asset(spelled) == spelled, "a spelling is its own"
+    assert set(ASSETS) & set(ASSETS.values()) == set()
+
+
+@pytest.mark.parametrize(
+    ("interval", "iso"),
+    [
+        ("MINUTE", "PT1M"),
+        ("FIVE_MINUTES", "PT5M"),
+        ("FIFTEEN_MINUTES", "PT15M"),
+        ("HOUR", "PT1H"),
+        ("FOUR_HOURS", "PT4H"),
+        ("DAY", "P1D"),
+        ("WEEK", "P1W"),
+        ("1h", "PT1H"),
+        ("24h", "PT24H"),
+        ("1d", "P1D"),
+        ("5m", "PT5M"),
+    ],
+)
+def test_intervals_are_iso_8601(interval: str, iso: str) -> None:
+    assert iso_interval(interval) == iso
+
+
+# Numbers: as the vendor wrote them.
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.booleans())
+def test_a_number_keeps_its_value_in_whatever_way_it_is_written(value: Decimal, quoted: bool) -> None:
+    text = str(value)
+    found = number("price", f'"{text}"'.encode() if quoted else text.encode())
+    assert Decimal(found.decode()) == value
+    assert json.loads(found, parse_float=Decimal, parse_int=Decimal) == value
+
+
+@given(st.integers(0, 10**30), st.integers(0, 12), st.integers(0, 5))
+def test_superfluous_zeros_go_and_digits_stay(whole: int, decimals: int, zeros: int) -> None:
+    text = f"{'0' * zeros}{whole}" + (f".{'7' * decimals}" if decimals else "")
+    assert json.loads(number("amount", f'"{text}"'.encode()), parse_int=Decimal, parse_float=Decimal) == Decimal(text)
+
+
+@pytest.mark.parametrize("literal", [None, b"null"])
+def test_nothing_is_null(literal: bytes | None) -> None:
+    assert number("price", literal) == b"null"
+
+
+@pytest.mark.parametrize(
+    "literal", [b'"NaN"', b'"abc"', b"true", b"{}", b'""', b'"1,5"', b'"1_000"', b'"0x10"', b'" 1"']
+)
+def test_no_number_is_guessed(literal: bytes) -> None:
+    with pytest.raises(UnexpectedAnswer, match="`price`"):
+        number("price", literal)
+
+
+# Times: exact to the nanosecond.
+
+seconds = st.integers(1_577_836_800, 1_893_455_999)
+
+
+def exact(text: str) -> int:
+    """Nanoseconds of an RFC 3339 text in UTC, by other means than the connector's."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)", text)
+    assert found is not None, text
+    whole = calendar.timegm(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S"))
+    return whole * 10**9 + int((found[2] or "0").ljust(9, "0"))
+
+
+def iso(second: int, fraction: str, zone: str) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + (f".{fraction}" if fraction else "") + zone
+
+
+def check_time(unified: Row, instant: int, digits: int) -> None:
+    assert unified["liquidated_at_ns"] == instant
+    assert exact(unified["liquidated_at"]) == instant
+    assert unified["liquidated_at"].endswith("Z")
+    assert len(unified["liquidated_at"].partition(".")[2].removesuffix("Z")) == digits
+
+
+@given(seconds, st.integers(0, 10**9 - 1), st.sampled_from([3, 6, 9]), st.booleans())
+def test_kaikos_time_to_the_nanosecond(second: int, fraction: int, digits: int, quoted: bool) -> None:
+    stamp = (second * 10**9 + fraction) // 10 ** (9 - digits)
+    held, span = kaiko_events()
+    body = changed(sample("kaiko/trades_page"), timestamp=str(stamp) if quoted else stamp)
+    found = records(held, body, span)
+    for row, unified in zip(found[held.stream], found["liquidations"], strict=True):
+        check_time(unified, stamp * 10 ** (9 - digits), digits)
+        assert row["time"] == unified["liquidated_at"]
+
+
+@given(seconds, st.integers(0, 10**9 - 1))
+def test_coin_metrics_time_to_the_nanosecond(second: int, fraction: int) -> None:
+    held, span = coin_metrics()
+    text = iso(second, f"{fraction:09d}", "Z")
+    body = changed(sample("coin_metrics/timeseries__market-liquidations.200"), time=text)
+    for unified in records(held, body, span)["liquidations"]:
+        check_time(unified, second * 10**9 + fraction, 9)
+        assert unified["liquidated_at"] == text
+
+
+@given(seconds, st.integers(0, 9), st.data(), st.sampled_from(["Z", "+00:00"]))
+def test_kwerys_time_to_the_nanosecond(second: int, digits: int, data: st.DataObject, zone: str) -> None:
+    fraction = data.draw(st.text("0123456789", min_size=digits, max_size=digits))
+    held, span = kwery()
+    body = changed(sample("kwery/liquidations"), timestamp=iso(second, fraction, zone))
+    found = records(held, body, span)
+    (row,), (unified,) = found[held.stream], found["liquidations"]
+    check_time(unified, second * 10**9 + int(fraction.ljust(9, "0")), max(3, digits))
+    assert row["time"] == unified["liquidated_at"]
+
+
+@given(seconds, st.one_of(st.just(0), st.integers(0, 10**9 - 1)))
+def test_kiyotakas_time_to_the_nanosecond(second: int, fraction: int) -> None:
+    held, span = kiyotaka()
+    body = sample("kiyotaka/liquidation_agg")
+    for series in body["series"]:
+        series["points"][0]["Point"]["timestamp"] = {"s": second, **({"ns": fraction} if fraction else {})}
+    found = records(held, body, span)
+    for row, unified in zip(found[held.stream], found["liquidation_volumes"], strict=True):
+        assert exact(unified["interval_start"]) == exact(row["time"]) == second * 10**9 + fraction
+
+
+# The schemas tell what is emitted.
+
+
+def all_samples() -> list[Row]:
+    found: list[tuple[str, Row]] = []
+    for (held, span), body in (
+        (kaiko_events(), "kaiko/trades_page"),
+        (kaiko_volumes(), "kaiko/token_page"),
+        (coin_metrics(), "coin_metrics/timeseries__market-liquidations.200"),
+        (kwery(), "kwery/docs_example_page"),
+        (kwery(), "kwery/liquidations"),
+        (kiyotaka(), "kiyotaka/liquidation_agg"),
+        (kiyotaka("BINANCE_FUTURES+BYBIT/BTC"), "kiyotaka/liquidation_agg"),
+    ):
+        found += [(name, row) for name, rows in records(held, sample(body), span).items() for row in rows]
+    return [{"stream": name, "data": row} for name, row in found]
+
+
+@pytest.mark.parametrize("stream", ["liquidations", "liquidation_volumes"])
+def test_every_row_has_every_field_of_the_schema_and_no_other(stream: str) -> None:
+    text = (resources.files("source_liquidations") / "schemas" / f"{stream}.json").read_text()
+    schema = json.loads(text)
+    keys = {held.name: held.primary_key for vendor in VENDORS for held in vendor.unified}
+    rows = [row["data"] for row in all_samples() if row["stream"] == stream]
+    assert {row["vendor"] for row in rows} >= {"kaiko", "kwery" if stream == "liquidations" else "kiyotaka"}
+    for row in rows:
+        jsonschema.Draft7Validator(schema).validate(row)
+        assert set(row) == set(schema["properties"])
+        assert all(row[name] is not None for name in keys[stream]), "a key column is null"

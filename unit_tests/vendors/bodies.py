@@ -1,0 +1,117 @@
+"""Vendors' sample bodies, and what the connector makes of a body, without a network."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Request
+from source_liquidations.reading.endpoint import Answer, Partition, Span
+from source_liquidations.reading.pages import Output, render
+from source_liquidations.vendors import VENDORS
+from source_liquidations.vendors.vendor import Feed, Shared
+
+Row = dict[str, Any]
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+# Valid for any row of the samples.
+ALL_TIME = (1_400_000_000 * 10**9, 2_000_000_000 * 10**9)
+
+
+def sample(name: str) -> Any:
+    """A vendor's body, such as `kwery/liquidations`; its own copy."""
+    return json.loads((SAMPLES / f"{name}.json").read_text())
+
+
+def feed(stream: str, section: Mapping[str, Any]) -> Feed:
+    """The configured endpoint of a vendor stream."""
+    for vendor in VENDORS:
+        if stream.startswith(vendor.name):
+            found = {held.stream: held for held in vendor(section, Shared()).feeds()}
+            return found[stream]
+    raise KeyError(stream)
+
+
+def span_of(partition: Partition, start: int = ALL_TIME[0], end: int = ALL_TIME[1]) -> Span:
+    return Span((partition,), start, end)
+
+
+def answered(body: Any, headers: Mapping[str, str] | None = None) -> Answered:
+    return Answered(200, dict(headers or {}), body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def decoded(
+    held: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
+) -> Answer:
+    request: Request = held.endpoint.first(span)
+    return held.endpoint.decode(answered(body, headers), span, request, {} if memory is None else memory)
+
+
+def records(
+    held: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
+) -> dict[str, list[Row]]:
+    """The records of a page by stream: the vendor's own, and the unified ones."""
+    vendor = held.endpoint.vendor
+    outputs = [Output(held.stream), *(Output(name, mapper, vendor) for name, mapper in held.mappers.items())]
+    answer = decoded(held, body, span, headers=headers, memory=memory)
+    found: dict[str, list[Row]] = {output.stream: [] for output in outputs}
+    for block in render(outputs, answer.rows, span):
+        lines = [json.loads(line)["record"] for line in block.data.splitlines()]
+        assert {line["stream"] for line in lines} == {block.stream}
+        assert len(lines) == block.records
+        found[block.stream] = [line["data"] for line in lines]
+    return found
+
+
+def changed(body: Any, **values: Any) -> Any:
+    """A body of `data` whose every row has these values; a value of `...` takes the field away."""
+    body = copy.deepcopy(body)
+    for row in body["data"]:
+        for name, value in values.items():
+            row.pop(name, None)
+            if value is not ...:
+                row[name] = value
+    return body
+
+
+# Each vendor's endpoint as the tests of its shapes need it.
+
+
+def kaiko_events(market: str = "bbit/perpetual-future/eth-usdt") -> tuple[Feed, Span]:
+    names = dict(zip(("exchange", "instrument_class", "instrument"), market.split("/"), strict=True))
+    held = feed("kaiko_liquidation_events", {"api_key": "k" * 8, "instruments": [market]})
+    return held, span_of(Partition.of(**names, entry="kaiko.instruments[0]"))
+
+
+def kaiko_volumes(asset: str = "eth", interval: str = "1h") -> tuple[Feed, Span]:
+    section = {"api_key": "k" * 8, "assets": [asset], "interval": interval}
+    held = feed("kaiko_token_liquidation_volumes", section)
+    return held, span_of(Partition.of(asset=asset, interval=interval, entry="kaiko.assets[0]"))
+
+
+def coin_metrics(market: str = "binance-BTCUSDT-future") -> tuple[Feed, Span]:
+    held = feed("coin_metrics_market_liquidations", {"api_key": "k" * 8, "markets": [market]})
+    return held, span_of(Partition.of(market=market, entry="coin_metrics.markets[0]"))
+
+
+def kwery(symbol: str = "BTC", **section: Any) -> tuple[Feed, Span]:
+    held = feed("kwery_liquidations", {"api_key": "k" * 8, "symbols": [symbol], **section})
+    return held, span_of(Partition.of(symbol=symbol, entry="kwery.symbols[0]"))
+
+
+def kiyotaka(market: str = "BINANCE_FUTURES/BTCUSDT", **section: Any) -> tuple[Feed, Span]:
+    """`EXCHANGE/rawSymbol`, or `EXCHANGE+EXCHANGE/coin` for a sum."""
+    section = {"interval": "HOUR", "denomination": "coin", **section}
+    names, _, symbol = market.partition("/")
+    rest = {"interval": section["interval"], "denomination": section["denomination"]}
+    if "+" in names:
+        section |= {"coins": [symbol], "coin_exchanges": names.split("+")}
+        partition = Partition.of(coin=symbol, exchanges=names, **rest, entry="kiyotaka.coins[0]")
+    else:
+        section |= {"symbols": [market]}
+        partition = Partition.of(exchange=names, raw_symbol=symbol, **rest, entry="kiyotaka.symbols[0]")
+    return feed("kiyotaka_liquidation_agg", {"api_key": "k" * 8, **section}), span_of(partition)
