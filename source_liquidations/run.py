@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
-from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, ConnectorSpecification, FailureType, Type
+from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, ConnectorSpecification, Type
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from orjson import dumps
 
@@ -23,7 +23,7 @@ from source_liquidations import estimate
 from source_liquidations.errors import LiquidationsError, Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.reading.pages import Block
-from source_liquidations.source import SourceLiquidations, message, traced
+from source_liquidations.source import SourceLiquidations, message, trace_message, traced
 
 logger = logging.getLogger("airbyte")
 
@@ -91,11 +91,11 @@ def run(args: list[str] | None = None) -> None:
         source.terminate()
         code = _CLOSED
     except AirbyteTracedException as error:
-        _report(output, error)
+        output.message(trace_message(error))
         code = _FAILED
     except Exception as error:
         logger.debug("unexpected", exc_info=True)
-        _report(output, traced(_surprise(error)))
+        output.message(trace_message(traced(_surprise(error))))
         code = _FAILED
     _leave(code)
 
@@ -151,14 +151,6 @@ def _surprise(error: Exception) -> LiquidationsError:
         unreadable.failure_type = "config_error"
         return unreadable
     return LiquidationsError(text, who="internal error", advice="Please report this, with the log at --debug.")
-
-
-def _report(output: Output, error: AirbyteTracedException) -> None:
-    """The error as a trace message; with a stack only where it is ours to mend."""
-    trace = error.as_sanitized_airbyte_message()
-    if error.failure_type != FailureType.system_error and trace.trace is not None and trace.trace.error is not None:
-        trace.trace.error.stack_trace = None
-    output.message(trace)
 
 
 def _leave(code: int) -> None:
