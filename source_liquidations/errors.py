@@ -34,7 +34,8 @@ class LiquidationsError(Exception):
 
     @property
     def message(self) -> str:
-        return " ".join(part for part in (f"{self.who}:" if self.who else "", self.cause, self.advice) if part)
+        cause = self.cause if not self.advice or self.cause.endswith((".", "!", "?")) else f"{self.cause}."
+        return " ".join(part for part in (f"{self.who}:" if self.who else "", cause, self.advice) if part)
 
     def __str__(self) -> str:
         return self.message

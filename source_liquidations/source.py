@@ -254,6 +254,14 @@ def traced(error: LiquidationsError, failure: loop.Failure | None = None) -> Air
     )
 
 
+def trace_message(error: AirbyteTracedException) -> AirbyteMessage:
+    """The error as a trace message; with a stack only where it is ours to mend."""
+    message = error.as_sanitized_airbyte_message()
+    if error.failure_type != FailureType.system_error and message.trace is not None and message.trace.error is not None:
+        message.trace.error.stack_trace = None
+    return message
+
+
 def records(block: Block) -> Iterator[AirbyteMessage]:
     """A block's records as messages: the same lines, decoded."""
     for line in block.data.splitlines():
@@ -273,7 +281,7 @@ def message(item: loop.Item) -> AirbyteMessage:
     if isinstance(item, loop.Expected):
         return _estimate_message(item)
     if isinstance(item, loop.Failure):
-        return traced(item.error, item).as_airbyte_message()
+        return trace_message(traced(item.error, item))
     raise TypeError(f"no message for {item!r}")
 
 
