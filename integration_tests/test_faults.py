@@ -1,0 +1,462 @@
+"""The fault matrix: whatever goes wrong with one stream, its error says what, no row is lost, and the others complete.
+
+Each test reads all streams at once. A fault that passes hits all of them; one that lasts hits one half of them, while
+the other half must complete, and then the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from cases import CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, config_of, covers, same
+from harness import Connector, Run
+
+from sandbox import Sandbox
+
+START, END = "2026-02-25T12:00:00Z", "2026-02-28T00:00:00Z"
+STREAMS = [case.stream for case in CASES]
+QUICK = "0.005"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A fault of the sandbox, and what the message about it has to say."""
+
+    kind: str
+    says: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.kind, *(str(value) for value in self.details.values())]).replace(" ", "_")
+
+
+def status(code: int, says: str = "", **details: Any) -> Broken:
+    return Broken("status", says or f"HTTP {code}", {"status": code, **details})
+
+
+PASSING = [
+    Broken("refused", "Connection"),
+    Broken("reset", "Connection"),
+    Broken("reset_mid_body", "(Connection|IncompleteRead|Protocol)"),
+    Broken("cut", "(IncompleteRead|not JSON)"),
+    Broken("cut", "not JSON", {"length": "cut"}),
+    Broken("bad_gzip", "gzip"),
+    Broken("silent", "no answer in", {"seconds": 5}),
+    Broken("slow_first_byte", "no answer in", {"seconds": 5}),
+    Broken("slow_drip", "(no answer in|too slowly)", {"seconds": 5, "chunk": 16}),
+    Broken("html", "text/html.*not JSON"),
+    status(429, headers={"Retry-After": "0.2"}),
+    status(429, headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}),
+    status(429, headers={}),
+    status(500),
+    status(502, body="<html><h1>Bad Gateway</h1></html>"),
+    status(503),
+    status(504),
+]
+
+
+@pytest.fixture(scope="module")
+def thin_sandbox() -> Iterator[Sandbox]:
+    """Few rows, yet several requests for each stream."""
+    with Sandbox(seed=1, now="2026-03-01T12:30:00Z", rows_per_day=900, limits=False) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(thin_sandbox: Sandbox) -> Iterator[Sandbox]:
+    thin_sandbox.clear()
+    yield thin_sandbox
+    assert thin_sandbox.errors == []
+
+
+_rows: dict[str, list[Any]] = {}
+
+
+def rows_of(case: Case, sandbox: Sandbox) -> list[Any]:
+    """What the sandbox of this module has of a stream."""
+    if case.stream not in _rows:
+        _rows[case.stream] = case.rows(sandbox, START, END)
+    return _rows[case.stream]
+
+
+def everything(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
+    return config_of(CASES, sandbox, START, END, **fields)
+
+
+def break_it(sandbox: Sandbox, case: Case, fault: Broken, *, after: int = 0, times: int | None = 1) -> None:
+    details = dict(fault.details)
+    if details.get("status") == 429:
+        # Kiyotaka tells the time to wait in the body, too.
+        details = {"body": '{"error":"RATE_LIMITED","message":"Too many."}', **details}
+    sandbox.fault(fault.kind, vendor=case.vendor, path_contains=case.path, after=after, times=times, **details)
+
+
+def all_complete(run: Run, sandbox: Sandbox, but: Sequence[Case] = ()) -> None:
+    for case in CASES:
+        if case not in but:
+            assert run.statuses(case.stream)[-1] == "COMPLETE", case
+            covers(run.records(case.stream), rows_of(case, sandbox), case)
+
+
+def broken(run: Run, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
+    """Assert that these streams and no others failed; their traces by stream."""
+    assert run.code == 1, run
+    assert b"Traceback" not in run.err
+    assert sorted(trace["stream"]["name"] for trace in run.traces) == sorted(case.stream for case in cases)
+    for case in cases:
+        assert run.statuses(case.stream)[-1] == "INCOMPLETE"
+    return {trace["stream"]["name"]: trace for trace in run.traces}
+
+
+def failed(run: Run, case: Case, failure_type: str, says: str) -> str:
+    """Assert that this stream failed so; its message."""
+    trace = next(trace for trace in run.traces if trace["stream"]["name"] == case.stream)
+    assert trace["failure_type"] == failure_type, trace
+    assert trace["message"].startswith(f"{case.stream}: {case.vendor}"), trace["message"]
+    assert re.search(says, trace["message"]), trace["message"]
+    if failure_type != "system_error":
+        assert not trace.get("stack_trace")
+    return str(trace["message"])
+
+
+def resumes(connector: Connector, sandbox: Sandbox, run: Run, cases: Sequence[Case]) -> None:
+    """Once the fault is over, a sync from the last state brings what is missing."""
+    sandbox.app.faults.clear()
+    again = connector.read(everything(sandbox), [case.stream for case in cases], state=run.final_state)
+    assert again.code == 0, again
+    for case in cases:
+        covers(run.records(case.stream) + again.records(case.stream), rows_of(case, sandbox), case)
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=str)
+def test_a_fault_that_passes_goes_unnoticed(fault: Broken, connector: Connector, sandbox: Sandbox) -> None:
+    for case in CASES:
+        break_it(sandbox, case, fault)
+        break_it(sandbox, case, fault, after=1)
+    run = connector.read(everything(sandbox), STREAMS, patience="0.02")
+    assert run.code == 0, run
+    assert run.traces == []
+    all_complete(run, sandbox)
+    hit = {(r.vendor, r.path.rsplit("/", 1)[0]) for r in sandbox.requests() if r.fault}
+    assert len(hit) >= len(CASES)
+
+
+HALVES = [(EVENTS, COIN_METRICS, KIYOTAKA), (VOLUMES, KWERY)]
+halves = pytest.mark.parametrize("half", HALVES, ids=lambda half: "+".join(case.vendor for case in half))
+
+
+# Told pauses are not scaled; and of the slow faults, one goes through all streams and the others through some.
+LASTING = [
+    (fault, half)
+    for fault in PASSING
+    for half in HALVES
+    if not fault.details.get("headers") and not (fault.kind.startswith("slow") and half is HALVES[0])
+]
+
+
+@pytest.mark.parametrize(("fault", "half"), LASTING, ids=lambda value: str(value) if isinstance(value, Broken) else "")
+def test_a_fault_that_lasts_is_told_and_costs_no_row(
+    fault: Broken, half: Sequence[Case], connector: Connector, sandbox: Sandbox
+) -> None:
+    for case in half:
+        break_it(sandbox, case, fault, after=1, times=None)
+    run = connector.read(everything(sandbox, num_workers=6), STREAMS, patience=QUICK)
+    broken(run, half)
+    for case in half:
+        message = failed(run, case, "transient_error", fault.says)
+        assert "in 6 tries" in message
+        assert "next sync goes on" in message
+    all_complete(run, sandbox, but=half)
+    resumes(connector, sandbox, run, half)
+
+
+def test_a_host_where_nobody_listens(connector: Connector, sandbox: Sandbox) -> None:
+    config = everything(sandbox)
+    config["coin_metrics"]["base_url"] = f"{sandbox.closed_url()}/coin_metrics"
+    run = connector.read(config, STREAMS, patience=QUICK)
+    broken(run, [COIN_METRICS])
+    failed(run, COIN_METRICS, "transient_error", "Connection")
+    all_complete(run, sandbox, but=[COIN_METRICS])
+    assert run.records(COIN_METRICS.stream) == []
+
+
+# Refusals in the middle of a sync.
+
+REFUSALS = [
+    (401, "Check the key"),
+    (402, "(Check the key|credits)"),
+    (403, "(plan|covers?)"),
+]
+
+
+@halves
+@pytest.mark.parametrize(("code", "advice"), REFUSALS)
+def test_a_refusal_in_mid_sync(
+    code: int, advice: str, half: Sequence[Case], connector: Connector, sandbox: Sandbox
+) -> None:
+    words = "these are the vendor's very own words"
+    for case in half:
+        break_it(sandbox, case, status(code, message=words), after=1, times=None)
+    run = connector.read(everything(sandbox, num_workers=1), STREAMS)
+    broken(run, half)
+    for case in half:
+        message = failed(run, case, "config_error", f"HTTP {code}: .*{words}")
+        assert re.search(advice, message), message
+        tried = [r for r in sandbox.requests(case.vendor) if r.status == code and case.path in r.path]
+        assert len(tried) <= (len(case.markets) if code == 403 else 1), "a refused key is not tried again"
+    all_complete(run, sandbox, but=half)
+    resumes(connector, sandbox, run, half)
+
+
+UNKNOWN = {
+    EVENTS.stream: ("instruments", "bbit/perpetual-future/nonesuch", "kaiko.instruments[1]"),
+    VOLUMES.stream: ("assets", "nonesuch", "kaiko.assets[1]"),
+    COIN_METRICS.stream: ("markets", "binance-NONESUCH-future", "coin_metrics.markets[1]"),
+    KWERY.stream: ("symbols", "NONESUCH", "kwery.symbols[1]"),
+    KIYOTAKA.stream: ("symbols", "BYBIT/NONESUCH", "kiyotaka.symbols[1]"),
+}
+
+
+@halves
+def test_an_unknown_market_is_named_and_the_others_are_read(
+    half: Sequence[Case], connector: Connector, sandbox: Sandbox
+) -> None:
+    config = everything(sandbox)
+    for case in half:
+        field_name, unknown, _ = UNKNOWN[case.stream]
+        entries = config[case.vendor][field_name]
+        config[case.vendor][field_name] = [entries[0], unknown, *entries[1:]]
+    run = connector.read(config, STREAMS)
+    broken(run, half)
+    for case in half:
+        message = failed(run, case, "config_error", "HTTP 40[04]: ")
+        assert f"`{UNKNOWN[case.stream][2]}`" in message
+        assert "nonesuch" in message.lower()
+    all_complete(run, sandbox, but=half)
+    for case in half:
+        covers(run.records(case.stream), rows_of(case, sandbox), case)
+
+
+# Pages that do not advance, or lead elsewhere.
+
+TOKENS = (EVENTS, VOLUMES, COIN_METRICS)
+
+
+@pytest.mark.parametrize("case", [EVENTS, COIN_METRICS, KWERY], ids=str)
+def test_a_page_that_repeats_its_token(case: Case, connector: Connector, dense_sandbox: Sandbox) -> None:
+    start, end = "2026-02-28T00:00:00Z", "2026-03-01T00:00:00Z"
+    dense_sandbox.fault("repeat_token", vendor=case.vendor, path_contains=case.path, times=None, after=1)
+    config = case.config(dense_sandbox, start, end, num_workers=1)
+    run = connector.read(config, [case.stream])
+    broken(run, [case])
+    failed(run, case, "system_error", "repeats .*the sync would never end")
+    assert len(dense_sandbox.requests(case.vendor)) < 40
+    dense_sandbox.app.faults.clear()
+    again = connector.read(config, [case.stream], state=run.final_state)
+    covers(run.records() + again.records(), case.rows(dense_sandbox, start, end), case)
+
+
+def test_a_few_empty_pages_with_a_token_are_followed(connector: Connector, sandbox: Sandbox) -> None:
+    for case in TOKENS:
+        sandbox.fault("empty_page", vendor=case.vendor, path_contains=case.path, times=3)
+    run = connector.read(everything(sandbox), STREAMS)
+    assert run.code == 0, run
+    all_complete(run, sandbox)
+
+
+def test_empty_pages_without_end(connector: Connector, sandbox: Sandbox) -> None:
+    for case in TOKENS:
+        sandbox.fault("empty_page", vendor=case.vendor, path_contains=case.path, times=None)
+    run = connector.read(everything(sandbox), STREAMS)
+    broken(run, TOKENS)
+    for case in TOKENS:
+        failed(run, case, "system_error", "empty pages in a row")
+    all_complete(run, sandbox, but=TOKENS)
+    resumes(connector, sandbox, run, TOKENS)
+
+
+def test_a_next_page_elsewhere_is_refused(connector: Connector, sandbox: Sandbox) -> None:
+    for case in TOKENS:
+        sandbox.fault("foreign_next_url", vendor=case.vendor, path_contains=case.path, times=None)
+    run = connector.read(everything(sandbox), STREAMS)
+    broken(run, TOKENS)
+    for case in TOKENS:
+        message = failed(run, case, "system_error", "another origin was refused: http://localhost")
+        assert "The key was not sent there" in message
+    assert {request.headers["host"] for request in sandbox.requests()} == {sandbox.url.removeprefix("http://")}
+    all_complete(run, sandbox, but=TOKENS)
+    resumes(connector, sandbox, run, TOKENS)
+
+
+@halves
+def test_a_redirect_elsewhere_is_refused(half: Sequence[Case], connector: Connector, sandbox: Sandbox) -> None:
+    for case in half:
+        sandbox.fault("redirect", vendor=case.vendor, path_contains=case.path, times=None)
+    run = connector.read(everything(sandbox), STREAMS)
+    broken(run, half)
+    for case in half:
+        failed(run, case, "system_error", "redirect to another origin was refused")
+    assert {request.headers["host"] for request in sandbox.requests()} == {sandbox.url.removeprefix("http://")}
+    all_complete(run, sandbox, but=half)
+    resumes(connector, sandbox, run, half)
+
+
+# Rows that are not as documented.
+
+NUMBER = {VOLUMES.stream: "total_amount", KIYOTAKA.stream: "liquidations", KWERY.stream: "quantity"}
+TIME = {VOLUMES.stream: "interval_time", COIN_METRICS.stream: "time"}
+
+
+@halves
+def test_a_value_of_the_wrong_type(half: Sequence[Case], connector: Connector, sandbox: Sandbox) -> None:
+    for case in half:
+        sandbox.fault("wrong_types", vendor=case.vendor, path_contains=case.path, after=1, times=None)
+    run = connector.read(everything(sandbox, num_workers=1), STREAMS)
+    broken(run, half)
+    for case in half:
+        failed(run, case, "system_error", rf"{NUMBER.get(case.stream, 'price')}.*No row was guessed")
+    all_complete(run, sandbox, but=half)
+    resumes(connector, sandbox, run, half)
+
+
+@halves
+def test_a_time_of_no_known_unit(half: Sequence[Case], connector: Connector, sandbox: Sandbox) -> None:
+    for case in half:
+        sandbox.fault("timestamp_unit", vendor=case.vendor, path_contains=case.path, times=None)
+    run = connector.read(everything(sandbox), STREAMS)
+    broken(run, half)
+    for case in half:
+        failed(run, case, "system_error", rf"`{TIME.get(case.stream, 'timestamp')}.*No row was guessed")
+        assert run.records(case.stream) == []
+    all_complete(run, sandbox, but=half)
+
+
+OPTIONAL = {
+    EVENTS.stream: ["rate", "amount_usd", "position_side"],
+    VOLUMES.stream: ["exchanges", "interval_timestamp", "long_trades"],
+    COIN_METRICS.stream: ["side", "database_time", "price"],
+    KWERY.stream: ["source", "usd_value"],
+    KIYOTAKA.stream: ["liquidations"],
+}
+REQUIRED = {
+    EVENTS.stream: "trade_id",
+    VOLUMES.stream: "interval_time",
+    COIN_METRICS.stream: "coin_metrics_id",
+    KWERY.stream: "timestamp",
+    KIYOTAKA.stream: "timestamp",
+}
+
+
+def test_optional_fields_may_be_missing(connector: Connector, sandbox: Sandbox) -> None:
+    for case in CASES:
+        sandbox.fault(
+            "missing_fields", vendor=case.vendor, path_contains=case.path, times=None, fields=OPTIONAL[case.stream]
+        )
+    run = connector.read(everything(sandbox), STREAMS)
+    assert run.code == 0, run
+    for case in CASES:
+        rows = rows_of(case, sandbox)
+        if case is KIYOTAKA:  # a zero may be left out
+            expected = [{**row, "liquidations": 0} for row in rows]
+        else:
+            expected = [{k: v for k, v in row.items() if k not in OPTIONAL[case.stream]} for row in rows]
+        same(run.records(case.stream), expected, case.unnamed)
+
+
+@halves
+def test_a_required_field_is_missing(half: Sequence[Case], connector: Connector, sandbox: Sandbox) -> None:
+    for case in half:
+        name = REQUIRED[case.stream]
+        sandbox.fault("missing_fields", vendor=case.vendor, path_contains=case.path, times=None, fields=[name], rows=1)
+    run = connector.read(everything(sandbox), STREAMS)
+    broken(run, half)
+    for case in half:
+        failed(run, case, "system_error", f"`{REQUIRED[case.stream]}`.*No row was guessed")
+    all_complete(run, sandbox, but=half)
+    resumes(connector, sandbox, run, half)
+
+
+def test_rows_out_of_order_are_all_read(connector: Connector, sandbox: Sandbox) -> None:
+    for case in CASES:
+        sandbox.fault("unordered", vendor=case.vendor, path_contains=case.path, times=None)
+    run = connector.read(everything(sandbox), STREAMS)
+    assert run.code == 0, run
+    all_complete(run, sandbox)
+
+
+def test_a_page_of_another_time_never_passes_for_the_one_asked_for(connector: Connector, sandbox: Sandbox) -> None:
+    """Rows 400 days off say nothing about the time asked for, so that must not count as read."""
+    for case in CASES:
+        sandbox.fault("out_of_window", vendor=case.vendor, path_contains=case.path, after=1, times=1)
+    run = connector.read(everything(sandbox, num_workers=1), STREAMS)
+    broken(run, CASES)
+    for case in CASES:
+        failed(run, case, "system_error", "outside the time asked for")
+    resumes(connector, sandbox, run, CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_page_of_fifty_megabytes(case: Case, connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("big_page", vendor=case.vendor, path_contains=case.path, times=1, megabytes=50)
+    run = connector.read(everything(sandbox), [case.stream])
+    assert run.code == 0, run
+    same(run.records(), rows_of(case, sandbox), case.unnamed)
+
+
+def test_kaikos_error_in_a_200_is_tried_again(connector: Connector, sandbox: Sandbox) -> None:
+    for case in (EVENTS, VOLUMES):
+        sandbox.fault("error_in_200", vendor=case.vendor, path_contains=case.path, after=1, times=2)
+    run = connector.read(everything(sandbox), STREAMS)
+    assert run.code == 0, run
+    all_complete(run, sandbox)
+
+
+def test_kaikos_error_in_a_200_that_stays_is_told_in_its_words(connector: Connector, sandbox: Sandbox) -> None:
+    words = "the backend is out to lunch"
+    for case in (EVENTS, VOLUMES):
+        sandbox.fault("error_in_200", vendor=case.vendor, path_contains=case.path, after=1, times=None, message=words)
+    run = connector.read(everything(sandbox), STREAMS, patience=QUICK)
+    broken(run, [EVENTS, VOLUMES])
+    for case in (EVENTS, VOLUMES):
+        failed(run, case, "transient_error", words)
+    all_complete(run, sandbox, but=[EVENTS, VOLUMES])
+    resumes(connector, sandbox, run, [EVENTS, VOLUMES])
+
+
+def test_a_200_without_rows_is_no_empty_page(connector: Connector, sandbox: Sandbox) -> None:
+    """Kiyotaka is the exception: it leaves empty lists out."""
+    for case in (COIN_METRICS, KWERY):
+        sandbox.fault("error_in_200", vendor=case.vendor, path_contains=case.path, times=None)
+    run = connector.read(everything(sandbox), STREAMS)
+    broken(run, [COIN_METRICS, KWERY])
+    for case in (COIN_METRICS, KWERY):
+        failed(run, case, "system_error", "`data`.*No row was guessed")
+    all_complete(run, sandbox, but=[COIN_METRICS, KWERY])
+
+
+def test_an_expired_token_is_replaced_by_a_fresh_request(connector: Connector) -> None:
+    with Sandbox(seed=1, now="2026-03-01", rows_per_day=30_000, limits=False, kaiko_token_seconds=0.0) as sandbox:
+        config = EVENTS.config(sandbox, "2026-02-28T00:00:00Z", "2026-02-28T03:00:00Z", num_workers=1)
+        run = connector.read(config, [EVENTS.stream])
+        assert run.code == 0, run
+        covers(run.records(), EVENTS.rows(sandbox, "2026-02-28T00:00:00Z", "2026-02-28T03:00:00Z"), EVENTS)
+
+
+def test_windows_that_a_vendor_finds_too_large_are_cut(connector: Connector) -> None:
+    with Sandbox(seed=1, now="2026-03-01", rows_per_day=1_000, limits=False, kiyotaka_max_points=50) as sandbox:
+        run = connector.read(KIYOTAKA.config(sandbox), [KIYOTAKA.stream])
+        assert run.code == 0, run
+        same(run.records(), KIYOTAKA.rows(sandbox))
+
+
+def test_a_told_pause_is_waited_out(connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "1"}, times=1)
+    run = connector.read(EVENTS.config(sandbox, START, END, num_workers=1), [EVENTS.stream])
+    assert run.code == 0, run
+    refused, again = sandbox.requests("kaiko")[:2]
+    assert refused.status == 429
+    assert again.time - refused.time >= 1.0
