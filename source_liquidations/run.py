@@ -91,13 +91,18 @@ def run(args: list[str] | None = None) -> None:
         source.terminate()
         code = _CLOSED
     except AirbyteTracedException as error:
-        output.message(trace_message(error))
-        code = _FAILED
+        code = _report(output, parsed.command, error)
     except Exception as error:
         logger.debug("unexpected", exc_info=True)
-        output.message(trace_message(traced(_surprise(error))))
-        code = _FAILED
+        code = _report(output, parsed.command, traced(_surprise(error)))
     _leave(code)
+
+
+def _report(output: Output, command: str, error: AirbyteTracedException) -> int:
+    """Says why the command failed: `check` by its own answer where the user can act, all else by a trace."""
+    status = error.as_connection_status_message() if command == "check" else None
+    output.message(trace_message(error) if status is None else status)
+    return _FAILED if status is None else 0
 
 
 def _arguments(args: list[str]) -> argparse.Namespace:
