@@ -107,15 +107,28 @@ def test_halving_goes_on_down_to_one_step_and_then_says_so(step: int, steps: int
     assert window is not None
     halvings = 0
     while window.end - window.start > step:
-        later = run.halve(window)
+        assert run.halve(window) is None, "the second half is opened in the new length"
         halvings += 1
-        assert later.start == window.end == window.asked_end
-        assert (later.start - start) % step == 0
+        assert run.frontier == window.end == window.asked_end
+        assert (window.end - start) % step == 0
         assert run.length == window.end - window.start
     assert halvings <= steps.bit_length()
     assert contiguous(run, start)
     with pytest.raises(ValueError, match="smaller"):
         run.halve(window)
+
+
+def test_a_window_between_others_is_halved_in_its_place() -> None:
+    run = run_of(0, 1_000, longest=400)
+    first, second = run.open_window(), run.open_window()
+    assert first is not None
+    assert second is not None
+    later = run.halve(first)
+    assert later is not None
+    assert (first.start, first.end, later.start, later.end, run.length) == (0, 200, 200, 400, 200)
+    assert run.halve(second) is None
+    assert (second.end, run.frontier, run.length) == (600, 600, 200), "the shorter length stays"
+    assert contiguous(run, 0)
 
 
 def test_the_position_is_where_the_first_gap_begins() -> None:

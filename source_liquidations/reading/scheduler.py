@@ -175,11 +175,12 @@ class Scheduler:
             reading.ready.clear()
             reading.active.clear()
 
-    def halved(self, step: Step, later: Window) -> None:
-        """The window was too large and has been cut: read the first half again, and the second."""
+    def halved(self, step: Step, later: Window | None) -> None:
+        """The window was too large and has been cut: read the first half again, and the second if it was opened."""
         assert step.window is not None
         with self.lock:
-            self._offer(step.reading, later, step.outputs)
+            if later is not None:
+                self._offer(step.reading, later, step.outputs)
             self._offer(step.reading, step.window, step.outputs)
 
     def parted(self, step: Step) -> None:

@@ -115,19 +115,27 @@ class Run:
         middle = window.reached + (window.end - window.reached) // 2
         return middle - middle % self.endpoint.step
 
-    def halve(self, window: Window) -> Window:
-        """The vendor finds the window too large: keep its first half, return the second."""
+    def halve(self, window: Window) -> Window | None:
+        """The vendor finds the window too large: keep its first half.
+
+        Returns the second; or None where nothing was opened after it, so that it will be opened in the new length:
+        as large a window as this would be refused again, and so would its halves.
+        """
         middle = window.start + (window.end - window.start) // 2
         step = self.endpoint.step
         middle = max(window.start + step, middle - (middle - window.start) % step)
         if middle >= window.end:
             raise ValueError("the window cannot be made smaller")
-        self.length = max(step, middle - window.start)
-        later = Window(self, middle, window.end)
-        window.end = window.asked_end = middle
+        self.length = min(self.length, middle - window.start)
+        end, window.end, window.asked_end = window.end, middle, middle
         window.following = None
+        window.pages = window.rows = 0
         window.memory.clear()
         window.page_marks.clear()
+        if end == self.frontier:
+            self.frontier = middle
+            return None
+        later = Window(self, middle, end)
         self.windows.insert(self.windows.index(window) + 1, later)
         return later
 
