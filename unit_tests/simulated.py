@@ -7,7 +7,6 @@ whatever else may happen meanwhile, so that windows are cut, failed and finished
 from __future__ import annotations
 
 import json
-import queue
 import random
 import threading
 from collections import Counter
@@ -23,8 +22,9 @@ from source_liquidations.http.client import Request, Traffic
 from source_liquidations.reading import loop
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
-from source_liquidations.reading.pages import Block, Output, Page
-from source_liquidations.reading.scheduler import Reading
+from source_liquidations.reading.handover import Handover
+from source_liquidations.reading.pages import Block, Output
+from source_liquidations.reading.scheduler import Page, Reading
 
 STREAM = "simulated"
 Row = tuple[str, int, int]  # market, instant, number among the rows of the same instant
@@ -170,7 +170,7 @@ class Simulation:
         outputs = (Output(STREAM),)
         self.reading = Reading(endpoint, outputs, partial(planning._plan, self.config, endpoint, outputs, states))
         self.sync = loop.Sync([self.reading], states, workers=workers, stop=threading.Event())
-        self.sync._queue = queue.Queue()
+        self.sync._handover = Handover(2**60, threading.Event())
         self.scheduler = self.sync._scheduler
         self.workers = workers
         self.check_positions = check_positions
@@ -191,7 +191,7 @@ class Simulation:
             turns += 1
             if self.chance.random() < 0.5:
                 self.write()
-            elif not self.work() and self.sync._queue.empty():
+            elif not self.work() and not self.sync._handover._items:
                 assert self.ended, "no step to take and nothing to write: a deadlock"
 
     def work(self) -> bool:
@@ -213,16 +213,15 @@ class Simulation:
         finally:
             self.busy -= 1
         if self.scheduler.done(step):
-            self.sync._hand_over(step.reading)
+            self.sync._handover.put(step.reading, 0)
         self._check_windows()
         return True
 
     def write(self) -> bool:
         """The writer takes the oldest page. Whether there was one."""
-        try:
-            item = self.sync._queue.get_nowait()
-        except queue.Empty:
+        if not self.sync._handover._items:
             return False
+        item = self.sync._handover.get()
         if isinstance(item, Page):
             before = self.positions()
             for passed in self.sync._pass_on(item):
