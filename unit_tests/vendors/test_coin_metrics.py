@@ -1,0 +1,154 @@
+"""Coin Metrics: requests, batches, tokens, rows, and their shape in `liquidations`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_liquidations import timestamps
+from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
+from source_liquidations.http.client import Request
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.vendors.coin_metrics import CoinMetrics
+from source_liquidations.vendors.coin_metrics_calls import batched
+from unit_tests.vendors.bodies import changed, coin_metrics, decoded, records, sample
+
+STREAM = "coin_metrics_market_liquidations"
+BODY = "coin_metrics/timeseries__market-liquidations.200"
+START = timestamps.parse("2026-03-08T01:02:03.000000004Z")
+
+
+def partitions(*markets: str) -> tuple[Partition, ...]:
+    return tuple(Partition.of(market=market) for market in markets)
+
+
+# Requests.
+
+
+def test_pages_begin_at_the_start_and_end_before_the_end() -> None:
+    held, _ = coin_metrics()
+    span = Span(partitions("a-B-future", "c-D-future"), START, START + timestamps.DAY)
+    assert held.endpoint.first(span) == Request(
+        "/v4/timeseries/market-liquidations",
+        (
+            ("markets", "a-B-future,c-D-future"),
+            ("start_time", "2026-03-08T01:02:03.000000004Z"),
+            ("end_time", "2026-03-09T01:02:03.000000004Z"),
+            ("end_inclusive", "false"),
+            ("paging_from", "start"),
+            ("page_size", "10000"),
+        ),
+    )
+
+
+def test_a_following_page_repeats_the_request_with_its_token() -> None:
+    held, span = coin_metrics()
+    first = held.endpoint.first(span)
+    following = decoded(held, {**sample(BODY), "next_page_token": "one"}, span).following
+    assert following == Request(first.path, (*first.params, ("next_page_token", "one")))
+    assert decoded(held, sample(BODY), span).following is None
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"next_page_token": "t", "next_page_url": "https://evil.example/v4?next_page_token=t"},
+        {"next_page_url": "https://api.coinmetrics.io/v4/timeseries/market-liquidations?next_page_token=t"},
+    ],
+)
+def test_a_next_url_elsewhere_or_without_a_token_is_refused(page: dict[str, str]) -> None:
+    held, span = coin_metrics()
+    with pytest.raises(UnexpectedAnswer):
+        decoded(held, {**sample(BODY), **page}, span)
+
+
+@given(st.lists(st.text("abcdefghij-", min_size=1, max_size=600), unique=True, max_size=60), st.integers(1, 70))
+def test_batches_hold_every_market_once_and_fit_into_an_address(markets: list[str], most: int) -> None:
+    batches = batched(partitions(*markets), "market", most)
+    assert [p["market"] for batch in batches for p in batch] == sorted(markets), "the vendor's order"
+    for batch in batches:
+        assert 1 <= len(batch) <= most
+        assert len(",".join(p["market"] for p in batch)) <= 9_000
+
+
+# Rows.
+
+
+def test_the_documented_example() -> None:
+    held, span = coin_metrics()
+    body = sample(BODY)
+    found = records(held, body, span)
+    assert found[STREAM] == body["data"]
+    assert found["liquidations"][0] == {
+        "vendor": "coin_metrics",
+        "market": "binance-BTCUSDT-future",
+        "liquidation_id": "1602344682105000000:trade",
+        "exchange": "binance",
+        "base_asset": "btc",
+        "quote_asset": "usdt",
+        "liquidated_at": "2020-10-10T15:44:42.105000000Z",
+        "liquidated_at_ns": 1602344682105000000,
+        "position_side": "short",
+        "order_side": "buy",
+        "event_type": "trade",
+        "price": 11380.39,
+        "amount": 0.045,
+        "amount_unit": "contracts",
+        "amount_usd": None,
+    }
+
+
+def test_an_order_and_its_trade_are_two_rows() -> None:
+    held, span = coin_metrics()
+    body = sample(BODY)
+    body["data"][1] = {**body["data"][0], "type": "order"}
+    found = records(held, body, span)["liquidations"]
+    assert [(row["event_type"], row["liquidation_id"].split(":")[1]) for row in found] == [
+        ("trade", "trade"),
+        ("order", "order"),
+    ]
+    assert len({row["liquidation_id"] for row in found}) == 2
+
+
+def test_values_stay_strings_and_undocumented_ones_arrive() -> None:
+    held, span = coin_metrics()
+    body = changed(sample(BODY), amount="0.0450000000000000001", liquidity="taker", side=...)
+    for row in records(held, body, span)[STREAM]:
+        assert (row["amount"], row["liquidity"]) == ("0.0450000000000000001", "taker")
+        assert "side" not in row
+
+
+def test_a_batchs_rows_know_their_partition() -> None:
+    held, _ = coin_metrics()
+    body = sample(BODY)
+    body["data"][1]["market"] = "bybit-BTCUSDT-future"
+    span = Span(partitions("binance-BTCUSDT-future", "bybit-BTCUSDT-future"), 0, 2**62)
+    assert decoded(held, body, span).rows.owners == [0, 1]
+    with pytest.raises(UnexpectedAnswer, match="bybit-BTCUSDT-future"):
+        decoded(held, body, Span(partitions("binance-BTCUSDT-future", "okex-X-future"), 0, 2**62))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("coin_metrics_id", ...), ("type", ...), ("market", 1), ("time", "today"), ("time", ...), ("amount", 0.045)],
+)
+def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, value: Any) -> None:
+    held, span = coin_metrics()
+    with pytest.raises(UnexpectedAnswer, match=field):
+        decoded(held, changed(sample(BODY), **{field: value}), span)
+
+
+def test_no_number_is_guessed() -> None:
+    held, span = coin_metrics()
+    with pytest.raises(UnexpectedAnswer, match="`amount`"):
+        records(held, changed(sample(BODY), amount="a few"), span)
+
+
+@pytest.mark.parametrize("market", ["binance-btc-usdt-spot", "deribit-BTC-30JUN23-20000-C-option"])
+def test_markets_without_liquidations_are_refused(market: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        CoinMetrics.validate({"markets": ["binance-BTCUSDT-future", market]})
+    assert raised.value.field == "coin_metrics.markets[1]"

@@ -1,0 +1,227 @@
+"""Kaiko: requests, continuation tokens, rows, and their shapes in the unified streams."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_liquidations import timestamps
+from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
+from source_liquidations.http.answers import NotWhole
+from source_liquidations.http.client import Request
+from source_liquidations.reading.endpoint import Span
+from source_liquidations.vendors.kaiko import Kaiko
+from unit_tests.vendors.bodies import answered, changed, decoded, kaiko_events, kaiko_volumes, records, sample
+
+START = timestamps.parse("2026-03-08T01:02:03.004Z")
+EVENTS, VOLUMES = "kaiko_liquidation_events", "kaiko_token_liquidation_volumes"
+
+
+# Requests.
+
+
+def test_events_are_asked_for_oldest_first_in_the_largest_pages() -> None:
+    held, span = kaiko_events()
+    assert held.endpoint.first(Span(span.partitions, START, START + timestamps.DAY)) == Request(
+        "/v2/data/liquidation.v1/trades/bbit/perpetual-future/eth-usdt",
+        (
+            ("start_time", "2026-03-08T01:02:03.004Z"),
+            ("end_time", "2026-03-09T01:02:03.004Z"),
+            ("sort", "asc"),
+            ("page_size", "1000"),
+        ),
+    )
+
+
+def test_volumes_name_their_interval() -> None:
+    held, span = kaiko_volumes("btc", "4h")
+    start = timestamps.floor_to(START, held.endpoint.step)
+    assert held.endpoint.step == 4 * timestamps.HOUR
+    assert held.endpoint.first(Span(span.partitions, start, start + timestamps.DAY)) == Request(
+        "/v2/data/liquidation.v1/token/btc",
+        (
+            ("interval", "4h"),
+            ("start_time", "2026-03-08T00:00:00.000Z"),
+            ("end_time", "2026-03-09T00:00:00.000Z"),
+            ("sort", "asc"),
+            ("page_size", "1000"),
+        ),
+    )
+
+
+def test_names_are_escaped_in_paths() -> None:
+    held, span = kaiko_events("bbit/future/a b?c#d/e".replace("/e", "%2Fe"))
+    assert held.endpoint.first(span).path.endswith("/trades/bbit/future/a%20b%3Fc%23d%252Fe")
+
+
+def test_a_following_page_is_asked_for_by_its_token_alone() -> None:
+    held, span = kaiko_events()
+    body = sample("kaiko/trades_page")
+    assert decoded(held, body, span).following == Request(
+        held.endpoint.first(span).path, (("continuation_token", body["continuation_token"]),)
+    )
+
+
+@pytest.mark.parametrize(
+    "end",
+    [{}, {"continuation_token": None, "next_url": None}, {"continuation_token": "", "next_url": ""}],
+    ids=["absent", "null", "empty"],
+)
+def test_the_last_page_has_no_token(end: dict[str, Any]) -> None:
+    held, span = kaiko_events()
+    body = sample("kaiko/trades_page")
+    del body["continuation_token"], body["next_url"]
+    assert decoded(held, {**body, **end}, span).following is None
+
+
+def test_a_token_may_be_in_the_next_url_only() -> None:
+    held, span = kaiko_events()
+    body = sample("kaiko/trades_page")
+    token = body.pop("continuation_token")
+    following = decoded(held, body, span).following
+    assert following is not None
+    assert following.params == (("continuation_token", token),)
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/v2?continuation_token=t", "https://us.market-api.kaiko.io/v2"])
+def test_a_next_url_elsewhere_or_without_a_token_is_refused(url: str) -> None:
+    held, span = kaiko_events()
+    body = {**sample("kaiko/trades_page"), "next_url": url}
+    del body["continuation_token"]
+    with pytest.raises(UnexpectedAnswer):
+        decoded(held, body, span)
+
+
+# Rows.
+
+
+def test_the_documented_events() -> None:
+    held, span = kaiko_events()
+    body = sample("kaiko/trades_page")
+    place = {"exchange": "bbit", "instrument_class": "perpetual-future", "instrument": "eth-usdt"}
+    found = records(held, body, span)
+    assert found[EVENTS] == [
+        {**row, **place, "time": time}
+        for row, time in zip(body["data"], ("2025-02-24T23:59:13.739Z", "2025-02-24T23:57:26.020Z"), strict=True)
+    ]
+    assert found["liquidations"][0] == {
+        "vendor": "kaiko",
+        "market": "bbit/perpetual-future/eth-usdt",
+        "liquidation_id": "376def42502a7a307b85d7ffdebec8c8c08990b19f6fb165e0f97c8fd058a1b2",
+        "exchange": "bybit",
+        "base_asset": "eth",
+        "quote_asset": "usdt",
+        "liquidated_at": "2025-02-24T23:59:13.739Z",
+        "liquidated_at_ns": 1740441553739000000,
+        "position_side": "long",
+        "order_side": "sell",
+        "event_type": "trade",
+        "price": 2497.71,
+        "amount": 0.1,
+        "amount_unit": "base",
+        "amount_usd": 249.76370743089532,
+    }
+
+
+def test_the_documented_volumes() -> None:
+    held, span = kaiko_volumes()
+    body = sample("kaiko/token_page")
+    assert records(held, body, span)[VOLUMES] == [{**row, "asset": "eth", "interval": "1h"} for row in body["data"]]
+
+
+@pytest.mark.parametrize("exchanges", [None, [], ...])
+def test_volumes_without_their_exchanges_are_the_sum_alone(exchanges: Any) -> None:
+    held, span = kaiko_volumes()
+    found = records(held, changed(sample("kaiko/token_page"), exchanges=exchanges), span)["liquidation_volumes"]
+    assert [(row["market"], row["position_side"]) for row in found] == [("all/eth", "long"), ("all/eth", "short")]
+
+
+def test_numbers_that_are_missing_are_null_and_not_nought() -> None:
+    held, span = kaiko_events()
+    body = changed(sample("kaiko/trades_page"), amount=..., amount_usd=None, price="0012.50")
+    for row in records(held, body, span)["liquidations"]:
+        assert (row["amount"], row["amount_usd"], row["price"]) == (None, None, 12.5)
+    held, span = kaiko_volumes()
+    body = changed(sample("kaiko/token_page"), long_amount=..., short_trades=None, exchanges=None)
+    long, short = records(held, body, span)["liquidation_volumes"]
+    assert (long["amount"], short["liquidation_count"]) == (None, None)
+
+
+@given(st.integers(0, 2**70))
+def test_a_timestamp_is_in_a_known_unit_or_an_error(stamp: int) -> None:
+    held, span = kaiko_events()
+    body = changed(sample("kaiko/trades_page"), timestamp=stamp)
+    low, high = timestamps.parse("2009-01-01"), timestamps.parse("2100-01-01")
+    meant = [stamp * unit for unit in (1, 10**3, 10**6) if low <= stamp * unit < high]
+    if meant:
+        assert decoded(held, body, span).rows.instants == meant * 2
+    else:
+        with pytest.raises(UnexpectedAnswer, match="timestamp"):
+            decoded(held, body, span)
+
+
+def test_units_may_differ_from_row_to_row() -> None:
+    held, span = kaiko_events()
+    body = sample("kaiko/trades_page")
+    body["data"][0]["timestamp"] = 1741785829372000001
+    found = records(held, body, span)
+    assert [row["time"] for row in found[EVENTS]] == ["2025-03-12T13:23:49.372000001Z", "2025-02-24T23:57:26.020Z"]
+    assert [row["liquidated_at"] for row in found["liquidations"]] == [row["time"] for row in found[EVENTS]]
+
+
+def test_undocumented_fields_arrive_and_the_vendors_own_win() -> None:
+    held, span = kaiko_events()
+    body = changed(sample("kaiko/trades_page"), venue={"a": 1}, exchange="theirs", time="theirs")
+    found = records(held, body, span)
+    for row in found[EVENTS]:
+        assert (row["venue"], row["exchange"], row["time"]) == ({"a": 1}, "theirs", "theirs")
+        assert row["instrument"] == "eth-usdt"
+    assert [row["liquidated_at"] for row in found["liquidations"]] == [
+        "2025-02-24T23:59:13.739Z",
+        "2025-02-24T23:57:26.020Z",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("trade_id", ...), ("trade_id", 5), ("timestamp", ...), ("price", []), ("position_side", 1)]
+)
+def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, value: Any) -> None:
+    held, span = kaiko_events()
+    with pytest.raises(UnexpectedAnswer, match=field):
+        decoded(held, changed(sample("kaiko/trades_page"), **{field: value}), span)
+
+
+def test_an_error_in_a_200_is_another_try() -> None:
+    held, span = kaiko_events()
+    with pytest.raises(NotWhole, match="Internal failure"):
+        decoded(held, {"result": "error", "message": "Internal failure", "data": []}, span)
+    assert len(decoded(held, {**sample("kaiko/trades_page"), "result": "success"}, span).rows) == 2
+
+
+def test_literals_stay_as_they_were_written() -> None:
+    held, span = kaiko_events()
+    text = json.dumps(sample("kaiko/trades_page")).replace("249.77100000000002", "249.771000000000020000")
+    answer = held.endpoint.decode(answered(text.encode()), span, held.endpoint.first(span), {})
+    assert b"249.771000000000020000" in bytes(answer.rows.raw[0])
+
+
+# Configuration.
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [
+        ({}, "kaiko.instruments"),
+        ({"instruments": [], "assets": []}, "kaiko.instruments"),
+        ({"instruments": ["bbit/spot/btc-usdt"]}, "kaiko.instruments[0]"),
+        ({"instruments": ["bbit/*/btc-usdt", "bbit/option-*/x"]}, "kaiko.instruments[1]"),
+    ],
+)
+def test_what_is_needed_is_named(section: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Kaiko.validate({"api_key": "k" * 8, **section})
+    assert raised.value.field == field
