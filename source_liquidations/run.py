@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -36,7 +37,8 @@ class Output:
     """Standard output, for records and log lines alike: whole lines, one writer at a time."""
 
     def __init__(self, raw: BinaryIO) -> None:
-        self._raw = raw
+        # Under PYTHONUNBUFFERED it is a bare file, whose write may end early at a signal and lose the rest.
+        self._raw: BinaryIO = io.BufferedWriter(raw) if isinstance(raw, io.RawIOBase) else raw
         self._lock = threading.Lock()
 
     def block(self, data: bytes) -> None:
