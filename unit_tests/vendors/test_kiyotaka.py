@@ -116,7 +116,7 @@ def asked(endpoint: LiquidationAgg, window: Window) -> tuple[int, int, int]:
     return start, start + period, 2 * period * timestamps.SECOND // endpoint.step
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     interval=st.sampled_from(list(INTERVALS)),
     market=st.sampled_from(["BYBIT/BTCUSDT", SUM]),

@@ -481,7 +481,7 @@ def test_without_a_limit_nothing_is_held_back() -> None:
     assert credits.rows_left(1000) is None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     most=st.integers(27, 30_000),
     wishes=st.lists(st.integers(1, 1000), min_size=1, max_size=30),
