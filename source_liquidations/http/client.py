@@ -196,7 +196,7 @@ class Client:
             traffic.waits(pause, reason)
             self._sleep(pause)
         raise VendorUnavailable(
-            redact(f"no usable answer to {request} in {attempt} tries: {failure}."),
+            redact(f"no usable answer to {request} in {attempt} tries: {failure.rstrip('.')}."),
             status=status,
             advice="Nothing is lost: the next sync goes on from the last checkpoint. If this stays, ask the vendor.",
         )
