@@ -110,7 +110,7 @@ class Credits:
         self.spent = 0
         self.left_in_cycle: int | None = None
         self.windows = 0  # read to their end
-        self._assumed = 0  # for answers that did not arrive, and may have been paid for all the same
+        self.assumed = 0  # for answers that did not arrive, and may have been paid for all the same
         self._reserved = 0
         self._changed = threading.Condition()
 
@@ -122,7 +122,7 @@ class Credits:
         return pages * page + max(0, rest - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
 
     def _left(self) -> int:
-        return max(0, (self.most or 0) - self.spent - self._assumed)
+        return max(0, (self.most or 0) - self.spent - self.assumed)
 
     def reserve(self, rows: int, stop: threading.Event) -> int:
         """Rows that the next request may ask for, at most `rows`; 0 where not even one can be paid."""
@@ -152,7 +152,7 @@ class Credits:
     def lose(self, rows: int) -> bool:
         """The answer to a request for so many rows did not arrive. Whether the same request can be paid again."""
         with self._changed:
-            self._assumed += cost(rows)
+            self.assumed += cost(rows)
             return self.most is None or self._left() >= self._reserved
 
 
@@ -161,9 +161,10 @@ def cost(rows: int) -> int:
 
 
 def spending_limit(credits: Credits) -> SpendingLimit:
+    lost = f", and up to {credits.assumed:,} on answers that did not arrive" if credits.assumed else ""
     return SpendingLimit(
         f"stopped before spending more than `kwery.max_credits_per_sync`: {credits.spent:,} of {credits.most:,}"
-        " credits are spent.",
+        f" credits are spent{lost}.",
         advice="Everything read so far is kept; the next sync goes on from there."
         if credits.windows
         else "They did not pay for one window to its end, so the next sync will begin where this one did: raise it.",
@@ -248,7 +249,11 @@ class Liquidations(Endpoint):
     @contextmanager
     def admitted(self, request: Request) -> Iterator[Request]:
         """Holds the request to what this sync may spend. Raises SpendingLimit where that pays for no row."""
-        wanted = int(dict(request.params)["limit"])
+        params = dict(request.params)
+        wanted = int(params["limit"])
+        if self._credits.most is not None:
+            seconds = (timestamps.parse(params["end"]) - timestamps.parse(params["start"])) // timestamps.SECOND
+            wanted = min(wanted, MOST_ROWS_A_SECOND * (seconds + 1))  # what is not reserved is left for others
         granted = self._credits.reserve(wanted, self.client.stop)
         if not granted:
             raise spending_limit(self._credits)
