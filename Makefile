@@ -34,7 +34,7 @@ lint: setup
 
 types: setup
 	$(VENV)/bin/mypy
-	$(VENV)/bin/mypy --ignore-missing-imports demo
+	$(VENV)/bin/mypy --ignore-missing-imports demo examples scripts
 
 pytest: setup
 	$(VENV)/bin/pytest $(PYTEST_ARGS)
