@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
@@ -34,12 +34,17 @@ _CLOSED = 128 + signal.SIGPIPE
 
 
 class Output:
-    """Standard output, for records and log lines alike: whole lines, one writer at a time."""
+    """Standard output, for records and log lines alike: whole lines, one writer at a time.
 
-    def __init__(self, raw: BinaryIO) -> None:
+    `gone` is called where a log line finds that nobody reads any more.
+    """
+
+    def __init__(self, raw: BinaryIO, gone: Callable[[], object]) -> None:
         # Under PYTHONUNBUFFERED it is a bare file, whose write may end early at a signal and lose the rest.
         self._raw: BinaryIO = io.BufferedWriter(raw) if isinstance(raw, io.RawIOBase) else raw
         self._lock = threading.Lock()
+        self._gone = gone
+        self.closed = False
 
     def block(self, data: bytes) -> None:
         with self._lock:
@@ -53,8 +58,12 @@ class Output:
         self.block(text)
 
     def write(self, text: str) -> int:
-        """What logging calls."""
-        self.block(text.encode("utf-8", "replace"))
+        """What logging calls, which has no place to complain where the reader went away."""
+        try:
+            self.block(text.encode("utf-8", "replace"))
+        except BrokenPipeError:
+            self.closed = True
+            self._gone()
         return len(text)
 
     def flush(self) -> None:
@@ -77,27 +86,35 @@ class Entrypoint(AirbyteEntrypoint):
 def run(args: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 141 where the reader of the output went away, 143 on SIGTERM."""
     source = SourceLiquidations()
-    output = Output(sys.stdout.buffer)
+    output = Output(sys.stdout.buffer, source.terminate)
     parsed = _arguments(sys.argv[1:] if args is None else args)
     logs = sys.stderr if parsed.command == "estimate" else output
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(logs)
     signal.signal(signal.SIGTERM, lambda _signal, _frame: source.terminate())
-    code = 0
     try:
-        _run(source, output, parsed)
-    except Stopped:
-        code = _TERMINATED
+        code = _attempt(source, output, parsed)
     except BrokenPipeError:
         source.terminate()
         code = _CLOSED
+    _leave(code)
+
+
+def _attempt(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> int:
+    """Run the command, and report what ends it. The exit code."""
+    try:
+        _run(source, output, parsed)
+    except Stopped:
+        return _CLOSED if output.closed else _TERMINATED
+    except BrokenPipeError:
+        raise
     except AirbyteTracedException as error:
-        code = _report(output, parsed.command, error)
+        return _report(output, parsed.command, error)
     except Exception as error:
         logger.debug("unexpected", exc_info=True)
-        code = _report(output, parsed.command, traced(_surprise(error)))
-    _leave(code)
+        return _report(output, parsed.command, traced(_surprise(error)))
+    return 0
 
 
 def _report(output: Output, command: str, error: AirbyteTracedException) -> int:
