@@ -19,6 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 SCRIPT = Path(sys.executable).with_name("source-liquidations")
 PATIENCE = "0.1"
 LONGEST_RUN = 90.0
@@ -153,7 +155,7 @@ class Run:
     @cached_property
     def messages(self) -> list[Message]:
         """All lines of standard output: every one must be a JSON object of a known type."""
-        found = [json.loads(line) for line in self.out.split(b"\n") if line]
+        found = [msgspec.json.decode(line) for line in self.out.split(b"\n") if line]
         kinds = {"RECORD", "STATE", "LOG", "TRACE", "SPEC", "CONNECTION_STATUS", "CATALOG", "CONTROL"}
         assert all(message["type"] in kinds for message in found)
         return found

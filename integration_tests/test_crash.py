@@ -1,0 +1,366 @@
+"""Syncs that end before their time, at random points: what was printed and what is read from there on is everything."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from cases import CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row, config_of, covers
+from harness import Connector, Message, Process, Run, positions, state_of
+
+from sandbox import Sandbox
+from sandbox.times import HOUR, iso, parse
+
+START, END = "2026-02-25T12:00:00Z", "2026-02-28T00:00:00Z"
+STREAMS = [case.stream for case in CASES]
+BY_NAME = {case.stream: case for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def busy_sandbox() -> Iterator[Sandbox]:
+    """Several pages or windows of each stream, so that there are many points to stop at."""
+    with Sandbox(seed=3, now="2026-03-01T12:30:00Z", rows_per_day=3_000, limits=False) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(busy_sandbox: Sandbox) -> Iterator[Sandbox]:
+    busy_sandbox.clear()
+    yield busy_sandbox
+    assert busy_sandbox.errors == []
+
+
+_rows: dict[str, list[Row]] = {}
+
+
+def rows_of(case: Case, sandbox: Sandbox) -> list[Row]:
+    if case.stream not in _rows:
+        _rows[case.stream] = case.rows(sandbox, START, END)
+    return _rows[case.stream]
+
+
+def read_bytes(process: Process, amount: int) -> bytes:
+    """The next bytes of its output, fewer where it ends sooner."""
+    found = bytearray()
+    while len(found) < amount and (piece := process.stdout.read1(min(65_536, amount - len(found)))):
+        found += piece
+    return bytes(found)
+
+
+def configured(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
+    return config_of(CASES, sandbox, START, END, lookback_window="PT0S", num_workers=5, **fields)
+
+
+@dataclass
+class Told:
+    """What a platform has taken in, over several syncs: rows by key, and the state of the last one printed.
+
+    Every state is held against the rows before it, as they come.
+    """
+
+    sandbox: Sandbox
+    rows: dict[str, dict[Any, bytes]] = field(default_factory=lambda: {name: {} for name in STREAMS})
+    repeats: int = 0
+    state: list[Message] = field(default_factory=list)
+    positions: dict[str, dict[Any, str]] = field(default_factory=lambda: {name: {} for name in STREAMS})
+
+    def take(self, run: Run) -> None:
+        """Take a run's output in, in its order."""
+        self.take_messages(run.whole.messages)
+
+    def take_messages(self, messages: Iterable[Message]) -> None:
+        states: list[Message] = []
+        for message in messages:
+            if message["type"] == "RECORD":
+                self._take_row(message["record"]["stream"], message["record"]["data"])
+            elif message["type"] == "STATE":
+                states.append(message)
+                self._check(message["state"])
+        kept = {entry["stream"]["stream_descriptor"]["name"]: entry for entry in self.state}
+        kept |= {entry["stream"]["stream_descriptor"]["name"]: entry for entry in state_of(states)}
+        self.state = list(kept.values())
+
+    def _take_row(self, stream: str, row: Row) -> None:
+        case = BY_NAME[stream]
+        text = msgspec.json.encode(row, order="deterministic")
+        known = self.rows[stream].setdefault(case.identity(row), text)
+        self.repeats += known is not text
+        assert known == text, "two rows of one key"
+
+    def _check(self, state: Message) -> None:
+        name = state["stream"]["stream_descriptor"]["name"]
+        held = positions([state], name)
+        for partition, position in held.items():
+            assert position >= self.positions[name].get(partition, ""), "a position went back"
+            rows, times = expected_by_partition(name, self.sandbox)[partition]
+            done = rows[: bisect_left(times, parse(position))]
+            assert all(key in self.rows[name] for key in done), "a state ran ahead of its records"
+        assert held.keys() >= self.positions[name].keys(), "a partition was forgotten"
+        self.positions[name] = held
+
+    def complete(self) -> None:
+        """Assert that nothing is missing and nothing is there that the vendors do not have."""
+        for case in CASES:
+            covers(map(msgspec.json.decode, self.rows[case.stream].values()), rows_of(case, self.sandbox), case)
+
+
+_by_partition: dict[str, dict[Any, tuple[list[Any], list[int]]]] = {}
+
+
+def expected_by_partition(stream: str, sandbox: Sandbox) -> dict[Any, tuple[list[Any], list[int]]]:
+    """Keys and instants of each partition's rows, in order of time. Kwery's keys are learnt from a quiet read."""
+    return _by_partition[stream]
+
+
+@pytest.fixture
+def undisturbed(connector: Connector, sandbox: Sandbox) -> Run:
+    """A sync that nothing disturbs: what it prints is what others must come to, and where they may be stopped."""
+    if _undisturbed:
+        return _undisturbed[0]
+    run = connector.read(configured(sandbox), STREAMS)
+    assert run.code == 0, run
+    for case in CASES:
+        rows = run.records(case.stream)
+        covers(rows, rows_of(case, sandbox), case)
+        found: dict[Any, tuple[list[Any], list[int]]] = {}
+        for market in case.markets:
+            partition = case.partition(market)
+            mine = [row for row in rows if _belongs(row, partition)]
+            mine.sort(key=lambda row: parse(row[case.cursor]))
+            keys, times = [case.identity(row) for row in mine], [parse(row[case.cursor]) for row in mine]
+            found[tuple(sorted(partition.items()))] = keys, times
+        assert sum(len(keys) for keys, _ in found.values()) == len(rows)
+        _by_partition[case.stream] = found
+        _keys[case.stream] = {case.identity(row) for row in rows}
+    sandbox.clear()
+    _undisturbed.append(run)
+    return run
+
+
+_undisturbed: list[Run] = []
+_keys: dict[str, set[Any]] = {}
+
+
+def _belongs(row: Row, partition: dict[str, str]) -> bool:
+    if "exchanges" in partition:  # a sum over exchanges names none
+        return bool(row["exchange"] == "" and row["coin"] == partition["coin"])
+    return all(row[name] == value for name, value in partition.items())
+
+
+def killed(process: Process, so_far: bytes) -> Run:
+    process.signal(signal.SIGKILL)
+    return process.collect(so_far=so_far)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_again_and_again_it_comes_to_everything(
+    seed: int, connector: Connector, sandbox: Sandbox, undisturbed: Run
+) -> None:
+    chance = random.Random(seed)
+    told = Told(sandbox)
+    for _ in range(25):
+        process = connector.reading(configured(sandbox), STREAMS, state=told.state)
+        so_far = read_bytes(process, int(len(undisturbed.out) * chance.uniform(0.05, 0.7)))
+        run = killed(process, so_far)
+        told.take(run)
+        if run.code == 0:
+            break
+        assert run.code == -signal.SIGKILL
+        assert run.err == b""
+    else:
+        run = connector.read(configured(sandbox), STREAMS, state=told.state)
+        assert run.code == 0, run
+        told.take(run)
+    told.complete()
+
+
+def test_killed_before_its_first_state_it_begins_anew(connector: Connector, sandbox: Sandbox, undisturbed: Run) -> None:
+    told = Told(sandbox)
+    process = connector.reading(configured(sandbox), STREAMS)
+    first_state = undisturbed.out.index(b'{"type":"STATE"')
+    run = killed(process, read_bytes(process, min(first_state, 5_000)))
+    told.take(Run(run.code, run.out[: run.out.find(b'{"type":"STATE"')], b""))
+    assert told.state == []
+    told.take(connector.read(configured(sandbox), STREAMS, state=told.state))
+    told.complete()
+
+
+def test_every_state_that_is_printed_is_a_place_to_go_on_from(
+    connector: Connector, sandbox: Sandbox, undisturbed: Run
+) -> None:
+    """What stands before a state, and what is read from it, is everything."""
+    messages = undisturbed.messages
+    places = [n for n, message in enumerate(messages) if message["type"] == "STATE"]
+    assert len(places) >= 10
+    told, begin = Told(sandbox), 0
+    for place in places:
+        told.take_messages(messages[begin : place + 1])
+        begin = place + 1
+        rest = connector.read(configured(sandbox), STREAMS, state=told.state)
+        assert rest.code == 0, rest
+        for case in CASES:
+            keys = told.rows[case.stream].keys() | {case.identity(row) for row in rest.records(case.stream)}
+            assert keys == _keys[case.stream]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sigterm_ends_it_within_seconds_with_a_last_state(
+    seed: int, connector: Connector, sandbox: Sandbox, undisturbed: Run
+) -> None:
+    chance = random.Random(seed)
+    told = Told(sandbox)
+    process = connector.reading(configured(sandbox), STREAMS, script=seed == 0)
+    so_far = read_bytes(process, int(len(undisturbed.out) * chance.uniform(0.1, 0.8)))
+    asked = time.monotonic()
+    process.signal(signal.SIGTERM)
+    run = process.collect(so_far=so_far)
+    assert time.monotonic() - asked < 15
+    assert run.code == 143, run
+    assert run.err == b""
+    assert run.out.endswith(b"\n")
+    told.take(run)
+    ended = [case.stream for case in CASES if run.statuses(case.stream)[-1] == "COMPLETE"]
+    last = [m["type"] for m in run.messages if m["type"] in ("RECORD", "STATE")][-1]
+    assert last == "STATE"
+    for case in CASES:
+        assert run.statuses(case.stream)[-1] in ("COMPLETE", "INCOMPLETE")
+        assert case.stream in {m["state"]["stream"]["stream_descriptor"]["name"] for m in run.states}
+    assert len(ended) < len(CASES)
+    again = connector.read(configured(sandbox), STREAMS, state=told.state)
+    assert again.code == 0, again
+    told.take(again)
+    told.complete()
+    assert told.repeats <= sum(case.page_size or 0 for case in CASES) * 2, "from the last row on, no more is repeated"
+
+
+@pytest.mark.parametrize("waiting", ["silent", "budget", "retry"])
+def test_sigterm_is_heard_while_everything_waits(waiting: str, connector: Connector, sandbox: Sandbox) -> None:
+    """No answer comes, the budget is spent, or a told pause is long."""
+    config = EVENTS.config(sandbox, START, END)
+    if waiting == "silent":
+        sandbox.fault("silent", vendor="kaiko", times=None, seconds=60)
+    elif waiting == "retry":
+        sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "600"}, times=None)
+    else:
+        config["kaiko"]["requests_per_minute"] = 1
+    process = connector.reading(config, [EVENTS.stream], patience="1")
+    deadline = time.monotonic() + 20
+    while not sandbox.requests("kaiko") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    asked = time.monotonic()
+    process.signal(signal.SIGTERM)
+    run = process.collect(20)
+    assert run.code == 143, run
+    assert time.monotonic() - asked < 10
+    assert run.statuses(EVENTS.stream)[-1] == "INCOMPLETE"
+    assert run.states, "a state all the same"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_closed_output_ends_it_quietly(seed: int, connector: Connector, sandbox: Sandbox, undisturbed: Run) -> None:
+    process = connector.reading(configured(sandbox), STREAMS, script=seed == 0, debug=seed % 2 == 1)
+    read_bytes(process, int(len(undisturbed.out) * random.Random(seed).uniform(0.05, 0.6)))
+    process.stdout.close()
+    said = process.stderr.read()
+    code = process.wait(30)
+    process.close()
+    assert said == b""
+    assert code == 141
+
+
+def test_a_closed_output_ends_it_quietly_while_it_waits_and_logs(connector: Connector, sandbox: Sandbox) -> None:
+    """Log lines of workers meet the closed output first."""
+    sandbox.fault("status", vendor="kaiko", status=503, times=None)
+    process = connector.reading(EVENTS.config(sandbox, START, END), [EVENTS.stream])
+    read_bytes(process, 200)
+    process.stdout.close()
+    said = process.stderr.read()
+    code = process.wait(60)
+    process.close()
+    assert said == b""
+    assert code in (141, 1)
+
+
+def test_pages_of_several_markets_are_gone_on_with_too(connector: Connector, dense_sandbox: Sandbox) -> None:
+    """Coin Metrics orders by market, then time: killed within such pages, each market has a position of its own."""
+    start, end = "2026-02-28T00:00:00Z", "2026-03-01T12:00:00Z"
+    config = COIN_METRICS.config(dense_sandbox, start, end, lookback_window="PT0S")
+    state: list[Message] = []
+    rows: list[Row] = []
+    for stop in (2_000_000, 3_500_000, 1_000_000, None):
+        process = connector.reading(config, [COIN_METRICS.stream], state=state)
+        if stop is not None:
+            so_far = read_bytes(process, stop)
+            process.signal(signal.SIGTERM)
+        run = process.collect(so_far=so_far if stop is not None else b"")
+        assert run.code in (0, 143), run
+        rows += run.records()
+        state = run.final_state
+    assert len(dense_sandbox.requests("coin_metrics")) > 4
+    assert run.code == 0
+    covers(rows, COIN_METRICS.rows(dense_sandbox, start, end), COIN_METRICS)
+
+
+# Vendors whose data changes between syncs.
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_that_are_late_and_buckets_that_change_all_arrive_in_the_end(seed: int, connector: Connector) -> None:
+    """Syncs one after the other, some of them killed, while the vendors' clock goes on: no row is lost for good."""
+    chance = random.Random(seed)
+    cases: Sequence[Case] = [EVENTS, VOLUMES, COIN_METRICS, KIYOTAKA]
+    streams = [case.stream for case in cases]
+    start = "2026-02-27T22:00:00Z"
+    with Sandbox(
+        seed=seed,
+        now="2026-02-28T00:10:00Z",
+        rows_per_day=12_000,
+        limits=False,
+        late_fraction=0.3,
+        late_seconds=1_500.0,
+    ) as sandbox:
+        state: list[Message] = []
+        rows: dict[str, dict[Any, Row]] = {name: {} for name in streams}
+        for sync in range(9):
+            end = iso(sandbox.now(), 9)
+            config = config_of(cases, sandbox, start, end, lookback_window="PT30M", num_workers=4)
+            process = connector.reading(config, streams, state=state)
+            kill = sync < 8 and chance.random() < 0.5
+            so_far = read_bytes(process, chance.randrange(400_000)) if kill else b""
+            run = (killed(process, so_far) if kill else process.collect()).whole
+            assert run.code in (0, -signal.SIGKILL), run
+            for case in cases:
+                rows[case.stream] |= {case.identity(row): row for row in run.records(case.stream)}
+            kept = {entry["stream"]["stream_descriptor"]["name"]: entry for entry in [*state, *run.final_state]}
+            state = list(kept.values())
+            sandbox.advance(chance.uniform(200, 4_000) if sync < 7 else 2 * HOUR / 10**9)
+        # Where a vendor says that nothing changes any more.
+        for case in cases:
+            expected = {case.identity(row): row for row in case.rows(sandbox, start, end)}
+            quiet = iso(parse(end) - 1_500 * 10**9 - HOUR, 9)
+            settled = {key: row for key, row in expected.items() if row[case.cursor] < quiet}
+            missing = settled.keys() - rows[case.stream].keys()
+            assert not missing, f"{case}: {len(missing)} of {len(settled)}"
+            assert all(rows[case.stream][key] == row for key, row in settled.items()), case
+
+
+def test_kwerys_late_rows_keep_the_keys_of_the_others(connector: Connector) -> None:
+    """An id tells twins apart by their order; a late row of the same instant must not take another's place."""
+    with Sandbox(seed=5, now="2026-02-28T12:00:00Z", rows_per_day=6_000, limits=False) as sandbox:
+        config = KWERY.config(sandbox, START, END, lookback_window="P3D")
+        first = connector.read(config, [KWERY.stream])
+        twin = dict(sandbox.expected("kwery", "BTC", parse(START), parse(END))[100])
+        sandbox.add_rows("kwery", "BTC", [twin])
+        second = connector.read(config, [KWERY.stream], state=first.final_state)
+        before = {row["liquidation_id"] for row in first.records()}
+        after = {row["liquidation_id"] for row in second.records()}
+        assert before < after
+        assert len(after) == len(before) + 1
