@@ -54,6 +54,8 @@ def render(outputs: Sequence[Output], rows: Rows, span: Span) -> list[Block]:
             data, records = _vendor_lines(output.stream, rows), len(rows)
         else:
             mapped = output.mapper(rows, span)
+            if not mapped:
+                continue
             data, records = _lines(output.stream, mapped), len(mapped)
         blocks.append(Block(output.stream, records, data))
     return blocks

@@ -20,7 +20,7 @@ from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.reading.endpoint import Partition, Rows, Span
 from source_liquidations.vendors.coin_metrics_calls import PAGE_SIZE, Body, catalog, following
 from source_liquidations.vendors.decoding import RowDecoder
-from source_liquidations.vendors.listing import Listing
+from source_liquidations.vendors.listing import Listing, Unread
 
 logger = logging.getLogger("airbyte")
 
@@ -37,32 +37,30 @@ class CatalogRow(msgspec.Struct):
 
 
 class ReferenceRow(msgspec.Struct):
-    """A market, of any type; what is not the key arrives whatever it is."""
-
     market: str
-    exchange: Any = None
-    type: Any = None
-    base: Any = None
-    quote: Any = None
-    pair: Any = None
-    symbol: Any = None
-    size_asset: Any = None
-    margin_asset: Any = None
-    contract_size: Any = None
-    tick_size: Any = None
-    status: Any = None
-    listing: Any = None
-    expiration: Any = None
-    settlement_price: Any = None
-    order_amount_increment: Any = None
-    order_amount_min: Any = None
-    order_amount_max: Any = None
-    order_price_increment: Any = None
-    order_price_min: Any = None
-    order_price_max: Any = None
-    order_size_min: Any = None
-    order_taker_fee: Any = None
-    order_maker_fee: Any = None
+    exchange: Unread = msgspec.UNSET
+    type: Unread = msgspec.UNSET
+    base: Unread = msgspec.UNSET
+    quote: Unread = msgspec.UNSET
+    pair: Unread = msgspec.UNSET
+    symbol: Unread = msgspec.UNSET
+    size_asset: Unread = msgspec.UNSET
+    margin_asset: Unread = msgspec.UNSET
+    contract_size: Unread = msgspec.UNSET
+    tick_size: Unread = msgspec.UNSET
+    status: Unread = msgspec.UNSET
+    listing: Unread = msgspec.UNSET
+    expiration: Unread = msgspec.UNSET
+    settlement_price: Unread = msgspec.UNSET
+    order_amount_increment: Unread = msgspec.UNSET
+    order_amount_min: Unread = msgspec.UNSET
+    order_amount_max: Unread = msgspec.UNSET
+    order_price_increment: Unread = msgspec.UNSET
+    order_price_min: Unread = msgspec.UNSET
+    order_price_max: Unread = msgspec.UNSET
+    order_size_min: Unread = msgspec.UNSET
+    order_taker_fee: Unread = msgspec.UNSET
+    order_maker_fee: Unread = msgspec.UNSET
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -17,7 +17,7 @@ from source_liquidations.http.answers import Answered, NotWhole
 from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.decoding import RowDecoder
-from source_liquidations.vendors.listing import Listing
+from source_liquidations.vendors.listing import Listing, Unread
 
 INSTRUMENTS = "/v1/instruments"
 EXCHANGES = "/v1/exchanges"
@@ -40,25 +40,23 @@ class Body(msgspec.Struct, Generic[T]):
 
 
 class InstrumentRow(msgspec.Struct):
-    """What is not the key arrives whatever it is."""
-
     exchange_code: str
     class_: str = msgspec.field(name="class")
     code: str
-    base_asset: Any = None
-    quote_asset: Any = None
-    exchange_pair_code: Any = None
-    trade_start_time: Any = None
-    trade_start_timestamp: Any = None
-    trade_end_time: Any = None
-    trade_end_timestamp: Any = None
-    trade_count: Any = None
+    base_asset: Unread = msgspec.UNSET
+    quote_asset: Unread = msgspec.UNSET
+    exchange_pair_code: Unread = msgspec.UNSET
+    trade_start_time: Unread = msgspec.UNSET
+    trade_start_timestamp: Unread = msgspec.UNSET
+    trade_end_time: Unread = msgspec.UNSET
+    trade_end_timestamp: Unread = msgspec.UNSET
+    trade_count: Unread = msgspec.UNSET
 
 
 class ExchangeRow(msgspec.Struct):
     code: str
-    name: Any = None
-    kaiko_legacy_slug: Any = None
+    name: Unread = msgspec.UNSET
+    kaiko_legacy_slug: Unread = msgspec.UNSET
 
 
 def next_token(client: Client, body: Body[Any]) -> str | None:

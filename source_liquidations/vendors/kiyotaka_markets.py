@@ -14,7 +14,7 @@ from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.vendors.decoding import RowDecoder
-from source_liquidations.vendors.listing import Listing
+from source_liquidations.vendors.listing import Listing, Unread
 
 MARKETS = "/v1/markets"
 PAGE_SIZE = 100
@@ -30,14 +30,12 @@ class Body(msgspec.Struct, Generic[T]):
 
 
 class MarketRow(msgspec.Struct):
-    """What is not the key arrives whatever it is."""
-
     exchange: str
     rawSymbol: str
-    normalizedSymbol: Any = None
-    coin: Any = None
-    category: Any = None
-    availableSince: Any = None
+    normalizedSymbol: Unread = msgspec.UNSET
+    coin: Unread = msgspec.UNSET
+    category: str | None = None
+    availableSince: Unread = msgspec.UNSET
 
 
 def page_at(offset: int, filters: tuple[tuple[str, str], ...] = ()) -> Request:

@@ -12,7 +12,7 @@ import msgspec
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.vendors.decoding import RowDecoder
-from source_liquidations.vendors.listing import Listing
+from source_liquidations.vendors.listing import Listing, Unread
 
 SYMBOLS = "/v1/symbols"
 
@@ -24,13 +24,11 @@ class Body(msgspec.Struct, Generic[T]):
 
 
 class SymbolRow(msgspec.Struct):
-    """What is not the key arrives whatever it is."""
-
     symbol: str
-    name: Any = None
-    sources: Any = None
-    intervals: Any = None
-    earliest_data: Any = None
+    name: Unread = msgspec.UNSET
+    sources: Unread = msgspec.UNSET
+    intervals: Unread = msgspec.UNSET
+    earliest_data: Unread = msgspec.UNSET
 
 
 class SymbolList(Listing):

@@ -1,0 +1,235 @@
+"""Lists: first requests, following pages, rows as written; and the schema of every stream."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.http.answers import Answered, NotWhole
+from source_liquidations.http.client import Request, Traffic
+from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
+from source_liquidations.vendors import VENDORS
+from source_liquidations.vendors.coin_metrics_catalog import LiquidationMarkets, beside
+from source_liquidations.vendors.vendor import Feed
+from unit_tests.vendors.bodies import answered, feed, sample
+
+KAIKO = {"api_key": "key", "instruments": ["bbit/perpetual-future/btc-usdt"]}
+KIYOTAKA = {"api_key": "key", "symbols": ["BYBIT/BTCUSDT"]}
+NOWHEN = Span((Partition(()),), 17, 18)
+
+
+def page(held: Feed, body: Any, request: Request | None = None, memory: Any = None, span: Span = NOWHEN) -> Answer:
+    return held.endpoint.decode(
+        answered(body), span, request or held.endpoint.first(span), {} if memory is None else memory
+    )
+
+
+def raw(rows: Rows) -> list[str]:
+    return [bytes(row).decode() for row in rows.raw]
+
+
+# Kaiko.
+
+
+def test_kaiko_asks_for_each_class_that_can_be_liquidated() -> None:
+    held = feed("kaiko_instruments", KAIKO)
+    partitions = list(held.endpoint.partitions(Traffic()))
+    assert [held.endpoint.first(Span((partition,), 0, 1)) for partition in partitions] == [
+        Request("/v1/instruments", (("class", "future"), ("page_size", "1000")), "reference"),
+        Request("/v1/instruments", (("class", "perpetual-future"), ("page_size", "1000")), "reference"),
+    ]
+
+
+def test_kaikos_exchanges_take_no_parameters() -> None:
+    assert feed("kaiko_exchanges", KAIKO).endpoint.first(NOWHEN) == Request("/v1/exchanges", (), "reference")
+
+
+@pytest.mark.parametrize(
+    ("token", "url", "followed"),
+    [
+        ("t", "https://reference-data-api.kaiko.io/v1/exchanges?continuation_token=t", "t"),
+        (None, "https://reference-data-api.kaiko.io/v1/exchanges?continuation_token=u", "u"),
+        ("", "", None),
+        (None, None, None),
+    ],
+)
+def test_kaikos_token_is_all_that_a_following_page_needs(
+    token: str | None, url: str | None, followed: str | None
+) -> None:
+    held = feed("kaiko_exchanges", KAIKO)
+    following = page(held, {"data": [{"code": "bbit"}], "continuation_token": token, "next_url": url}).following
+    expected = Request("/v1/exchanges", (("continuation_token", followed or ""),), "reference")
+    assert following == (expected if followed else None)
+
+
+def test_kaikos_token_elsewhere_is_refused() -> None:
+    body = {"data": [], "continuation_token": "t", "next_url": "https://evil.example/v1/exchanges"}
+    with pytest.raises(UnexpectedAnswer, match="another origin"):
+        page(feed("kaiko_exchanges", KAIKO), body)
+
+
+def test_kaikos_error_in_a_200_is_worth_another_try() -> None:
+    with pytest.raises(NotWhole, match="Busy"):
+        page(feed("kaiko_exchanges", KAIKO), {"result": "error", "message": "Busy", "data": []})
+
+
+# Kiyotaka and Kwery.
+
+
+@pytest.mark.parametrize("offset", [None, 0, "0", ""])
+def test_kiyotakas_last_page_has_no_offset(offset: Any) -> None:
+    held = feed("kiyotaka_markets", KIYOTAKA)
+    body = {"symbols": [{"exchange": "BYBIT", "rawSymbol": "BTCUSDT"}], "nextOffset": offset}
+    assert page(held, body).following is None
+    assert page(held, {}).following is None
+
+
+@pytest.mark.parametrize("offset", [100, "100"])
+def test_kiyotakas_following_page(offset: Any) -> None:
+    held = feed("kiyotaka_markets", KIYOTAKA)
+    body = {"symbols": [{"exchange": "BYBIT", "rawSymbol": "BTCUSDT"}], "nextOffset": offset}
+    assert page(held, body).following == Request("/v1/markets", (("pageSize", "100"), ("pageOffset", "100")))
+    assert page(held, {**body, "symbols": []}).following is None
+
+
+@pytest.mark.parametrize(("offset", "says"), [(100, "repeats"), (50, "repeats"), ("next", "no number")])
+def test_kiyotakas_offset_has_to_advance(offset: Any, says: str) -> None:
+    held = feed("kiyotaka_markets", KIYOTAKA)
+    request = Request("/v1/markets", (("pageSize", "100"), ("pageOffset", "100")))
+    body = {"symbols": [{"exchange": "BYBIT", "rawSymbol": "BTCUSDT"}], "nextOffset": offset}
+    with pytest.raises(UnexpectedAnswer, match=says):
+        page(held, body, request)
+
+
+def test_kwerys_recording() -> None:
+    held = feed("kwery_symbols", {"api_key": "key"})
+    body = sample("kwery/symbols")
+    answer = page(held, body)
+    assert [json.loads(row) for row in raw(answer.rows)] == body["symbols"]
+    assert answer.following is None
+    assert held.endpoint.first(NOWHEN) == Request("/v1/symbols")
+
+
+@pytest.mark.parametrize("body", [{}, {"symbols": {}}, {"symbols": [{"name": "Bitcoin"}]}])
+def test_kwerys_symbols_of_another_shape(body: Any) -> None:
+    with pytest.raises(UnexpectedAnswer, match="symbol"):
+        page(feed("kwery_symbols", {"api_key": "key"}), body)
+
+
+# Coin Metrics.
+
+
+def markets(*pages: Any) -> Feed:
+    """The list, its catalog answered with these pages."""
+    held = feed("coin_metrics_liquidation_markets", {"api_key": "key", "markets": ["a-B-future"]})
+    waiting = [answered(body) for body in pages]
+    held.endpoint.client.fetch = lambda request, decode, **_: decode(waiting.pop(0))  # type: ignore[method-assign]
+    return held
+
+
+def test_the_vendors_samples_joined() -> None:
+    catalog = sample("coin_metrics/catalog-v2__market-liquidations.200")
+    catalog.pop("next_page_token")
+    catalog.pop("next_page_url")
+    catalog["data"].append({"market": "binance-1000FLOKIUSDT-future", "min_time": "2023-05-06T00:00:01.000000000Z"})
+    reference = sample("coin_metrics/reference-data__markets.200")
+    held = markets(catalog)
+    assert list(held.endpoint.partitions(Traffic())) == [Partition(())]
+    memory: dict[Any, Any] = {}
+    first = page(held, reference, memory=memory)
+    floki = next(row for row in reference["data"] if row["market"] == "binance-1000FLOKIUSDT-future")
+    assert [json.loads(row) for row in raw(first.rows)] == [{**floki, **catalog["data"][-1]}]
+    assert first.rows.instants == [17]
+    assert first.following is not None
+    token = reference["next_page_token"]
+    assert first.following.params == (("type", "future"), ("page_size", "10000"), ("next_page_token", token))
+    last = page(held, {"data": []}, first.following, memory)
+    assert [json.loads(row) for row in raw(last.rows)] == catalog["data"][:-1]
+    assert last.following is None
+
+
+def test_a_window_read_anew_begins_the_join_anew() -> None:
+    held = markets({"data": [{"market": "a"}]})
+    list(held.endpoint.partitions(Traffic()))
+    for _ in range(2):
+        assert raw(page(held, {"data": [{"market": "a", "base": "b"}]}).rows) == ['{"market":"a","base":"b"}']
+
+
+def test_an_empty_catalog_needs_no_reference_data() -> None:
+    assert list(markets({"data": []}).endpoint.partitions(Traffic())) == []
+
+
+def test_a_catalog_of_another_shape() -> None:
+    with pytest.raises(UnexpectedAnswer, match="market"):
+        list(markets({"data": [{"min_time": "2026-01-01"}]}).endpoint.partitions(Traffic()))
+
+
+def test_it_is_an_endpoint_of_its_own() -> None:
+    assert isinstance(markets().endpoint, LiquidationMarkets)
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=4
+)
+_ROWS = st.dictionaries(st.text("abc", min_size=1, max_size=2), _VALUES)
+
+
+@given(_ROWS, _ROWS)
+def test_a_row_beside_another_keeps_its_own_members(row: dict[str, Any], other: dict[str, Any]) -> None:
+    import msgspec
+
+    joined = beside(msgspec.Raw(json.dumps(row).encode()), msgspec.Raw(json.dumps(other).encode()))
+    assert json.loads(joined) == {**other, **row}
+
+
+def test_literals_stay_beside_each_other() -> None:
+    import msgspec
+
+    joined = beside(msgspec.Raw(b'{"a":1.50,"n":1e400}'), msgspec.Raw(b'{"b":0.10,"a":2,"c":{"d":-0.0}}'))
+    assert joined == b'{"a":1.50,"n":1e400,"b":0.10,"c":{"d":-0.0}}'
+
+
+# Rows of any list.
+
+LISTS = [
+    ("kaiko_exchanges", KAIKO, "data", '{"code": "x", "n": %s}'),
+    ("kaiko_instruments", KAIKO, "data", '{"exchange_code": "x", "class": "future", "code": "y", "trade_count": %s}'),
+    ("kiyotaka_markets", KIYOTAKA, "symbols", '{"exchange": "x", "rawSymbol": "y", "availableSince": %s}'),
+    ("kwery_symbols", {"api_key": "key"}, "symbols", '{"symbol": "x", "earliest_data": %s}'),
+]
+
+
+@pytest.mark.parametrize(("stream", "section", "field", "row"), LISTS)
+@pytest.mark.parametrize("literal", ["1.50", "12345678901234567890.10", "1e400", '"\\u00e9"', "null", "[1, {}]"])
+def test_rows_are_as_written(stream: str, section: dict[str, Any], field: str, row: str, literal: str) -> None:
+    held = feed(stream, section)
+    written = row % literal
+    partition = next(iter(held.endpoint.partitions(Traffic())))
+    span = Span((partition,), 17, 18)
+    body = Answered(200, {}, f'{{"{field}": [{written},\n {written}]}}'.encode())
+    answer = held.endpoint.decode(body, span, held.endpoint.first(span), {})
+    assert raw(answer.rows) == [written, written]
+    assert answer.rows.instants == [17, 17]
+
+
+# Schemas.
+
+STREAMS = {stream.name: stream for vendor in VENDORS for stream in (*vendor.streams, *vendor.unified)}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_every_field_is_described(name: str) -> None:
+    stream = STREAMS[name]
+    schema = stream.json_schema()
+    assert schema["title"]
+    assert schema["additionalProperties"] is True
+    properties = schema["properties"]
+    assert {*stream.primary_key, *([stream.cursor_field] if stream.cursor_field else [])} <= set(properties)
+    for field, described in properties.items():
+        assert described["description"].endswith((".", ")")), field
+        assert "null" in described["type"], field
