@@ -145,6 +145,7 @@ class Scheduler:
             step.reading.failures_in_a_row = 0
             step.reading.active.pop(step.window, None)
             run = step.window.run
+            run.proven = True
             run.length = max(1, step.reading.endpoint.next_length(run.length, step.window.pages, step.window.rows))
             # The second half of a window that was halved comes before what is after it.
             halved = any(window.run is run for window, _ in step.reading.ready)
@@ -234,11 +235,14 @@ class Scheduler:
         return bool(reading.ready or reading.pending) or self._helpable(reading) is not None
 
     def _helpable(self, reading: Reading) -> Window | None:
-        """A window being read whose run has more to open, or that is worth cutting."""
+        """A window being read whose run has more to open, or that is worth cutting.
+
+        Not before one of the run's windows was read: the vendor may find them too large, all alike.
+        """
         if not reading.endpoint.splittable or not reading.active:
             return None
         for window in reading.active:
-            if window.run.frontier < window.run.span.end:
+            if window.run.proven and window.run.frontier < window.run.span.end:
                 return window
         widest = max(reading.active, key=Window.pages_left)
         return widest if widest.run.can_cut(widest) else None

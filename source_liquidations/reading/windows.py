@@ -74,6 +74,7 @@ class Run:
     cuts_left: int
     windows: list[Window] = field(default_factory=list)
     failed: bool = False
+    proven: bool = False  # a window was read to its end
     frontier: int = 0
     length: int = 0
 
