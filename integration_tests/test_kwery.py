@@ -113,8 +113,9 @@ def test_a_row_that_arrives_between_two_pages_is_no_twin(connector: Connector) -
             assert time.monotonic() - waited < 30
             time.sleep(0.01)
         end = parse(paid(sandbox)[0].params["end"])
-        newest = {**sandbox.expected("kwery", "BTC", end - 3600 * 10**9, end)[-1], "quantity": 77.5}
-        sandbox.add_rows("kwery", "BTC", [{**newest, "timestamp": iso(end + 30 * 10**9, 6, "+00:00")}])
+        late = {**sandbox.expected("kwery", "BTC", end - 3600 * 10**9, end)[-1], "quantity": 77.5}
+        late["timestamp"] = iso(sandbox.now() - 20 * 10**9, 6, "+00:00")
+        sandbox.add_rows("kwery", "BTC", [late])
         run = reading.collect()
         assert run.code == 0, run
         held = sandbox.expected("kwery", "BTC", config["start_date"], end)
