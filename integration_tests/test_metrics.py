@@ -127,7 +127,7 @@ def test_each_frequency_has_its_columns(frequency: str, connector: Connector, sa
 def test_as_many_together_as_fit_on_a_page(connector: Connector, sandbox: Sandbox) -> None:
     """Some 4,900 hours of two markets are a page; of a third one, another."""
     config = MARKET.config(sandbox, "2025-08-10", END)
-    run = connector.read(config, [MARKET.stream])
+    run = connector.read(config, [MARKET.stream], patience="1")
     assert run.code == 0, run
     first, second, third = sorted(MARKETS)
     assert sorted(r.params["markets"] for r in asked(sandbox)) == [first + "," + second, third]
@@ -571,7 +571,7 @@ def test_killed_and_resumed(connector: Connector, sandbox: Sandbox) -> None:
     assert set(done.values()) & {END}, "no market was read to its end"
     assert len(done) < len(MARKETS)
     sandbox.clear()
-    second = connector.read(config, catalog_of([MARKET.stream]), state=first.final_state)
+    second = connector.read(config, catalog_of([MARKET.stream]), state=first.final_state, patience="1")
     assert second.code == 0, second
     covers([*first.records(), *second.records()], MARKET.rows(sandbox, start, END), MARKET)
     finished = {dict(partition)["market"] for partition, position in done.items() if position == END}
@@ -596,7 +596,7 @@ def test_terminated_and_resumed(connector: Connector, sandbox: Sandbox) -> None:
     first: Run = process.collect(so_far=seen)
     assert first.code == 143
     sandbox.clear()
-    second = connector.read(config, streams, state=first.final_state)
+    second = connector.read(config, streams, state=first.final_state, patience="1")
     assert second.code == 0, second
     for case in levels:
         read = first.records(case.stream) + second.records(case.stream)
