@@ -60,6 +60,9 @@ def main() -> int:
     except SyncFailed as error:
         steps.plain(f"\nFailed: {error}")
         return 1
+    except KeyboardInterrupt:
+        steps.plain("\nStopped.")
+        return 130
     return 0
 
 
@@ -87,6 +90,7 @@ def live_config() -> dict[str, Any]:
 
 def run(config: Mapping[str, Any], output: Path, steps: Steps, vendors: SimulatedVendors | None, *, note: str) -> None:
     """Check, discover, two syncs, picture, query; the same for simulated and for real vendors."""
+    steps.say("pyairbyte  starting")
     syncing = Syncing(config, output, steps.say)
     steps.say(f"pyairbyte  {syncing.version}; its own output goes to {syncing.log}")
     syncing.check()

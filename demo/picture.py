@@ -79,12 +79,17 @@ def draw(database: Path, picture: Path, *, note: str) -> list[str]:
 
 
 def _sums(database: Path) -> Sums:
+    """All hours but the last, which is not over."""
     found: Sums = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    rows: list[tuple[str, str, datetime, str, float]] = []
     with duckdb.connect(str(database)) as connection:
         tables = {name for (name,) in connection.sql("SELECT table_name FROM information_schema.tables").fetchall()}
         for table, query in (("liquidations", QUERY), ("liquidation_volumes", VOLUMES_QUERY)):
-            for vendor, exchange, hour, side, usd in connection.sql(query).fetchall() if table in tables else ():
-                found[vendor][exchange][side][hour] = usd
+            rows += connection.sql(query).fetchall() if table in tables else []
+    still_open = max((hour for _, _, hour, _, _ in rows), default=None)
+    for vendor, exchange, hour, side, usd in rows:
+        if hour != still_open:
+            found[vendor][exchange][side][hour] = usd
     return found
 
 
