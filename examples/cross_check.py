@@ -1,0 +1,65 @@
+"""Do the vendors agree? One market and one day of the stream `liquidations`, vendor beside vendor.
+
+  python examples/cross_check.py rows.duckdb                              what there is to compare
+  python examples/cross_check.py rows.duckdb binance/btc/usdt 2025-10-10 --picture cross-check.png
+
+Instead of a DuckDB file, as PyAirbyte writes it, it also takes the JSON lines of `source-liquidations read`.
+Beside `liquidations` it uses, where they were synced, `liquidation_volumes` (Kiyotaka has sums only),
+`coin_metrics_liquidation_markets` (contract sizes) and `liquidation_coverage` (what is known to be missing).
+Needs duckdb, and matplotlib for the picture. What counts as a match, and what to beware of: docs/cross-check.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from cross_checking import CannotCompare, Tolerance, choices, compare, connect, remarks, tables, verdict
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _parser().parse_args(arguments)
+    try:
+        connection = connect(args.rows)
+        if not (args.market and args.day):
+            for market, vendors, days in choices(connection):
+                print(f"{market:24}{vendors:32}{days}")
+            return 0
+        tolerance = Tolerance(args.seconds, args.size, args.gap)
+        ids = {vendor: name for vendor, _, name in (pair.partition("=") for pair in args.id)}
+        comparison = compare(connection, args.market, args.day, tolerance=tolerance, ids=ids)
+    except CannotCompare as error:
+        print(error, file=sys.stderr)
+        return 1
+    parts = ("\n".join(verdict(comparison)), tables(comparison), "\n".join(remarks(comparison)))
+    print(*filter(None, parts), sep="\n\n")
+    if args.picture:
+        from cross_checking.picture import draw  # matplotlib takes its time to load
+
+        draw(comparison, note=args.note).savefig(args.picture)
+        print(f"\nPicture: {args.picture}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    usual = Tolerance()
+    parser.add_argument("rows", type=Path, help="a DuckDB file, or JSON lines")
+    parser.add_argument("market", nargs="?", help="exchange/base/quote, as in the stream `liquidations`")
+    parser.add_argument("day", nargs="?", help="YYYY-MM-DD, UTC")
+    parser.add_argument("--id", action="append", default=[], metavar="VENDOR=MARKET", help="where several markets fit")
+    parser.add_argument(
+        "--seconds", type=float, default=usual.seconds, help="that two reports of one liquidation may be apart (1)"
+    )
+    parser.add_argument(
+        "--size", type=float, default=usual.size, help="part of the size by which they may differ (0.001)"
+    )
+    parser.add_argument("--gap", type=int, default=usual.gap, help="liquidations in a row that make a gap (10)")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw it to this file")
+    parser.add_argument("--note", default="", help="a line for the picture, e.g. that the data is simulated")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
