@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -59,6 +60,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
     schema = spec()["connectionSpecification"]
     _check_fields(config, schema, "")
     _check_schema(config, schema)
+    config = _whole_numbers(config, schema)
     now = time.time_ns() if now is None else now
     start = _instant(config, "start_date")
     end = _instant(config, "end_date") if config.get("end_date") else now
@@ -98,8 +100,31 @@ def _check_fields(values: Mapping[str, Any], schema: Mapping[str, Any], path: st
             _check_fields(value, known[name], f"{path}{name}.")
 
 
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
+    """Of a text with line breaks and the like, a pattern's $ would be content with all but the last of them."""
+    del validator, schema
+    if isinstance(instance, str) and (_UNPRINTABLE.search(instance) or re.search(pattern, instance) is None):
+        yield jsonschema.ValidationError(f"{instance!r} does not match")
+
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_Validator = jsonschema.validators.extend(jsonschema.Draft7Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+
+
+def _whole_numbers(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with integers where the schema wants some: to JSON, 4.0 is one."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        known = schema["properties"].get(name, {})
+        if known.get("type") == "integer":
+            found[name] = int(value)
+        else:
+            found[name] = _whole_numbers(value, known) if "properties" in known else value
+    return found
+
+
 def _check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    errors = sorted(jsonschema.Draft7Validator(schema).iter_errors(config), key=lambda error: len(error.path))
+    errors = sorted(_Validator(schema).iter_errors(config), key=lambda error: len(error.path))
     if errors:
         error = errors[0]
         raise ConfigurationError(_field(error), _problem(error), advice=_allowed(error.schema, error.validator))
@@ -175,7 +200,10 @@ def _instant(config: Mapping[str, Any], field: str) -> int:
 
 
 def _duration(text: str) -> int:
-    parsed = pendulum.parse(text)
+    try:
+        parsed = pendulum.parse(text)
+    except (OverflowError, ValueError):
+        parsed = None
     if not isinstance(parsed, pendulum.Duration):
         raise ConfigurationError("lookback_window", f"{text!r} is no duration.", advice="Allowed: ISO 8601, e.g. PT1H.")
     return int(parsed.total_seconds()) * timestamps.SECOND
