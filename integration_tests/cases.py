@@ -17,6 +17,7 @@ from sandbox import Sandbox
 from sandbox.times import iso, parse
 
 Row = dict[str, Any]
+KAIKO_KEY = "sandbox-kaiko-key"
 START, END = "2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"
 
 

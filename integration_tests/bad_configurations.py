@@ -1,0 +1,285 @@
+"""Configurations that cannot be used: what is wrong, which field is to be named, and what must be said of it.
+
+Each is a change of a good one: `{"kaiko.region": "mars"}` sets a field, `REMOVED` takes it out.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+REMOVED = object()
+
+
+@dataclass(frozen=True)
+class Bad:
+    """`says` is part of the message, besides the field."""
+
+    name: str
+    changes: dict[str, Any]
+    field: str
+    says: str
+
+    def of(self, good: dict[str, Any]) -> dict[str, Any]:
+        config = copy.deepcopy(good)
+        for path, value in self.changes.items():
+            *sections, last = path.split(".")
+            place = config
+            for section in sections:
+                place = place[section]
+            if value is REMOVED:
+                del place[last]
+            else:
+                place[last] = value
+        return config
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def dates(field: str) -> list[Bad]:
+    form = "Allowed: YYYY-MM-DD"
+    values: dict[str, Any] = {
+        "words": "yesterday",
+        "day first": "28.02.2026",
+        "slashes": "2026/02/28",
+        "no such day": "2026-02-30",
+        "no such month": "2026-13-01",
+        "no such hour": "2026-02-28T25:00:00Z",
+        "no zone": "2026-02-28T12:00:00",
+        "another zone": "2026-02-28T12:00:00+01:00",
+        "blank for T": "2026-02-28 12:00:00Z",
+        "ten digits": "2026-02-28T12:00:00.0123456789Z",
+        "line break": "2026-02-28\n",
+        "blank": " 2026-02-28",
+        "other digits": "२०२६-०२-२८",
+        "year nought": "0000-01-01",
+    }
+    found = [Bad(f"{field}, {name}", {field: value}, field, form) for name, value in values.items()]
+    for name, value in {"number": 20260228, "list": ["2026-02-28"], "null": None, "true": True}.items():
+        found.append(Bad(f"{field}, {name}", {field: value}, field, "Allowed: "))
+    return found
+
+
+def durations() -> list[Bad]:
+    values: dict[str, Any] = {
+        "words": "one hour",
+        "number": 3600,
+        "clock": "01:00:00",
+        "negative": "-PT1H",
+        "empty": "",
+        "nothing in it": "P",
+        "nothing after T": "PT",
+        "months": "P1M",
+        "fraction": "PT1.5H",
+        "an interval": "2026-01-01/P1D",
+        "a date": "2026-01-01",
+        "line break": "PT1H\n",
+        "longer than time": "P99999999999D",
+        "null": None,
+    }
+    return [
+        Bad(f"lookback_window, {name}", {"lookback_window": value}, "lookback_window", "Allowed: ")
+        for name, value in values.items()
+    ]
+
+
+def counts(field: str, *, most: int | None) -> list[Bad]:
+    values: dict[str, Any] = {"nought": 0, "negative": -1, "fraction": 1.5, "text": "8", "true": True, "null": None}
+    if most is not None:
+        values["too many"] = most + 1
+    return [Bad(f"{field}, {name}", {field: value}, field, "Allowed: ") for name, value in values.items()]
+
+
+def base_urls(field: str) -> list[Bad]:
+    values: dict[str, Any] = {
+        "http elsewhere": "http://example.com",
+        "http on the network": "http://192.168.0.1:8900",
+        "http on all addresses": "http://0.0.0.0:8900",
+        "loopback as a number": "http://2130706433/",
+        "loopback in short": "http://127.1/",
+        "a host that begins like loopback": "http://127.0.0.1.example.com",
+        "a host that begins like localhost": "http://localhost.example.com",
+        "a user before the host": "http://127.0.0.1@example.com",
+        "a user and a password": "https://user:secret@example.com",
+        "a backslash": "https://example.com\\@127.0.0.1",
+        "no scheme": "example.com/kaiko",
+        "no host": "https:///kaiko",
+        "no address": "https://",
+        "another scheme": "ftp://example.com",
+        "a file": "file:///etc/passwd",
+        "script": "javascript:alert(1)",
+        "a query": "https://example.com?key=",
+        "an empty query": "https://example.com?",
+        "a fragment": "https://example.com#",
+        "a port out of range": "https://example.com:99999",
+        "a port that is none": "https://example.com:https",
+        "a bracket left open": "https://[::1",
+        "a blank": "https://exa mple.com",
+        "a line break": "https://example.com/\nX-Header: 1",
+        "a trailing line break": "https://example.com\n",
+        "a tab": "https://example.com\t",
+        "empty": "",
+    }
+    found = [Bad(f"{field}, {name}", {field: value}, field, "E.g. https://") for name, value in values.items()]
+    return [*found, Bad(f"{field}, number", {field: 8900}, field, "Allowed: string")]
+
+
+def keys(vendor: str) -> list[Bad]:
+    field = f"{vendor}.api_key"
+    values = {
+        "blank within": "sandbox key",
+        "blank after": "sandbox-key ",
+        "line break after": "sandbox-key\n",
+        "carriage return": "sandbox-key\r\n",
+        "tab": "sandbox\tkey",
+        "not ASCII": "sändbox-key",
+        "nought byte": "sandbox\x00key",
+        "zero width blank": "sandbox\u200bkey",
+        "half a character": "sandbox\ud800key",
+    }
+    found = [Bad(f"{field}, {name}", {field: value}, field, "Copy it again") for name, value in values.items()]
+    found += [Bad(f"{field}, {n}", {field: v}, field, "Allowed: string") for n, v in (("number", 5), ("null", None))]
+    return [*found, Bad(f"{field}, empty", {field: ""}, field, "must not be empty")]
+
+
+def entries(field: str, values: dict[str, Any], form: str) -> list[Bad]:
+    """A list with one bad entry after a good one; and what is no such list."""
+    good = values.pop("good")
+    found = [Bad(f"{field}, {n}", {field: [good, v]}, f"{field}[1]", form) for n, v in values.items()]
+    found.append(Bad(f"{field}, an entry twice", {field: [good, good]}, field, "twice"))
+    found.append(Bad(f"{field}, no list", {field: good}, field, "Allowed: a list"))
+    found.append(Bad(f"{field}, an object", {field: {"0": good}}, field, "Allowed: a list"))
+    found.append(Bad(f"{field}, a number in it", {field: [good, 7]}, f"{field}[1]", "Allowed: "))
+    found.append(Bad(f"{field}, null in it", {field: [None]}, f"{field}[0]", "Allowed: "))
+    found.append(Bad(f"{field}, half a character", {field: [good, f"{good}\ud800"]}, f"{field}[1]", ""))
+    found.append(Bad(f"{field}, line break", {field: [good, f"{good}\n"]}, f"{field}[1]", "Allowed: "))
+    return found
+
+
+BAD = [
+    Bad("no start", {"start_date": REMOVED}, "start_date", "is required"),
+    Bad("start in the future", {"start_date": "2099-01-01", "end_date": REMOVED}, "start_date", "past date"),
+    Bad("end before start", {"end_date": "2026-01-01"}, "end_date", "later date"),
+    Bad("end equal to start", {"start_date": "2026-02-01", "end_date": "2026-02-01"}, "end_date", "later date"),
+    *dates("start_date"),
+    *dates("end_date"),
+    *durations(),
+    *counts("num_workers", most=40),
+    *counts("kaiko.requests_per_minute", most=None),
+    *counts("kwery.max_credits_per_sync", most=None),
+    Bad("credits that pay for no row", {"kwery.max_credits_per_sync": 26}, "kwery.max_credits_per_sync", "Allowed: 45"),
+    Bad("min_usd, negative", {"kwery.min_usd": -1}, "kwery.min_usd", "Allowed: "),
+    Bad("min_usd, text", {"kwery.min_usd": "1000"}, "kwery.min_usd", "Allowed: "),
+    Bad("no vendor", dict.fromkeys(("kaiko", "kwery", "coin_metrics", "kiyotaka"), REMOVED), "kaiko", "at least one"),
+    Bad("unknown vendor", {"amberdata": {}}, "amberdata", "Allowed: "),
+    Bad("unknown field, close", {"startdate": "2026-01-01"}, "startdate", "Did you mean `start_date`?"),
+    Bad("unknown field of a vendor", {"kaiko.instrument": []}, "kaiko.instrument", "Did you mean `kaiko.instruments`?"),
+    Bad("a field of another vendor", {"kaiko.markets": ["x"]}, "kaiko.markets", "Allowed: api_key"),
+    Bad("a key at the top", {"api_key": "sandbox-kaiko-key"}, "api_key", "Allowed: "),
+    *[
+        Bad(f"{vendor} is {name}", {vendor: value}, vendor, "Allowed: object")
+        for vendor in ("kaiko", "coin_metrics")
+        for name, value in (("null", None), ("a list", []), ("text", "sandbox-key"), ("true", True))
+    ],
+    Bad("kaiko without anything", {"kaiko": {}}, "kaiko.api_key", "is required"),
+    Bad("kaiko without a key", {"kaiko.api_key": REMOVED}, "kaiko.api_key", "is required"),
+    Bad("kwery without a key", {"kwery.api_key": REMOVED}, "kwery.api_key", "is required"),
+    Bad("kiyotaka without a key", {"kiyotaka.api_key": REMOVED}, "kiyotaka.api_key", "is required"),
+    Bad("coin_metrics without markets", {"coin_metrics.markets": REMOVED}, "coin_metrics.markets", "is required"),
+    Bad("coin_metrics with no markets", {"coin_metrics.markets": []}, "coin_metrics.markets", "must not be empty"),
+    Bad("kwery with no symbols", {"kwery.symbols": []}, "kwery.symbols", "must not be empty"),
+    Bad(
+        "kaiko with nothing to read",
+        {"kaiko.instruments": [], "kaiko.assets": []},
+        "kaiko.instruments",
+        "nothing to read",
+    ),
+    Bad(
+        "kiyotaka with nothing to read",
+        {"kiyotaka.symbols": [], "kiyotaka.coins": []},
+        "kiyotaka.symbols",
+        "nothing to read",
+    ),
+    Bad("coins without exchanges", {"kiyotaka.coin_exchanges": []}, "kiyotaka.coin_exchanges", "required with coins"),
+    *keys("kaiko"),
+    *keys("coin_metrics"),
+    *base_urls("kaiko.base_url"),
+    *base_urls("coin_metrics.base_url")[:4],
+    *base_urls("kaiko.reference_base_url")[:4],
+    *[
+        Bad(f"{field}, {name}", {field: value}, field, "Allowed: ")
+        for field, values in {
+            "kaiko.region": {"unknown": "mars", "upper case": "US", "number": 1, "null": None},
+            "kaiko.interval": {
+                "no unit": "1",
+                "minutes": "5m",
+                "25 hours": "25h",
+                "two days": "2d",
+                "line break": "1h\n",
+            },
+            "kwery.side": {"unknown": "both", "upper case": "LONG"},
+            "kiyotaka.platform": {"unknown": "kiyotaka.ai"},
+            "kiyotaka.interval": {"unknown": "1h", "lower case": "hour"},
+            "kiyotaka.denomination": {"unknown": "eur"},
+        }.items()
+        for name, value in values.items()
+    ],
+    *entries(
+        "kaiko.instruments",
+        {
+            "good": "bbit/perpetual-future/btc-usdt",
+            "no class": "bbit/btc-usdt",
+            "four parts": "bbit/perpetual-future/btc/usdt",
+            "an empty part": "bbit//btc-usdt",
+            "a blank": "bbit/perpetual-future/btc usdt",
+            "empty": "",
+        },
+        "Allowed: exchange/instrument_class/instrument",
+    ),
+    Bad(
+        "kaiko.instruments, spot",
+        {"kaiko.instruments": ["bbit/spot/btc-usdt"]},
+        "kaiko.instruments[0]",
+        "Allowed: future",
+    ),
+    Bad("kaiko.instruments, a path", {"kaiko.instruments": ["../future/.."]}, "kaiko.instruments[0]", ""),
+    *entries(
+        "kaiko.assets",
+        {"good": "btc", "upper case": "BTC", "a pattern": "b*", "a path": "../v1", "two dots": "..", "empty": ""},
+        "Allowed: an asset code",
+    ),
+    *entries(
+        "coin_metrics.markets",
+        {
+            "good": "binance-BTCUSDT-future",
+            "two in one": "binance-ETHUSDT-future,bybit-ETHUSDT-future",
+            "a parameter": "binance-ETHUSDT-future&api_key=x",
+            "a blank": "binance ETHUSDT",
+            "percent": "binance%2DETHUSDT",
+            "empty": "",
+        },
+        "Allowed: a market id",
+    ),
+    Bad("a spot market", {"coin_metrics.markets": ["binance-btc-usdt-spot"]}, "coin_metrics.markets[0]", "futures"),
+    *entries(
+        "kwery.symbols", {"good": "BTC", "lower case": "btc", "a pattern": "B*", "empty": ""}, "Allowed: a symbol"
+    ),
+    *entries(
+        "kiyotaka.symbols",
+        {"good": "BYBIT/BTCUSDT", "no exchange": "BTCUSDT", "an empty part": "BYBIT/", "empty": ""},
+        "Allowed: EXCHANGE/rawSymbol",
+    ),
+]
+
+# What is no configuration at all, as text of the file.
+NO_CONFIGURATION = {
+    "no JSON": "start_date: 2026-01-01",
+    "cut off": '{"start_date": "2026-01-01", "kaiko": {',
+    "empty": "",
+    "a list": "[]",
+    "null": "null",
+    "text": '"2026-01-01"',
+    "an empty object": "{}",
+}

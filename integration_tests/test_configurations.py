@@ -1,0 +1,143 @@
+"""Bad configurations: `check` says FAILED, which field it is and what is allowed; no stack, no key, no request."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from bad_configurations import BAD, NO_CONFIGURATION, Bad
+from cases import CASES, COIN_METRICS, KAIKO_KEY, config_of
+from harness import Connector
+
+from sandbox import Sandbox
+from source_liquidations import SourceLiquidations
+
+
+def good(sandbox: Sandbox) -> dict[str, Any]:
+    config = config_of(CASES, sandbox)
+    for vendor in ("kaiko", "kwery", "kiyotaka", "coin_metrics"):
+        config[vendor]["api_key"] = {"coin_metrics": "cm+key/with=chars"}.get(vendor, config[vendor]["api_key"])
+    return config
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len({bad.name for bad in BAD}) == len(BAD) >= 60
+
+
+def test_what_the_changes_are_made_of_is_good(sandbox: Sandbox) -> None:
+    status = SourceLiquidations().check(logging.getLogger("test"), good(sandbox))
+    assert status.status.value == "SUCCEEDED", status.message
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_check_names_the_field_and_what_is_allowed(bad: Bad, sandbox: Sandbox) -> None:
+    config = bad.of(good(sandbox))
+    status = SourceLiquidations().check(logging.getLogger("test"), config)
+    message = status.message or ""
+    assert status.status.value == "FAILED"
+    assert f"`{bad.field}`" in message or (bad.name == "no vendor" and "kaiko, kwery" in message), message
+    assert bad.says in message
+    assert "Traceback" not in message
+    assert sandbox.requests() == [], "nothing is asked of a vendor"
+    for section in config.values():
+        key = section.get("api_key") if isinstance(section, dict) else None
+        assert not (isinstance(key, str) and len(key) > 3 and key.strip() in message)
+
+
+SAMPLE = [bad for bad in BAD if bad.name in ("no start", "start_date, no such day", "lookback_window, longer than time",
+    "kaiko.api_key, line break after", "kaiko.base_url, a user and a password", "unknown vendor",
+    "num_workers, fraction")]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", SAMPLE, ids=str)
+def test_the_command_line_says_the_same(bad: Bad, connector: Connector, sandbox: Sandbox) -> None:
+    config = bad.of(good(sandbox))
+    run = connector.check(config, script=bad is SAMPLE[0])
+    assert run.code == 0, run
+    assert run.status["status"] == "FAILED"
+    assert f"`{bad.field}`" in run.status["message"]
+    assert bad.says in run.status["message"]
+    assert b"Traceback" not in run.out + run.err
+    for command in (connector.discover(config), connector.read(config, [COIN_METRICS.stream])):
+        assert command.code == 1
+        (trace,) = command.traces
+        assert trace["failure_type"] == "config_error"
+        assert f"`{bad.field}`" in trace["message"]
+        assert not trace.get("stack_trace")
+        assert b"Traceback" not in command.out + command.err
+        assert KAIKO_KEY not in (command.out + command.err).decode()
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("text", NO_CONFIGURATION.values(), ids=NO_CONFIGURATION.keys())
+def test_what_is_no_configuration_fails_too(text: str, connector: Connector) -> None:
+    run = connector.check(text)
+    assert run.status["status"] == "FAILED"
+    assert b"Traceback" not in run.out + run.err
+
+
+def test_whole_numbers_may_be_written_with_a_point(sandbox: Sandbox, connector: Connector) -> None:
+    """JSON does not tell 4.0 from 4, and neither does the specification."""
+    config = COIN_METRICS.config(sandbox, num_workers=4.0)
+    config["coin_metrics"]["requests_per_minute"] = 6000.0
+    assert connector.check(config).status["status"] == "SUCCEEDED"
+    assert connector.read(config, [COIN_METRICS.stream]).code == 0
+
+
+@pytest.mark.parametrize("end", ["", None, "2199-01-01"], ids=["empty", "none", "in the future"])
+def test_an_end_may_be_left_out_or_lie_ahead(end: str | None, sandbox: Sandbox) -> None:
+    config = COIN_METRICS.config(sandbox, end=None, **({} if end is None else {"end_date": end}))
+    assert SourceLiquidations().check(logging.getLogger("test"), config).status.value == "SUCCEEDED"
+
+
+def test_fields_of_the_platform_are_let_through(sandbox: Sandbox) -> None:
+    config = COIN_METRICS.config(sandbox) | {"__injected_declarative_manifest": {}, "_x": 1}
+    assert SourceLiquidations().check(logging.getLogger("test"), config).status.value == "SUCCEEDED"
+
+
+# What only the vendor can tell.
+
+REFUSED = [
+    ({"kaiko.api_key": "wrong-kaiko-key"}, "kaiko.api_key", "HTTP 401"),
+    ({"kaiko.api_key": "sandbox-kaiko-forbidden"}, "kaiko.api_key", "HTTP 403"),
+    ({"kaiko.instruments": ["bbit/perpetual-future/nonesuch"]}, "kaiko.instruments[0]", "HTTP 404"),
+    ({"kaiko.instruments": ["none*/perpetual-future/*"]}, "kaiko.instruments[0]", "matches"),
+    ({"kaiko.assets": ["btc", "nonesuch"]}, "kaiko.assets[1]", "HTTP 404"),
+    ({"kwery.api_key": "wrong-kwery-key"}, "kwery.api_key", "HTTP 401"),
+    ({"kwery.symbols": ["BTC", "NONESUCH"]}, "kwery.symbols[1]", "Allowed: BTC"),
+    ({"coin_metrics.api_key": "wrong+cm/key"}, "coin_metrics.api_key", "HTTP 401"),
+    ({"coin_metrics.markets": ["binance-BTCUSDT-future", "x-y-future"]}, "coin_metrics.markets[1]", "HTTP 400"),
+    ({"coin_metrics.markets": ["nonesuch-*-future"]}, "coin_metrics.markets[0]", "matches"),
+    ({"kiyotaka.api_key": "wrong-kiyotaka-key"}, "kiyotaka.api_key", "HTTP 401"),
+    ({"kiyotaka.symbols": ["BYBIT/NONESUCH"]}, "kiyotaka.symbols[0]", "HTTP 400"),
+    ({"kiyotaka.symbols": ["BYBIT/NONE*"]}, "kiyotaka.symbols[0]", "matches"),
+]
+
+
+@pytest.mark.parametrize(("changes", "field", "says"), REFUSED, ids=lambda value: str(value)[:60])
+def test_check_names_the_field_that_a_vendor_refuses(
+    changes: dict[str, Any], field: str, says: str, sandbox: Sandbox
+) -> None:
+    (path,) = changes
+    vendor = path.split(".")[0]
+    config = Bad("", changes, field, says).of(good(sandbox))
+    config = {name: value for name, value in config.items() if not isinstance(value, dict) or name == vendor}
+    status = SourceLiquidations().check(logging.getLogger("test"), config)
+    assert status.status.value == "FAILED"
+    assert status.message is not None
+    assert status.message.startswith(vendor)
+    assert f"`{field}`" in status.message, status.message
+    assert says in status.message
+    assert json.dumps(changes[path]).strip('"') not in status.message or "key" not in path
+
+
+def test_check_costs_little(sandbox: Sandbox) -> None:
+    assert SourceLiquidations().check(logging.getLogger("test"), good(sandbox)).status.value == "SUCCEEDED"
+    asked = {vendor: len(sandbox.requests(vendor)) for vendor in ("kaiko", "kwery", "coin_metrics", "kiyotaka")}
+    assert asked["coin_metrics"] == 1
+    assert asked["kwery"] == 2
+    assert asked["kiyotaka"] <= 2
+    assert asked["kaiko"] == 5, "one row of each entry"
+    assert all(request.rows <= 10 for request in sandbox.requests())
