@@ -20,6 +20,7 @@ from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Answer, Endpoint, Span
 from source_liquidations.reading.report import table
 from source_liquidations.reading.scheduler import Planned, Reading
+from source_liquidations.vendors.listing import Listing
 from source_liquidations.vendors.vendor import Vendor
 
 _SAMPLED_LENGTH = timestamps.HOUR
@@ -61,8 +62,11 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     assumes = (
         "no rows: the least there can be; --sample measures" if rows is None else "a row for every interval and series"
     )
+    is_list = isinstance(endpoint, Listing)
+    if is_list:
+        assumes = "a list of one page"
     sampled: dict[str, int] = {}
-    if rows is None and sample and planned:
+    if rows is None and sample and planned and not is_list:
         rows, assumes, sampled = _sampled_rows(endpoint, planned)
     requests = windows if rows is None else max(windows, math.ceil(rows / endpoint.page_size))
     return Estimate(

@@ -186,8 +186,10 @@ class Sync:
         ended = sum(position >= run.span.end for position in positions.values())
         for output in page.step.outputs:
             stream = self._streams[output.stream]
-            reading_positions = page.step.reading.positions.setdefault(output.stream, {})
             stream.partitions_done += ended
+            if stream.state.cursor_field is None:
+                continue  # a list has no position
+            reading_positions = page.step.reading.positions.setdefault(output.stream, {})
             for index, position in positions.items():
                 # A bucket that is still open is not done: the next sync reads it again.
                 stream.position = min(position, run.settled)
