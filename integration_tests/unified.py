@@ -1,0 +1,165 @@
+"""What the unified streams must hold: vendor streams' records in their shape, by other means than the connector's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cases import COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row
+
+from sandbox.times import parse
+
+EXCHANGES = {
+    "bbit": "bybit",
+    "binc": "binance",
+    "drbt": "deribit",
+    "okex": "okx",
+    "bfnx": "bitfinex",
+    "bmex": "bitmex",
+    "huob": "huobi",
+    "krkn": "kraken",
+    "ftxx": "ftx",
+    "BINANCE_FUTURES": "binance",
+    "BYBIT": "bybit",
+    "all": "all",
+}
+ORDER_OF = {"long": "sell", "short": "buy"}
+POSITION_OF = {"sell": "long", "buy": "short", "BUY": "long", "SELL": "short"}
+# Symbols of Coin Metrics' markets in the cases.
+ASSETS = {"BTCUSDT": ("btc", "usdt"), "BTCF0:USTF0": ("btc", "usdt"), "BTC-PERPETUAL": ("btc", None)}
+KEYS = {
+    "liquidations": ("vendor", "market", "liquidation_id"),
+    "liquidation_volumes": ("vendor", "market", "asset", "interval", "position_side", "unit", "interval_start"),
+}
+
+
+def number(text: str) -> int | float:
+    return float(text) if "." in text else int(text)
+
+
+def of_kaiko(row: Row) -> list[Row]:
+    base, quote = row["instrument"].split("-")
+    return [
+        {
+            "vendor": "kaiko",
+            "market": "/".join(row[name] for name in ("exchange", "instrument_class", "instrument")),
+            "liquidation_id": row["trade_id"],
+            "exchange": EXCHANGES.get(row["exchange"], row["exchange"]),
+            "base_asset": base,
+            "quote_asset": quote,
+            "liquidated_at": row["time"],
+            "liquidated_at_ns": parse(row["time"]),
+            "position_side": row["position_side"],
+            "order_side": ORDER_OF[row["position_side"]],
+            "event_type": "trade",
+            "price": row["price"],
+            "amount": row["amount"],
+            "amount_unit": "base",
+            "amount_usd": row["amount_usd"],
+        }
+    ]
+
+
+def of_kwery(row: Row) -> list[Row]:
+    return [
+        {
+            "vendor": "kwery",
+            "market": f"binance_futures/{row['symbol']}",
+            "liquidation_id": row["liquidation_id"],
+            "exchange": "binance",
+            "base_asset": row["symbol"].lower(),
+            "quote_asset": None,
+            "liquidated_at": row["time"],
+            "liquidated_at_ns": parse(row["time"]),
+            "position_side": row["side"],
+            "order_side": ORDER_OF[row["side"]],
+            "event_type": "trade",
+            "price": row["avg_price"],
+            "amount": row["quantity"],
+            "amount_unit": "base",
+            "amount_usd": row["usd_value"],
+        }
+    ]
+
+
+def of_coin_metrics(row: Row) -> list[Row]:
+    exchange, symbol = row["market"].removesuffix("-future").split("-", 1)
+    base, quote = ASSETS[symbol]
+    side = POSITION_OF.get(row.get("side", ""))
+    return [
+        {
+            "vendor": "coin_metrics",
+            "market": row["market"],
+            "liquidation_id": f"{row['coin_metrics_id']}:{row['type']}",
+            "exchange": EXCHANGES.get(exchange, exchange),
+            "base_asset": base,
+            "quote_asset": quote,
+            "liquidated_at": row["time"],
+            "liquidated_at_ns": parse(row["time"]),
+            "position_side": side,
+            "order_side": ORDER_OF.get(side or ""),
+            "event_type": row["type"],
+            "price": number(row["price"]),
+            "amount": number(row["amount"]),
+            "amount_unit": "contracts",
+            "amount_usd": None,
+        }
+    ]
+
+
+def of_kaiko_volumes(row: Row) -> list[Row]:
+    return [
+        {
+            "vendor": "kaiko",
+            "market": f"{counts.get('exchange', 'all')}/{row['asset']}",
+            "exchange": EXCHANGES.get(counts.get("exchange", "all"), counts.get("exchange")),
+            "asset": row["asset"],
+            "interval": {"1h": "PT1H"}[row["interval"]],
+            "interval_start": row["interval_time"],
+            "position_side": side,
+            "amount": counts[f"{side}_amount"],
+            "unit": "usd",
+            "liquidation_count": counts[f"{side}_trades"],
+        }
+        for counts in (row, *row["exchanges"])
+        for side in ("long", "short")
+    ]
+
+
+def of_kiyotaka(row: Row) -> list[Row]:
+    summed = not row["raw_symbol"]
+    codes = ["BINANCE_FUTURES", "BYBIT"] if summed else [row["exchange"]]
+    return [
+        {
+            "vendor": "kiyotaka",
+            "market": f"{'+'.join(codes)}/{row['coin'].lower() if summed else row['raw_symbol']}",
+            "exchange": "+".join(EXCHANGES[code] for code in codes),
+            "asset": row["coin"].lower(),
+            "interval": {"HOUR": "PT1H"}[row["interval"]],
+            "interval_start": row["time"],
+            "position_side": POSITION_OF[row["side"]],
+            "amount": row["liquidations"],
+            "unit": row["denomination"],
+            "liquidation_count": None,
+        }
+    ]
+
+
+# Vendor stream: the unified stream that it feeds, and how.
+FED: dict[str, tuple[str, Callable[[Row], list[Row]]]] = {
+    EVENTS.stream: ("liquidations", of_kaiko),
+    KWERY.stream: ("liquidations", of_kwery),
+    COIN_METRICS.stream: ("liquidations", of_coin_metrics),
+    VOLUMES.stream: ("liquidation_volumes", of_kaiko_volumes),
+    KIYOTAKA.stream: ("liquidation_volumes", of_kiyotaka),
+}
+
+
+def mapped(case: Case, rows: Iterable[Row]) -> list[Row]:
+    """A vendor stream's records in the shape of the unified stream that it feeds."""
+    _, shape = FED[case.stream]
+    return [unified for row in rows for unified in shape(row)]
+
+
+def identity(stream: str, row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEYS[stream])
