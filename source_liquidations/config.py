@@ -139,8 +139,9 @@ def _field(error: Any) -> str:
 
 
 def _problem(error: Any) -> str:
-    secret = bool(error.schema.get("airbyte_secret"))
-    value = "its value" if secret or isinstance(error.instance, (dict, list)) else json.dumps(error.instance)[:80]
+    # A section given as text is most likely the key itself.
+    hidden = bool(error.schema.get("airbyte_secret")) or error.schema.get("type") == "object"
+    value = "its value" if hidden or isinstance(error.instance, (dict, list)) else json.dumps(error.instance)[:80]
     return {
         "required": "is required and missing.",
         "type": f"has the wrong type: {value} is no {_types(error.validator_value)}.",

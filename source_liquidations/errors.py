@@ -10,6 +10,13 @@ from typing import Literal
 FailureType = Literal["config_error", "transient_error", "system_error"]
 Scope = Literal["partition", "reading"]
 
+_LONGEST_SHOWN = 60
+
+
+def shown(value: str | bytes) -> str:
+    """A value of a vendor's in a message. Of a long one, a part could be half of a key, which no redaction knows."""
+    return repr(value) if len(value) <= _LONGEST_SHOWN else f"{len(value)} characters"
+
 
 class LiquidationsError(Exception):
     """An error that ends a partition, a stream or the sync.

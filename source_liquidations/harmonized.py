@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import msgspec
 
-from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.reading.pages import members
 from source_liquidations.streams import Stream
 
@@ -151,7 +151,7 @@ def number(field: str, literal: Literal) -> bytes:
     if bare[:1] != b"0" and bare.replace(b".", b"", 1).isdigit() and bare[:1] != b"." and bare[-1:] != b".":
         return bare  # what nearly all are: digits, perhaps with a point
     if _NUMBER.fullmatch(bare) is None:
-        raise UnexpectedAnswer(f"`{field}` is {text[:40]!r}, no number.", advice="No row was guessed from it.")
+        raise UnexpectedAnswer(f"`{field}` is {shown(text)}, no number.", advice="No row was guessed from it.")
     return canonical(bare)
 
 

@@ -10,6 +10,8 @@ import re
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 
+from source_liquidations.errors import shown
+
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -53,15 +55,19 @@ def parse(text: str) -> int:
         return (_hour_of(text[:13]) + int(minute) * 60 + int(second)) * SECOND + int(fraction.ljust(9, "0"))
     found = _ISO.fullmatch(text)
     if found is None:
-        raise ValueError(f"not an ISO 8601 instant: {text[:40]!r}")
+        raise _no_instant(text)
     hour, minute, second, fraction, offset = (found[name] or "" for name in ("hour", "minute", "second", "f", "offset"))
     if minute > "59" or second > "59":
-        raise ValueError(f"not an ISO 8601 instant: {text[:40]!r}")
+        raise _no_instant(text)
     seconds = _hour_of(f"{found['date']}T{hour or '00'}") + int(minute or 0) * 60 + int(second or 0)
     if offset not in {"", "Z", "z"}:
         shift = int(offset[1:3]) * 3600 + int(offset[-2:]) * 60
         seconds += shift if offset[0] == "-" else -shift
     return seconds * SECOND + int(fraction.ljust(9, "0"))
+
+
+def _no_instant(text: str) -> ValueError:
+    return ValueError(f"not an ISO 8601 instant: {shown(text)}")
 
 
 @lru_cache(maxsize=4096)

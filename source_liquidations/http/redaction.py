@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 from collections.abc import Iterable
-from urllib.parse import quote
 
 MASK = "****"
 _SHORTEST = 4  # masking shorter secrets would garble ordinary words and protect nothing
@@ -21,37 +19,27 @@ _secrets: set[str] = set()
 _secret_forms: re.Pattern[str] | None = None
 
 
-def _alternatives(forms: Iterable[str]) -> str:
-    """A pattern of any of the forms, the longest first, lest a shorter one leave the rest of it."""
-    return "|".join(re.escape(form) for form in sorted(set(forms), key=lambda form: (-len(form), form)))
-
-
 def _character(character: str) -> str:
-    """A pattern of one character in every form; which characters are encoded differs from writer to writer."""
+    """A pattern of one character in every form; which characters are encoded, and how often, is up to the writer."""
     encoded = character.encode("utf-8", "surrogatepass")
-    percent = "".join(f"%{byte:02X}" for byte in encoded)
+    percent = "".join(f"%(?:25)*{byte:02X}" for byte in encoded)
+    entity = html.escape(character).removeprefix("&").removesuffix(";")
+    code = ord(character)
     forms = [
-        character,
+        rf"\\+u{code:04x}",
+        "".join(rf"\\+x{byte:02x}" for byte in encoded),
         percent,
-        quote(percent),
-        json.dumps(character)[1:-1],
-        repr(character)[1:-1],
-        repr(encoded)[2:-1],
-        f"\\{character}",
-        f"\\u{ord(character):04x}",
-        f"\\x{ord(character):02x}",
-        html.escape(character),
-        f"&#{ord(character)};",
-        f"&#x{ord(character):x};",
+        rf"&(?:amp;)*(?:{re.escape(entity)}|#{code}|#x{code:x});",
+        r"\\+" if character == "\\" else rf"\\*{re.escape(character)}",
     ]
-    return f"(?:{_alternatives(forms)})"
+    return f"(?:{'|'.join(forms)})"
 
 
 def _forms(secret: str) -> str:
     encoded = secret.encode("utf-8", "surrogatepass")
-    base64_forms = (base64.b64encode(encoded).decode(), base64.urlsafe_b64encode(encoded).decode())
+    base64_forms = {write(encoded).decode().rstrip("=") for write in (base64.b64encode, base64.urlsafe_b64encode)}
     spelt_out = "".join(map(_character, secret))
-    return f"{spelt_out}|(?:{_alternatives(form.rstrip('=') for form in base64_forms)})={{0,2}}"
+    return f"{spelt_out}|(?:{'|'.join(map(re.escape, base64_forms))})={{0,2}}"
 
 
 def keep_secret(secrets: Iterable[str]) -> None:

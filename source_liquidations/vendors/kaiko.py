@@ -16,7 +16,7 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.coverage import documented
-from source_liquidations.errors import ConfigurationError, RequestRefused, UnexpectedAnswer
+from source_liquidations.errors import ConfigurationError, RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.harmonized import (
     LIQUIDATION_VOLUMES,
     LIQUIDATIONS,
@@ -376,7 +376,7 @@ def whole_number(field: str, value: int | str) -> int:
         return value
     if re.fullmatch(r"\d{1,20}", value, re.ASCII):
         return int(value)
-    raise UnexpectedAnswer(f"`{field}` is {value[:40]!r}, no whole number.", advice="No row was guessed from it.")
+    raise UnexpectedAnswer(f"`{field}` is {shown(value)}, no whole number.", advice="No row was guessed from it.")
 
 
 def interval_length(interval: str) -> int:
