@@ -30,6 +30,11 @@ FORMS: dict[str, Callable[[str], str]] = {
     "repr": lambda key: repr(key)[1:-1],
     "repr of bytes": lambda key: repr(key.encode())[2:-1],
     "html": html.escape,
+    "json in json": lambda key: json.dumps(json.dumps(key)[1:-1])[1:-1],
+    "json three times": lambda key: json.dumps(json.dumps(json.dumps(key)[1:-1])[1:-1])[1:-1],
+    "repr in json": lambda key: json.dumps(repr(key)[1:-1])[1:-1],
+    "html, twice": lambda key: html.escape(html.escape(key)),
+    "url, three times": lambda key: quote(quote(quote(key, safe=""), safe=""), safe=""),
 }
 
 # What `config.py` lets through as a key: printable ASCII without the space.
