@@ -186,6 +186,7 @@ class Liquidations(Endpoint):
         self._limit = LARGEST_LIMIT
         self._worth = ROWS_WORTH_A_WINDOW
         self._reach: int | None = None
+        self._reach_told = False
         self._limits = msgspec.json.Decoder(Limits)
         self._decoder = RowDecoder("kwery_liquidations", Body, LiquidationRow, added=("time", "liquidation_id"))
         # Windows side by side would each spend what another one needs to be read to its end.
@@ -314,18 +315,21 @@ class Liquidations(Endpoint):
         self.longest = self._first_length()
 
     def _note_reach(self, span: Span, oldest: int) -> None:
-        """Say so, once, where the vendor leaves out without a word what is older than the plan reaches back."""
+        """Note, and say once, where the vendor leaves out without a word what is older than the plan reaches back."""
         if self._reach is None or span.start >= self._reach or oldest < self._reach:
             return
+        reach = self._reach + REACH_TOLERANCE
+        clamped = Span(span.partitions, span.start, min(span.end, reach))
+        self._saw(clamped, "missing", "older than the plan's history: left out without a word")
+        if self._reach_told:
+            return
+        self._reach_told = True
         logger.warning(
             "kwery: the plan reaches back to %s, and no row came from before, though %s was asked for: older rows"
             " are left out without a word. A larger plan has them; reset the stream once you have it.",
-            timestamps.format_instant(self._reach + REACH_TOLERANCE, 0),
+            timestamps.format_instant(reach, 0),
             timestamps.format_shortest(span.start),
         )
-        clamped = Span(span.partitions, span.start, self._reach + REACH_TOLERANCE)
-        self._saw(clamped, "missing", "older than the plan's history: left out without a word")
-        self._reach = None
 
     def observe(self, span: Span, error: LiquidationsError) -> None:
         if "invalid_time_range" in error.cause:
