@@ -1,0 +1,237 @@
+"""The pages under `docs/` that say what the code says: tables that must not drift, an example that must run."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from source_liquidations.harmonized import ASSETS, EXCHANGES, POSITIONS, assets_of
+from source_liquidations.vendors.kiyotaka import POSITION_OF
+
+ROOT = Path(__file__).parents[1]
+UNIFIED = ROOT / "docs" / "unified-streams.md"
+VENDOR = ROOT / "docs" / "adding-a-vendor.md"
+
+# As exchanges write them; what each tells is worked out below.
+SYMBOLS = (
+    ("binance", "BTCUSDT"),
+    ("binance", "BNBUSD_PERP"),
+    ("binance", "BTCUSDT_261225"),
+    ("binance", "1000SHIBUSDT"),
+    ("bybit", "ETHUSD"),
+    ("okx", "BTC-USDT-SWAP"),
+    ("deribit", "BTC-PERPETUAL"),
+    ("deribit", "ETH_USDC-PERPETUAL"),
+    ("bitmex", "XBTUSD"),
+    ("bitmex", "XBTH26"),
+    ("bitfinex", "BTCF0:USTF0"),
+    ("huobi", "BTC-USDT"),
+    ("kraken", "PI_XBTUSD"),
+    ("ftx", "BTC-PERP"),
+)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    first, *rest = ("| " + " | ".join(row) + " |" for row in (head, *rows))
+    return "\n".join([first, "|" + "---|" * len(head), *rest])
+
+
+def code(words: Iterable[str | None]) -> str:
+    return ", ".join("-" if word is None else f"`{word}`" for word in words)
+
+
+TABLES = {
+    "exchanges": table(
+        ("exchange", "vendors' codes"), [(code([name]), code(codes)) for name, codes in EXCHANGES.items()]
+    ),
+    "assets": table(("asset", "written as"), [(code([name]), code([alias])) for alias, name in ASSETS.items()]),
+    "symbols": table(
+        ("exchange", "symbol", "base", "quote"),
+        [
+            (code([name]), code([symbol]), *(code([found]) for found in assets_of(symbol, name)))
+            for name, symbol in SYMBOLS
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_spellings_are_those_of_the_code(name: str) -> None:
+    """`UPDATE=1 pytest unit_tests/test_documentation.py` writes them."""
+    page = UNIFIED.read_text("utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = page.split(begin)
+    held, after = rest.split(end)
+    if os.environ.get("UPDATE"):
+        UNIFIED.write_text(f"{before}{begin}\n{TABLES[name]}\n\n{end}{after}", "utf-8")
+        return
+    assert held.strip() == TABLES[name], "the page says something else than the code"
+
+
+def test_the_table_of_sides_is_that_of_the_code() -> None:
+    page = UNIFIED.read_text("utf-8")
+    rows = re.findall(r"^\| (Kaiko|Kwery|Coin Metrics|Kiyotaka) \|.*\| `(\w+)` \| `(\w+)` \|$", page, re.M)
+    said = {vendor: {"long": long, "short": short} for vendor, long, short in rows}
+    same = {position: position for position in POSITIONS}
+    assert said == {
+        "Kaiko": same,
+        "Kwery": same,
+        "Coin Metrics": POSITIONS,
+        "Kiyotaka": {position: side for side, position in POSITION_OF.items()},
+    }
+
+
+# The example of a fifth vendor, as the page has it.
+
+
+def files_of(page: str) -> dict[str, str]:
+    """Path and content of each file that a page shows."""
+    return dict(re.findall(r"^`([\w./]+)`[^\n]*:\n\n```\w+\n(.*?)^```$", page, re.M | re.S))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package with the page's files in it, and its one line."""
+    root = tmp_path_factory.mktemp("fifth")
+    ignored = shutil.ignore_patterns("__pycache__", "test_*", "sandbox", "benchmarks")
+    for name in ("source_liquidations", "unit_tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=ignored)
+    for path, text in files_of(VENDOR.read_text("utf-8")).items():
+        target = root / path
+        assert not target.exists(), f"{path}: nothing but the list is changed"
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(text, "utf-8")
+    listed = root / "source_liquidations" / "vendors" / "__init__.py"
+    text = listed.read_text("utf-8")
+    text = text.replace(
+        "from source_liquidations.vendors.coin",
+        "from source_liquidations.vendors.acme import Acme\nfrom source_liquidations.vendors.coin",
+        1,
+    )
+    text, changed = re.subn(r"(VENDORS: .*= \(.*)\)", r"\1, Acme)", text)
+    assert changed == 1
+    listed.write_text(text, "utf-8")
+    return root
+
+
+def python(tree: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *args],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_page_shows_every_file_that_a_vendor_takes() -> None:
+    assert set(files_of(VENDOR.read_text("utf-8"))) == {
+        "source_liquidations/vendors/acme.py",
+        "source_liquidations/schemas/config/acme.json",
+        "source_liquidations/schemas/acme_liquidations.json",
+        "unit_tests/samples/acme/liquidations.json",
+        "unit_tests/vendors/test_acme.py",
+    }
+
+
+def test_the_pages_own_test_passes(tree: Path) -> None:
+    done = python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "unit_tests/vendors/test_acme.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_pages_code_is_as_clean_as_ours(tree: Path) -> None:
+    target = "source_liquidations/vendors/acme.py"
+    done = python(tree, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), target)
+    assert done.returncode == 0, done.stdout
+
+
+class Acme(http.server.BaseHTTPRequestHandler):
+    """The vendor of the page: 2,500 liquidations, one a minute, in pages of a thousand."""
+
+    def do_GET(self) -> None:
+        asked = parse_qs(urlsplit(self.path).query)
+        offset = int(asked.get("cursor", ["0"])[0])
+        found = range(offset, min(offset + 1000, 2500))
+        rows = [
+            {
+                "id": f"a{n}",
+                "time": f"2026-03-{8 + n // 1440:02d}T{n // 60 % 24:02d}:{n % 60:02d}:00.000Z",
+                "side": ("sell", "buy")[n % 2],
+                "size": n,
+                "price": 92145.30,
+            }
+            for n in found
+        ]
+        body = {"data": rows, "cursor": str(found.stop) if found.stop < 2500 else None}
+        known = self.headers["X-Acme-Key"] == "acme-secret"
+        self.send_response(200 if known else 401)
+        self.end_headers()
+        self.wfile.write(json.dumps(body if known else {"error": "who are you"}).encode())
+
+    def log_message(self, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def acme() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Acme)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_fifth_vendor_is_checked_discovered_and_read(tree: Path, acme: str) -> None:
+    streams = ["acme_liquidations", "liquidations"]
+
+    def run(command: str, key: str = "acme-secret") -> list[dict[str, Any]]:
+        section = {"api_key": key, "markets": ["BTC-USDT"], "base_url": acme}
+        config = {"start_date": "2026-03-08", "end_date": "2026-03-11", "acme": section}
+        selected = [
+            {
+                "stream": {"name": name, "json_schema": {}, "supported_sync_modes": ["incremental"]},
+                "sync_mode": "incremental",
+                "destination_sync_mode": "append",
+            }
+            for name in streams
+        ]
+        (tree / "config.json").write_text(json.dumps(config))
+        (tree / "catalog.json").write_text(json.dumps({"streams": selected}))
+        args = ["--config", "config.json", *(["--catalog", "catalog.json"] if command == "read" else [])]
+        done = python(tree, "-c", "from source_liquidations.run import run; run()", command, *args)
+        assert done.stderr == ""
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    (status,) = [m["connectionStatus"] for m in run("check") if m["type"] == "CONNECTION_STATUS"]
+    assert status == {"status": "SUCCEEDED"}
+    (status,) = [m["connectionStatus"] for m in run("check", "wrong") if m["type"] == "CONNECTION_STATUS"]
+    assert "acme, `acme.api_key`: HTTP 401: who are you" in status["message"]
+    (catalog,) = [m["catalog"] for m in run("discover") if m["type"] == "CATALOG"]
+    assert [stream["name"] for stream in catalog["streams"]][:2] == streams
+    messages = run("read")
+    found = {
+        name: [m["record"]["data"] for m in messages if m.get("record", {}).get("stream") == name] for name in streams
+    }
+    assert {name: len({row.get("id", row.get("liquidation_id")) for row in rows}) for name, rows in found.items()} == {
+        "acme_liquidations": 2500,
+        "liquidations": 2500,
+    }
+    assert found["liquidations"][1]["position_side"] == "short"
+    states = [m["state"]["stream"]["stream_state"]["states"] for m in messages if m["type"] == "STATE"]
+    assert [{"partition": {"market": "BTC-USDT"}, "cursor": {"time": "2026-03-11T00:00:00Z"}}] in states
