@@ -25,7 +25,7 @@ class Bare(io.RawIOBase):
 
 def test_a_block_is_written_to_its_end() -> None:
     raw = Bare()
-    output = Output(cast(io.BufferedWriter, raw))
+    output = Output(cast(io.BufferedWriter, raw), lambda: None)
     block = b"".join(b'{"type":"RECORD","record":%d}\n' % number for number in range(20_000))
     output.block(block)
     output.write('{"type":"LOG"}\n')
@@ -34,5 +34,5 @@ def test_a_block_is_written_to_its_end() -> None:
 
 def test_a_buffered_file_is_taken_as_it_is() -> None:
     raw = io.BytesIO()
-    Output(raw).block(b"line\n")
+    Output(raw, lambda: None).block(b"line\n")
     assert raw.getvalue() == b"line\n"
