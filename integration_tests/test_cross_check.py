@@ -71,7 +71,7 @@ class Said:
     """Exit code, output and errors by arguments; and the answer to the page's query."""
 
     printed: dict[tuple[str, ...], tuple[int, str, str]]
-    coverage: list[tuple[Any, ...]]
+    coverage: list[list[Any]]
 
 
 @pytest.fixture(scope="module")

@@ -70,9 +70,10 @@ def remarks(comparison: Comparison) -> list[str]:
     return said
 
 
-def tables(comparison: Comparison) -> str:
+def tables(comparison: Comparison, *, hours: bool = True) -> str:
     """The vendors' totals, who has what, and each hour."""
-    return "\n\n".join((_totals(comparison), _shared(comparison), _hours(comparison)))
+    found = [_totals(comparison), _shared(comparison), *([_hours(comparison)] if hours else [])]
+    return "\n\n".join(found)
 
 
 def _totals(comparison: Comparison) -> str:
