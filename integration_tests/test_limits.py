@@ -1,0 +1,127 @@
+"""Limits: requests as fast as the vendors allow and no faster; thousands of markets, one worker or forty."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+
+import pytest
+from cases import COIN_METRICS, EVENTS, KIYOTAKA, KWERY, config_of
+from harness import Connector, Message, positions
+
+from sandbox import Sandbox
+from sandbox.app import Recorded
+from sandbox.times import HOUR, MINUTE, iso
+
+SECONDS = 19.5
+
+
+def community_state(markets: Sequence[str], now: int) -> list[Message]:
+    """A position of its own for each market, so that no two of them share a request."""
+    entries = [
+        {"partition": {"market": market}, "cursor": {"time": iso(now - HOUR - n * MINUTE, 3)}}
+        for n, market in enumerate(markets)
+    ]
+    return [
+        {
+            "type": "STREAM",
+            "stream": {"stream_descriptor": {"name": COIN_METRICS.stream}, "stream_state": {"states": entries}},
+        }
+    ]
+
+
+def most_in_any(seconds: float, requests: Sequence[Recorded]) -> int:
+    times = sorted(request.time for request in requests)
+    return max(sum(at <= other < at + seconds for other in times) for at in times)
+
+
+def test_budgets_are_used_up_and_not_exceeded(connector: Connector) -> None:
+    """120 markets, 40 workers; Coin Metrics' community limit, the smallest plans of Kwery and Kiyotaka."""
+    with Sandbox(seed=1, rows_per_day=500, tiny_markets=120, tiny_rows_per_day=50.0, limits=True) as sandbox:
+        cases = [COIN_METRICS, KWERY, KIYOTAKA]
+        start = iso(sandbox.now() - 20 * HOUR, 0)
+        config = config_of(cases, sandbox, start, None, num_workers=40, lookback_window="PT0S")
+        markets = [f"bybit-T{number:05d}USDT-future" for number in range(1, 121)]
+        config["coin_metrics"] = {"markets": markets, "base_url": f"{sandbox.url}/coin_metrics_community"}
+        del config["kwery"]["requests_per_minute"], config["kiyotaka"]["requests_per_minute"]
+        config["kwery"] |= {"api_key": "sandbox-kwery-free", "symbols": ["BTC", "ETH", "SOL", "XRP"]}
+        config["kiyotaka"] |= {
+            "api_key": "sandbox-kiyotaka-free",
+            "symbols": [f"BYBIT/T{number:05d}USDT" for number in range(1, 41)],
+            "coins": [],
+        }
+        state = community_state(markets, sandbox.now())
+        process = connector.reading(config, [case.stream for case in cases], state=state, patience="1")
+        deadline = time.monotonic() + 60
+        while not sandbox.requests("coin_metrics") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(SECONDS)
+        process.signal(signal.SIGTERM)
+        run = process.collect()
+        assert run.code == 143, run
+        assert sandbox.errors == []
+
+        community = sandbox.requests("coin_metrics")
+        assert sum(request.status == 429 for request in community) <= 1, "no more than a stray one"
+        began = community[0].time
+        windows = 4  # 10 each at 0, 6, 12 and 18 seconds
+        good = [r for r in community if r.status == 200 and r.time < began + 18.9]
+        assert len(good) >= 0.9 * 10 * windows
+        assert most_in_any(5.9, community) <= 10 + 1
+
+        kiyotaka = [request for request in sandbox.requests("kiyotaka") if request.path == "/v1/points"]
+        assert len(kiyotaka) == 10
+        assert {request.status for request in kiyotaka} == {200}
+        kwery = [request for request in sandbox.requests("kwery") if request.path == KWERY.path]
+        assert {request.status for request in kwery} == {200}
+        assert len(kwery) <= 15
+        waits = [line for line in run.logs if "sync report as JSON" in line]
+        assert waits
+
+
+def test_a_limit_of_the_configuration_holds(connector: Connector, sandbox: Sandbox) -> None:
+    config = EVENTS.config(sandbox, num_workers=20)
+    config["kaiko"]["requests_per_minute"] = 4
+    process = connector.reading(config, [EVENTS.stream])
+    deadline = time.monotonic() + 30
+    while len(sandbox.requests("kaiko")) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(1.0)
+    process.signal(signal.SIGTERM)
+    assert process.collect().code == 143
+    assert len(sandbox.requests("kaiko")) == 4
+
+
+def test_limits_of_one_vendor_hold_no_other_up(connector: Connector, sandbox: Sandbox) -> None:
+    config = config_of([EVENTS, COIN_METRICS], sandbox, num_workers=2)
+    config["kaiko"]["requests_per_minute"] = 1
+    process = connector.reading(config, [EVENTS.stream, COIN_METRICS.stream])
+    seen = b""
+    while b'"COMPLETE"' not in seen and (piece := process.stdout.read1(65_536)):
+        seen += piece
+    process.signal(signal.SIGTERM)
+    run = process.collect(so_far=seen)
+    assert run.statuses(COIN_METRICS.stream)[-1] == "COMPLETE"
+    assert run.statuses(EVENTS.stream)[-1] == "INCOMPLETE"
+
+
+@pytest.mark.parametrize("workers", [1, 40])
+def test_thousands_of_tiny_markets_come_to_an_end(workers: int, connector: Connector) -> None:
+    tiny = 1_000
+    with Sandbox(
+        seed=1, now="2026-03-01T12:30:00Z", rows_per_day=1, limits=False, tiny_markets=tiny, tiny_rows_per_day=1.0
+    ) as sandbox:
+        config = config_of([EVENTS, COIN_METRICS], sandbox, "2026-02-26T00:00:00Z", num_workers=workers)
+        config["kaiko"] |= {"instruments": ["bbit/perpetual-future/t0*"]}
+        config["coin_metrics"] |= {"markets": [f"bybit-T{number:05d}USDT-future" for number in range(1, tiny + 1)]}
+        run = connector.read(config, [EVENTS.stream, COIN_METRICS.stream])
+        assert run.code == 0, run
+        assert len(positions(run.final_state, EVENTS.stream)) == tiny
+        assert len(positions(run.final_state, COIN_METRICS.stream)) == tiny
+        assert len(sandbox.requests("kaiko")) == tiny + 2
+        assert len(run.records()) > 0
+        states = [len(line) for line in run.out.splitlines() if line.startswith(b'{"type":"STATE"')]
+        largest = max(states)
+        assert sum(states) < len(run.out) - sum(states) + 2 * 300 * 32 * 1024
+        assert sum(states) < largest * tiny / 4, "a state of thousands of markets is not repeated for each of them"

@@ -1,0 +1,195 @@
+"""Patterns in place of markets: expanded through the vendors' paged lists, with requests that stay within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+from cases import COIN_METRICS, EVENTS, KIYOTAKA, Case, same
+from harness import Connector, Run, positions
+
+from sandbox import Sandbox
+
+START, END = "2026-02-27T00:00:00Z", "2026-02-27T12:00:00Z"
+TINY = 1_200
+
+
+@pytest.fixture(scope="module")
+def wide_sandbox() -> Iterator[Sandbox]:
+    """More markets than one page of a list holds."""
+    with Sandbox(
+        seed=1, now="2026-03-01T12:30:00Z", rows_per_day=300, limits=False, tiny_markets=TINY, tiny_rows_per_day=2.0
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(wide_sandbox: Sandbox) -> Iterator[Sandbox]:
+    wide_sandbox.clear()
+    yield wide_sandbox
+    assert wide_sandbox.errors == []
+
+
+def read(case: Case, connector: Connector, sandbox: Sandbox, **section: Any) -> Run:
+    config = case.config(sandbox, START, END)
+    config[case.vendor] |= section
+    return connector.read(config, [case.stream])
+
+
+def kaiko_markets(sandbox: Sandbox, pattern: str) -> list[str]:
+    """The sandbox's own derivatives that match."""
+    names = ["/".join(key) for key in sandbox.app.vendors["kaiko"].events.instruments]  # type: ignore[attr-defined]
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lists"),
+    [
+        ("okex/perpetual-future/*", [{"exchange_code": "okex", "class": "perpetual-future"}]),
+        ("*/future/*", [{"class": "future"}]),
+        ("bbit/*/???-usdt", [{"exchange_code": "bbit", "class": name} for name in ("future", "perpetual-future")]),
+        ("b?it/perpetual-*/btc-*", [{"class": "perpetual-future"}]),
+    ],
+)
+def test_kaikos_patterns(pattern: str, lists: list[dict[str, str]], connector: Connector, sandbox: Sandbox) -> None:
+    run = read(EVENTS, connector, sandbox, instruments=[pattern])
+    assert run.code == 0, run
+    markets = kaiko_markets(sandbox, pattern)
+    assert markets
+    same(run.records(), EVENTS.rows(sandbox, START, END, markets))
+    assert len(positions(run.final_state, EVENTS.stream)) == len(markets)
+    asked = [r for r in sandbox.requests("kaiko-reference") if "continuation_token" not in r.params]
+    assert [request.params for request in asked] == [{**filters, "page_size": "1000"} for filters in lists]
+    for request in sandbox.requests("kaiko-reference"):
+        assert request.path == "/v1/instruments"
+        assert "x-api-key" not in request.headers
+
+
+def test_kaikos_list_is_read_to_its_end_and_once(connector: Connector, sandbox: Sandbox) -> None:
+    """Overlapping patterns and names give each instrument once."""
+    patterns = ["bbit/perpetual-future/t0*", "bbit/perpetual-future/btc-usdt", "bbit/perpetual-future/*"]
+    run = read(EVENTS, connector, sandbox, instruments=patterns)
+    assert run.code == 0, run
+    markets = kaiko_markets(sandbox, "bbit/perpetual-future/*")
+    assert len(markets) > TINY
+    assert len(positions(run.final_state, EVENTS.stream)) == len(markets)
+    same(run.records(), EVENTS.rows(sandbox, START, END, markets))
+    first, second = sandbox.requests("kaiko-reference")
+    assert first.params == {"exchange_code": "bbit", "class": "perpetual-future", "page_size": "1000"}
+    assert list(second.params) == ["continuation_token"]
+    asked = [r.path for r in sandbox.requests("kaiko") if "/trades/" in r.path]
+    assert len(asked) == len(set(asked)) == len(markets)
+
+
+def test_a_pattern_that_matches_nothing_is_named(connector: Connector, sandbox: Sandbox) -> None:
+    run = read(EVENTS, connector, sandbox, instruments=["bbit/perpetual-future/btc-usdt", "nowhere/future/*"])
+    assert run.code == 1
+    (trace,) = run.traces
+    assert trace["failure_type"] == "config_error"
+    assert "`kaiko.instruments[1]`" in trace["message"]
+    assert "nowhere/future/*" in trace["message"]
+
+
+def test_a_list_that_repeats_its_token_is_no_endless_loop(connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("repeat_token", vendor="kaiko-reference", times=None)
+    run = read(EVENTS, connector, sandbox, instruments=["bbit/perpetual-future/t*"])
+    assert run.code == 1
+    assert "repeats" in run.traces[0]["message"]
+    assert len(sandbox.requests("kaiko-reference")) < 10
+
+
+CATALOG = "/v4/catalog-v2/market-liquidations"
+
+
+def test_coin_metrics_patterns(connector: Connector, sandbox: Sandbox) -> None:
+    patterns = ["okex-*-future", "deribit-*-future", "binance-BTCUSDT-future"]
+    run = read(COIN_METRICS, connector, sandbox, markets=patterns)
+    assert run.code == 0, run
+    known = sandbox.app.vendors["coin_metrics"].markets  # type: ignore[attr-defined]
+    listed = [name for name, instrument in known.items() if instrument.starts < sandbox.now()]
+    markets = [name for name in listed if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    assert len(markets) > 5
+    same(run.records(), COIN_METRICS.rows(sandbox, START, END, markets))
+    assert len(positions(run.final_state, COIN_METRICS.stream)) == len(markets)
+    catalog = [request for request in sandbox.requests("coin_metrics") if "catalog" in request.path]
+    assert [(r.path, r.query) for r in catalog] == [
+        (CATALOG, [("markets", pattern), ("page_size", "1000"), ("api_key", "cm+key/with=chars")])
+        for pattern in patterns[:2]
+    ]
+
+
+def test_coin_metrics_catalog_is_read_to_its_end(connector: Connector, sandbox: Sandbox) -> None:
+    found = [f"bybit-T{number:05d}USDT-future" for number in range(1, 31)]
+    pages: list[dict[str, Any]] = [{"data": [{"market": name} for name in found[n : n + 10]]} for n in (0, 10, 20)]
+    pages[0]["next_page_token"], pages[1]["next_page_token"] = "one", "two"
+    pages[0]["next_page_url"] = f"{sandbox.url}/coin_metrics{CATALOG}?api_key=x&next_page_token=one"
+    sandbox.serve("coin_metrics", CATALOG, pages)
+    run = read(COIN_METRICS, connector, sandbox, markets=["bybit-T*-future"])
+    assert run.code == 0, run
+    same(run.records(), COIN_METRICS.rows(sandbox, START, END, found))
+    catalog = [request for request in sandbox.requests("coin_metrics") if "catalog" in request.path]
+    assert [request.params.get("next_page_token") for request in catalog] == [None, "one", "two"]
+    assert {request.params["markets"] for request in catalog} == {"bybit-T*-future"}
+
+
+def test_coin_metrics_markets_are_batched_under_the_longest_url(connector: Connector, sandbox: Sandbox) -> None:
+    """Markets that begin together go together, in as few requests as 10,000 characters allow."""
+    markets = [f"bybit-T{number:05d}USDT-future" for number in range(1, TINY + 1)]
+    run = read(COIN_METRICS, connector, sandbox, markets=markets)
+    assert run.code == 0, run
+    requests = sandbox.requests("coin_metrics")
+    asked = [name for request in requests for name in request.params["markets"].split(",")]
+    assert sorted(asked) == markets
+    assert all(len(sandbox.url) + len(request.target) <= 10_000 for request in requests)
+    assert len(requests) == -(-len(",".join(markets)) // 9_000)
+    assert {request.status for request in requests} == {200}
+    same(run.records(), COIN_METRICS.rows(sandbox, START, END, markets))
+
+
+def test_an_unknown_market_in_the_middle_of_many(connector: Connector, sandbox: Sandbox) -> None:
+    known = [f"bybit-T{number:05d}USDT-future" for number in range(1, 81)]
+    markets = [*known[:40], "bybit-NONESUCH-future", *known[40:]]
+    run = read(COIN_METRICS, connector, sandbox, markets=markets)
+    assert run.code == 1
+    (trace,) = run.traces
+    assert "`coin_metrics.markets[40]`" in trace["message"]
+    assert "bybit-NONESUCH-future" in trace["message"]
+    same(run.records(), COIN_METRICS.rows(sandbox, START, END, known))
+    held = positions(run.final_state, COIN_METRICS.stream)
+    assert {dict(partition)["market"] for partition, position in held.items() if position == END} == set(known)
+
+
+def test_over_a_long_time_each_market_is_read_for_itself(connector: Connector, sandbox: Sandbox) -> None:
+    config = COIN_METRICS.config(sandbox, "2026-02-01T00:00:00Z", END)
+    config["coin_metrics"]["markets"] = ["deribit-*-future"]
+    run = connector.read(config, [COIN_METRICS.stream])
+    assert run.code == 0, run
+    requests = [request for request in sandbox.requests("coin_metrics") if "catalog" not in request.path]
+    assert len(requests) == 2
+    assert all("," not in request.params["markets"] for request in requests)
+
+
+def test_a_key_that_sees_few_markets_reads_those(connector: Connector, sandbox: Sandbox) -> None:
+    key = "sandbox-coin-metrics-limited"
+    run = read(COIN_METRICS, connector, sandbox, markets=["binance-*-future"], api_key=key)
+    assert run.code == 0, run
+    markets = ["binance-BTCUSDT-future", "binance-ETHUSDT-future"]
+    same(run.records(), COIN_METRICS.rows(sandbox, START, END, markets))
+
+
+def test_kiyotakas_patterns(connector: Connector, sandbox: Sandbox) -> None:
+    run = read(KIYOTAKA, connector, sandbox, symbols=["OKEX_SWAP/*-USDT-SWAP", "DERIBIT/*"], coins=[])
+    assert run.code == 0, run
+    found = {(row["exchange"], row["raw_symbol"]) for row in run.records()}
+    assert found == {
+        *(("OKEX_SWAP", f"{coin}-USDT-SWAP") for coin in ("BTC", "ETH", "SOL", "XRP")),
+        ("DERIBIT", "BTC-PERPETUAL"),
+        ("DERIBIT", "ETH-PERPETUAL"),
+    }
+    markets = [f"{exchange}/{symbol}" for exchange, symbol in sorted(found)]
+    same(run.records(), KIYOTAKA.rows(sandbox, START, END, markets))
+    lists = [request for request in sandbox.requests("kiyotaka") if request.path == "/v1/markets"]
+    assert lists
+    assert all(request.params["pageSize"] == "100" for request in lists)
