@@ -60,6 +60,16 @@ GAPS = {
     "kaiko": ("03:17:30", "04:41:00"),  # not whole hours
     "kwery": ("00:00:00", "01:30:00"),  # from the day's start on
 }
+LISTED = {
+    "vendor": "kaiko",
+    "exchange": "binance",
+    "market": "all",
+    "kind": "missing",
+    "period_start": f"{DAY}T03:00:00Z",
+    "period_end": f"{DAY}T05:00:00Z",
+    "note": "an outage",
+    "source": "the vendor's page",
+}
 CONTRACTS = {
     "okx/btc/usdt": "a contract is 0.01 of the base asset",
     "bitmex/btc/usd": "a contract is 1 of the quote asset",
@@ -121,6 +131,8 @@ def said(warm: Warm, python: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         gap = Disagreement(vendor, "binance/BTCUSDT", parse(f"{DAY}T{start}Z"), parse(f"{DAY}T{end}Z"))
         with vendors(gap) as sandbox:
             read(connector, sandbox, directory / f"{vendor}.jsonl")
+    with (directory / "kaiko.jsonl").open("a") as file:
+        file.write(json.dumps({"type": "RECORD", "record": {"stream": "liquidation_coverage", "data": LISTED}}) + "\n")
     lines = (directory / "rows.jsonl").read_text().splitlines(keepends=True)
     bare = [line for line in lines if '"stream":"liquidations"' in line]
     (directory / "bare.jsonl").write_text("".join(bare) + bare[-1][:100])  # nothing else, and cut off
@@ -227,6 +239,11 @@ def test_it_finds_a_gap_of_any_vendor_at_any_time(said: Said, vendor: str) -> No
     assert found, sentence
     assert found["vendor"].lower() == vendor
     assert GAPS[vendor][0] <= found["first"] < found["last"] < GAPS[vendor][1]
+
+
+def test_it_says_what_is_known_of_a_gap(said: Said) -> None:
+    printed = text(said, "kaiko.jsonl", BINANCE, DAY)
+    assert re.search(r"Kaiko, 03:\d\d: liquidation_coverage says missing: an outage \(the vendor's page\)\.", printed)
 
 
 def test_it_lists_what_there_is(said: Said) -> None:
