@@ -1,0 +1,181 @@
+"""The loop with threads: statuses, checkpoints, failures, stopping; a checkpoint never runs ahead of its consumer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from source_liquidations import planning
+from source_liquidations.config import Config
+from source_liquidations.errors import LiquidationsError, Stopped, VendorUnavailable
+from source_liquidations.reading import loop
+from source_liquidations.reading.checkpoints import StreamState
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.pages import Block, Output
+from source_liquidations.reading.scheduler import Reading
+from unit_tests.simulated import STREAM, FakeClient, FakeVendor, rows_of
+
+START, END = 0, 10_000
+
+
+def sync_of(
+    endpoint: FakeVendor, *, workers: int = 4, stop: threading.Event | None = None, streams: tuple[str, ...] = (STREAM,)
+) -> loop.Sync:
+    config = Config(start=START, end=END, lookback=0, workers=workers, vendors={})
+    states = {name: StreamState(name, "time") for name in streams}
+    outputs = tuple(Output(name) for name in streams)
+    reading = Reading(endpoint, outputs, partial(planning._plan, config, endpoint, outputs, states))
+    return loop.Sync([reading], states, workers=workers, stop=stop or threading.Event())
+
+
+def many(markets: int, each: int) -> FakeVendor:
+    return FakeVendor({f"m{n:03d}": list(range(0, END, END // each)) for n in range(markets)}, page_size=7)
+
+
+def taken(sync: loop.Sync) -> Iterator[Any]:
+    """Items as a consumer takes them in; of a checkpoint, what a platform would store of it at that moment."""
+    for item in sync:
+        if isinstance(item, loop.Checkpoint):
+            yield {
+                partition["partition"]["market"]: partition["cursor"]["time"]
+                for partition in item.state.blob()["states"]
+            }
+            item.state.take(1_000)
+        else:
+            yield item
+
+
+@pytest.mark.parametrize("workers", [1, 2, 16])
+def test_everything_arrives_in_the_order_that_airbyte_wants(workers: int) -> None:
+    endpoint = many(20, 50)
+    items = list(taken(sync_of(endpoint, workers=workers)))
+    names = [item.name for item in items if isinstance(item, loop.Status)]
+    assert names == ["STARTED", "RUNNING", "COMPLETE"]
+    assert isinstance(items[-2], dict), "a last checkpoint before the end"
+    rows = [row for item in items if isinstance(item, Block) for row in rows_of(item.data)]
+    assert sorted(rows) == sorted(endpoint.all_rows(START, END))
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_checkpoint_says_nothing_that_was_not_taken_before(workers: int) -> None:
+    endpoint = many(10, 100)
+    seen: set[Any] = set()
+    for item in taken(sync_of(endpoint, workers=workers)):
+        if isinstance(item, Block):
+            seen |= set(rows_of(item.data))
+        elif isinstance(item, dict):
+            for market, position in item.items():
+                until = int(position.partition(".")[2].rstrip("Z").ljust(9, "0") or 0)
+                assert seen >= set(endpoint.all_rows(START, until, [market]))
+
+
+def test_a_slow_consumer_bounds_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers wait for the writer, and the writer for its consumer: memory does not grow with rows."""
+    monkeypatch.setattr(loop, "_BYTES_HELD", 5_000)
+    endpoint = many(50, 200)
+    items = iter(sync_of(endpoint, workers=8))
+    first = next(item for item in items if isinstance(item, Block))
+    time.sleep(0.5)
+    assert len(endpoint.client.sent) <= 8 + 5_000 // len(first.data) + 2
+    assert sum(1 for item in items if isinstance(item, Block)) > 1_000, "it goes on once it is asked"
+
+
+def test_stop_ends_the_iteration_with_last_checkpoints() -> None:
+    stop = threading.Event()
+    endpoint = many(50, 200)
+    items: list[Any] = []
+
+    def consume() -> None:
+        for item in taken(sync_of(endpoint, stop=stop)):
+            items.append(item)
+            if sum(isinstance(item, Block) for item in items) == 20:
+                stop.set()
+
+    with pytest.raises(Stopped):
+        consume()
+    assert isinstance(items[-1], loop.Status)
+    assert items[-1].name == "INCOMPLETE"
+    assert isinstance(items[-2], dict)
+
+
+def test_a_consumer_that_goes_away_frees_the_workers() -> None:
+    before = threading.active_count()
+    items = iter(sync_of(many(50, 200), workers=8))
+    next(item for item in items if isinstance(item, Block))
+    items.close()  # type: ignore[attr-defined]
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() <= before
+
+
+class Failing(FakeClient):
+    """Fails for one market with what it is given."""
+
+    error: Exception
+
+    def fetch(self, request: Any, decode: Any, **more: Any) -> Any:
+        if dict(request.params)["markets"] == "m001":
+            raise self.error
+        return super().fetch(request, decode, **more)
+
+
+def failing(error: Exception) -> list[Any]:
+    endpoint = many(5, 20)
+    client = Failing(endpoint)
+    client.error = error
+    endpoint.client = client  # type: ignore[assignment]
+    return list(taken(sync_of(endpoint)))
+
+
+def test_a_failure_is_told_after_the_status() -> None:
+    items = failing(VendorUnavailable("down"))
+    status, failure = items[-2:]
+    assert isinstance(status, loop.Status)
+    assert status.name == "INCOMPLETE"
+    assert isinstance(failure, loop.Failure)
+    assert (failure.stream, failure.partitions) == (STREAM, 1)
+    assert str(failure.error) == "fake, m001 (`fake.markets[1]`): down"
+    markets = {row[0] for item in items if isinstance(item, Block) for row in rows_of(item.data)}
+    assert markets == {"m000", "m002", "m003", "m004"}
+
+
+def test_an_exception_that_nobody_thought_of_is_ours_and_ends_one_partition() -> None:
+    items = failing(ZeroDivisionError("division by zero"))
+    failure = items[-1]
+    assert isinstance(failure, loop.Failure)
+    assert isinstance(failure.error, LiquidationsError)
+    assert failure.error.failure_type == "system_error"
+    assert "internal error, ZeroDivisionError" in str(failure.error)
+    markets = {row[0] for item in items if isinstance(item, Block) for row in rows_of(item.data)}
+    assert markets == {"m000", "m002", "m003", "m004"}
+
+
+def test_a_stream_that_nothing_feeds_is_complete_at_once() -> None:
+    sync = loop.Sync([], {"alone": StreamState("alone", "time")}, workers=2, stop=threading.Event())
+    items = list(sync)
+    assert [type(item).__name__ for item in items] == ["Status", "Checkpoint", "Status"]
+
+
+def test_streams_that_share_a_reading_have_the_same_rows() -> None:
+    endpoint = many(4, 30)
+    items = list(taken(sync_of(endpoint, streams=("one", "two"))))
+    rows = {
+        name: [row for item in items if isinstance(item, Block) and item.stream == name for row in rows_of(item.data)]
+        for name in ("one", "two")
+    }
+    assert rows["one"] == rows["two"]
+    assert sorted(rows["one"]) == sorted(endpoint.all_rows(START, END))
+
+
+def test_partitions_are_known_by_their_values_in_any_order() -> None:
+    one = Partition((("a", "1"), ("b", "2")), entry="x")
+    other = Partition((("b", "2"), ("a", "1")), entry="y")
+    assert one == other
+    assert hash(one) == hash(other)
+    assert str(one) == "1/2"
