@@ -156,7 +156,18 @@ class Run:
     def messages(self) -> list[Message]:
         """All lines of standard output: every one must be a JSON object of a known type."""
         found = [msgspec.json.decode(line) for line in self.out.split(b"\n") if line]
-        kinds = {"RECORD", "STATE", "LOG", "TRACE", "SPEC", "CONNECTION_STATUS", "CATALOG", "CONTROL", "ESTIMATE", "DEBUG"}
+        kinds = {
+            "RECORD",
+            "STATE",
+            "LOG",
+            "TRACE",
+            "SPEC",
+            "CONNECTION_STATUS",
+            "CATALOG",
+            "CONTROL",
+            "ESTIMATE",
+            "DEBUG",
+        }
         assert all(message["type"] in kinds for message in found)
         return found
 

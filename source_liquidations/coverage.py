@@ -56,12 +56,15 @@ def observed(vendor: str, market: str, kind: Kind, start: int, end: int, note: s
     )
 
 
-def documented(vendor: str, source: str, table: Sequence[tuple[str, Kind, str, str | None, str]]) -> tuple[Period, ...]:
-    """A vendor's own dated list: rows of exchange, kind, start, end, note."""
+def documented(
+    vendor: str, source: str, table: Sequence[tuple[str, Kind, str, str | None, str]], *, market: str = ALL
+) -> tuple[Period, ...]:
+    """A vendor's own dated list: rows of exchange, kind, start, end, note; of all its markets, or of one."""
     return tuple(
         Period(
             vendor=vendor,
             exchange=exchange,
+            market=market,
             kind=kind,
             period_start=f"{start}T00:00:00Z",
             period_end=f"{end}T00:00:00Z" if end else None,

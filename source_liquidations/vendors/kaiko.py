@@ -302,6 +302,7 @@ class Kaiko(Vendor):
         "kaiko",
         "Kaiko, token-level liquidation volumes",
         [("all", "starts", "2025-01-08", None, "token-level volumes; liquidation events may begin earlier")],
+        market="token-level volumes",
     )
 
     @classmethod
