@@ -186,7 +186,7 @@ class Liquidations(Endpoint):
         self._limit = LARGEST_LIMIT
         self._worth = ROWS_WORTH_A_WINDOW
         self._reach: int | None = None
-        self._reach_told = False
+        self._clamped: set[str] = set()  # symbols of which it was noted
         self._limits = msgspec.json.Decoder(Limits)
         self._decoder = RowDecoder("kwery_liquidations", Body, LiquidationRow, added=("time", "liquidation_id"))
         # Windows side by side would each spend what another one needs to be read to its end.
@@ -315,15 +315,17 @@ class Liquidations(Endpoint):
         self.longest = self._first_length()
 
     def _note_reach(self, span: Span, oldest: int) -> None:
-        """Note, and say once, where the vendor leaves out without a word what is older than the plan reaches back."""
-        if self._reach is None or span.start >= self._reach or oldest < self._reach:
+        """Note for each symbol, and say once, where the vendor leaves out without a word what is older than the plan reaches back."""
+        symbol = span.partitions[0]["symbol"]
+        if self._reach is None or span.start >= self._reach or oldest < self._reach or symbol in self._clamped:
             return
+        first = not self._clamped
+        self._clamped.add(symbol)
         reach = self._reach + REACH_TOLERANCE
-        clamped = Span(span.partitions, span.start, min(span.end, reach))
+        clamped = Span(span.partitions, span.start, reach)
         self._saw(clamped, "missing", "older than the plan's history: left out without a word")
-        if self._reach_told:
+        if not first:
             return
-        self._reach_told = True
         logger.warning(
             "kwery: the plan reaches back to %s, and no row came from before, though %s was asked for: older rows"
             " are left out without a word. A larger plan has them; reset the stream once you have it.",
