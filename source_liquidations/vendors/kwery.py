@@ -315,7 +315,7 @@ class Liquidations(Endpoint):
         self.longest = self._first_length()
 
     def _note_reach(self, span: Span, oldest: int) -> None:
-        """Note for each symbol, and say once, where the vendor leaves out without a word what is older than the plan reaches back."""
+        """Note for each symbol, and say once, that the vendor leaves out what is older than the plan reaches back."""
         symbol = span.partitions[0]["symbol"]
         if self._reach is None or span.start >= self._reach or oldest < self._reach or symbol in self._clamped:
             return
