@@ -47,7 +47,7 @@ def known(connection: duckdb.DuckDBPyConnection, name: str) -> Contract | None:
         "WHERE market = $name AND contract_size IS NOT NULL AND size_asset IS NOT NULL",
         {"name": name},
     ).fetchone()
-    return Contract(*found, "reference data") if found else None
+    return Contract(found[0], found[1], "reference data") if found else None
 
 
 def inferred(rows: Sequence[Row], others: Sequence[Row]) -> Contract | None:

@@ -116,13 +116,14 @@ def has(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
 
 def choices(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
     """Market, vendors and days of all that two vendors or more have."""
-    return connection.execute(
+    found: list[tuple[str, str, str]] = connection.execute(
         f"SELECT exchange || '/' || base_asset || '/' || {QUOTE}, "
         "string_agg(DISTINCT vendor, ', ' ORDER BY vendor), "
         "min(strftime(make_timestamp_ns(liquidated_at_ns), '%Y-%m-%d')) || ' to ' || "
         "max(strftime(make_timestamp_ns(liquidated_at_ns), '%Y-%m-%d')) "
         "FROM liquidations WHERE base_asset IS NOT NULL GROUP BY 1 HAVING count(DISTINCT vendor) > 1 ORDER BY 1"
     ).fetchall()
+    return found
 
 
 def listed(connection: duckdb.DuckDBPyConnection, market: Market, day: date, chosen: Mapping[str, str]) -> list[Listed]:

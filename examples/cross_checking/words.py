@@ -93,8 +93,9 @@ def _shared(comparison: Comparison) -> str:
     found: dict[tuple[str, ...], list[Merged]] = defaultdict(list)
     for one in comparison.merged:
         found[tuple(name for name in comparison.names if name in one.usd)].append(one)
-    lines = [(listing(who), len(which), value(which)) for who, which in found.items()]
-    return table(("who has them", "liquidations", "USD"), sorted(lines, key=lambda line: -line[1]), left=1)
+    most_first = sorted(found.items(), key=lambda item: -len(item[1]))
+    lines = [(listing(who), len(which), value(which)) for who, which in most_first]
+    return table(("who has them", "liquidations", "USD"), lines, left=1)
 
 
 def _hours(comparison: Comparison) -> str:
