@@ -6,7 +6,7 @@ SHELL := /bin/sh
 
 VENV := .venv
 DEMO_VENV := .venv-demo
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto --dist loadfile
 BENCH_ARGS ?=
 
 .PHONY: help setup setup-demo test lint types pytest demo demo-live bench-setup bench image image-test lock clean
