@@ -1,0 +1,200 @@
+"""Writes the tables of the documentation out of the code: streams, fields, configuration, known gaps, versions.
+
+    python scripts/stream_tables.py           # writes them between their markers in docs/
+    python scripts/stream_tables.py --check   # changes nothing; fails where a table is not what the code says
+
+A marker names the table: `<!-- table: fields kaiko_liquidation_events -->`, and `<!-- end of table -->` ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from source_liquidations import config as configuration
+from source_liquidations.coverage import COVERAGE
+from source_liquidations.streams import Stream
+from source_liquidations.vendors import VENDORS
+from source_liquidations.vendors.vendor import Vendor
+
+ROOT = Path(__file__).parents[1]
+MARKED = re.compile(r"(?P<head><!-- table: (?P<what>[^>]+?) -->\n)(?P<table>.*?)(?P<tail><!-- end of table -->)", re.S)
+# Columns that differ in their interval only are one line: `…_{5m,1h,1d}`.
+_INTERVAL = re.compile(r"_(5m|1h|1d)$")
+_INTERVAL_IN_WORDS = re.compile(r" in the (five minutes|hour|day)\b")
+# What Airbyte makes of the schemas' types; a type that is not here has no place in a schema.
+AIRBYTE_TYPES = {
+    "string": "String",
+    "timestamp": "Timestamp with time zone",
+    "integer": "Integer",
+    "number": "Number",
+    "array": "Array",
+    "object": "Object",
+}
+
+Row = Sequence[str]
+
+
+def vendor_of(name: str) -> type[Vendor]:
+    return next(vendor for vendor in VENDORS if vendor.name == name)
+
+
+def unified_streams() -> list[Stream]:
+    return [*dict.fromkeys(stream for vendor in VENDORS for stream in vendor.unified), COVERAGE]
+
+
+def all_streams() -> list[Stream]:
+    return [*unified_streams(), *(stream for vendor in VENDORS for stream in vendor.streams)]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("*", "\\*")
+
+
+def kind_of(field: Mapping[str, Any]) -> str:
+    if field.get("airbyte_type") == "timestamp_with_timezone":
+        return "timestamp"
+    (kind,) = set(field["type"]) - {"null"}
+    return str(kind)
+
+
+def streams(which: str = "") -> Iterator[Row]:
+    yield ("stream", "one row is", "primary key", "cursor", "sync modes")
+    for stream in {"": all_streams, "unified": unified_streams}.get(which, lambda: vendor_of(which).streams)():
+        title = str(stream.json_schema()["title"])
+        yield (
+            f"`{stream.name}`",
+            title[0].lower() + title[1:],
+            ", ".join(f"`{name}`" for name in stream.primary_key),
+            f"`{stream.cursor_field}`" if stream.cursor_field else "",
+            "full refresh, incremental" if stream.cursor_field else "full refresh",
+        )
+
+
+def fields(stream: str) -> Iterator[Row]:
+    yield ("field", "type", "description")
+    found = next(known for known in all_streams() if known.name == stream)
+    yield from _fields(found.json_schema()["properties"])
+
+
+def _fields(properties: Mapping[str, Any], path: str = "") -> Iterator[Row]:
+    groups: dict[str, list[str]] = {}
+    for name in properties:
+        groups.setdefault(_INTERVAL.sub("", name), []).append(name)
+    for stem, names in groups.items():
+        field = properties[names[0]]
+        described = _escaped(field["description"])
+        shown = path + names[0]
+        if len(names) > 1:
+            shown = f"{path}{stem}_{{{','.join(name.removeprefix(f'{stem}_') for name in names)}}}"
+            described = _INTERVAL_IN_WORDS.sub(" in the interval", described)
+        yield (f"`{shown}`", kind_of(field), described)
+        yield from _fields(field.get("items", {}).get("properties", {}), f"{shown}[].")
+
+
+def types() -> Iterator[Row]:
+    """The types that occur, with an example of each."""
+    yield ("type in the schema", "Airbyte type", "fields", "for instance")
+    found: dict[str, list[str]] = {}
+    for stream in all_streams():
+        for name, field in stream.json_schema()["properties"].items():
+            found.setdefault(kind_of(field), []).append(f"`{stream.name}.{name}`")
+    schema = {"timestamp": "string, format date-time, airbyte_type timestamp_with_timezone"}
+    for kind, names in sorted(found.items(), key=lambda item: -len(item[1])):
+        yield (schema.get(kind, kind), AIRBYTE_TYPES[kind], str(len(names)), names[0])
+
+
+def fields_of_configuration(vendor: str = "") -> Iterator[Row]:
+    yield ("field", "type", "default", "description")
+    schema = configuration.spec()["connectionSpecification"]
+    section = schema["properties"][vendor] if vendor else schema
+    for name, field in section["properties"].items():
+        if field.get("airbyte_hidden"):
+            continue
+        default = "required" if name in section.get("required", ()) else ""
+        if "default" in field:
+            default = f"`{json.dumps(field['default'])}`"
+        yield (
+            f"`{f'{vendor}.' if vendor else ''}{name}`",
+            _values(field),
+            default,
+            _escaped(field.get("description", "")),
+        )
+
+
+def _values(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field["type"] == "array":
+        return "list of texts"
+    kind = {"string": "text", "integer": "whole number", "boolean": "yes or no"}.get(field["type"], field["type"])
+    if "maximum" in field:
+        return f"{kind}, {field['minimum']} to {field['maximum']}"
+    return "secret text" if field.get("airbyte_secret") else str(kind)
+
+
+def coverage(vendor: str) -> Iterator[Row]:
+    yield ("exchange", "what", "from", "to", "note")
+    for period in vendor_of(vendor).coverage:
+        end = (period.period_end or "").removesuffix("T00:00:00Z")
+        start = period.period_start.removesuffix("T00:00:00Z")
+        yield (period.exchange, period.kind.replace("_", "-"), start, end, period.note)
+
+
+def versions() -> Iterator[Row]:
+    yield ("version", "what changed")
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    yield from re.findall(r"^## (\S+)\n+([^\n#].*)", changes, re.MULTILINE)
+
+
+TABLES: dict[str, Callable[..., Iterable[Row]]] = {
+    "streams": streams,
+    "fields": fields,
+    "types": types,
+    "configuration": fields_of_configuration,
+    "coverage": coverage,
+    "versions": versions,
+}
+
+
+def table(what: str) -> str:
+    name, *arguments = what.split()
+    head, *rows = TABLES[name](*arguments)
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def written(page: str) -> str:
+    """A page with every table as the code has it."""
+    return MARKED.sub(lambda found: f"{found['head']}\n{table(found['what'])}\n{found['tail']}", page)
+
+
+def pages() -> list[Path]:
+    return sorted((ROOT / "docs").rglob("*.md"))
+
+
+def outdated() -> list[Path]:
+    return [page for page in pages() if written(text := page.read_text("utf-8")) != text]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    found = outdated()
+    for page in found:
+        print(f"{page.relative_to(ROOT)}: {'is not what the code says' if check else 'written'}")
+        if not check:
+            page.write_text(written(page.read_text("utf-8")), "utf-8")
+    if check and found:
+        print("Run: python scripts/stream_tables.py")
+    return int(check and bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
