@@ -29,8 +29,9 @@ from source_liquidations.source import SourceLiquidations, message, trace_messag
 logger = logging.getLogger("airbyte")
 
 _FAILED = 1
-_TERMINATED = 128 + signal.SIGTERM
-_CLOSED = 128 + signal.SIGPIPE
+_STOPPED = -1
+_ENDED = 128  # plus the number of the signal
+_CLOSED = _ENDED + signal.SIGPIPE
 
 
 class Output:
@@ -84,7 +85,10 @@ class Entrypoint(AirbyteEntrypoint):
 
 
 def run(args: list[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 failed, 141 where the reader of the output went away, 143 on SIGTERM."""
+    """Run one command and exit.
+
+    0 done, 1 failed, 141 where the reader of the output went away, 143 on SIGTERM, 130 on SIGINT.
+    """
     source = SourceLiquidations()
     output = Output(sys.stdout.buffer, source.terminate)
     parsed = _arguments(sys.argv[1:] if args is None else args)
@@ -92,9 +96,21 @@ def run(args: list[str] | None = None) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(logs)
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: source.terminate())
+    ended_by: list[int] = []
+
+    def end(number: int, _frame: object) -> None:
+        """A sync writes its last state and ends; nothing else has anything to lose."""
+        ended_by.append(number)
+        if parsed.command != "read":
+            os._exit(_ENDED + number)
+        source.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
     try:
         code = _attempt(source, output, parsed)
+        if code == _STOPPED:
+            code = _CLOSED if output.closed else _ENDED + ended_by[0]
     except BrokenPipeError:
         source.terminate()
         code = _CLOSED
@@ -106,7 +122,7 @@ def _attempt(source: SourceLiquidations, output: Output, parsed: argparse.Namesp
     try:
         _run(source, output, parsed)
     except Stopped:
-        return _CLOSED if output.closed else _TERMINATED
+        return _STOPPED
     except BrokenPipeError:
         raise
     except AirbyteTracedException as error:
