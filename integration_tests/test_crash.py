@@ -264,6 +264,32 @@ def test_sigterm_is_heard_while_everything_waits(waiting: str, connector: Connec
     assert run.states, "a state all the same"
 
 
+def test_an_interrupt_from_the_keyboard_is_a_clean_end_too(
+    connector: Connector, sandbox: Sandbox, undisturbed: Run
+) -> None:
+    process = connector.reading(configured(sandbox), STREAMS)
+    so_far = read_bytes(process, len(undisturbed.out) // 3)
+    process.signal(signal.SIGINT)
+    run = process.collect(so_far=so_far)
+    assert (run.code, run.err) == (130, b"")
+    assert [m["type"] for m in run.messages if m["type"] in ("RECORD", "STATE")][-1] == "STATE"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_check_ends_at_once(number: signal.Signals, code: int, connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("silent", vendor="kaiko", times=None, seconds=60)
+    path = connector.file(EVENTS.config(sandbox, START, END))
+    process = connector.start(["check", "--config", path], patience="1")
+    deadline = time.monotonic() + 20
+    while not sandbox.requests("kaiko") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    asked = time.monotonic()
+    process.signal(number)
+    run = process.collect(30)
+    assert (run.code, run.err) == (code, b"")
+    assert time.monotonic() - asked < 10
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_closed_output_ends_it_quietly(seed: int, connector: Connector, sandbox: Sandbox, undisturbed: Run) -> None:
     process = connector.reading(configured(sandbox), STREAMS, script=seed == 0, debug=seed % 2 == 1)
