@@ -40,6 +40,7 @@ Decoder = Callable[[Answered], T]
 _REDIRECTS = {301, 302, 303, 307, 308}
 _RETRIED = {408, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 _LARGEST_BODY = 512 * 1024 * 1024
+_REASONS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,17 @@ def _query(params: tuple[tuple[str, str], ...]) -> str:
 
 @dataclass
 class Traffic:
-    """What one stream's requests cost so far. `waiting` tells people what the stream waits for, if anything."""
+    """What one stream's requests cost so far.
+
+    `waiting` tells people what its workers wait for, if anything; `queued` is the part of it that is the scheduler's.
+    """
 
     requests: int = 0
     retries: int = 0
     bytes: int = 0
     seconds_waited: float = 0.0
-    waiting: str = ""
+    queued: str = ""
+    reasons: dict[int, str] = field(default_factory=dict, repr=False)  # by thread
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def sent(self) -> None:
@@ -105,7 +110,19 @@ class Traffic:
         with self.lock:
             self.retries += 1
             self.seconds_waited += seconds
-            self.waiting = reason
+        self.note(reason)
+
+    def note(self, reason: str) -> None:
+        """What this thread waits for from now on; nothing where the reason is empty."""
+        with self.lock:
+            self.reasons[threading.get_ident()] = reason
+
+    @property
+    def waiting(self) -> str:
+        with self.lock:
+            reasons = sorted({*self.reasons.values(), self.queued} - {""})
+        more = [f"{len(reasons) - _REASONS_SHOWN} more"] if len(reasons) > _REASONS_SHOWN else []
+        return "; ".join(reasons[:_REASONS_SHOWN] + more)
 
 
 class Client:
@@ -167,6 +184,12 @@ class Client:
         RequestRefused, UnexpectedAnswer, VendorUnavailable, or what `decode` and `explain` raise.
         """
         traffic = traffic or Traffic()
+        try:
+            return self._tried(request, decode, traffic, reserved)
+        finally:
+            traffic.note("")
+
+    def _tried(self, request: Request, decode: Decoder[T], traffic: Traffic, reserved: bool) -> T:
         started = time.monotonic()
         status: int | None = None
         for attempt in range(1, self._patience.tries + 1):
@@ -177,9 +200,7 @@ class Client:
                 self._note_limits(answered)
                 if answered.status == 200:
                     answered.must_be_text()
-                    decoded = decode(answered)
-                    traffic.waiting = ""
-                    return decoded
+                    return decode(answered)
                 failure, told, status = self._refusal(answered), reset_seconds(answered), answered.status
                 if answered.status == 429:
                     self.budget.pause(told if told is not None else self._pause(attempt))
@@ -211,7 +232,7 @@ class Client:
 
     def _await_budget(self, traffic: Traffic) -> None:
         while seconds := self.budget.reserve():
-            traffic.waiting = f"the request budget, {seconds:.1f} s"
+            traffic.note(f"the request budget, {seconds:.1f} s")
             self._sleep(seconds)
 
     def _sleep(self, seconds: float) -> None:

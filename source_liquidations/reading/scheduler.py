@@ -215,12 +215,12 @@ class Scheduler:
                 continue
             seconds = 0.0 if not reading.planned else reading.endpoint.client.budget.reserve()
             if seconds == 0.0:
-                reading.traffic.waiting = ""
+                reading.traffic.queued = ""
                 if reading.held_since is not None:
                     reading.traffic.seconds_waited += time.monotonic() - reading.held_since
                     reading.held_since = None
                 return self._take(reading), None
-            reading.traffic.waiting = f"the request budget, {seconds:.1f} s"
+            reading.traffic.queued = f"the request budget, {seconds:.1f} s"
             reading.held_since = reading.held_since or time.monotonic()
             wait = seconds if wait is None else min(wait, seconds)
         return None, wait
