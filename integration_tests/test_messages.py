@@ -269,7 +269,6 @@ def test_waiting_for_a_budget_is_told(
     caplog.set_level(logging.INFO, logger="airbyte")
     sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "1.2"}, times=1)
     config = VOLUMES.config(sandbox, START, END, num_workers=2)
-    config["kaiko"]["assets"] = ["btc"]
     read_in_process(config, [VOLUMES.stream])
     lines = [record.getMessage() for record in caplog.records]
     assert any("waiting for" in line and ("request budget" in line or "HTTP 429" in line) for line in lines), "\n".join(

@@ -161,6 +161,29 @@ def test_traffic_counts_requests_retries_and_bytes(vendor: Vendor, make: Make) -
     assert traffic.seconds_waited > 0
 
 
+def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Make) -> None:
+    """One worker's success does not hide that another still waits."""
+    traffic = Traffic(queued="the request budget, 3.0 s")
+    assert traffic.waiting == "the request budget, 3.0 s"
+    heard: list[str] = []
+
+    def wait(number: int) -> None:
+        traffic.waits(1.0, f"try {number}")
+        heard.append(traffic.waiting)
+        barrier.wait(10)
+
+    barrier = threading.Barrier(6)
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    barrier.wait(10)
+    for thread in threads:
+        thread.join()
+    make().fetch(Request("/x"), decode, traffic=traffic)
+    assert traffic.waiting == "the request budget, 3.0 s; try 0; try 1; 3 more"
+    assert traffic.retries == 5
+
+
 # What is tried again.
 
 
