@@ -335,6 +335,44 @@ def test_pages_of_several_markets_are_gone_on_with_too(connector: Connector, den
     covers(rows, COIN_METRICS.rows(dense_sandbox, start, end), COIN_METRICS)
 
 
+UNIFIED = {
+    "liquidations": ("vendor", "market", "liquidation_id"),
+    "liquidation_volumes": (
+        "vendor",
+        "market",
+        "asset",
+        "interval",
+        "position_side",
+        "unit",
+        "interval_start",
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unified_streams_come_to_everything_too(seed: int, connector: Connector, sandbox: Sandbox) -> None:
+    """They share readings with the vendors' streams, and yet have states of their own, which may be apart."""
+    chance = random.Random(seed)
+    streams = [*STREAMS, *UNIFIED]
+    whole = connector.read(configured(sandbox), streams)
+    assert whole.code == 0, whole
+    found: dict[str, dict[Any, Row]] = {name: {} for name in UNIFIED}
+    state: list[Message] = []
+    for attempt in range(8):
+        process = connector.reading(configured(sandbox), streams, state=state)
+        stop = int(len(whole.out) * chance.uniform(0.1, 0.8)) if attempt < 7 else None
+        run = killed(process, read_bytes(process, stop)) if stop else process.collect()
+        for name, key in UNIFIED.items():
+            found[name] |= {tuple(row[part] for part in key): row for row in run.whole.records(name)}
+        told = {entry["stream"]["stream_descriptor"]["name"]: entry for entry in [*state, *run.whole.final_state]}
+        # A platform may have stored the last state of some streams and not yet that of others.
+        state = [entry for name, entry in told.items() if chance.random() < 0.8]
+        if run.code == 0:
+            break
+    for name, key in UNIFIED.items():
+        assert found[name] == {tuple(row[part] for part in key): row for row in whole.records(name)}
+
+
 # Vendors whose data changes between syncs.
 
 
