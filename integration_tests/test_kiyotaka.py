@@ -194,7 +194,7 @@ def test_a_large_query_that_times_out_is_asked_for_in_halves(connector: Connecto
     with kiyotaka_sandbox(rows_per_day=20) as sandbox:
         start = "2025-11-01T00:00:00Z"
         sandbox.fault("status", vendor="kiyotaka", path_contains="/v1/points", status=504, times=6)
-        run = connector.read(config_of(sandbox, start, symbols=["BYBIT/BTCUSDT"]), [STREAM], patience="0.005")
+        run = connector.read(config_of(sandbox, start, symbols=["BYBIT/BTCUSDT"]), [STREAM], patience="0.05")
         assert run.code == 0, run
         same(run.records(), rows_of(sandbox, "BYBIT/BTCUSDT", start, END))
         periods = [int(request.params["period"]) for request in points(sandbox)]
