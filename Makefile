@@ -9,7 +9,7 @@ DEMO_VENV := .venv-demo
 PYTEST_ARGS ?= -n auto --dist loadfile
 BENCH_ARGS ?=
 
-.PHONY: help setup setup-demo test lint types pytest demo demo-live bench-setup bench image image-test lock clean
+.PHONY: help setup setup-demo test lint types pytest demo demo-live bench-setup bench audit image image-test lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,11 +26,12 @@ setup: $(VENV)/complete ## what tests need, into .venv
 
 setup-demo: $(DEMO_VENV)/complete ## what the demo and the examples need, into .venv-demo (PyAirbyte is large)
 
-test: lint types pytest ## ruff, mypy, unit and integration tests
+test: lint types pytest ## ruff, bandit, mypy, unit and integration tests
 
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/bandit -q -c pyproject.toml -r source_liquidations
 
 types: setup
 	$(VENV)/bin/mypy
@@ -51,6 +52,9 @@ bench-setup: setup ## the other ways of reading that the benchmarks compare with
 bench: bench-setup ## the benchmarks: this connector beside other ways of reading (long)
 	$(VENV)/bin/python -m benchmarks.run $(BENCH_ARGS)
 	$(VENV)/bin/python -m benchmarks.end_to_end
+
+audit: setup ## known vulnerabilities of what is installed with the connector (asks a public database)
+	$(VENV)/bin/uv tool run pip-audit --no-deps --disable-pip -r requirements.lock
 
 image: ## the container image, with docker, podman or buildah
 	@sh scripts/image.sh
