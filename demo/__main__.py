@@ -1,4 +1,4 @@
-"""`make demo`: check, discover and two syncs of simulated vendors into a DuckDB file; tables, a picture, a query.
+"""`make demo`: what two syncs of simulated vendors cost and bring, into a DuckDB file; tables, a picture, a query.
 
 `make demo-live`: the same with the last 24 hours of the real Coin Metrics community API, which needs no key.
 """
@@ -15,22 +15,40 @@ from typing import Any
 
 import requests
 
-from demo.accounts import Account, table
+from demo.accounts import Account, bill, money, table
 from demo.picture import draw
 from demo.syncing import SyncFailed, Syncing
-from demo.vendors import PATHS, SimulatedVendors, simulated_vendors
+from demo.vendors import SimulatedVendors, simulated_vendors
 
 COMMUNITY = "https://community-api.coinmetrics.io"
 LIVE_MARKETS = ["binance-BTCUSDT-future", "bybit-BTCUSDT-future", "okex-BTC-USDT-SWAP-future"]
 PAUSE = 5.0  # between the syncs, for new liquidations to happen
 UNIFIED = ("liquidations", "liquidation_volumes")
-STREAMS = (*PATHS, *UNIFIED)
+STREAMS = (
+    "kaiko_liquidation_events",
+    "kaiko_token_liquidation_volumes",
+    "kwery_liquidations",
+    "coin_metrics_market_liquidations",
+    "kiyotaka_liquidation_agg",
+    *UNIFIED,
+)
+COVERAGE = "liquidation_coverage"
 HEAD = ("stream", "rows read", "new in table", "rows in table", "partitions", "requests", "seconds")
+ESTIMATE_HEAD = ("estimate", "partitions", "least requests", "least cost")
+BILL_HEAD = ("vendor", "requests", "retries", "seconds waited", "MB", "cost")
+GAPS_HEAD = ("known of", "exchange", "kind", "from", "to")
 QUERY = """
 SELECT vendor, position_side, count(*) AS liquidations, round(sum(price * amount)) AS usd
 FROM liquidations
 WHERE exchange = 'binance' AND base_asset = 'btc'
 GROUP BY ALL ORDER BY ALL
+"""
+GAPS = f"""
+SELECT vendor, exchange, kind, CAST(period_start AS DATE) AS since,
+    CASE kind WHEN 'starts' THEN '' ELSE coalesce(CAST(CAST(period_end AS DATE) AS VARCHAR), 'today') END AS until
+FROM main.{COVERAGE}
+WHERE exchange = 'binance' AND market = 'all'
+ORDER BY ALL
 """
 
 
@@ -97,17 +115,29 @@ def run(config: Mapping[str, Any], output: Path, steps: Steps, vendors: Simulate
     steps.say(f"check      succeeded: {', '.join(name for name in config if isinstance(config[name], Mapping))}")
     discovered = syncing.discover()
     streams = [name for name in STREAMS if name in discovered]
-    syncing.select(streams)
+    syncing.select([*streams, COVERAGE])
     steps.say(f"discover   {len(discovered)} streams, {len(streams)} of which are synced here")
+    steps.say("estimate   before anything is paid for")
+    _show_estimate(syncing, streams, steps)
     first = _sync(syncing, streams, dict.fromkeys(streams, 0), steps, vendors, "first sync, from start_date on")
     steps.say(f"           {PAUSE:.0f} seconds' pause, for new liquidations to happen")
     time.sleep(PAUSE)
     _sync(syncing, streams, first, steps, vendors, "second sync, incremental, with an hour of lookback")
+    steps.say("report     what the second sync cost, by vendor")
+    steps.plain(f"\n{table(BILL_HEAD, bill(syncing.report))}\n")
+    steps.say(f"coverage   what the data do not hold; the table {COVERAGE} has more")
+    steps.plain(f"\n{table(GAPS_HEAD, [tuple(row.values()) for row in syncing.query(GAPS)])}\n")
     syncing.close()
     picture = output / "liquidations.png"
     drawn = draw(syncing.database, picture, note=note)
     steps.say(f"picture    {picture}: {', '.join(drawn)}")
     steps.plain(f"\nThe rows are in {syncing.database}. A query to try:\n\n{_command(syncing.database)}\n")
+
+
+def _show_estimate(syncing: Syncing, streams: list[str], steps: Steps) -> None:
+    estimates = [one for one in syncing.estimate() if one["streams"][0] in streams]
+    lines = [(one["streams"][0], one["partitions"], one["requests"], money(one["cost"])) for one in estimates]
+    steps.plain(f"\n{table(ESTIMATE_HEAD, lines)}\n")
 
 
 def _sync(
@@ -125,17 +155,17 @@ def _sync(
     accounts = syncing.read(lambda: vendors.requests() - asked if vendors else None)
     held = {name: syncing.rows(name) for name in streams}
     rows = sum(account.rows for account in accounts.values())
-    steps.say(f"read       done: {rows:,} rows in {time.monotonic() - started:.1f} seconds")
-    requests_of = vendors.requests_by_stream(asked) if vendors else {}
-    lines = [_line(accounts[name], held[name], before[name], requests_of) for name in streams if name in accounts]
+    requests_made = f" and {vendors.requests() - asked} requests" if vendors else ""
+    steps.say(f"read       done: {rows:,} rows{requests_made} in {time.monotonic() - started:.1f} seconds")
+    lines = [_line(accounts[name], held[name], before[name]) for name in streams if name in accounts]
     steps.plain(f"\n{table(HEAD, lines)}\n")
     return held
 
 
-def _line(account: Account, held: int, before: int, requests_of: Mapping[str, int]) -> tuple[object, ...]:
+def _line(account: Account, held: int, before: int) -> tuple[object, ...]:
     """A unified stream is fed by the vendors' streams, so it has no requests of its own."""
     name = account.stream
-    asked = "shared" if name in UNIFIED else requests_of.get(name, account.requests)
+    asked = "shared" if name in UNIFIED else account.requests
     return name, account.rows, held - before, held, account.partitions, asked, account.seconds
 
 

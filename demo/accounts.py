@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _ACCOUNT = re.compile(
     r"(?P<stream>\w+): (?P<going>so far )?(?P<rows>[\d,]+) rows, (?P<requests>[\d,]+) requests, "
     r"[\d,]+ of (?P<partitions>[\d,]+) partitions"
 )
+_REPORT = "sync report as JSON: "
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,15 @@ class Accounts(logging.Handler):
         """A new sync begins."""
         self.ended: dict[str, Account] = {}
         self.errors: list[str] = []
+        self.report: list[dict[str, Any]] = []
         self._started = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if record.levelno >= logging.ERROR:
             self.errors.append(text)
+        if text.startswith(_REPORT):
+            self.report = json.loads(text.removeprefix(_REPORT))["streams"]
         found = _ACCOUNT.match(text)
         if not found:
             return
@@ -53,6 +59,31 @@ class Accounts(logging.Handler):
         seconds = time.monotonic() - self._started
         self.ended[found["stream"]] = Account(found["stream"], rows, requests, partitions, seconds)
         self._say(f"           {found['stream']}: {rows:,} rows, complete")
+
+
+def bill(report: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
+    """What each vendor was asked for in a sync; streams that were served by the same requests count once."""
+    vendors: dict[str, list[dict[str, Any]]] = {}
+    for one in report:
+        served = vendors.setdefault(one["vendor"], [])
+        if not any(other["stream"] in one["shared_with"] for other in served):
+            served.append(one)
+    return [
+        (
+            vendor,
+            sum(one["requests"] for one in served),
+            sum(one["retries"] for one in served),
+            float(sum(one["seconds_waited"] for one in served)),
+            sum(one["bytes"] for one in served) / 1e6,
+            money(next((one["spent"] for one in served if one["spent"]), {})),
+        )
+        for vendor, served in vendors.items()
+    ]
+
+
+def money(amounts: dict[str, int]) -> str:
+    """Amounts in a vendor's own currency."""
+    return ", ".join(f"{amount:,} {what}" for what, amount in amounts.items()) or "nothing by the row"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +30,8 @@ class Syncing:
 
     def __init__(self, config: Mapping[str, Any], output: Path, say: Say) -> None:
         self._say = say
+        self._config = dict(config)
+        self._output = output
         self.log = output / "pyairbyte.log"
         self.database = output / "demo.duckdb"
         for old in (self.log, self.database, output / "demo.duckdb.wal"):
@@ -54,6 +58,17 @@ class Syncing:
         with self._quiet(), self._failures():
             return list(self._source.get_available_streams())
 
+    def estimate(self) -> list[dict[str, Any]]:
+        """What the first sync would cost: the command of that name, which PyAirbyte does not know."""
+        config, program = self._output / "config.json", Path(sys.executable).with_name(CONNECTOR)
+        config.write_text(json.dumps(self._config))
+        command = [str(program), "estimate", "--config", str(config), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SyncFailed(done.stderr.strip())
+        found: list[dict[str, Any]] = json.loads(done.stdout)["estimates"]
+        return found
+
     def select(self, streams: list[str]) -> None:
         with self._quiet(), self._failures():
             self._source.select_streams(streams)
@@ -75,9 +90,18 @@ class Syncing:
             self._source.read(cache=self._cache)
         return self._accounts.ended
 
+    @property
+    def report(self) -> list[dict[str, Any]]:
+        """The connector's account of the last sync."""
+        return self._accounts.report
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """What a query of the file gives."""
+        return [dict(row) for row in self._cache.run_sql_query(sql)]
+
     def rows(self, stream: str) -> int:
         """How many its table has."""
-        return int(self._cache.run_sql_query(f'SELECT count(*) AS rows FROM main."{stream}"')[0]["rows"])
+        return int(self.query(f'SELECT count(*) AS rows FROM main."{stream}"')[0]["rows"])
 
     def close(self) -> None:
         """Let others open the file."""

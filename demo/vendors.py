@@ -18,16 +18,6 @@ from sandbox.world import Disagreement
 ROWS_PER_DAY = 12_000  # of the busiest market
 LIVE_ROWS_PER_DAY = 40_000  # of this hour: so that the second sync finds something new
 
-# The part of a path by which the requests that feed a stream are known.
-PATHS = {
-    "kaiko_liquidation_events": ("kaiko", "/liquidation.v1/trades/"),
-    "kaiko_token_liquidation_volumes": ("kaiko", "/liquidation.v1/token"),
-    "kwery_liquidations": ("kwery", "/v1/"),  # with the plan's limits
-    "coin_metrics_market_liquidations": ("coin_metrics", "/market-liquidations"),
-    "kiyotaka_liquidation_agg": ("kiyotaka", "/v1/points"),
-}
-
-
 # Of yesterday; Coin Metrics has nothing of Binance's BTCUSDT in it, which the picture then shows.
 GAP = timedelta(hours=15), timedelta(hours=16)
 
@@ -47,14 +37,6 @@ class SimulatedVendors:
     def requests(self) -> int:
         """How many requests have arrived."""
         return int(self._ask("requests?count=1")["count"])
-
-    def requests_by_stream(self, after: int) -> dict[str, int]:
-        """Requests for each stream's rows, those before number `after` left out."""
-        log = self._ask(f"requests?after={after}")
-        return {
-            stream: sum(request["vendor"] == vendor and part in request["path"] for request in log)
-            for stream, (vendor, part) in PATHS.items()
-        }
 
     def _ask(self, what: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/_control/{what}", timeout=30) as answer:

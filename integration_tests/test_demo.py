@@ -20,6 +20,7 @@ STREAMS = {
     "liquidation_volumes",
 }
 EVENTS = ("kaiko_liquidation_events", "kwery_liquidations", "coin_metrics_market_liquidations")
+CURRENCIES = {"kwery_liquidations": "credits", "kiyotaka_liquidation_agg": "weight"}
 COLUMNS = ("read", "new", "held", "partitions", "requests", "seconds")
 LIVE = """
 from pathlib import Path
@@ -48,14 +49,18 @@ def tables(output: str) -> list[dict[str, dict[str, str]]]:
     return found
 
 
+def sections(output: str, *heads: str) -> list[dict[str, list[str]]]:
+    """The other tables, by the first words of their heads: first column → the others' words."""
+    found = []
+    for head in heads:
+        after = re.split(rf"^{head} .*\n─.*\n", output, flags=re.M)[1]
+        lines = [line.split() for line in after.partition("\n\n")[0].splitlines()]
+        found.append({line[0]: line[1:] for line in lines})
+    return found
+
+
 def number(text: str) -> int:
     return int(text.replace(",", ""))
-
-
-def requests_logged(output: Path, stream: str) -> list[int]:
-    """What the connector itself says, sync by sync."""
-    text = "\n".join(log.read_text() for log in (output / "logs" / "source-liquidations").glob("*.log"))
-    return [number(n) for n in re.findall(rf"{stream}: [\d,]+ rows, ([\d,]+) requests", text)]
 
 
 def test_demo_syncs_twice_draws_and_prints_a_query_that_works(python: Path, tmp_path: Path) -> None:
@@ -73,11 +78,20 @@ def test_demo_syncs_twice_draws_and_prints_a_query_that_works(python: Path, tmp_
     for table in (first, second):
         assert number(table["liquidations"]["held"]) == sum(number(table[name]["held"]) for name in EVENTS)
     assert sum(number(second[name]["new"]) for name in EVENTS) > 0, "nothing new in the second sync"
-    for name in STREAMS - {"liquidations", "liquidation_volumes"}:
-        assert [number(first[name]["requests"]), number(second[name]["requests"])] == requests_logged(output, name)
 
     assert (output / "liquidations.png").read_bytes().startswith(b"\x89PNG")
     assert "Kaiko, Coin Metrics, Kwery, Kiyotaka" in done.stdout
+
+    estimated, bill, gaps = sections(done.stdout, "estimate", "vendor", "known of")
+    for name, (_, least, *cost) in estimated.items():
+        assert 0 < number(least) <= number(first[name]["requests"]) + 1, name
+        assert cost[-1] == CURRENCIES.get(name, "row"), name
+    assert set(estimated) == STREAMS - {"liquidations", "liquidation_volumes"}
+    assert set(bill) == {"kaiko", "kwery", "coin_metrics", "kiyotaka"}
+    assert bill["kwery"][-1] == "left"
+    _, arrived = re.findall(r"read       done: [\d,]+ rows and (\d+) requests", done.stdout)
+    assert sum(number(words[0]) for words in bill.values()) == int(arrived), "as the simulated vendors count them"
+    assert {"kaiko", "kwery", "coin_metrics", "kiyotaka"} == set(gaps)
 
     query = run("sh", "-c", done.stdout.rstrip().splitlines()[-1])
     assert query.returncode == 0, query.stderr
