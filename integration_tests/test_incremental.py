@@ -203,6 +203,22 @@ def test_an_open_bucket_of_points_is_read_again(interval: str, connector: Connec
     assert all(seconds * 10**9 < start for _, seconds in found.keys() - expected.keys()), "but for a week under way"
 
 
+@pytest.mark.parametrize("end", ["2026-02-15T00:00:00Z", "2026-02-12T00:00:00Z", "2026-02-16T00:00:00Z"])
+def test_no_bucket_begins_after_the_end(end: str, connector: Connector, sandbox: Sandbox) -> None:
+    """Weeks begin on Mondays, 5h where the vendor says: neither where a multiple since 1970 would."""
+    weeks = config_of([KIYOTAKA, VOLUMES], sandbox, "2026-01-26T00:00:00Z", end)
+    weeks["kiyotaka"] |= {"symbols": ["BYBIT/BTCUSDT"], "coins": [], "interval": "WEEK"}
+    weeks["kaiko"] |= {"assets": ["btc"], "interval": "5h"}
+    run = connector.read(weeks, [KIYOTAKA.stream, VOLUMES.stream])
+    assert run.code == 0, run
+    mondays = {row["time"] for row in run.records(KIYOTAKA.stream)}
+    assert mondays == {
+        monday for monday in (f"2026-{day}T00:00:00.000Z" for day in ("01-26", "02-02", "02-09")) if monday < end
+    } | (mondays & {"2026-01-19T00:00:00.000Z"})
+    assert max(row["interval_time"] for row in run.records(VOLUMES.stream)) < end
+    assert not [log for log in run.logs if "outside the time asked for" in log]
+
+
 def test_positions_never_go_back(connector: Connector, sandbox: Sandbox) -> None:
     """Neither within a sync, nor where the end, the start or the lookback window is moved."""
     first = connector.read(config_of(CASES, sandbox, START, END), STREAMS)

@@ -80,7 +80,7 @@ def _plan(
             if start < end:
                 groups.setdefault((start, tuple(together)), []).append(partition)
     return [
-        Planned(Span(batch, start, end), settled, together)
+        Planned(Span(batch, start, end), settled, together, config.end)
         for (start, together), members in sorted(groups.items(), key=lambda group: group[0][0])
         for batch in endpoint.batches(members, start, end)
     ]

@@ -23,11 +23,12 @@ _FAILURES_IN_A_ROW = 3
 
 @dataclass(frozen=True)
 class Planned:
-    """Partitions to read together from one start, and the streams that they feed."""
+    """Partitions to read together from one start, and the streams they feed; `settled` and `before` as in a Run."""
 
     span: Span
     settled: int
     outputs: tuple[Output, ...]
+    before: int | None = None
 
 
 @dataclass(eq=False)
@@ -193,7 +194,7 @@ class Scheduler:
             step.reading.active.pop(step.window, None)
             for index, partition in enumerate(run.span.partitions):
                 span = Span((partition,), step.window.written[index], run.span.end)
-                step.reading.pending.append(Planned(span, run.settled, step.outputs))
+                step.reading.pending.append(Planned(span, run.settled, step.outputs, run.before))
 
     def done(self, step: Step) -> bool:
         """The worker is through with the step, whatever came of it. True once, for the last step of its reading."""
@@ -252,7 +253,8 @@ class Scheduler:
             return Step(reading)
         if not reading.ready and reading.pending:
             planned = reading.pending.popleft()
-            opened = Run(reading.endpoint, planned.span, planned.settled, cuts_left=self._workers).open_window()
+            run = Run(reading.endpoint, planned.span, planned.settled, cuts_left=self._workers, before=planned.before)
+            opened = run.open_window()
             if opened is not None:
                 self._offer(reading, opened, planned.outputs)
         if not reading.ready:

@@ -121,17 +121,20 @@ def _asked_for(step: Step, window: Window, rows: Rows) -> Rows:
     instants = rows.instants
     # A bucket that began earlier and reaches into the window belongs to it; events have no length (a step of 1).
     earliest = window.start - window.run.endpoint.settling
-    if not instants or (earliest <= min(instants) and max(instants) < window.asked_end):
+    before = window.run.before
+    until = window.asked_end if before is None else min(window.asked_end, before)
+    if not instants or (earliest <= min(instants) and max(instants) < until):
         return rows
     if max(instants) < earliest - _FAR or min(instants) > window.asked_end + _FAR:
         raise UnexpectedAnswer(
             f"a page with rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
             advice=_REPORT,
         )
-    keep = [i for i, instant in enumerate(instants) if earliest <= instant < window.asked_end]
-    if not step.reading.strays:
+    keep = [i for i, instant in enumerate(instants) if earliest <= instant < until]
+    strays = sum(not earliest <= instant < window.asked_end for instant in instants)
+    if strays and not step.reading.strays:
         logger.warning("%s: rows outside the time asked for were returned and left out", step.reading.names)
-    step.reading.strays += len(rows) - len(keep)
+    step.reading.strays += strays
     return rows.only(keep)
 
 

@@ -66,12 +66,14 @@ class Run:
     """One reading of a span: opened window by window, cut where workers are idle.
 
     settled     no position is reported beyond this instant: what is after it may still change
+    before      the first instant that nobody asked for, where the span ends later, rounded up to a whole step
     """
 
     endpoint: Endpoint
     span: Span
     settled: int
     cuts_left: int
+    before: int | None = None
     windows: list[Window] = field(default_factory=list)
     failed: bool = False
     proven: bool = False  # a window was read to its end
