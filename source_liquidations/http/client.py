@@ -41,11 +41,12 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _RETRIED = {408, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 _LARGEST_BODY = 512 * 1024 * 1024
 _REASONS_SHOWN = 3
+_LEAST_TIMEOUT = 1.0  # scaled down or not: a busy machine is no outage
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds. `SOURCE_LIQUIDATIONS_PATIENCE` scales all of it (for tests)."""
+    """How long to wait, in seconds. `SOURCE_LIQUIDATIONS_PATIENCE` scales it (for tests), timeouts not to nothing."""
 
     connect: float = 10.0
     answer: float = 60.0  # until the first byte, and between two
@@ -59,8 +60,8 @@ class Patience:
     def from_environment(cls) -> Patience:
         scale = float(os.environ.get("SOURCE_LIQUIDATIONS_PATIENCE", "1"))
         return cls(
-            connect=cls.connect * scale,
-            answer=cls.answer * scale,
+            connect=max(cls.connect * scale, _LEAST_TIMEOUT),
+            answer=max(cls.answer * scale, _LEAST_TIMEOUT),
             slowest_bytes_per_second=cls.slowest_bytes_per_second,
             first_pause=cls.first_pause * scale,
             longest_pause=cls.longest_pause * scale,
