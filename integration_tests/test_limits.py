@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from cases import COIN_METRICS, EVENTS, KIYOTAKA, KWERY, config_of
 from harness import Connector, Message, positions
 
+from benchmarks.measure import Server as FastServer
+from benchmarks.shapes import Shape, whole
 from sandbox import Sandbox
 from sandbox.app import Recorded
 from sandbox.times import HOUR, MINUTE, iso
@@ -37,12 +41,12 @@ def most_in_any(seconds: float, requests: Sequence[Recorded]) -> int:
 
 
 def test_budgets_are_used_up_and_not_exceeded(connector: Connector) -> None:
-    """120 markets, 40 workers; Coin Metrics' community limit, the smallest plans of Kwery and Kiyotaka."""
-    with Sandbox(seed=1, rows_per_day=500, tiny_markets=120, tiny_rows_per_day=50.0, limits=True) as sandbox:
+    """500 markets, 40 workers; Coin Metrics' community limit, the smallest plans of Kwery and Kiyotaka."""
+    with Sandbox(seed=1, rows_per_day=500, tiny_markets=500, tiny_rows_per_day=50.0, limits=True) as sandbox:
         cases = [COIN_METRICS, KWERY, KIYOTAKA]
         start = iso(sandbox.now() - 20 * HOUR, 0)
         config = config_of(cases, sandbox, start, None, num_workers=40, lookback_window="PT0S")
-        markets = [f"bybit-T{number:05d}USDT-future" for number in range(1, 121)]
+        markets = [f"bybit-T{number:05d}USDT-future" for number in range(1, 501)]
         config["coin_metrics"] = {"markets": markets, "base_url": f"{sandbox.url}/coin_metrics_community"}
         del config["kwery"]["requests_per_minute"], config["kiyotaka"]["requests_per_minute"]
         config["kwery"] |= {"api_key": "sandbox-kwery-free", "symbols": ["BTC", "ETH", "SOL", "XRP"]}
@@ -104,6 +108,20 @@ def test_limits_of_one_vendor_hold_no_other_up(connector: Connector, sandbox: Sa
     run = process.collect(so_far=seen)
     assert run.statuses(COIN_METRICS.stream)[-1] == "COMPLETE"
     assert run.statuses(EVENTS.stream)[-1] == "INCOMPLETE"
+
+
+@pytest.mark.parametrize("workers", [1, 40])
+def test_ten_thousand_tiny_markets_are_no_deadlock(workers: int, connector: Connector, tmp_path: Path) -> None:
+    """Of the benchmarks' server, which answers at once."""
+    shape = Shape("tiny", "kaiko", 20_000, 10_000)
+    with FastServer(shape.server_arguments) as server:
+        config = json.loads(whole(shape).write(tmp_path, server.url).config.read_text()) | {"num_workers": workers}
+        run = connector.read(config, [EVENTS.stream])
+        asked = server.stats()["requests"]
+    assert run.code == 0, run
+    assert len(run.records(EVENTS.stream)) == 20_000
+    assert len(positions(run.final_state, EVENTS.stream)) == 10_000
+    assert asked == 10_000
 
 
 @pytest.mark.parametrize("workers", [1, 40])

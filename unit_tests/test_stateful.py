@@ -1,0 +1,163 @@
+"""Any sequence of syncs, kills, late rows, changing buckets, older states and new markets comes to everything."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from source_liquidations.reading.pages import Block
+from unit_tests.simulated import FakeVendor, Row, Simulation, rows_of
+
+START = 1_000
+LOOKBACK = 60
+STEP = 10
+
+
+class Buckets(FakeVendor):
+    """One row for each market and interval that has begun; the number in it is that of its events so far."""
+
+    now = START
+
+    def all_rows(self, start: int, end: int, markets: Iterable[str] | None = None) -> list[Row]:
+        first = -(-start // STEP) * STEP
+        return [
+            (market, bucket, sum(bucket <= instant < bucket + STEP for instant in self.rows[market]))
+            for market in (self.rows if markets is None else markets)
+            for bucket in range(first, min(end, self.now), STEP)
+        ]
+
+
+class Syncs(RuleBasedStateMachine):
+    """A vendor, a platform that keeps what it was given and every state, and syncs that end anywhere.
+
+    `held` is what the platform's table has: of each market and instant, the row or the bucket that came last.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vendor = self.make()
+        self.now = START
+        self.states: list[Any] = [None]
+        self.state: Any = None
+        self.held: dict[tuple[str, int, int], int] = {}
+
+    def make(self) -> FakeVendor:
+        raise NotImplementedError
+
+    def key(self, row: Row) -> tuple[str, int, int]:
+        raise NotImplementedError
+
+    def expected(self) -> list[Row]:
+        """Rows that will not change any more, whatever comes later than the lookback window."""
+        raise NotImplementedError
+
+    @initialize(each=st.lists(st.lists(st.integers(0, 300), max_size=20), min_size=1, max_size=3))
+    def begin(self, each: list[list[int]]) -> None:
+        self.pass_time(300)
+        for number, instants in enumerate(each):
+            self.put(f"m{number}", [START + instant for instant in instants if instant < 300])
+
+    def put(self, market: str, instants: list[int]) -> None:
+        self.vendor.rows[market] = sorted([*self.vendor.rows.get(market, ()), *instants])
+
+    def pass_time(self, length: int) -> None:
+        self.now += length
+        self.vendor.now = self.now  # type: ignore[attr-defined]
+
+    @rule(data=st.data(), length=st.integers(1, 150))
+    def time_passes(self, data: st.DataObject, length: int) -> None:
+        for market in self.vendor.rows:
+            instants = data.draw(st.lists(st.integers(0, length - 1), max_size=8))
+            self.put(market, [self.now + instant for instant in instants])
+        self.pass_time(length)
+
+    @rule(data=st.data(), ages=st.lists(st.integers(1, LOOKBACK), min_size=1, max_size=4))
+    def rows_arrive_late(self, data: st.DataObject, ages: list[int]) -> None:
+        self.put(data.draw(st.sampled_from(sorted(self.vendor.rows))), [self.now - age for age in ages])
+
+    @precondition(lambda self: len(self.vendor.rows) < 5)
+    @rule(ages=st.lists(st.integers(1, 300), max_size=12))
+    def a_market_is_added(self, ages: list[int]) -> None:
+        self.put(f"m{len(self.vendor.rows)}", [self.now - age for age in ages])
+
+    @rule(seed=st.integers(0, 2**32), workers=st.integers(1, 4), turns=st.integers(0, 40))
+    def a_sync_is_killed(self, seed: int, workers: int, turns: int) -> None:
+        self.sync(random.Random(seed), workers, turns)
+
+    @rule(seed=st.integers(0, 2**32), workers=st.integers(1, 4))
+    def a_sync_ends(self, seed: int, workers: int) -> None:
+        self.sync(random.Random(seed), workers, None)
+        found = {self.key(row): row[2] for row in self.expected()}
+        lost = {key: value for key, value in found.items() if self.held.get(key) != value}
+        assert not lost, f"lost or stale: {lost}"
+
+    @rule(data=st.data())
+    def the_platform_goes_back_to_an_earlier_state(self, data: st.DataObject) -> None:
+        self.state = data.draw(st.sampled_from(self.states))
+
+    def sync(self, chance: random.Random, workers: int, turns: int | None) -> None:
+        one = Simulation(
+            self.vendor, START, self.now, chance=chance, workers=workers, lookback=LOOKBACK, saved=self.state
+        )
+        one.run(turns)
+        for item in one.items:
+            if isinstance(item, Block):
+                self.held.update((self.key(row), row[2]) for row in rows_of(item.data))
+        if one.items or one.state.blob()["states"]:
+            self.state = one.state.blob()
+            self.states.append(self.state)
+
+    def teardown(self) -> None:
+        if self.vendor.rows:
+            self.a_sync_ends(1, 3)
+
+
+class EventSyncs(Syncs):
+    def make(self) -> FakeVendor:
+        return FakeVendor({}, page_size=3)
+
+    def key(self, row: Row) -> tuple[str, int, int]:
+        return row
+
+    def expected(self) -> list[Row]:
+        return self.vendor.all_rows(START, self.now)
+
+
+class UnorderedSyncs(EventSyncs):
+    """As Kwery: the newest first, in windows of a limited length."""
+
+    def make(self) -> FakeVendor:
+        return FakeVendor({}, page_size=4, ascending=False, newest_first=True, longest=70)
+
+
+class BatchedSyncs(EventSyncs):
+    """As Coin Metrics: several markets in a request."""
+
+    def make(self) -> FakeVendor:
+        return FakeVendor({}, page_size=4, batch=3)
+
+
+class BucketSyncs(Syncs):
+    """As Kiyotaka and Kaiko's volumes."""
+
+    def make(self) -> FakeVendor:
+        return Buckets({}, page_size=5, step=STEP, longest=200)
+
+    def key(self, row: Row) -> tuple[str, int, int]:
+        return row[0], row[1], 0
+
+    def expected(self) -> list[Row]:
+        return self.vendor.all_rows(START, self.now)
+
+
+@pytest.mark.parametrize("machine", [EventSyncs, UnorderedSyncs, BatchedSyncs, BucketSyncs])
+def test_all_comes_to_everything(machine: type[Syncs]) -> None:
+    case = machine.TestCase
+    case.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+    case("runTest").runTest()
