@@ -180,3 +180,26 @@ def test_coverage_says_what_the_plan_left_out(connector: Connector, history: str
     assert missing[0]["source"] == "seen by this sync"
     assert run.statuses(COVERAGE)[-1] == "COMPLETE"
     assert run.statuses("kwery_liquidations")[-1] == ("INCOMPLETE" if history == "refuse" else "COMPLETE")
+
+
+def test_coverage_says_what_a_kaiko_key_may_not_read(connector: Connector) -> None:
+    with Sandbox(seed=1, now="2026-03-01T12:30:00Z", rows_per_day=50, limits=False) as sandbox:
+        made = sandbox.config(start_date="2023-07-01T00:00:00Z", vendors=["kaiko"], end_date="2023-07-06T00:00:00Z")
+        made["kaiko"] |= {"instruments": ["bbit/perpetual-future/btc-usdt"], "assets": ["btc"], "interval": "1d"}
+        run = connector.read(made, ["kaiko_liquidation_events", "kaiko_token_liquidation_volumes", COVERAGE])
+
+    assert run.code == 0, run
+    seen = [row for row in run.records(COVERAGE) if row["source"] == "seen by this sync"]
+    period = ("missing", "2023-07-01T00:00:00Z", "2023-07-04T00:00:00Z")
+    assert {tuple(row[n] for n in ("market", "exchange", "kind", "period_start", "period_end")) for row in seen} == {
+        ("bbit/perpetual-future/btc-usdt", "bybit", *period),
+        ("all/btc", "all", *period),
+    }
+    warnings = [log for log in run.logs if "the key may read from 2023-07-04T00:00:00Z" in log]
+    assert len(warnings) == 2, "one for each stream"
+
+
+def test_coverage_tells_of_binances_own_feed_for_every_vendor(connector: Connector, sandbox: Sandbox) -> None:
+    found = coverage(connector.read(config(sandbox), [COVERAGE], mode="full_refresh"))
+    throttled = {row["vendor"] for row in found if row["kind"] == "throttled" and row["exchange"] == "binance"}
+    assert throttled == {"kaiko", "kwery", "coin_metrics", "kiyotaka"}

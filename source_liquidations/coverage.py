@@ -43,10 +43,11 @@ def rows(periods: Iterable[Period]) -> list[bytes]:
     return [_encode(period) for period in dict.fromkeys(periods)]
 
 
-def observed(vendor: str, market: str, kind: Kind, start: int, end: int, note: str) -> Period:
+def observed(vendor: str, exchange: str, market: str, kind: Kind, start: int, end: int, note: str) -> Period:
     """What this sync saw of [start, end), nanoseconds."""
     return Period(
         vendor=vendor,
+        exchange=exchange,
         market=market,
         kind=kind,
         period_start=timestamps.format_shortest(start),
@@ -54,6 +55,13 @@ def observed(vendor: str, market: str, kind: Kind, start: int, end: int, note: s
         note=note,
         source="seen by this sync",
     )
+
+
+def throttled_at_binance(vendor: str) -> tuple[Period, ...]:
+    """For a vendor that does not say how it gets Binance's liquidations: what holds of the exchange's own feed."""
+    note = "the exchange's feed has only the latest liquidation of each second and symbol; not mentioned here"
+    source = "Coin Metrics, Market Level Liquidations, of Binance's API"
+    return documented(vendor, source, [("binance", "throttled", "2021-04-27", None, note)])
 
 
 def documented(

@@ -6,6 +6,7 @@ Beside this file: the reference data, and the envelope of all answers.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import documented
+from source_liquidations.coverage import ALL, documented, observed, throttled_at_binance
 from source_liquidations.errors import ConfigurationError, RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.harmonized import (
     LIQUIDATION_VOLUMES,
@@ -49,10 +50,12 @@ from source_liquidations.vendors.kaiko_reference import (
 )
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
+logger = logging.getLogger("airbyte")
+
 MARKET_DATA = "https://{region}.market-api.kaiko.io"
 REFERENCE_DATA = "https://reference-data-api.kaiko.io"
 TRADES = "/v2/data/liquidation.v1/trades"
-TOKEN = "/v2/data/liquidation.v1/token"
+TOKEN = "/v2/data/liquidation.v1/token"  # nosec B105
 
 REQUESTS_PER_MINUTE = 6000
 MILLISECOND = 1_000_000
@@ -89,7 +92,17 @@ class TokenRow(Counts, kw_only=True):
     exchanges: list[ExchangeCounts] | None = None
 
 
+class AccessRange(msgspec.Struct):
+    start_timestamp: int | None = None
+    end_timestamp: int | None = None
+
+
+class Access(msgspec.Struct):
+    access_range: AccessRange | None = None
+
+
 _ANY_BODY = msgspec.json.Decoder(Body[msgspec.Raw])
+_access = msgspec.json.Decoder(Access)
 
 
 class KaikoEndpoint(Endpoint):
@@ -100,6 +113,7 @@ class KaikoEndpoint(Endpoint):
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._access_noted: set[tuple[Partition, int]] = set()
 
     def request_path(self, partition: Partition) -> str:
         raise NotImplementedError
@@ -119,6 +133,39 @@ class KaikoEndpoint(Endpoint):
 
     def extra_params(self, partition: Partition) -> tuple[tuple[str, str], ...]:
         return ()
+
+    def place(self, partition: Partition) -> tuple[str, str]:
+        """Exchange and market, as the stream of coverage has them."""
+        raise NotImplementedError
+
+    def note_access(self, body: Body[Any], span: Span, instants: list[int]) -> None:
+        """What of the span the key may not read, if no row came from there. No page says what becomes of such rows."""
+        partition = span.partitions[0]
+        if body.access is msgspec.UNSET or (partition, span.start) in self._access_noted:
+            return
+        self._access_noted.add((partition, span.start))
+        try:
+            readable = _access.decode(body.access).access_range or AccessRange()
+        except msgspec.DecodeError:  # nothing that a row depends on
+            return
+        first, last = _limit(readable.start_timestamp), _limit(readable.end_timestamp)
+        refused = []
+        if first and span.start < first and not (instants and instants[0] < first):
+            refused.append((span.start, min(first, span.end)))
+        if last and last < span.end:
+            refused.append((max(last, span.start), span.end))
+        for start, end in refused:
+            note = "outside the access range of the key"
+            self.observations.append(observed("kaiko", *self.place(partition), "missing", start, end, note))
+            if len(self.observations) == 1:
+                logger.warning(
+                    "kaiko: the key may read from %s to %s, and no row of %s came from %s to %s; other markets may lack"
+                    " rows as well. A larger plan has them; reset the stream once you have it.",
+                    *(timestamps.format_shortest(limit) if limit else "any time" for limit in (first, last)),
+                    partition,
+                    timestamps.format_shortest(start),
+                    timestamps.format_shortest(end),
+                )
 
     def following(self, body: Body[Any], request: Request) -> Request | None:
         token = next_token(self.client, body)
@@ -154,6 +201,9 @@ class Trades(KaikoEndpoint):
                 )
         return list(seen)
 
+    def place(self, partition: Partition) -> tuple[str, str]:
+        return exchange(partition["exchange"]), str(partition)
+
     def request_path(self, partition: Partition) -> str:
         return "/".join([TRADES, *(quote(value, safe="") for _, value in partition.values)])
 
@@ -165,6 +215,7 @@ class Trades(KaikoEndpoint):
         if set(map(type, values)) - {int}:
             values = [whole_number("timestamp", value) for value in values]
         instants, times = unix_instants("timestamp", values) if values else ([], [])
+        self.note_access(body, span, instants)
         partition = span.partitions[0]
         page = added_rows(raw, instants, constant=dict(partition.values), each=times, typed=rows, collides=collides)
         return Answer(page, self.following(body, request))
@@ -189,6 +240,9 @@ class TokenVolumes(KaikoEndpoint):
             for index, asset in enumerate(self._assets)
         )
 
+    def place(self, partition: Partition) -> tuple[str, str]:
+        return ALL, f"all/{partition['asset']}"
+
     def request_path(self, partition: Partition) -> str:
         return f"{TOKEN}/{quote(partition['asset'], safe='')}"
 
@@ -200,6 +254,7 @@ class TokenVolumes(KaikoEndpoint):
         body, raw, collides = self._decoder.decode(answered)
         partition = span.partitions[0]
         instants = iso_instants("interval_time", [row.interval_time for row in body.data])
+        self.note_access(body, span, instants)
         page = added_rows(raw, instants, constant=dict(partition.values), typed=body.data, collides=collides)
         return Answer(page, self.following(body, request))
 
@@ -303,7 +358,7 @@ class Kaiko(Vendor):
         "Kaiko, token-level liquidation volumes",
         [("all", "starts", "2025-01-08", None, "token-level volumes; liquidation events may begin earlier")],
         market="token-level volumes",
-    )
+    ) + throttled_at_binance("kaiko")
 
     @classmethod
     def validate(cls, config: Mapping[str, Any]) -> None:
@@ -365,6 +420,14 @@ class Kaiko(Vendor):
                     self._client.fetch(request, _checked, traffic=traffic)
                 except RequestRefused as error:
                     raise error.named(f"`{partition.entry}` ({partition})") from None
+
+
+def _limit(timestamp: int | None) -> int | None:
+    """A bound of the access range in nanoseconds; None where there is none, or none that can be read."""
+    try:
+        return timestamp * timestamps.unix_unit(timestamp)[0] if timestamp else None
+    except ValueError:
+        return None
 
 
 def _checked(answered: Answered) -> None:

@@ -37,6 +37,7 @@ class Body(msgspec.Struct, Generic[T]):
     next_url: str | None = None
     result: str | None = None
     message: str | None = None
+    access: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class InstrumentRow(msgspec.Struct):

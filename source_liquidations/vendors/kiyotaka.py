@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import COVERAGE, Period, observed
+from source_liquidations.coverage import ALL, COVERAGE, Period, observed, throttled_at_binance
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import (
     AccessRefused,
@@ -197,8 +197,11 @@ class LiquidationAgg(Endpoint):
 
     def observe(self, span: Span, error: LiquidationsError) -> None:
         if "histor" in error.cause.lower() or "range" in error.cause.lower():
-            market = str(span.partitions[0])
-            self.observations.append(observed("kiyotaka", market, "missing", span.start, span.end, error.cause))
+            values = dict(span.partitions[0].values)
+            place, market = ALL, values.get("coin", "")
+            if not market:
+                place, market = exchange(values["exchange"]), f"{values['exchange']}/{values['raw_symbol']}"
+            self.observations.append(observed("kiyotaka", place, market, "missing", span.start, span.end, error.cause))
 
     def price(self, requests: int, rows: int) -> dict[str, int]:
         # Documented as one for each request; elsewhere as one for each thousand points, more where summed.
@@ -400,6 +403,7 @@ class Kiyotaka(Vendor):
         Stream("kiyotaka_markets", ("exchange", "rawSymbol")),
     )
     unified = (LIQUIDATION_VOLUMES,)
+    coverage = throttled_at_binance("kiyotaka")
 
     @classmethod
     def validate(cls, config: Mapping[str, Any]) -> None:

@@ -339,7 +339,7 @@ class Liquidations(Endpoint):
 
     def _saw(self, span: Span, kind: Kind, note: str) -> None:
         market = f"binance_futures/{span.partitions[0]['symbol']}"
-        self.observations.append(observed("kwery", market, kind, span.start, span.end, note))
+        self.observations.append(observed("kwery", "binance", market, kind, span.start, span.end, note))
 
     def price(self, requests: int, rows: int) -> dict[str, int]:
         return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
