@@ -85,6 +85,10 @@ class Stats:
             self.sent_bytes += sent
 
     def report(self, gzip: Gzip | None) -> dict[str, float]:
+        """Counts; an answer is counted a little after its last byte has gone, so those on the way are waited for."""
+        deadline = time.monotonic() + 1.0
+        while self.in_flight and time.monotonic() < deadline:
+            time.sleep(0.001)
         with self.lock:
             most, self.most_in_flight = self.most_in_flight, self.in_flight
             return {

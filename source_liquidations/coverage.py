@@ -59,7 +59,7 @@ def observed(vendor: str, exchange: str, market: str, kind: Kind, start: int, en
 
 def throttled_at_binance(vendor: str) -> tuple[Period, ...]:
     """For a vendor that does not say how it gets Binance's liquidations: what holds of the exchange's own feed."""
-    note = "the exchange's feed has only the latest liquidation of each second and symbol; not mentioned here"
+    note = "at most one liquidation per symbol and second"
     source = "Coin Metrics, Market Level Liquidations, of Binance's API"
     return documented(vendor, source, [("binance", "throttled", "2021-04-27", None, note)])
 
