@@ -1,0 +1,165 @@
+"""What the last release promised still holds: configurations stay valid, streams and fields stay what they were.
+
+A release that raises the major version may break a promise; scripts/record_release.py records a release.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Connector
+
+from sandbox import Sandbox
+
+RELEASES = Path(__file__).parent / "releases"
+Json = dict[str, Any]
+
+
+def number(name: str) -> tuple[int, ...]:
+    return tuple(map(int, name.split(".")))
+
+
+def last_release() -> Path:
+    return max(RELEASES.glob("*.json"), key=lambda path: number(path.stem))
+
+
+def types(schema: Mapping[str, Any]) -> set[str]:
+    """A schema's types; every one of them where it does not say."""
+    named = schema.get("type", ["null", "boolean", "integer", "number", "string", "array", "object"])
+    return {named} if isinstance(named, str) else set(named)
+
+
+def broken_configurations(old: Json, new: Json, path: str = "") -> Iterator[str]:
+    """Where a configuration that was valid may be refused now, or mean something else."""
+    where = path or "the configuration"
+    if not types(old) <= types(new):
+        yield f"{where}: has lost the type {types(old) - types(new)}"
+    if set(new.get("required", ())) - set(old.get("required", ())):
+        yield f"{where}: requires {set(new['required']) - set(old.get('required', ()))}"
+    if "enum" in new and not set(old.get("enum", [object])) <= set(new["enum"]):
+        yield f"{where}: has lost a choice"
+    for bound, sign in (("minimum", 1), ("minLength", 1), ("minItems", 1), ("maximum", -1), ("maxLength", -1)):
+        if bound in new and (bound not in old or sign * new[bound] > sign * old[bound]):
+            yield f"{where}: {bound} is narrower"
+    for fixed in ("pattern", "format", "default", "const"):
+        if new.get(fixed) != old.get(fixed):
+            yield f"{where}: another {fixed}"
+    if old.get("airbyte_secret") and not new.get("airbyte_secret"):
+        yield f"{where}: is secret no more"
+    if isinstance(old.get("items"), dict):
+        yield from broken_configurations(old["items"], new.get("items", {}), f"{path}[]")
+    for name, field in old.get("properties", {}).items():
+        inner = f"{path}.{name}".lstrip(".")
+        if name not in new.get("properties", {}):
+            yield f"{inner}: is gone"
+        else:
+            yield from broken_configurations(field, new["properties"][name], inner)
+
+
+def broken_fields(old: Json, new: Json, path: str) -> Iterator[str]:
+    """Where a column of a destination would go away or change its type. More columns are welcome."""
+    if types(old) != types(new):
+        yield f"{path}: was {sorted(types(old))}, is {sorted(types(new))}"
+    for name in ("format", "airbyte_type"):
+        if old.get(name) != new.get(name):
+            yield f"{path}: another {name}"
+    if isinstance(old.get("items"), dict):
+        yield from broken_fields(old["items"], new.get("items", {}), f"{path}[]")
+    for name, field in old.get("properties", {}).items():
+        if name not in new.get("properties", {}):
+            yield f"{path}.{name}: is gone"
+        else:
+            yield from broken_fields(field, new["properties"][name], f"{path}.{name}")
+
+
+def broken_streams(old: Json, new: Json) -> Iterator[str]:
+    for name, stream in old.items():
+        if name not in new:
+            yield f"{name}: is gone"
+            continue
+        for what in ("source_defined_primary_key", "default_cursor_field", "source_defined_cursor", "namespace"):
+            if stream.get(what) != new[name].get(what):
+                yield f"{name}: another {what}"
+        if not set(stream["supported_sync_modes"]) <= set(new[name]["supported_sync_modes"]):
+            yield f"{name}: has lost a sync mode"
+        yield from broken_fields(stream["json_schema"], new[name]["json_schema"], name)
+
+
+@pytest.fixture(scope="module")
+def released() -> Json:
+    found: Json = json.loads(last_release().read_text())
+    return found
+
+
+def test_the_last_release_is_kept() -> None:
+    assert number(last_release().stem) <= number(version("airbyte-source-liquidations"))
+
+
+def test_nothing_that_was_promised_is_broken(released: Json, connector: Connector, sandbox: Sandbox) -> None:
+    (spec,) = connector.spec().of("SPEC")
+    streams = connector.discover(sandbox.config(start_date="2026-01-01")).catalog
+    broken = [
+        *broken_configurations(released["spec"], spec["spec"]["connectionSpecification"]),
+        *broken_streams(released["streams"], streams),
+    ]
+    is_major = number(version("airbyte-source-liquidations"))[0] > number(last_release().stem)[0]
+    assert is_major or not broken, "\n".join(broken)
+
+
+def at(path: str) -> Callable[[Json], Json]:
+    """The part of a document at a path."""
+
+    def find(document: Json) -> Json:
+        for name in path.split("/"):
+            document = document[name]
+        return document
+
+    return find
+
+
+KAIKO = "spec/properties/kaiko"
+EVENTS = "streams/kaiko_liquidation_events"
+BREAKS: list[tuple[str, Callable[[Json], Any], str]] = [
+    (f"{KAIKO}/properties", lambda fields: fields.pop("region"), "kaiko.region: is gone"),
+    (f"{KAIKO}/properties/region", lambda field: field.update(enum=["us"]), "kaiko.region: has lost a choice"),
+    (f"{KAIKO}/properties/region", lambda field: field.update(default="eu"), "kaiko.region: another default"),
+    (KAIKO, lambda section: section["required"].append("assets"), "kaiko: requires"),
+    (f"{KAIKO}/properties/api_key", lambda field: field.pop("airbyte_secret"), "kaiko.api_key: is secret no more"),
+    ("spec/properties/num_workers", lambda field: field.update(maximum=20), "num_workers: maximum is narrower"),
+    ("spec/properties/num_workers", lambda field: field.update(type="string"), "num_workers: has lost the type"),
+    ("spec/properties/start_date", lambda field: field.update(pattern="^x$"), "start_date: another pattern"),
+    ("streams", lambda streams: streams.pop("liquidations"), "liquidations: is gone"),
+    (EVENTS, lambda stream: stream.update(default_cursor_field=["timestamp"]), "another default_cursor_field"),
+    (EVENTS, lambda stream: stream["source_defined_primary_key"].pop(), "another source_defined_primary_key"),
+    (EVENTS, lambda stream: stream["supported_sync_modes"].remove("full_refresh"), "has lost a sync mode"),
+    (f"{EVENTS}/json_schema/properties", lambda fields: fields.pop("rate"), "kaiko_liquidation_events.rate: is gone"),
+    (f"{EVENTS}/json_schema/properties/time", lambda field: field.update(type="integer"), "events.time: was"),
+    (f"{EVENTS}/json_schema/properties/time", lambda field: field.update(format="date"), "another format"),
+]
+
+
+@pytest.mark.parametrize(("path", "change", "says"), BREAKS, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_breaks_a_promise_is_found(path: str, change: Callable[[Json], Any], says: str, released: Json) -> None:
+    changed = copy.deepcopy(released)
+    change(at(path)(changed))
+    broken = [
+        *broken_configurations(released["spec"], changed["spec"]),
+        *broken_streams(released["streams"], changed["streams"]),
+    ]
+    assert any(says in line for line in broken), broken
+
+
+def test_what_adds_something_breaks_nothing(released: Json) -> None:
+    changed = copy.deepcopy(released)
+    changed["spec"]["properties"]["fifth_vendor"] = {"type": "object"}
+    changed["streams"]["a_new_stream"] = {}
+    at(EVENTS)(changed)["json_schema"]["properties"]["a_new_field"] = {"type": ["null", "string"]}
+    at(f"{KAIKO}/properties/region")(changed)["enum"].append("asia")
+    assert not [*broken_configurations(released["spec"], changed["spec"])]
+    assert not [*broken_streams(released["streams"], changed["streams"])]
