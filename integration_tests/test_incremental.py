@@ -317,3 +317,24 @@ def test_a_state_that_cannot_be_used_is_told(blob: Any, says: str, connector: Co
     assert f"`state of {COIN_METRICS.stream}`" in trace["message"]
     assert says in trace["message"]
     assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_state_of_the_future_brings_the_lookback_window_and_stays(
+    case: Case, connector: Connector, sandbox: Sandbox
+) -> None:
+    """As of a clock that was wrong, or of an end_date that was taken back."""
+    config = case.config(sandbox, START, END)
+    partitions = [case.partition(market) for market in case.markets]
+    ahead = [{"partition": partition, "cursor": {case.cursor: "2199-01-01T00:00:00Z"}} for partition in partitions]
+    state = [
+        {
+            "type": "STREAM",
+            "stream": {"stream_descriptor": {"name": case.stream}, "stream_state": {"states": ahead}},
+        }
+    ]
+    run = connector.read(config, [case.stream], state=state)
+    assert run.code == 0, run
+    same(run.records(), case.rows(sandbox, "2026-02-28T05:00:00Z", END), case.unnamed)
+    assert set(positions(run.final_state, case.stream).values()) == {"2199-01-01T00:00:00Z"}
+    assert run.statuses(case.stream)[-1] == "COMPLETE"
