@@ -1,7 +1,7 @@
 """Kwery: liquidations of Binance Futures.
 
 Page: https://kwery-api.com, "GET /v1/liquidations". What it documents and what it was seen to answer differ in the
-form of times, meta and cursor; both are taken.
+form of times, meta and cursor; both are taken. Beside this file: credits, and the list of symbols.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import logging
 import re
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,15 +18,12 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import COVERAGE, Kind, Period, documented, observed
-from source_liquidations.coverage import rows as coverage_rows
+from source_liquidations.coverage import COVERAGE, Kind, documented, observed
 from source_liquidations.errors import (
     AccessRefused,
     ConfigurationError,
     LiquidationsError,
     RequestRefused,
-    SpendingLimit,
-    Stopped,
     UnexpectedAnswer,
     VendorUnavailable,
     WindowTooLarge,
@@ -40,7 +36,14 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants
-from source_liquidations.vendors.kwery_symbols import SymbolList, symbols
+from source_liquidations.vendors.kwery_credits import (
+    CREDITS_PER_REQUEST,
+    CREDITS_PER_ROW,
+    Credits,
+    cost,
+    spending_limit,
+)
+from source_liquidations.vendors.kwery_symbols import SymbolList, symbols, to_coverage
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 logger = logging.getLogger("airbyte")
@@ -51,8 +54,6 @@ LIMITS = "/v1/limits"
 
 LARGEST_LIMIT = 1000
 REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
-CREDITS_PER_REQUEST = 25
-CREDITS_PER_ROW = 2
 # Rows come in no documented order, so only a whole window can be checkpointed: what a crash repeats costs credits.
 FIRST_WINDOW = timestamps.DAY
 ROWS_WORTH_A_WINDOW = 4000
@@ -100,75 +101,6 @@ class Limits(msgspec.Struct):
     max_rows_per_request: int | None = None
     max_history_days: int | None = None
     rate_limits: RateLimits | None = None
-
-
-class Credits:
-    """What this sync has spent and may still spend. Thread-safe."""
-
-    def __init__(self, most: int | None) -> None:
-        self.most = most
-        self.spent = 0
-        self.left_in_cycle: int | None = None
-        self.windows = 0  # read to their end
-        self.assumed = 0  # for answers that did not arrive, and may have been paid for all the same
-        self._reserved = 0
-        self._changed = threading.Condition()
-
-    def rows_left(self, page: int) -> int | None:
-        """Rows, in pages of so many, that what is left pays for; None where there is no limit."""
-        if self.most is None:
-            return None
-        pages, rest = divmod(self._left(), cost(page))
-        return pages * page + max(0, rest - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
-
-    def _left(self) -> int:
-        return max(0, (self.most or 0) - self.spent - self.assumed)
-
-    def reserve(self, rows: int, stop: threading.Event) -> int:
-        """Rows that the next request may ask for, at most `rows`; 0 where not even one can be paid."""
-        with self._changed:
-            while self.most is not None:
-                payable = (self._left() - self._reserved - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
-                granted = max(0, min(rows, payable))
-                if granted == rows or not self._reserved:
-                    self._reserved += cost(granted) if granted else 0
-                    return granted
-                self._changed.wait(0.5)  # others may give back what they reserved and do not need
-                if stop.is_set():
-                    raise Stopped
-            return rows
-
-    def release(self, granted: int) -> None:
-        """The request that so many rows were reserved for is over; what it cost was told to `spend`."""
-        with self._changed:
-            if self.most is not None:
-                self._reserved -= cost(granted)
-                self._changed.notify_all()
-
-    def spend(self, credits: int) -> None:
-        with self._changed:
-            self.spent += credits
-
-    def lose(self, rows: int) -> bool:
-        """The answer to a request for so many rows did not arrive. Whether the same request can be paid again."""
-        with self._changed:
-            self.assumed += cost(rows)
-            return self.most is None or self._left() >= self._reserved
-
-
-def cost(rows: int) -> int:
-    return CREDITS_PER_REQUEST + CREDITS_PER_ROW * rows
-
-
-def spending_limit(credits: Credits) -> SpendingLimit:
-    lost = f", and up to {credits.assumed:,} on answers that did not arrive" if credits.assumed else ""
-    return SpendingLimit(
-        f"stopped before spending more than `kwery.max_credits_per_sync`: {credits.spent:,} of {credits.most:,}"
-        f" credits are spent{lost}.",
-        advice="Everything read so far is kept; the next sync goes on from there."
-        if credits.windows
-        else "They did not pay for one window to its end, so the next sync will begin where this one did: raise it.",
-    )
 
 
 class Liquidations(Endpoint):
@@ -421,32 +353,6 @@ def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
             )
         )
     return found
-
-
-class _Earliest(msgspec.Struct):
-    symbol: str
-    earliest_data: str | None = None
-
-
-_earliest = msgspec.json.Decoder(_Earliest)
-
-
-def to_coverage(rows: Rows, span: Span) -> list[bytes]:
-    """Since when the list of symbols says that each has data."""
-    del span
-    return coverage_rows(
-        Period(
-            vendor="kwery",
-            exchange="binance",
-            market=f"binance_futures/{row.symbol}",
-            kind="starts",
-            period_start=row.earliest_data,
-            note="earliest data, of any kind",
-            source="/v1/symbols",
-        )
-        for row in map(_earliest.decode, rows.raw)
-        if row.earliest_data
-    )
 
 
 def explain(answered: Answered) -> LiquidationsError | None:

@@ -1,4 +1,4 @@
-"""Kwery: the symbols that there are, for their own stream and for the check. A free call, one page.
+"""Kwery: its symbols, for their own stream, for the check, and for the stream of coverage. A free call, one page.
 
 Page: https://kwery-api.com, "GET /v1/symbols".
 """
@@ -9,8 +9,11 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from source_liquidations.coverage import Period
+from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.reading.endpoint import Rows, Span
 from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import Listing, Unread
 
@@ -48,3 +51,29 @@ def symbols(client: Client, traffic: Traffic) -> list[str]:
     decoder = msgspec.json.Decoder(Body[SymbolRow])
     body = client.fetch(Request(SYMBOLS), lambda answered: answered.decoded(decoder), traffic=traffic)
     return [row.symbol for row in body.data]
+
+
+class _Earliest(msgspec.Struct):
+    symbol: str
+    earliest_data: str | None = None
+
+
+_earliest = msgspec.json.Decoder(_Earliest)
+
+
+def to_coverage(rows: Rows, span: Span) -> list[bytes]:
+    """Since when the list of symbols says that each has data."""
+    del span
+    return coverage_rows(
+        Period(
+            vendor="kwery",
+            exchange="binance",
+            market=f"binance_futures/{row.symbol}",
+            kind="starts",
+            period_start=row.earliest_data,
+            note="earliest data, of any kind",
+            source="/v1/symbols",
+        )
+        for row in map(_earliest.decode, rows.raw)
+        if row.earliest_data
+    )

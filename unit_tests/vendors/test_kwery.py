@@ -29,7 +29,8 @@ from source_liquidations.errors import (
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Span
-from source_liquidations.vendors.kwery import Credits, Kwery, Liquidations, cost, explain
+from source_liquidations.vendors.kwery import Kwery, Liquidations, explain
+from source_liquidations.vendors.kwery_credits import Credits, cost
 from unit_tests.vendors.bodies import answered, changed, decoded, kwery, records, sample
 
 MILLISECOND = 1_000_000
