@@ -207,4 +207,4 @@ def _duration(text: str) -> int:
         parsed = None
     if not isinstance(parsed, pendulum.Duration):
         raise ConfigurationError("lookback_window", f"{text!r} is no duration.", advice="Allowed: ISO 8601, e.g. PT1H.")
-    return int(parsed.total_seconds()) * timestamps.SECOND
+    return round(parsed.total_seconds() * 1_000_000) * 1_000

@@ -55,7 +55,7 @@ def estimate(
 
 def _of(reading: Reading, sample: bool) -> Estimate:
     endpoint = reading.endpoint
-    partitions = list(endpoint.partitions(reading.traffic))
+    partitions = endpoint.all_partitions(reading.traffic)
     planned = reading.plan(partitions)
     windows = sum(_windows(endpoint, plan.span) for plan in planned)
     rows = endpoint.known_rows([plan.span for plan in planned])

@@ -22,7 +22,7 @@ from orjson import dumps
 
 from source_liquidations import estimate
 from source_liquidations.errors import LiquidationsError, Stopped
-from source_liquidations.http.redaction import redact
+from source_liquidations.http.redaction import redact, redacted, redacted_line
 from source_liquidations.reading.pages import Block
 from source_liquidations.source import SourceLiquidations, message, trace_message, traced
 
@@ -53,10 +53,10 @@ class Output:
             self._raw.flush()
 
     def message(self, message: AirbyteMessage) -> None:
-        text = dumps(AirbyteMessageSerializer.dump(message)) + b"\n"
+        dumped = AirbyteMessageSerializer.dump(message)
         if message.type in {Type.TRACE, Type.CONNECTION_STATUS}:
-            text = redact(text.decode()).encode()
-        self.block(text)
+            dumped = redacted(dumped)
+        self.block(dumps(dumped) + b"\n")
 
     def write(self, text: str) -> int:
         """What logging calls, which has no place to complain where the reader went away."""
@@ -170,7 +170,7 @@ def _run(source: SourceLiquidations, output: Output, parsed: argparse.Namespace)
         return
     if parsed.command != "read":
         for text in Entrypoint(source).run(parsed):
-            output.block(f"{redact(text)}\n".encode())
+            output.block(f"{redacted_line(text)}\n".encode())
         return
     if parsed.debug:
         logger.setLevel(logging.DEBUG)

@@ -48,7 +48,7 @@ from source_liquidations.coverage import COVERAGE
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, Stopped
 from source_liquidations.estimate import Estimate
 from source_liquidations.http.client import Traffic
-from source_liquidations.http.redaction import keep_secret, redact
+from source_liquidations.http.redaction import keep_secret, redact, redacted_line
 from source_liquidations.reading import loop
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.pages import Block
@@ -191,7 +191,7 @@ def _mask_keys(config: Mapping[str, Any]) -> None:
 
 class _RedactingFormatter(AirbyteLogFormatter):
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return redacted_line(super().format(record))
 
 
 def _parsed(config: Mapping[str, Any]) -> configuration.Config:

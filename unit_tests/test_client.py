@@ -168,7 +168,7 @@ def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Ma
     heard: list[str] = []
 
     def wait(number: int) -> None:
-        traffic.waits(1.0, f"try {number}")
+        traffic.retries_after(f"try {number}")
         heard.append(traffic.waiting)
         barrier.wait(10)
 
@@ -294,6 +294,38 @@ def test_a_told_pause_holds_all_requests_of_the_vendor_back(vendor: Vendor, make
     assert client.budget.reserve() > 0
     first.join()
     assert len(vendor.arrived) == 2
+
+
+def test_being_told_to_wait_is_no_failed_try(vendor: Vendor, make: Make) -> None:
+    vendor.will(*[status(429, None, **{"Retry-After": "0.01"})] * (3 * QUICK.tries), GOOD)
+    client = make()
+    assert client.fetch(Request("/x"), decode) == [1, 2, 3]
+    assert len(vendor.arrived) == 3 * QUICK.tries + 1
+
+
+def test_being_told_to_wait_for_ever_ends(vendor: Vendor, make: Make) -> None:
+    vendor.will(*[status(429, None, **{"Retry-After": "0"})] * 100)
+    with pytest.raises(VendorUnavailable, match="HTTP 429") as raised:
+        make(budget=Budget(1_000, 0.01)).fetch(Request("/x"), decode)
+    assert raised.value.scope == "reading"
+    assert len(vendor.arrived) == 31
+
+
+def test_a_told_pause_that_nobody_will_wait_for_holds_nobody_up(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(429, None, **{"Retry-After": "86400"}), GOOD)
+    client = make()
+    with pytest.raises(VendorUnavailable):
+        client.fetch(Request("/x"), decode)
+    assert client.budget.reserve() == 0.0
+
+
+def test_seconds_waited_are_those_that_passed(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(429, None, **{"Retry-After": "300"}), GOOD)
+    stop, traffic = threading.Event(), Traffic()
+    threading.Timer(0.3, stop.set).start()
+    with pytest.raises(Stopped):
+        make(stop=stop, patience=Patience()).fetch(Request("/x"), decode, traffic=traffic)
+    assert 0.1 < traffic.seconds_waited < 30
 
 
 def test_a_told_pause_beyond_all_patience_fails_at_once(vendor: Vendor, make: Make) -> None:

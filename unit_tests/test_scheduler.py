@@ -6,13 +6,14 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_liquidations.errors import AccessRefused, VendorUnavailable
-from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.scheduler import Planned, Reading, Scheduler
 from unit_tests.simulated import FakeClient, FakeVendor, Request, Row, Simulation, resumed
@@ -270,7 +271,32 @@ def test_a_vendor_that_is_down_is_not_asked_for_every_market() -> None:
     rows = {f"m{n}": [1_200] for n in range(100)}
     endpoint = failing(rows, **{market: VendorUnavailable("down") for market in rows})
     Simulation(endpoint, START, END, workers=2).run()
-    assert len(endpoint.client.sent) <= 4
+    assert len(endpoint.client.sent) <= 7
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_markets_that_fail_every_time_do_not_keep_the_others_waiting(workers: int) -> None:
+    rows = {f"m{n}": [1_200] for n in range(20)}
+    down = {f"m{n}": VendorUnavailable("down") for n in range(4)}
+    sync = Simulation(failing(rows, **down), START, END, workers=workers)
+    sync.run()
+    assert len(sync.written) == 16
+    assert len(sync.reading.failures) == 4
+
+
+def test_windows_of_one_market_are_one_failure() -> None:
+    endpoint = FakeVendor({"a": list(range(START, END))}, page_size=3)
+    first = endpoint.decode
+
+    def once(answered: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        if endpoint.client.sent[5:]:
+            raise VendorUnavailable("down")
+        return first(answered, span, request, memory)
+
+    endpoint.decode = once  # type: ignore[method-assign]
+    sync = Simulation(endpoint, START, END, workers=5, chance=random.Random(3))
+    sync.run()
+    assert len(sync.reading.failures) == 1
 
 
 # Threads.

@@ -22,6 +22,7 @@ def run_of(start: int, end: int, *, step: int = 1, longest: int | None = None, c
 def read_on(window: Window, to: int, pages: int = 1) -> None:
     window.reached = to
     window.pages += pages
+    window.run.followed = True
 
 
 def write(window: Window, to: int) -> None:

@@ -97,7 +97,7 @@ def _words_in(body: Any) -> str:
 
 
 class _RetryAfter(msgspec.Struct):
-    retry_after: float | None = None
+    retry_after: float | str | None = None
 
 
 def reset_seconds(answered: Answered) -> float | None:
@@ -119,6 +119,7 @@ def reset_seconds(answered: Answered) -> float | None:
     if answered.status != 429:
         return None
     try:
-        return msgspec.json.decode(answered.body, type=_RetryAfter).retry_after
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = msgspec.json.decode(answered.body, type=_RetryAfter).retry_after
+        return None if told is None else max(0.0, float(told))
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
         return None

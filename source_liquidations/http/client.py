@@ -41,6 +41,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _RETRIED = {408, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 _LARGEST_BODY = 512 * 1024 * 1024
 _REASONS_SHOWN = 3
+_MOST_TOLD_TO_WAIT = 30  # times, for one request
 _LEAST_TIMEOUT = 1.0  # scaled down or not: a busy machine is no outage
 
 
@@ -107,11 +108,14 @@ class Traffic:
         with self.lock:
             self.bytes += size
 
-    def waits(self, seconds: float, reason: str) -> None:
+    def retries_after(self, reason: str) -> None:
+        self.note(reason)
         with self.lock:
             self.retries += 1
+
+    def waited(self, seconds: float) -> None:
+        with self.lock:
             self.seconds_waited += seconds
-        self.note(reason)
 
     def note(self, reason: str) -> None:
         """What this thread waits for from now on; nothing where the reason is empty."""
@@ -192,36 +196,57 @@ class Client:
 
     def _tried(self, request: Request, decode: Decoder[T], traffic: Traffic, reserved: bool) -> T:
         started = time.monotonic()
-        status: int | None = None
-        for attempt in range(1, self._patience.tries + 1):
-            if not (reserved and attempt == 1):
+        tries = told_to_wait = 0
+        while True:
+            if not (reserved and tries + told_to_wait == 0):
                 self._await_budget(traffic)
+            status: int | None = None
+            told: float | None = None
             try:
                 answered = self._send(request, traffic)
                 self._note_limits(answered)
                 if answered.status == 200:
                     answered.must_be_text()
-                    return decode(answered)
+                    found = decode(answered)
+                    self.budget.went_well()
+                    return found
                 failure, told, status = self._refusal(answered), reset_seconds(answered), answered.status
-                if answered.status == 429:
-                    self.budget.pause(told if told is not None else self._pause(attempt))
             except NotWhole as broken:
-                failure, told, status = str(broken), None, None
-                if not isinstance(broken, NotSent):
+                failure = str(broken)
+                if isinstance(broken, NotSent):
+                    self.budget.unused()
+                else:
                     self._lost(request)
+            # To be told to wait is no failure: others may use the key, or the plan is smaller than documented.
+            limited = status == 429 and told is not None
+            told_to_wait, tries = told_to_wait + limited, tries + (not limited)
             waited = time.monotonic() - started
-            if attempt == self._patience.tries or waited + (told or 0.0) > self._patience.longest_total:
+            if (
+                tries == self._patience.tries
+                or told_to_wait > _MOST_TOLD_TO_WAIT
+                or waited + (told or 0.0) > self._patience.longest_total
+            ):
                 break
-            pause = told if told is not None else self._pause(attempt)
-            reason = f"try {attempt + 1} of {self._patience.tries} in {pause:.1f} s, after: {failure}"
+            pause = told if told is not None else self._pause(tries)
+            if status == 429:
+                self.budget.refused(pause)
+            again = "again" if limited else f"try {tries + 1} of {self._patience.tries}"
+            reason = f"{again} in {pause:.1f} s, after: {failure}"
             logger.info("%s: %s: %s", self.vendor, redact(str(request)), redact(reason))
-            traffic.waits(pause, reason)
-            self._sleep(pause)
-        raise VendorUnavailable(
-            redact(f"no usable answer to {request} in {attempt} tries: {failure.rstrip('.')}."),
+            traffic.retries_after(reason)
+            pausing = time.monotonic()
+            try:
+                self._sleep(pause)
+            finally:
+                traffic.waited(time.monotonic() - pausing)
+        gone = VendorUnavailable(
+            redact(f"no usable answer to {request} in {tries + told_to_wait} tries: {failure.rstrip('.')}."),
             status=status,
             advice="Nothing is lost: the next sync goes on from the last checkpoint. If this stays, ask the vendor.",
         )
+        if told is not None:
+            gone.scope = "reading"  # the vendor says that it answers nobody for so long
+        raise gone
 
     def check_origin(self, url: str) -> None:
         """Raise UnexpectedAnswer unless the URL is on one of this vendor's own origins."""
@@ -249,7 +274,7 @@ class Client:
         remaining = answered.headers.get("X-RateLimit-Remaining", "")
         reset = reset_seconds(answered)
         if remaining.isdecimal() and reset is not None and answered.status == 200:
-            self.budget.reported(int(remaining), reset)
+            self.budget.reported(int(remaining), min(reset, self._patience.longest_total))
 
     def _refusal(self, answered: Answered) -> str:
         """What failed, where a retry may help; raises where none will."""

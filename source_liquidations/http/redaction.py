@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import re
 from collections.abc import Iterable
+from typing import Any
 
 MASK = "****"
 _SHORTEST = 4  # masking shorter secrets would garble ordinary words and protect nothing
@@ -57,3 +59,30 @@ def redact(text: str) -> str:
     if _secret_forms is not None:
         text = _secret_forms.sub(MASK, text)
     return _QUERY_KEY.sub(rf"\1{MASK}", text)
+
+
+# Values of the protocol's own, which a key may look like.
+_KEPT = {"type", "level", "status", "failure_type", "name", "namespace"}
+
+
+def redacted(value: Any) -> Any:
+    """A protocol message with the keys in its texts masked; its structure stays."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {
+            name: inner if name in _KEPT and isinstance(inner, str) else redacted(inner)
+            for name, inner in value.items()
+        }
+    return [redacted(inner) for inner in value] if isinstance(value, list) else value
+
+
+def redacted_line(text: str) -> str:
+    """A line that is a protocol message, or none. What discover and spec print is the connector's alone."""
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return redact(text)
+    if not isinstance(message, dict) or message.get("type") in {"SPEC", "CATALOG"}:
+        return text
+    return json.dumps(redacted(message))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.errors import LiquidationsError
+from source_liquidations.errors import AccessRefused, LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request, Traffic
 
@@ -77,10 +77,22 @@ class Rows:
 
 @dataclass(frozen=True)
 class Answer:
-    """One decoded page: its rows, and the request for the next one (None on the last)."""
+    """One decoded page: its rows, and the request for the next one (None on the last).
+
+    `problem` is what keeps the next page from being asked for; the rows of this one are good all the same.
+    """
 
     rows: Rows
     following: Request | None = None
+    problem: LiquidationsError | None = None
+
+    @classmethod
+    def before(cls, rows: Rows, following: Callable[[], Request | None]) -> Answer:
+        """The rows, with the next request, or with what is wrong with it."""
+        try:
+            return cls(rows, following())
+        except UnexpectedAnswer as error:
+            return cls(rows, problem=error)
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,37 @@ class Endpoint(ABC):
     def observations(self) -> list[Any]:
         """What this sync saw of gaps in the data: rows of the stream of coverage."""
         return []
+
+    @cached_property
+    def unresolved(self) -> list[LiquidationsError]:
+        """Why entries of the configuration brought no partitions, while others did."""
+        return []
+
+    def resolved(
+        self,
+        setting: str,
+        entries: Sequence[str],
+        is_pattern: Callable[[str], bool],
+        matching: Callable[[str, str], Iterable[str]],
+    ) -> Iterator[tuple[str, str]]:
+        """Each name that the entries of a setting mean, and the entry. What fails is noted, and the others go on."""
+        for index, entry in enumerate(entries):
+            where = f"{setting}[{index}]"
+            try:
+                names = list(matching(entry, where)) if is_pattern(entry) else [entry]
+            except AccessRefused:
+                raise
+            except LiquidationsError as error:
+                self.unresolved.append(error)
+                continue
+            yield from ((name, where) for name in names)
+
+    def all_partitions(self, traffic: Traffic) -> list[Partition]:
+        """The partitions, where every entry of the configuration has some; else raises why one has none."""
+        found = list(self.partitions(traffic))
+        if self.unresolved:
+            raise self.unresolved[0]
+        return found
 
     def known_rows(self, spans: Sequence[Span]) -> int | None:
         """How many rows the spans have, where that is known beforehand: a row for every interval and series."""

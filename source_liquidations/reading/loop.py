@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from source_liquidations import timestamps
-from source_liquidations.errors import LiquidationsError, SpendingLimit, Stopped
+from source_liquidations.errors import AccessRefused, LiquidationsError, SpendingLimit, Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.handover import Handover
@@ -280,7 +280,13 @@ class Sync:
 
     def _do(self, step: Step) -> None:
         if step.window is None:
-            self._scheduler.planned(step.reading, list(step.reading.endpoint.partitions(step.reading.traffic)))
+            partitions = list(step.reading.endpoint.partitions(step.reading.traffic))
+            unresolved = step.reading.endpoint.unresolved
+            if unresolved and not partitions:
+                raise unresolved[0]
+            for error in unresolved:
+                self._fail(Step(step.reading, window=None, entry=True), error)
+            self._scheduler.planned(step.reading, partitions)
             own = next((output.stream for output in step.reading.outputs if output.mapper is None), None)
             if own is not None and step.reading.rows_expected is not None:
                 self._handover.put(Expected(own, step.reading.rows_expected), 0)
@@ -297,7 +303,9 @@ class Sync:
 
 def _placed(step: Step, error: LiquidationsError) -> LiquidationsError:
     """The error with vendor and partition named, and the configuration's entry where the partition came from one."""
-    if step.window is not None and len(step.window.run.span.partitions) == 1:
+    if isinstance(error, AccessRefused) and error.scope == "reading":
+        error.named(f"`{step.reading.endpoint.vendor}.api_key`")  # no partition is to blame
+    elif step.window is not None and len(step.window.run.span.partitions) == 1:
         partition = step.window.run.span.partitions[0]
         error.named(f"{partition} (`{partition.entry}`)" if partition.entry else str(partition))
     return error.named(step.reading.endpoint.vendor)

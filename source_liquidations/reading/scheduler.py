@@ -18,7 +18,7 @@ from source_liquidations.reading.endpoint import Endpoint, Partition, Span
 from source_liquidations.reading.pages import Block, Output
 from source_liquidations.reading.windows import Run, Window
 
-_FAILURES_IN_A_ROW = 3
+_FAILURES_IN_A_ROW = 6
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class Step:
-    """One request's worth of work: plan a reading's partitions (no window), or go on with a window."""
+    """One request's worth of work: plan a reading's partitions (no window), or go on with a window.
+
+    `entry` says that it is about one entry of the configuration, while planning.
+    """
 
     reading: Reading
     window: Window | None = None
     outputs: tuple[Output, ...] = ()
+    entry: bool = False
 
 
 @dataclass
@@ -158,11 +162,18 @@ class Scheduler:
         """A partition failed, and its reading with it: at once where every partition would fail alike."""
         with self.lock:
             reading = step.reading
+            if step.window is not None and step.window.run.failed:
+                return  # another window of the same partitions
             reading.failures.append(error)
+            if step.entry:
+                return
             reading.failures_in_a_row += error.failure_type == "transient_error"
             if step.window is None or error.scope == "reading" or reading.failures_in_a_row >= _FAILURES_IN_A_ROW:
                 self.give_up(reading)
                 return
+            if reading.failures_in_a_row == _FAILURES_IN_A_ROW // 2:
+                # Those furthest behind come first, and are so because they fail: let them hold no other up for good.
+                reading.pending.reverse()
             run = step.window.run
             run.failed = True
             reading.ready = deque(item for item in reading.ready if item[0].run is not run)
@@ -186,14 +197,16 @@ class Scheduler:
             self._offer(step.reading, step.window, step.outputs)
 
     def parted(self, step: Step) -> None:
-        """Read each partition of the window by itself, from its start."""
+        """Read the window's partitions in two halves, from its start; by themselves where some have got further."""
         assert step.window is not None
         with self.lock:
-            run = step.window.run
+            run, written = step.window.run, step.window.written
             run.failed = True
             step.reading.active.pop(step.window, None)
-            for index, partition in enumerate(run.span.partitions):
-                span = Span((partition,), step.window.written[index], run.span.end)
+            partitions = run.span.partitions
+            half = (len(partitions) + 1) // 2 if len(set(written)) == 1 else 1
+            for first in range(0, len(partitions), half):
+                span = Span(partitions[first : first + half], written[first], run.span.end)
                 step.reading.pending.append(Planned(span, run.settled, step.outputs, run.before))
 
     def done(self, step: Step) -> bool:

@@ -24,6 +24,7 @@ from source_liquidations.reading.windows import Window
 logger = logging.getLogger("airbyte")
 
 _EMPTY_PAGES_IN_A_ROW = 20
+_REPEATS_OF_TWINS = 20
 _QUERY_TIMED_OUT = 504
 _FAR = timestamps.DAY  # rows at a bound that the vendor rounds are left out; whole pages further away are no answer
 
@@ -35,6 +36,8 @@ def take_step(scheduler: Scheduler, step: Step) -> Page | None:
     """
     window = step.window
     assert window is not None
+    if window.problem is not None:
+        raise window.problem
     endpoint = step.reading.endpoint
     span = window.span
     request = window.following or endpoint.first(span)
@@ -66,6 +69,7 @@ def take_step(scheduler: Scheduler, step: Step) -> Page | None:
         scheduler.went_on(step)
         return None
     _guard(window, request, answer)
+    window.problem = answer.problem
     rows = _asked_for(step, window, answer.rows)
     window.rows += len(rows)
     with scheduler.lock:
@@ -101,6 +105,7 @@ def _restart(window: Window) -> bool:
 def _guard(window: Window, request: Request, answer: Answer) -> None:
     """Raise NotAdvancing where following this page's token would never end."""
     window.pages += 1
+    window.run.followed = window.run.followed or window.pages > 1
     if answer.following is None:
         return
     raw = answer.rows.raw
@@ -109,6 +114,9 @@ def _guard(window: Window, request: Request, answer: Answer) -> None:
     if answer.following == request or token_mark in window.page_marks:
         raise NotAdvancing("a page repeats its continuation token; the sync would never end.", advice=_REPORT)
     if page_mark and page_mark in window.page_marks:
+        window.repeats += 1
+    instants = answer.rows.instants
+    if window.repeats > (_REPEATS_OF_TWINS if instants and min(instants) == max(instants) else 0):
         raise NotAdvancing("a page repeats the rows of an earlier one; the sync would never end.", advice=_REPORT)
     window.page_marks.update((token_mark, page_mark))
     window.empty_pages = 0 if len(raw) else window.empty_pages + 1
@@ -154,7 +162,7 @@ def _move_on(window: Window, answer: Answer, rows: Rows) -> dict[int, int]:
         logger.warning("%s: rows out of order: this window is checkpointed only at its end", window.run.endpoint.vendor)
     past_end = in_order and bool(rows.instants) and rows.instants[-1] >= window.end
     partitions = range(len(window.run.span.partitions))
-    if answer.following is None or past_end:
+    if (answer.following is None and answer.problem is None) or past_end:
         window.finished = True
         window.reached = window.end
         return dict.fromkeys(partitions, window.end)

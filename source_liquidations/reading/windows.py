@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Endpoint, Span
 
@@ -31,6 +32,8 @@ class Window:
     pages: int = 0
     rows: int = 0
     empty_pages: int = 0
+    repeats: int = 0  # of a page of one instant: twins, if there are few
+    problem: LiquidationsError | None = None  # with the page after the last one
     restarted_at: int | None = None
     pages_per_nanosecond: float = 0.0
     ascending: bool = True
@@ -77,6 +80,7 @@ class Run:
     windows: list[Window] = field(default_factory=list)
     failed: bool = False
     proven: bool = False  # a window was read to its end
+    followed: bool = False  # a page token has led to another page
     frontier: int = 0
     length: int = 0
 
@@ -101,6 +105,7 @@ class Run:
             and self.endpoint.splittable
             and window.ascending
             and not window.finished
+            and self.followed
             and len(self.span.partitions) == 1
             and window.pages_left() >= _PAGES_WORTH_A_CUT
             and window.reached < self._middle(window) < window.end

@@ -7,7 +7,7 @@ Beside this file: the metrics, the list of markets, and what the calls share.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -35,6 +35,7 @@ from source_liquidations.vendors.coin_metrics_calls import (
     catalog,
     following,
     is_pattern,
+    matches,
     owners,
 )
 from source_liquidations.vendors.coin_metrics_catalog import CatalogRow, LiquidationMarkets, to_coverage
@@ -90,11 +91,9 @@ class MarketLiquidations(Endpoint):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         found: dict[Partition, None] = {}
-        for index, entry in enumerate(self._entries):
-            where = f"coin_metrics.markets[{index}]"
-            markets = self._matching(entry, where, traffic) if is_pattern(entry) else [entry]
-            for market in markets:
-                found.setdefault(Partition.of(market=market, entry=where))
+        matching = partial(self._matching, traffic=traffic)
+        for market, where in self.resolved("coin_metrics.markets", self._entries, is_pattern, matching):
+            found.setdefault(Partition.of(market=market, entry=where))
         return list(found)
 
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
@@ -103,7 +102,7 @@ class MarketLiquidations(Endpoint):
             found = catalog(self.client, "market-liquidations", (("markets", pattern),), self._decode_catalog, traffic)
         except (AccessRefused, RequestRefused) as error:
             raise error.named(f"`{where}`") from None
-        markets = [market for page in found for market in page]
+        markets = [market for page in found for market in page if matches(pattern, market)]
         if not markets:
             raise ConfigurationError(
                 where,
@@ -140,7 +139,7 @@ class MarketLiquidations(Endpoint):
         body, raw, _ = self._decoder.decode(answered)
         instants = iso_instants("time", [row.time for row in body.data])
         rows = Rows(raw, instants, owners=owners("market", (row.market for row in body.data), span), typed=body.data)
-        return Answer(rows, following(self.client, request, body))
+        return Answer.before(rows, partial(following, self.client, request, body))
 
 
 # liquidations: side is the order that closed the position (a sell closed a long); the amount counts contracts.
@@ -282,7 +281,7 @@ class CoinMetrics(Vendor):
         markets' liquidations alone need not have them.
         """
         endpoint = self._liquidations()
-        partitions = list(endpoint.partitions(traffic))
+        partitions = endpoint.all_partitions(traffic)
         batch = next(iter(endpoint.batches(partitions, 0, 0)))
         markets = ",".join(partition["market"] for partition in batch)
         request = Request(TIMESERIES, (("markets", markets), ("limit_per_market", "1"), ("page_size", "1")))

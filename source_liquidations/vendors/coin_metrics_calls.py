@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -35,14 +36,16 @@ def following(client: Client, request: Request, body: Body[Any]) -> Request | No
     """The request of the next page: the same with its token. next_page_url embeds the key, so it is not followed."""
     if body.next_page_url:
         client.check_origin(body.next_page_url)
-    if not body.next_page_token:
-        if body.next_page_url:
-            raise UnexpectedAnswer(
-                "`next_page_url` without a `next_page_token`.", advice="No page was guessed from it."
-            )
+    token = body.next_page_token
+    if not token and not body.next_page_url:
         return None
+    if not token:
+        found = parse_qs(urlsplit(body.next_page_url or "").query).get("next_page_token")
+        if not found:
+            raise UnexpectedAnswer("`next_page_url` has no next_page_token.", advice="No page was guessed from it.")
+        token = found[0]
     params = tuple(param for param in request.params if param[0] != "next_page_token")
-    return Request(request.path, (*params, ("next_page_token", body.next_page_token)))
+    return Request(request.path, (*params, ("next_page_token", token)))
 
 
 def catalog(

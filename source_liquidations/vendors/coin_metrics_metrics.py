@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -172,15 +173,20 @@ class LiquidationMetrics(Endpoint):
         looked_up = self._only_known or any(map(is_pattern, self.entries))
         known = self._known(traffic) if looked_up else []
         found: dict[Partition, None] = {}
-        for index, entry in enumerate(self.entries):
-            where = f"coin_metrics.{self.level.setting}[{index}]"
-            names = [entry]
-            if self._only_known or is_pattern(entry):
-                names = [name for name in known if matches(entry, name)]
-                if not names:
-                    self._say_missing(entry, where)
-            for name in names:
-                found.setdefault(Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where))
+
+        def matching(entry: str, where: str) -> list[str]:
+            names = [name for name in known if matches(entry, name)]
+            if not names:
+                self._say_missing(entry, where)
+            return names
+
+        for name, where in self.resolved(
+            f"coin_metrics.{self.level.setting}",
+            self.entries,
+            lambda entry: self._only_known or is_pattern(entry),
+            matching,
+        ):
+            found.setdefault(Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where))
         return list(found)
 
     def _known(self, traffic: Traffic) -> list[str]:
@@ -246,11 +252,11 @@ class LiquidationMetrics(Endpoint):
         instants = iso_instants("time", [row.time for row in body.data])
         rows = added_rows(raw, instants, constant={"frequency": self.frequency}, typed=body.data, collides=collides)
         rows.owners = owners(self.level.field, (getattr(row, self.level.field) for row in body.data), span)
-        return Answer(rows, following(self.client, request, body))
+        return Answer.before(rows, partial(following, self.client, request, body))
 
     def check(self, traffic: Traffic) -> None:
         """One row of as many of the entities as one request takes. Raises what the vendor refuses, with its entry."""
-        batch = next(iter(batched(list(self.partitions(traffic)), self.level.field, self.page_size)), ())
+        batch = next(iter(batched(self.all_partitions(traffic), self.level.field, self.page_size)), ())
         if not batch:
             return
         request = Request(f"/v4/timeseries/{self.level.table}", (*self.asked(batch), ("page_size", "1")))

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.coverage import ALL, documented, observed, throttled_at_binance
-from source_liquidations.errors import ConfigurationError, RequestRefused, UnexpectedAnswer, shown
+from source_liquidations.errors import AccessRefused, ConfigurationError, RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.harmonized import (
     LIQUIDATION_VOLUMES,
     LIQUIDATIONS,
@@ -59,7 +60,7 @@ TOKEN = "/v2/data/liquidation.v1/token"  # nosec B105
 
 REQUESTS_PER_MINUTE = 6000
 MILLISECOND = 1_000_000
-ENTRIES_CHECKED = 25
+ENTRIES_CHECKED = 100
 
 
 class TradeRow(msgspec.Struct):
@@ -189,16 +190,12 @@ class Trades(KaikoEndpoint):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         seen: dict[Partition, None] = {}
-        for index, entry in enumerate(self._instruments):
-            where = f"kaiko.instruments[{index}]"
-            names = self._reference.matching(entry, where, traffic) if is_pattern(entry) else [entry]
-            for name in names:
-                exchange, instrument_class, instrument = name.split("/", 2)
-                seen.setdefault(
-                    Partition.of(
-                        exchange=exchange, instrument_class=instrument_class, instrument=instrument, entry=where
-                    )
-                )
+        matching = partial(self._reference.matching, traffic=traffic)
+        for name, where in self.resolved("kaiko.instruments", self._instruments, is_pattern, matching):
+            code, instrument_class, instrument = name.split("/", 2)
+            seen.setdefault(
+                Partition.of(exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where)
+            )
         return list(seen)
 
     def place(self, partition: Partition) -> tuple[str, str]:
@@ -218,7 +215,7 @@ class Trades(KaikoEndpoint):
         self.note_access(body, span, instants)
         partition = span.partitions[0]
         page = added_rows(raw, instants, constant=dict(partition.values), each=times, typed=rows, collides=collides)
-        return Answer(page, self.following(body, request))
+        return Answer.before(page, partial(self.following, body, request))
 
 
 class TokenVolumes(KaikoEndpoint):
@@ -256,7 +253,7 @@ class TokenVolumes(KaikoEndpoint):
         instants = iso_instants("interval_time", [row.interval_time for row in body.data])
         self.note_access(body, span, instants)
         page = added_rows(raw, instants, constant=dict(partition.values), typed=body.data, collides=collides)
-        return Answer(page, self.following(body, request))
+        return Answer.before(page, partial(self.following, body, request))
 
 
 # liquidations: position_side is the position; amount is in the base currency; the price is the execution's.
@@ -272,7 +269,7 @@ _event = EventMaker("kaiko", amount_unit="base")
 
 def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
     partition = span.partitions[0]
-    base_asset, quote_asset = assets_of(partition["instrument"].upper(), partition["exchange"])
+    base_asset, quote_asset = assets_of_code(partition["instrument"], partition["exchange"])
     names = _event.names(str(partition), partition["exchange"], base_asset, quote_asset, "trade")
     literals = _literals.decode(b"[" + b",".join(rows.raw) + b"]")
     return [
@@ -288,6 +285,16 @@ def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
         )
         for row, literal, instant, time in zip(rows.typed, literals, rows.instants, _times(rows), strict=True)
     ]
+
+
+def assets_of_code(code: str, exchange_code: str) -> tuple[str | None, str | None]:
+    """Base and quote asset of an instrument's code, of which Kaiko's own have both: `btc-usdt`."""
+    found = assets_of(code.upper(), exchange_code)
+    pair = _PAIR.fullmatch(code)
+    return (asset(pair[1]), asset(pair[2])) if found == (None, None) and pair is not None else found
+
+
+_PAIR = re.compile(r"([a-z0-9]+)-(?!perp|swap)([a-z]{3,5})")
 
 
 def _times(rows: Rows) -> Iterable[bytes]:
@@ -414,11 +421,13 @@ class Kaiko(Vendor):
     def check(self, traffic: Traffic) -> None:
         """One row of each of the first entries; wildcards must match something."""
         for endpoint in (self._trades(), self._volumes()):
-            for partition in list(endpoint.partitions(traffic))[:ENTRIES_CHECKED]:
+            for partition in endpoint.all_partitions(traffic)[:ENTRIES_CHECKED]:
                 request = Request(endpoint.request_path(partition), (("page_size", "1"),))
                 try:
                     self._client.fetch(request, _checked, traffic=traffic)
-                except RequestRefused as error:
+                except (AccessRefused, RequestRefused) as error:
+                    if error.scope == "reading":
+                        raise
                     raise error.named(f"`{partition.entry}` ({partition})") from None
 
 

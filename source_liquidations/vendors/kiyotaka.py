@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -27,12 +28,13 @@ from source_liquidations.harmonized import (
     LIQUIDATION_VOLUMES,
     Volume,
     asset,
+    assets_of,
     exchange,
     iso_interval,
     number,
     volume_rows,
 )
-from source_liquidations.http.answers import Answered, vendor_words
+from source_liquidations.http.answers import Answered, NotWhole, vendor_words
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
@@ -60,17 +62,21 @@ INTERVALS = {
 }
 MOST_POINTS = 100_000  # a request, over all series
 FEW_POINTS = 1_000
+ENTRIES_CHECKED = 25
 SERIES = 2  # one for each side
 REQUESTS_PER_MINUTE = 10  # the smallest plan's; answers do not tell the plan
 # Documented as: BUY = longs getting liquidated, SELL = shorts. The opposite of Coin Metrics.
 POSITION_OF = {"BUY": "long", "SELL": "short"}
 KEY = ("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time")
+POINT_FIELDS = ("liquidations", "timestamp", "time")
+# What a point of its own cannot say: its series and its request do.
+OWN_FIELDS = frozenset((*KEY, *POINT_FIELDS, "type", "normalized_symbol"))
 ID_FIELDS = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "interval", "side", "coin")
 
 
 class Instant(msgspec.Struct, gc=False):
     s: int | str
-    ns: int = 0
+    ns: int | str = 0
 
 
 class Point(msgspec.Struct, gc=False):
@@ -109,23 +115,28 @@ class RawSeries(msgspec.Struct):
 
 
 class Body(msgspec.Struct):
-    """Empty lists may be left out."""
+    """An empty list may be left out, and then the body is empty."""
 
-    series: list[Series] = msgspec.field(default_factory=list)
+    series: list[Series] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class LenientBody(msgspec.Struct):
-    series: list[LenientSeries] = msgspec.field(default_factory=list)
+    series: list[LenientSeries] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class RawBody(msgspec.Struct):
-    series: list[RawSeries] = msgspec.field(default_factory=list)
+    series: list[RawSeries] | None = None
 
 
 _strict = msgspec.json.Decoder(Body)
 _lenient = msgspec.json.Decoder(LenientBody)
 _raw = msgspec.json.Decoder(RawBody)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
+
+
+def is_pattern(entry: str) -> bool:
+    return "*" in entry or "?" in entry
 
 
 class LiquidationAgg(Endpoint):
@@ -149,12 +160,10 @@ class LiquidationAgg(Endpoint):
     def partitions(self, traffic: Traffic) -> Sequence[Partition]:
         found: dict[Partition, None] = {}
         rest = {"interval": self._interval, "denomination": self._denomination}
-        for index, entry in enumerate(self._symbols):
-            where = f"kiyotaka.symbols[{index}]"
-            names = self._matching(entry, where, traffic) if "*" in entry or "?" in entry else [entry]
-            for name in names:
-                exchange_id, raw_symbol = name.split("/", 1)
-                found.setdefault(Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **rest, entry=where))
+        matching = partial(self._matching, traffic=traffic)
+        for name, where in self.resolved("kiyotaka.symbols", self._symbols, is_pattern, matching):
+            exchange_id, raw_symbol = name.split("/", 1)
+            found.setdefault(Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **rest, entry=where))
         for index, coin in enumerate(self._coins):
             exchanges = "+".join(self._exchanges)
             where = f"kiyotaka.coins[{index}]"
@@ -163,7 +172,7 @@ class LiquidationAgg(Endpoint):
 
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         wanted = pattern.split("/", 1)[0]
-        exact = () if "*" in wanted or "?" in wanted else (("exchange", wanted),)
+        exact = () if is_pattern(wanted) else (("exchange", wanted),)
         found = [name for name in markets(self.client, exact, traffic) if fnmatchcase(name, pattern)]
         if not found:
             raise ConfigurationError(
@@ -216,11 +225,13 @@ class LiquidationAgg(Endpoint):
         except (msgspec.DecodeError, UnicodeDecodeError):
             body = answered.decoded(_lenient)
             extras = self._extras(_raw.decode(answered.body))
+        if body.series is msgspec.UNSET:
+            must_be_empty(answered, "series")
         raw: list[bytes] = []
         instants: list[int] = []
-        times: dict[tuple[int | str, int], tuple[int, bytes]] = {}  # all series have the same
+        times: dict[tuple[int | str, int | str], tuple[int, bytes]] = {}  # all series have the same
         held: dict[bytes, set[int]] = {}
-        every: list[Any] = list(body.series)
+        every: list[Any] = list(body.series or ())
         for index, series in enumerate(every):
             identity = self._identity(series.id, span.partitions[0])
             head = b"{" + _encode(identity)[1:-1] + b',"liquidations":'
@@ -253,13 +264,15 @@ class LiquidationAgg(Endpoint):
         }
         self._fields.note(sent, ID_FIELDS)
         given = {snake(name): value for name, value in sent.items() if bytes(value) not in (b"null", b'""')}
+        for name in POINT_FIELDS:
+            given.pop(name, None)  # the row has these of its point
         return {**known, **given, "denomination": self._denomination}
 
     def _extras(self, body: RawBody) -> list[list[bytes]]:
         """Undocumented members of each point, as JSON to be put behind the documented ones."""
         found = []
-        for series in body.series:
-            rest = [{k: v for k, v in p.Point.items() if k not in ("liquidations", "timestamp")} for p in series.points]
+        for series in body.series or ():
+            rest = [{k: v for k, v in p.Point.items() if k not in OWN_FIELDS} for p in series.points]
             for members in rest:
                 self._fields.note(members, ())
             found.append([(b"," + _encode(members)[1:-1] if members else b"") + b"}" for members in rest])
@@ -288,15 +301,15 @@ def point_time(instant: Instant) -> tuple[int, bytes]:
     Raises UnexpectedAnswer where it is no Unix time in seconds.
     """
     try:
-        seconds = int(instant.s)
+        seconds, rest = int(instant.s), int(instant.ns)
     except ValueError:
-        seconds = -1
-    if not 0 < seconds < 4_102_444_800 or not 0 <= instant.ns < timestamps.SECOND:
+        seconds = rest = -1
+    if not 0 < seconds < 4_102_444_800 or not 0 <= rest < timestamps.SECOND:
         raise UnexpectedAnswer(
             f"`timestamp.s` is {instant.s!r}, no Unix time in seconds.", advice="No row was guessed from it."
         )
-    nanoseconds = seconds * timestamps.SECOND + instant.ns
-    time = timestamps.format_instant(nanoseconds, 9 if instant.ns else 3).encode()
+    nanoseconds = seconds * timestamps.SECOND + rest
+    time = timestamps.format_instant(nanoseconds, 9 if rest else 3).encode()
     return nanoseconds, b',"timestamp":%d,"time":"%b"' % (seconds, time)
 
 
@@ -314,6 +327,8 @@ class _AggRow(msgspec.Struct):
     time: str
     liquidations: msgspec.Raw
     normalized_symbol: str | None = None
+    exchange: str = ""
+    raw_symbol: str = ""
 
 
 _agg_row = msgspec.json.Decoder(_AggRow)
@@ -324,13 +339,16 @@ def to_volumes(rows: Rows, span: Span) -> list[bytes]:
     grouped = asked.get("exchanges")
     codes = (grouped or asked["exchange"]).split("+")
     volumes = []
-    for row in map(_agg_row.decode, rows.raw):
-        name = asset(row.coin or (row.normalized_symbol or "").split("-")[0])
+    found = [_agg_row.decode(raw) for raw in rows.raw]
+    apart = len({row.exchange for row in found}) > 1  # asked for as a sum, answered exchange by exchange
+    for row in found:
+        name = asset(row.coin or (row.normalized_symbol or "").split("-")[0]) or base_of(row) or ""
+        place = row.exchange if grouped and apart else grouped
         volumes.append(
             Volume(
                 vendor="kiyotaka",
-                market=f"{grouped}/{name}" if grouped else f"{asked['exchange']}/{asked['raw_symbol']}",
-                exchange="+".join(dict.fromkeys(exchange(code) for code in codes)),
+                market=f"{place}/{name}" if place else f"{asked['exchange']}/{asked['raw_symbol']}",
+                exchange="+".join(dict.fromkeys(map(exchange, place.split("+") if place else codes))),
                 asset=name,
                 interval=iso_interval(asked["interval"]),
                 interval_start=row.time,
@@ -340,6 +358,20 @@ def to_volumes(rows: Rows, span: Span) -> list[bytes]:
             )
         )
     return volume_rows(volumes)
+
+
+def must_be_empty(answered: Answered, field: str) -> None:
+    """Nothing but an empty body means an empty list; another one has something to say."""
+    members = answered.decoded(_members)
+    if "error" in members:
+        raise NotWhole(f"a 200 with an error: {vendor_words(answered.body)}")
+    if members:
+        raise UnexpectedAnswer(f"the answer has no `{field}`.", advice="No row was guessed from it.")
+
+
+def base_of(row: _AggRow) -> str | None:
+    """The asset that a symbol is of, by its name."""
+    return assets_of(row.raw_symbol, row.exchange)[0]
 
 
 def position_of(side: str) -> str:
@@ -441,12 +473,15 @@ class Kiyotaka(Vendor):
         )
 
     def check(self, traffic: Traffic) -> None:
-        """The newest interval of the first symbol, and of the first coin: a plan may not have sums."""
+        """The newest interval of the first symbols and coins: half of what the budget has for a minute."""
         endpoint = LiquidationAgg(self._client, self._config)
-        firsts: dict[str, Partition] = {}
-        for partition in endpoint.partitions(traffic):
-            firsts.setdefault(partition.entry.partition("[")[0], partition)
-        for partition in firsts.values():
+        by_entry: dict[str, Partition] = {}
+        for partition in endpoint.all_partitions(traffic):
+            by_entry.setdefault(partition.entry, partition)
+        most = max(1, min(ENTRIES_CHECKED, self._client.budget.requests // 2 - bool(self._config.get("coins"))))
+        symbols = [partition for entry, partition in by_entry.items() if "symbols" in entry]
+        coins = [partition for entry, partition in by_entry.items() if "symbols" not in entry]
+        for partition in (*symbols[:most], *coins[:1]):
             self._check(endpoint, partition, traffic)
 
     def _check(self, endpoint: LiquidationAgg, partition: Partition, traffic: Traffic) -> None:

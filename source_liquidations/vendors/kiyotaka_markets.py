@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from source_liquidations.errors import UnexpectedAnswer
-from source_liquidations.http.answers import Answered
+from source_liquidations.errors import UnexpectedAnswer, shown
+from source_liquidations.http.answers import Answered, NotWhole
 from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import Listing, Unread
@@ -26,6 +26,7 @@ class Body(msgspec.Struct, Generic[T]):
     """An empty list, and the offset behind the last page, may be left out."""
 
     data: list[T] = msgspec.field(name="symbols", default_factory=list)
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     nextOffset: int | str | None = None
 
 
@@ -36,6 +37,12 @@ class MarketRow(msgspec.Struct):
     coin: Unread = msgspec.UNSET
     category: str | None = None
     availableSince: Unread = msgspec.UNSET
+
+
+def check_error(body: Body[Any]) -> None:
+    """A 200 that is an error, and no empty list."""
+    if body.error is not msgspec.UNSET:
+        raise NotWhole(f"a 200 with an error: {shown(bytes(body.error))}")
 
 
 def page_at(offset: int, filters: tuple[tuple[str, str], ...] = ()) -> Request:
@@ -62,7 +69,7 @@ class MarketList(Listing):
 
     def __init__(self, client: Client) -> None:
         super().__init__("kiyotaka", client)
-        self._decoder = RowDecoder("kiyotaka_markets", Body, MarketRow)
+        self._decoder = RowDecoder("kiyotaka_markets", Body, MarketRow, check=check_error)
 
     def first_page(self) -> Request:
         return page_at(0)
@@ -78,8 +85,14 @@ class MarketList(Listing):
 def markets(client: Client, filters: tuple[tuple[str, str], ...], traffic: Traffic) -> Iterable[str]:
     """`EXCHANGE/rawSymbol` of every market that may have liquidations: all but spot."""
     decoder = msgspec.json.Decoder(Body[MarketRow])
+
+    def decode(answered: Answered) -> Body[MarketRow]:
+        body = answered.decoded(decoder)
+        check_error(body)
+        return body
+
     request: Request | None = page_at(0, filters)
     while request is not None:
-        body = client.fetch(request, lambda answered: answered.decoded(decoder), traffic=traffic)
+        body = client.fetch(request, decode, traffic=traffic)
         yield from (f"{row.exchange}/{row.rawSymbol}" for row in body.data if row.category != "SPOT")
         request = following(request, body)

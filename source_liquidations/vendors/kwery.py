@@ -62,8 +62,10 @@ MOST_ROWS_A_SECOND = 2  # the feed has one for each symbol, and now and then its
 FEWEST_ROWS_A_SYNC = 10
 # How far behind what the plan reaches back the connector's clock may find a window before it says so.
 REACH_TOLERANCE = 10 * timestamps.MINUTE
+LONG_SILENCE = timestamps.DAY
 
 _OLDEST = "oldest"
+_CAPPED = "capped"
 
 T = TypeVar("T")
 
@@ -80,13 +82,13 @@ class LiquidationRow(msgspec.Struct):
 
 
 class Meta(msgspec.Struct):
-    next_cursor: str | None = None
+    next_cursor: str | int | None = None
     has_more: bool | None = None
 
 
 class Body(msgspec.Struct, Generic[T]):
     data: list[T] | msgspec.UnsetType = msgspec.UNSET
-    meta: Meta = msgspec.field(default_factory=Meta)
+    meta: Meta | None = None
 
 
 class RateLimits(msgspec.Struct):
@@ -94,10 +96,15 @@ class RateLimits(msgspec.Struct):
     requests_per_minute: float | None = None
 
 
+class CreditsLeft(msgspec.Struct):
+    remaining: int | None = None
+
+
 class Limits(msgspec.Struct):
     """What /v1/limits says of the key's plan."""
 
     plan: str | None = None
+    credits: CreditsLeft | None = None
     max_rows_per_request: int | None = None
     max_history_days: int | None = None
     rate_limits: RateLimits | None = None
@@ -117,9 +124,8 @@ class Liquidations(Endpoint):
         self._credits = credits
         self._limit = LARGEST_LIMIT
         self._worth = ROWS_WORTH_A_WINDOW
-        self._reach: int | None = None
-        self._clamped: set[str] = set()  # symbols of which it was noted
-        self._limits = msgspec.json.Decoder(Limits)
+        self._history = History(self)
+        self._limits = msgspec.json.Decoder(Limits, strict=False)  # numbers as text, too
         self._decoder = RowDecoder("kwery_liquidations", Body, LiquidationRow, added=("time", "liquidation_id"))
         # Windows side by side would each spend what another one needs to be read to its end.
         self.most_at_once = None if credits.most is None else 1
@@ -146,7 +152,7 @@ class Liquidations(Endpoint):
         if limits.max_rows_per_request:
             self._limit = min(LARGEST_LIMIT, limits.max_rows_per_request)
         if limits.max_history_days:
-            self._reach = time.time_ns() - limits.max_history_days * timestamps.DAY - REACH_TOLERANCE
+            self._history.reach = time.time_ns() - limits.max_history_days * timestamps.DAY
         self.longest = self._first_length()
         return limits
 
@@ -220,9 +226,12 @@ class Liquidations(Endpoint):
         body, raw, collides = self._decoder.decode(answered)
         rows: list[LiquidationRow] = body.data
         self._note_credits(answered, len(rows))
-        following = next_request(request, body.meta, len(rows))
-        if answered.headers.get("X-Rows-Capped", "").lower() == "true" and following is None and rows:
-            self._worth = max(1, len(rows) // 2)
+        following = next_request(request, body.meta or Meta(), len(rows))
+        capped, was_capped = answered.headers.get("X-Rows-Capped", "").lower() == "true", memory.get(_CAPPED, 0)
+        memory[_CAPPED] = len(rows) if capped else 0
+        # Cut off with a cursor, the rest is on the next page: unless that is empty.
+        if (capped and rows and following is None) or (was_capped and not rows):
+            self._worth = max(1, max(len(rows), was_capped) // 2)
             raise WindowTooLarge(
                 "the plan cut the result off (X-Rows-Capped), so rows are missing.",
                 advice="Even the shortest window has more rows than the plan returns: a larger plan is needed.",
@@ -232,8 +241,8 @@ class Liquidations(Endpoint):
         oldest = memory[_OLDEST] = min([memory.get(_OLDEST, sys.maxsize), *instants])
         if following is None:
             self._credits.windows += 1
-            self._note_reach(span, oldest)
-        ids = identified(rows, instants, memory)
+            self._history.window_read(span, oldest)
+        ids = identified(rows, instants, raw, memory)
         each = [{"time": time, "liquidation_id": name} for time, name in zip(times, ids, strict=True)]
         typed = list(zip(raw, rows, instants, times, ids, strict=True))
         return Answer(added_rows(raw, instants, constant={}, each=each, typed=typed, collides=collides), following)
@@ -246,30 +255,11 @@ class Liquidations(Endpoint):
             self._credits.left_in_cycle = int(left)
         self.longest = self._first_length()
 
-    def _note_reach(self, span: Span, oldest: int) -> None:
-        """Note for each symbol, and say once, that the vendor leaves out what is older than the plan reaches back."""
-        symbol = span.partitions[0]["symbol"]
-        if self._reach is None or span.start >= self._reach or oldest < self._reach or symbol in self._clamped:
-            return
-        first = not self._clamped
-        self._clamped.add(symbol)
-        reach = self._reach + REACH_TOLERANCE
-        clamped = Span(span.partitions, span.start, reach)
-        self._saw(clamped, "missing", "older than the plan's history: left out without a word")
-        if not first:
-            return
-        logger.warning(
-            "kwery: the plan reaches back to %s, and no row came from before, though %s was asked for: older rows"
-            " are left out without a word. A larger plan has them; reset the stream once you have it.",
-            timestamps.format_instant(reach, 0),
-            timestamps.format_shortest(span.start),
-        )
-
     def observe(self, span: Span, error: LiquidationsError) -> None:
         if "invalid_time_range" in error.cause:
-            self._saw(span, "missing", error.cause)
+            self.saw(span, "missing", error.cause)
 
-    def _saw(self, span: Span, kind: Kind, note: str) -> None:
+    def saw(self, span: Span, kind: Kind, note: str) -> None:
         market = f"binance_futures/{span.partitions[0]['symbol']}"
         self.observations.append(observed("kwery", "binance", market, kind, span.start, span.end, note))
 
@@ -279,6 +269,52 @@ class Liquidations(Endpoint):
     def spent(self) -> dict[str, int]:
         left = self._credits.left_in_cycle
         return {"credits used": self._credits.spent} | ({} if left is None else {"credits left": left})
+
+
+class History:
+    """Notices that a plan leaves out what is older than it reaches back, without a word; says so once.
+
+    `reach` is what /v1/limits says; where it says nothing, a first row long after the time asked for is told.
+    """
+
+    def __init__(self, endpoint: Liquidations) -> None:
+        self.reach: int | None = None
+        self._endpoint = endpoint
+        self._asked: dict[str, int] = {}  # by symbol: since when rows were asked for
+        self._quiet: dict[str, int] = {}  # until when there were none, from then on
+        self._settled: set[str] = set()  # symbols of which nothing more needs to be said
+
+    def window_read(self, span: Span, oldest: int) -> None:
+        """A window was read to its end; `oldest` is its first row's instant, or far in the future."""
+        symbol = span.partitions[0]["symbol"]
+        asked = self._asked[symbol] = min(self._asked.get(symbol, span.start), span.start)
+        if symbol in self._settled or span.start > self._quiet.get(symbol, asked):
+            return
+        if oldest >= span.end and (self.reach is None or span.end < self.reach - REACH_TOLERANCE):
+            self._quiet[symbol] = max(span.end, self._quiet.get(symbol, asked))
+            return
+        self._settled.add(symbol)
+        beyond = self.reach is not None and asked < self.reach - REACH_TOLERANCE <= oldest
+        if beyond:
+            first = not self._endpoint.observations
+            clamped = Span(span.partitions, asked, self.reach or asked)
+            self._endpoint.saw(clamped, "missing", "older than the plan's history: left out without a word")
+            if first:
+                logger.warning(
+                    "kwery: the plan reaches back to %s, and no row came from before, though %s was asked for: older"
+                    " rows are left out without a word. A larger plan has them; reset the stream once you have it.",
+                    timestamps.format_instant(self.reach or asked, 0),
+                    timestamps.format_shortest(asked),
+                )
+        since = asked if self.reach is None else max(asked, self.reach)
+        if since + LONG_SILENCE < oldest < span.end:
+            logger.warning(
+                "kwery: the first row of %s is of %s, though rows from %s on were asked for: there were none, or the"
+                " key reaches less far back than the vendor says, which leaves older rows out without a word.",
+                symbol,
+                timestamps.format_instant(oldest, 0),
+                timestamps.format_shortest(since),
+            )
 
 
 def with_param(request: Request, name: str, value: str) -> Request:
@@ -291,7 +327,7 @@ def next_request(request: Request, meta: Meta, rows: int) -> Request | None:
     """The same request from the cursor on; None where there is no cursor, no row, or `has_more` says so."""
     if rows == 0 or not meta.next_cursor or meta.has_more is False:
         return None
-    return with_param(request, "after", meta.next_cursor)
+    return with_param(request, "after", str(meta.next_cursor))
 
 
 def digits(timestamp: str) -> int:
@@ -300,14 +336,17 @@ def digits(timestamp: str) -> int:
     return max(3, len(found[1])) if found else 3
 
 
-def identified(rows: Sequence[LiquidationRow], instants: Sequence[int], seen: dict[Any, Any]) -> list[str]:
+def identified(
+    rows: Sequence[LiquidationRow], instants: Sequence[int], raw: Sequence[Any], seen: dict[Any, Any]
+) -> list[str]:
     """An id for each row: a digest of its content, and an ordinal among identical rows of the same instant.
 
     The same on every re-read: times are compared as instants and numbers as values, however they are written, and
-    `usd_value`, a product of the others, is left out. `seen` counts the window's rows so far, over all its pages;
-    identical rows share an instant, so they share a window.
+    `usd_value`, a product of the others, is left out, and so is what no page documents. Rows that differ in these
+    alone are numbered by how they are written (`raw`), since the order of rows is not documented. `seen` counts the
+    window's rows so far, over all its pages; identical rows share an instant, so they share a window.
     """
-    ids = []
+    digests = []
     for row, instant in zip(rows, instants, strict=True):
         numbers = [
             value_of("quantity", row.quantity),
@@ -315,10 +354,14 @@ def identified(rows: Sequence[LiquidationRow], instants: Sequence[int], seen: di
             value_of("avg_price", row.avg_price),
         ]
         content = msgspec.json.encode([instant, row.symbol, row.source, row.side, *numbers])
-        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        ordinal = seen[digest] = seen.get(digest, -1) + 1
-        ids.append(f"{digest}-{ordinal}")
-    return ids
+        digests.append(hashlib.blake2b(content, digest_size=16).hexdigest())
+    order: Iterable[int] = range(len(rows))
+    if len(set(digests)) < len(digests):
+        order = sorted(order, key=lambda index: bytes(raw[index]))
+    ordinals = [0] * len(rows)
+    for index in order:
+        ordinals[index] = seen[digests[index]] = seen.get(digests[index], -1) + 1
+    return [f"{digest}-{ordinal}" for digest, ordinal in zip(digests, ordinals, strict=True)]
 
 
 def value_of(field: str, number: Number) -> str | None:
@@ -346,7 +389,7 @@ def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
                 name,
                 at.encode(),
                 instant,
-                row.side,
+                row.side and row.side.lower(),
                 number("avg_price", literals.get("avg_price")),
                 number("quantity", literals.get("quantity")),
                 number("usd_value", literals.get("usd_value")),
@@ -430,11 +473,21 @@ class Kwery(Vendor):
     def check(self, traffic: Traffic) -> None:
         """Two free calls: the key's plan, and the symbols there are."""
         limits = Liquidations(self._client, self._config, self._credits).plan_limits(traffic)
-        if self._config.get("min_usd") is not None and limits.plan in {"free", "pro"}:
+        if limits.credits is not None and limits.credits.remaining == 0:
+            raise ConfigurationError(
+                "kwery.api_key",
+                "the credits of this billing cycle are spent.",
+                advice="Wait for the next cycle, or buy more.",
+            )
+        if self._config.get("min_usd") is not None and (limits.plan or "").lower() in {"free", "pro"}:
             raise ConfigurationError(
                 "kwery.min_usd", f"the {limits.plan} plan does not have it.", advice="Leave it empty, or upgrade."
             )
-        names = symbols(self._client, traffic)
+        try:
+            names = symbols(self._client, traffic)
+        except RequestRefused as error:
+            logger.info("kwery: the symbols were not compared with the vendor's list: %s", redact(error.cause))
+            return
         for index, symbol in enumerate(self._config.get("symbols", ())):
             if symbol not in names:
                 raise ConfigurationError(

@@ -56,13 +56,23 @@ def test_a_following_page_repeats_the_request_with_its_token() -> None:
     "page",
     [
         {"next_page_token": "t", "next_page_url": "https://evil.example/v4?next_page_token=t"},
-        {"next_page_url": "https://api.coinmetrics.io/v4/timeseries/market-liquidations?next_page_token=t"},
+        {"next_page_url": "https://api.coinmetrics.io/v4/timeseries/market-liquidations?page=2"},
     ],
 )
 def test_a_next_url_elsewhere_or_without_a_token_is_refused(page: dict[str, str]) -> None:
     held, span = coin_metrics()
-    with pytest.raises(UnexpectedAnswer):
-        decoded(held, {**sample(BODY), **page}, span)
+    answer = decoded(held, {**sample(BODY), **page}, span)
+    assert isinstance(answer.problem, UnexpectedAnswer)
+    assert answer.following is None
+    assert len(answer.rows) == len(sample(BODY)["data"]), "the page itself is good"
+
+
+def test_a_token_is_taken_from_the_next_url_where_it_is_nowhere_else() -> None:
+    held, span = coin_metrics()
+    url = "https://api.coinmetrics.io/v4/timeseries/market-liquidations?api_key=k&next_page_token=a%2Bb"
+    answer = decoded(held, {**sample(BODY), "next_page_token": None, "next_page_url": url}, span)
+    assert answer.following is not None
+    assert dict(answer.following.params)["next_page_token"] == "a+b"
 
 
 @given(st.lists(st.text("abcdefghij-", min_size=1, max_size=600), unique=True, max_size=60), st.integers(1, 70))

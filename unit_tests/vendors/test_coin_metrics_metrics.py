@@ -242,13 +242,19 @@ def test_rows_of_several_entities_know_their_partition() -> None:
         ({"data": [{"pair": "a-b", "time": "yesterday"}]}, "`time`"),
         ({"data": [{**row_of(PAIR, "a-b"), metrics_of("1h")[0]: 1.5}]}, metrics_of("1h")[0]),
         ({}, "no `data`"),
-        ({"data": [], "next_page_token": "t", "next_page_url": "https://evil.example/"}, "another origin"),
     ],
 )
 def test_a_body_of_another_shape_is_refused(body: Any, says: str) -> None:
     found, span = held(PAIR)
     with pytest.raises(UnexpectedAnswer, match=says):
         decoded(found, body, span)
+
+
+def test_a_next_page_elsewhere_is_not_asked_for() -> None:
+    found, span = held(PAIR)
+    answer = decoded(found, {"data": [], "next_page_token": "t", "next_page_url": "https://evil.example/"}, span)
+    assert "another origin" in str(answer.problem)
+    assert answer.following is None
 
 
 def test_a_value_that_is_no_number_is_refused_in_volumes() -> None:

@@ -363,16 +363,19 @@ def test_other_answers_are_left_to_their_status(status: int, code: str) -> None:
     assert explain(Answered(status, {}, json.dumps({"error": code}).encode())) is None
 
 
-def clamped(start: int, rows: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> list[str]:
+def clamped(
+    start: int, rows: list[dict[str, Any]], caplog: pytest.LogCaptureFixture, *, known: bool = True
+) -> list[str]:
     """What is logged when a plan of 30 days is asked for a window from `start` on and these rows come."""
     held, span = kwery()
     assert isinstance(held.endpoint, Liquidations)
-    held.endpoint._reach = time.time_ns() - 30 * DAY
+    held.endpoint._history.reach = time.time_ns() - 30 * DAY if known else None
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="airbyte"):
         for _ in range(2):
             decoded(held, {"data": rows, "meta": {}}, Span(span.partitions, start, start + 40 * DAY))
-    assert len(held.endpoint.observations) == len(caplog.records), "a row of the coverage"
+    told = [record for record in caplog.records if "plan reaches back" in record.getMessage()]
+    assert len(held.endpoint.observations) == len(told), "a row of the coverage"
     return [record.getMessage() for record in caplog.records]
 
 
@@ -389,6 +392,52 @@ def test_rows_that_a_plan_leaves_out_are_told_of_once(caplog: pytest.LogCaptureF
     assert len(clamped(now - 60 * DAY, [], caplog)) == 1
     assert clamped(now - 60 * DAY, [new, old], caplog) == [], "the vendor has more than it says"
     assert clamped(now - 29 * DAY, [new], caplog) == []
+    late = {**row, "timestamp": timestamps.format_instant(now - 25 * DAY, 3)}
+    assert len(clamped(now - 60 * DAY, [late], caplog)) == 2, "it reaches less far back than it says"
+    (told,) = clamped(now - 60 * DAY, [new], caplog, known=False)
+    assert "the first row of BTC is of" in told
+    assert clamped(now - 60 * DAY, [], caplog, known=False) == []
+
+
+def test_windows_without_rows_before_what_a_plan_reaches_say_nothing_yet(caplog: pytest.LogCaptureFixture) -> None:
+    held, span = kwery()
+    assert isinstance(held.endpoint, Liquidations)
+    now = time.time_ns()
+    held.endpoint._history.reach = now - 30 * DAY
+    old = {**sample("kwery/liquidations")["data"][0], "timestamp": timestamps.format_instant(now - 45 * DAY, 3)}
+    with caplog.at_level(logging.WARNING, logger="airbyte"):
+        for start, end, rows in ((60, 50, []), (50, 40, [old]), (40, 20, [])):
+            asked = Span(span.partitions, now - start * DAY, now - end * DAY)
+            decoded(held, {"data": rows, "meta": {}}, asked)
+    assert not [record for record in caplog.records if "plan reaches back" in record.getMessage()]
+    assert held.endpoint.observations == []
+
+
+def test_a_page_that_was_cut_off_and_leads_to_an_empty_one_is_asked_for_in_halves() -> None:
+    held, span = kwery()
+    page = sample("kwery/liquidations")
+    capped = {"X-Rows-Capped": "true"}
+    memory: dict[Any, Any] = {}
+    first = decoded(held, {**page, "meta": {"next_cursor": "c"}}, span, headers=capped, memory=memory)
+    assert first.following is not None
+    with pytest.raises(WindowTooLarge, match="X-Rows-Capped"):
+        decoded(held, {"data": [], "meta": {}}, span, memory=memory)
+
+
+def test_rows_that_differ_in_undocumented_fields_alone_keep_their_ids_in_any_order() -> None:
+    held, span = kwery()
+    row = sample("kwery/liquidations")["data"][0]
+    twins = [{**row, "order_id": number} for number in (7, 3, 5)]
+    forth = {
+        r["order_id"]: r["liquidation_id"]
+        for r in records(held, {"data": twins, "meta": {}}, span)["kwery_liquidations"]
+    }
+    back = {
+        r["order_id"]: r["liquidation_id"]
+        for r in records(held, {"data": twins[::-1], "meta": {}}, span)["kwery_liquidations"]
+    }
+    assert forth == back
+    assert len(set(forth.values())) == 3
 
 
 # Credits.
