@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from harness import Connector, Run, catalog_of
 
 from sandbox import Sandbox
+from sandbox.times import DAY, iso
 
 START, END = "2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"
 HOURS = 48
@@ -168,15 +170,15 @@ def test_coverage_survives_a_catalog_that_the_key_may_not_read(connector: Connec
 
 @pytest.mark.parametrize("history", ["refuse", "clamp"])
 def test_coverage_says_what_the_plan_left_out(connector: Connector, history: str) -> None:
-    with Sandbox(seed=1, now="2026-03-01T12:30:00Z", rows_per_day=500, limits=False, kwery_history=history) as sandbox:
-        made = sandbox.config(start_date="2026-01-01T00:00:00Z", vendors=["kwery"])
+    # What a plan reaches back to is counted from now, by the connector's clock too.
+    start = iso(time.time_ns() // DAY * DAY - 60 * DAY, 0)
+    with Sandbox(seed=1, rows_per_day=500, limits=False, kwery_history=history) as sandbox:
+        made = sandbox.config(start_date=start, vendors=["kwery"])
         made["kwery"] |= {"api_key": "sandbox-kwery-pro", "symbols": ["BTC"]}
         run = connector.read(made, ["kwery_liquidations", COVERAGE])
 
     missing = [row for row in run.records(COVERAGE) if row["kind"] == "missing"]
-    assert [(row["market"], row["period_start"]) for row in missing] == [
-        ("binance_futures/BTC", "2026-01-01T00:00:00Z")
-    ]
+    assert [(row["market"], row["period_start"]) for row in missing] == [("binance_futures/BTC", start)]
     assert missing[0]["source"] == "seen by this sync"
     assert run.statuses(COVERAGE)[-1] == "COMPLETE"
     assert run.statuses("kwery_liquidations")[-1] == ("INCOMPLETE" if history == "refuse" else "COMPLETE")

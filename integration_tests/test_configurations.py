@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bad_configurations import BAD, NO_CONFIGURATION, Bad
-from cases import CASES, COIN_METRICS, KAIKO_KEY, config_of
+from cases import CASES, COIN_METRICS, EVENTS, KAIKO_KEY, config_of
 from harness import Connector
 
 from sandbox import Sandbox
@@ -138,6 +138,22 @@ def test_check_costs_little(sandbox: Sandbox) -> None:
     asked = {vendor: len(sandbox.requests(vendor)) for vendor in ("kaiko", "kwery", "coin_metrics", "kiyotaka")}
     assert asked["coin_metrics"] == 1
     assert asked["kwery"] == 2
-    assert asked["kiyotaka"] <= 2
+    assert asked["kiyotaka"] <= 3, "one interval of each symbol, and one sum"
     assert asked["kaiko"] == 5, "one row of each entry"
     assert all(request.rows <= 10 for request in sandbox.requests())
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-02-28", "2026-02-28T00:00:00.000Z"),
+        ("2026-02-28T12:00:00", "2026-02-28T12:00:00.000Z"),
+        ("2026-02-28T12:00:00+00:00", "2026-02-28T12:00:00.000Z"),
+        ("2026-02-28T12:00:00.5+01:00", "2026-02-28T11:00:00.500Z"),
+        ("2026-02-28T12:00Z", "2026-02-28T12:00:00.000Z"),
+    ],
+)
+def test_dates_in_every_form_of_rfc_3339(text: str, instant: str, connector: Connector, sandbox: Sandbox) -> None:
+    run = connector.read(EVENTS.config(sandbox, text, "2026-02-28T13:00:00Z"), [EVENTS.stream])
+    assert run.code == 0, run
+    assert {request.params.get("start_time") for request in sandbox.requests("kaiko")} - {None} == {instant}

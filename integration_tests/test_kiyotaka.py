@@ -270,7 +270,7 @@ def test_a_bucket_that_is_still_open_is_read_again(interval: str, connector: Con
 # Plans, keys, check.
 
 
-def test_check_asks_for_one_interval_of_a_symbol_and_of_a_sum(connector: Connector, sandbox: Sandbox) -> None:
+def test_check_asks_for_one_interval_of_each_symbol_and_of_a_sum(connector: Connector, sandbox: Sandbox) -> None:
     section = {"symbols": ["BYBIT/BTCUSDT", "BYBIT/ETHUSDT"], "coins": ["ETH", "BTC"], "coin_exchanges": ["BYBIT"]}
     run = connector.check(config_of(sandbox, **section))
     assert run.status == {"status": "SUCCEEDED"}
@@ -279,6 +279,7 @@ def test_check_asks_for_one_interval_of_a_symbol_and_of_a_sum(connector: Connect
         for request in sandbox.requests()
     ] == [
         {"exchange": "BYBIT", "rawSymbol": "BTCUSDT", "coin": None, "interval": "HOUR", "period": "3600"},
+        {"exchange": "BYBIT", "rawSymbol": "ETHUSDT", "coin": None, "interval": "HOUR", "period": "3600"},
         {"exchange": "BYBIT", "rawSymbol": None, "coin": "ETH", "interval": "HOUR", "period": "3600"},
     ]
 
@@ -288,6 +289,7 @@ def test_check_asks_for_one_interval_of_a_symbol_and_of_a_sum(connector: Connect
     [
         ({"api_key": "no-such-key"}, ["`kiyotaka.api_key`", "HTTP 401", "INVALID_API_KEY"]),
         ({"symbols": ["BYBIT/NONESUCH"]}, ["`kiyotaka.symbols[0]`", "HTTP 400", "INVALID_SYMBOL"]),
+        ({"symbols": ["BYBIT/BTCUSDT", "BYBIT/NONESUCH"]}, ["`kiyotaka.symbols[1]`", "INVALID_SYMBOL"]),
         ({"symbols": ["NONESUCH/BTCUSDT"]}, ["`kiyotaka.symbols[0]`", "INVALID_EXCHANGE"]),
         (
             {"coins": ["BTC"], "coin_exchanges": ["BYBIT", "DERIBIT"], "api_key": "sandbox-kiyotaka-standard"},

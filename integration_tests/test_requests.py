@@ -246,7 +246,7 @@ def test_kwery_costs_its_pages_and_few_windows(connector: Connector, dense_sandb
     assert windows <= 2 + rows / 2_000
 
 
-def test_an_unknown_market_costs_one_request_for_each_of_its_batch(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_unknown_market_is_found_by_halves(connector: Connector, sandbox: Sandbox) -> None:
     config = COIN_METRICS.config(sandbox, "2026-02-28T00:00:00Z", "2026-03-01T00:00:00Z")
     config["coin_metrics"]["markets"] = ["binance-NONESUCH-future", *COIN_METRICS.markets]
     run = connector.read(config, [COIN_METRICS.stream])

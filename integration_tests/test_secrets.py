@@ -193,3 +193,14 @@ def test_states_hold_no_key(connector: Connector, sandbox: Sandbox, config: dict
     stored = json.dumps(run.states)
     for key in KEYS.values():
         assert not any(form in stored for form in forms(key).values())
+
+
+@pytest.mark.parametrize("key", ["kaiko", "stream", "message", "STARTED", "trace", "true"])
+def test_a_key_that_looks_like_the_protocol_leaves_it_alone(key: str, connector: Connector, sandbox: Sandbox) -> None:
+    config = sandbox.config(start_date="2026-02-27", vendors=["kaiko"], end_date="2026-02-28")
+    config["kaiko"]["api_key"] = key
+    assert "kaiko_liquidation_events" in connector.discover(config).catalog
+    assert connector.check(config).status["status"] == "FAILED"
+    run = connector.read(config, ["kaiko_liquidation_events"], debug=True)
+    assert run.statuses("kaiko_liquidation_events") == ["STARTED", "INCOMPLETE"]
+    assert [trace["failure_type"] for trace in run.traces] == ["config_error"]

@@ -157,6 +157,7 @@ def test_an_unknown_market_in_the_middle_of_many(connector: Connector, sandbox: 
     assert "`coin_metrics.markets[40]`" in trace["message"]
     assert "bybit-NONESUCH-future" in trace["message"]
     same(run.records(), COIN_METRICS.rows(sandbox, START, END, known))
+    assert len(sandbox.requests("coin_metrics")) <= 1 + 2 * 7, "found by halves"
     held = positions(run.final_state, COIN_METRICS.stream)
     assert {dict(partition)["market"] for partition, position in held.items() if position == END} == set(known)
 
@@ -193,3 +194,32 @@ def test_kiyotakas_patterns(connector: Connector, sandbox: Sandbox) -> None:
     lists = [request for request in sandbox.requests("kiyotaka") if request.path == "/v1/markets"]
     assert lists
     assert all(request.params["pageSize"] == "100" for request in lists)
+
+
+@pytest.mark.parametrize(
+    ("case", "section"),
+    [
+        (EVENTS, {"instruments": ["none*/perpetual-future/*", EVENTS.markets[0]]}),
+        (COIN_METRICS, {"markets": ["none-*-future", COIN_METRICS.markets[0]]}),
+        (KIYOTAKA, {"symbols": ["NONE*/*", KIYOTAKA.markets[0]], "coins": []}),
+    ],
+    ids=str,
+)
+def test_a_pattern_that_matches_nothing_holds_no_other_entry_up(
+    case: Case, section: dict[str, Any], connector: Connector, sandbox: Sandbox
+) -> None:
+    run = read(case, connector, sandbox, **section)
+    assert run.code == 1
+    (trace,) = run.traces
+    assert trace["failure_type"] == "config_error"
+    assert f"`{case.vendor}.{next(iter(section))}[0]`" in trace["message"]
+    assert run.statuses(case.stream)[-1] == "INCOMPLETE"
+    same(run.records(), case.rows(sandbox, START, END, case.markets[:1]), case.unnamed)
+    assert len(positions(run.final_state, case.stream)) == 1
+
+
+def test_a_list_that_cannot_be_had_holds_no_named_instrument_up(connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("status", vendor="kaiko", path_contains="/v1/instruments", status=503, times=None)
+    run = read(EVENTS, connector, sandbox, instruments=["bbit/perpetual-future/*", EVENTS.markets[0]])
+    assert [trace["failure_type"] for trace in run.traces] == ["transient_error"]
+    same(run.records(), EVENTS.rows(sandbox, START, END, EVENTS.markets[:1]), EVENTS.unnamed)

@@ -428,7 +428,8 @@ class Kaiko(Vendor):
                 except (AccessRefused, RequestRefused) as error:
                     if error.scope == "reading":
                         raise
-                    raise error.named(f"`{partition.entry}` ({partition})") from None
+                    key = "`kaiko.api_key`, " if isinstance(error, AccessRefused) else ""
+                    raise error.named(f"{key}`{partition.entry}` ({partition})") from None
 
 
 def _limit(timestamp: int | None) -> int | None:

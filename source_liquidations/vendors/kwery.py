@@ -175,6 +175,7 @@ class Liquidations(Endpoint):
         )
 
     def first(self, span: Span) -> Request:
+        self._history.window_begins(span)
         params = [
             ("symbol", span.partitions[0]["symbol"]),
             ("start", timestamps.format_instant(span.start, 3)),
@@ -280,19 +281,31 @@ class History:
     def __init__(self, endpoint: Liquidations) -> None:
         self.reach: int | None = None
         self._endpoint = endpoint
-        self._asked: dict[str, int] = {}  # by symbol: since when rows were asked for
-        self._quiet: dict[str, int] = {}  # until when there were none, from then on
+        self._asked: dict[str, int] = {}  # by symbol: since when rows are asked for
+        self._quiet: dict[str, int] = {}  # until when there are none, from then on
+        self._read: dict[str, dict[int, tuple[Span, int]]] = {}  # windows read to their end, by their start
         self._settled: set[str] = set()  # symbols of which nothing more needs to be said
+
+    def window_begins(self, span: Span) -> None:
+        symbol = span.partitions[0]["symbol"]
+        self._asked[symbol] = min(self._asked.get(symbol, span.start), span.start)
 
     def window_read(self, span: Span, oldest: int) -> None:
         """A window was read to its end; `oldest` is its first row's instant, or far in the future."""
         symbol = span.partitions[0]["symbol"]
-        asked = self._asked[symbol] = min(self._asked.get(symbol, span.start), span.start)
-        if symbol in self._settled or span.start > self._quiet.get(symbol, asked):
+        if symbol in self._settled:
             return
-        if oldest >= span.end and (self.reach is None or span.end < self.reach - REACH_TOLERANCE):
-            self._quiet[symbol] = max(span.end, self._quiet.get(symbol, asked))
-            return
+        asked = self._asked.setdefault(symbol, span.start)
+        windows = self._read.setdefault(symbol, {})
+        windows[span.start] = (span, oldest)
+        while (found := windows.pop(self._quiet.get(symbol, asked), None)) is not None:
+            self._quiet[symbol] = found[0].end
+            if found[1] < found[0].end or (self.reach is not None and found[0].end >= self.reach - REACH_TOLERANCE):
+                self._settle(symbol, asked, *found)
+                return
+
+    def _settle(self, symbol: str, asked: int, span: Span, oldest: int) -> None:
+        """There was no row before this window, which has some, or comes up to where the plan does."""
         self._settled.add(symbol)
         beyond = self.reach is not None and asked < self.reach - REACH_TOLERANCE <= oldest
         if beyond:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from source_liquidations import planning, timestamps
 from source_liquidations.config import Config
 from source_liquidations.errors import AccessRefused, ConfigurationError, UnexpectedAnswer, WindowTooLarge
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Answered, NotWhole
 from source_liquidations.http.client import Request, Traffic
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Span
@@ -409,3 +409,64 @@ def test_what_is_needed_is_named(section: dict[str, Any], field: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Kiyotaka.validate({"api_key": "k" * 8, **section})
     assert raised.value.field == field
+
+
+# Answers that are no empty list.
+
+
+@pytest.mark.parametrize("body", [{}, {"series": []}, {"series": None}])
+def test_an_empty_body_is_no_rows(body: Any) -> None:
+    held, span = kiyotaka()
+    assert len(decoded(held, body, span).rows) == 0
+
+
+def test_a_200_that_is_an_error_is_tried_again() -> None:
+    held, span = kiyotaka()
+    with pytest.raises(NotWhole, match="RATE_LIMITED: Too many"):
+        decoded(held, {"error": "RATE_LIMITED", "message": "Too many", "retry_after": 12}, span)
+
+
+@pytest.mark.parametrize("body", [{"data": []}, {"message": "hello"}])
+def test_a_body_of_something_else_is_refused(body: Any) -> None:
+    held, span = kiyotaka()
+    with pytest.raises(UnexpectedAnswer, match="no `series`"):
+        decoded(held, body, span)
+
+
+def series_of(identity: dict[str, Any], *points: dict[str, Any]) -> dict[str, Any]:
+    return {"series": [{"id": identity, "points": [{"Point": point} for point in points]}]}
+
+
+def test_what_the_connector_says_itself_is_in_a_row_once() -> None:
+    held, span = kiyotaka("BYBIT/BTCUSDT")
+    identity = {"exchange": "BYBIT", "side": "BUY", "coin": "BTC", "time": "x", "timestamp": 1, "liquidations": 2}
+    point = {"timestamp": {"s": 1772928000, "ns": "0"}, "liquidations": 7, "side": "y", "time": "z", "extra": 1}
+    (row,) = decoded(held, series_of(identity, point), span).rows.raw
+    members = json.loads(bytes(row), object_pairs_hook=list)
+    assert len({name for name, _ in members}) == len(members), "no member twice"
+    found = dict(members)
+    assert (found["side"], found["liquidations"], found["timestamp"], found["extra"]) == ("BUY", 7, 1772928000, 1)
+    assert found["time"] == "2026-03-08T00:00:00.000Z"
+
+
+def test_a_sum_that_comes_exchange_by_exchange_is_told_apart() -> None:
+    held, span = kiyotaka(SUM)
+    point = {"timestamp": {"s": 1772928000}, "liquidations": 7}
+    body = {
+        "series": [
+            series_of({"exchange": name, "side": "BUY", "coin": "BTC"}, point)["series"][0]
+            for name in ("BINANCE_FUTURES", "BYBIT")
+        ]
+    }
+    volumes = records(held, body, span)["liquidation_volumes"]
+    assert [(row["market"], row["exchange"]) for row in volumes] == [
+        ("BINANCE_FUTURES/btc", "binance"),
+        ("BYBIT/btc", "bybit"),
+    ]
+
+
+def test_a_symbol_whose_id_names_no_coin_has_the_asset_of_its_name() -> None:
+    held, span = kiyotaka("BYBIT/ETHUSDT")
+    body = series_of({"side": "SELL"}, {"timestamp": {"s": 1772928000}, "liquidations": 7})
+    (row,) = records(held, body, span)["liquidation_volumes"]
+    assert row["asset"] == "eth"
