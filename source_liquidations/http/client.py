@@ -244,8 +244,8 @@ class Client:
             status=status,
             advice="Nothing is lost: the next sync goes on from the last checkpoint. If this stays, ask the vendor.",
         )
-        if told is not None:
-            gone.scope = "reading"  # the vendor says that it answers nobody for so long
+        if limited:
+            gone.scope = "reading"  # the key is told to wait, whatever it asks for
         raise gone
 
     def check_origin(self, url: str) -> None:
