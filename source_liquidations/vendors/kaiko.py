@@ -142,9 +142,9 @@ class KaikoEndpoint(Endpoint):
     def note_access(self, body: Body[Any], span: Span, instants: list[int]) -> None:
         """What of the span the key may not read, if no row came from there. No page says what becomes of such rows."""
         partition = span.partitions[0]
-        if body.access is msgspec.UNSET or (partition, span.start) in self._access_noted:
+        if body.access is msgspec.UNSET or (partition, span.end) in self._access_noted:  # later pages begin later
             return
-        self._access_noted.add((partition, span.start))
+        self._access_noted.add((partition, span.end))
         try:
             readable = _access.decode(body.access).access_range or AccessRange()
         except msgspec.DecodeError:  # nothing that a row depends on
