@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_liquidations.errors import AccessRefused, VendorUnavailable
-from source_liquidations.reading.endpoint import Answer, Partition, Span
+from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.scheduler import Planned, Reading, Scheduler
 from unit_tests.simulated import FakeClient, FakeVendor, Request, Row, Simulation, resumed
@@ -297,6 +297,23 @@ def test_windows_of_one_market_are_one_failure() -> None:
     sync = Simulation(endpoint, START, END, workers=5, chance=random.Random(3))
     sync.run()
     assert len(sync.reading.failures) == 1
+
+
+def test_twins_that_fill_pages_are_no_endless_loop() -> None:
+    """Several pages of nothing but twins are alike; what comes after them is read."""
+    endpoint = FakeVendor({"a": [1_100] * 6 + [1_200, 1_201, 1_300]}, page_size=2)
+    first = endpoint.decode
+
+    def alike(answered: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        answer = first(answered, span, request, memory)
+        rows = [b'{"market":"a","time":%d,"n":0}' % instant for instant in answer.rows.instants]
+        return Answer(Rows(rows, answer.rows.instants), answer.following)
+
+    endpoint.decode = alike  # type: ignore[method-assign]
+    sync = Simulation(endpoint, START, END, workers=1, check_positions=False)
+    sync.run()
+    assert sync.reading.failures == []
+    assert sync.written == {("a", 1_100, 0): 6, ("a", 1_200, 0): 1, ("a", 1_201, 0): 1, ("a", 1_300, 0): 1}
 
 
 # Threads.

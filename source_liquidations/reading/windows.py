@@ -32,7 +32,7 @@ class Window:
     pages: int = 0
     rows: int = 0
     empty_pages: int = 0
-    repeats: int = 0  # of a page of one instant: twins, if there are few
+    repeats: int = 0  # of a page whose rows are all alike: twins, if there are few
     problem: LiquidationsError | None = None  # with the page after the last one
     restarted_at: int | None = None
     pages_per_nanosecond: float = 0.0
