@@ -274,9 +274,7 @@ class Sync:
                 logger.warning("%s: %s", step.reading.names, error.named(step.reading.endpoint.vendor).message)
             self._scheduler.give_up(step.reading)
             return
-        placed = _placed(step, error)
-        logger.error("%s: %s", step.reading.names, redact(placed.message))
-        self._scheduler.failed(step, placed)
+        self._scheduler.failed(step, _told(step, error))
 
     def _do(self, step: Step) -> None:
         if step.window is None:
@@ -285,7 +283,7 @@ class Sync:
             if unresolved and not partitions:
                 raise unresolved[0]
             for error in unresolved:
-                self._fail(Step(step.reading, window=None, entry=True), error)
+                step.reading.failures.append(_told(step, error))
             self._scheduler.planned(step.reading, partitions)
             own = next((output.stream for output in step.reading.outputs if output.mapper is None), None)
             if own is not None and step.reading.rows_expected is not None:
@@ -299,6 +297,13 @@ class Sync:
             self._scheduler.completed(step)
         else:
             self._scheduler.went_on(step)
+
+
+def _told(step: Step, error: LiquidationsError) -> LiquidationsError:
+    """The error with its place named, which the log has now."""
+    placed = _placed(step, error)
+    logger.error("%s: %s", step.reading.names, redact(placed.message))
+    return placed
 
 
 def _placed(step: Step, error: LiquidationsError) -> LiquidationsError:

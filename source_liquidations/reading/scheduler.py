@@ -75,15 +75,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Step:
-    """One request's worth of work: plan a reading's partitions (no window), or go on with a window.
-
-    `entry` says that it is about one entry of the configuration, while planning.
-    """
+    """One request's worth of work: plan a reading's partitions (no window), or go on with a window."""
 
     reading: Reading
     window: Window | None = None
     outputs: tuple[Output, ...] = ()
-    entry: bool = False
 
 
 @dataclass
@@ -165,8 +161,6 @@ class Scheduler:
             if step.window is not None and step.window.run.failed:
                 return  # another window of the same partitions
             reading.failures.append(error)
-            if step.entry:
-                return
             reading.failures_in_a_row += error.failure_type == "transient_error"
             if step.window is None or error.scope == "reading" or reading.failures_in_a_row >= _FAILURES_IN_A_ROW:
                 self.give_up(reading)
@@ -231,7 +225,7 @@ class Scheduler:
             if seconds == 0.0:
                 reading.traffic.queued = ""
                 if reading.held_since is not None:
-                    reading.traffic.seconds_waited += time.monotonic() - reading.held_since
+                    reading.traffic.waited(time.monotonic() - reading.held_since)
                     reading.held_since = None
                 return self._take(reading), None
             reading.traffic.queued = f"the request budget, {seconds:.1f} s"

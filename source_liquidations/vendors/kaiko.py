@@ -46,9 +46,9 @@ from source_liquidations.vendors.kaiko_reference import (
     Instruments,
     check_result,
     exchanges,
-    is_pattern,
     next_token,
 )
+from source_liquidations.vendors.listing import is_pattern
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 logger = logging.getLogger("airbyte")

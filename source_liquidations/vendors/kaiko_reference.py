@@ -17,7 +17,7 @@ from source_liquidations.http.answers import Answered, NotWhole
 from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.decoding import RowDecoder
-from source_liquidations.vendors.listing import Listing, Unread
+from source_liquidations.vendors.listing import Listing, Unread, is_pattern
 
 INSTRUMENTS = "/v1/instruments"
 EXCHANGES = "/v1/exchanges"
@@ -171,7 +171,3 @@ class Instruments:
         body = answered.decoded(self._decoder)
         check_result(body)
         return body
-
-
-def is_pattern(entry: str) -> bool:
-    return "*" in entry or "?" in entry

@@ -41,6 +41,7 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Ro
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import FieldLog, one_line
 from source_liquidations.vendors.kiyotaka_markets import MarketList, markets
+from source_liquidations.vendors.listing import is_pattern
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 POINTS = "/v1/points"
@@ -133,10 +134,6 @@ _lenient = msgspec.json.Decoder(LenientBody)
 _raw = msgspec.json.Decoder(RawBody)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
-
-
-def is_pattern(entry: str) -> bool:
-    return "*" in entry or "?" in entry
 
 
 class LiquidationAgg(Endpoint):
@@ -337,18 +334,18 @@ _agg_row = msgspec.json.Decoder(_AggRow)
 def to_volumes(rows: Rows, span: Span) -> list[bytes]:
     asked = dict(span.partitions[0].values)
     grouped = asked.get("exchanges")
-    codes = (grouped or asked["exchange"]).split("+")
     volumes = []
     found = [_agg_row.decode(raw) for raw in rows.raw]
     apart = len({row.exchange for row in found}) > 1  # asked for as a sum, answered exchange by exchange
     for row in found:
         name = asset(row.coin or (row.normalized_symbol or "").split("-")[0]) or base_of(row) or ""
         place = row.exchange if grouped and apart else grouped
+        codes = (place or asked["exchange"]).split("+")
         volumes.append(
             Volume(
                 vendor="kiyotaka",
                 market=f"{place}/{name}" if place else f"{asked['exchange']}/{asked['raw_symbol']}",
-                exchange="+".join(dict.fromkeys(map(exchange, place.split("+") if place else codes))),
+                exchange="+".join(dict.fromkeys(map(exchange, codes))),
                 asset=name,
                 interval=iso_interval(asked["interval"]),
                 interval_start=row.time,

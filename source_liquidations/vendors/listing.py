@@ -16,6 +16,11 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Ro
 Unread = msgspec.Raw | msgspec.UnsetType
 
 
+def is_pattern(entry: str) -> bool:
+    """Whether an entry of the configuration is to be matched against a list: `*` and `?` stand for anything."""
+    return "*" in entry or "?" in entry
+
+
 class Listing(Endpoint):
     """A list without times: one partition, one window, no position to remember.
 
