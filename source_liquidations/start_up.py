@@ -1,0 +1,45 @@
+"""What would be nearly half of each start-up and serves nothing here, left out while the CDK is imported."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def importing_the_cdk() -> Iterator[None]:
+    """No search for garbage, of which importing makes hardly any; no parsing of sources for docstrings of fields.
+
+    The CDK's serializers have serpyco_rs gather those for JSON schemas that nobody asks them for. Afterwards all is as
+    before, but that the CDK's own messages have no such descriptions.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with _no_descriptions():
+            yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@contextmanager
+def _no_descriptions() -> Iterator[None]:
+    try:
+        import attributes_doc
+    except ImportError:  # a serpyco_rs that does without
+        yield
+        return
+    original = attributes_doc.get_attributes_doc
+    importing = True
+
+    def get_attributes_doc(cls: type) -> dict[str, str]:
+        return {} if importing else original(cls)  # serpyco_rs keeps this function
+
+    attributes_doc.get_attributes_doc = get_attributes_doc
+    try:
+        yield
+    finally:
+        importing = False
+        attributes_doc.get_attributes_doc = original

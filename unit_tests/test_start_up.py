@@ -1,0 +1,60 @@
+"""Starting quickly leaves nothing behind: in a process of its own, because importing happens once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# What a program has of the interpreter and of serpyco_rs after it has imported the connector.
+PROGRAM = """
+import gc
+if {disabled}:
+    gc.disable()
+import source_liquidations
+from attributes_doc import get_attributes_doc
+from serpyco_rs import Serializer
+from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer
+from sample import Described
+message = {{"type": "RECORD", "record": {{"stream": "s", "data": {{"a": 1}}, "emitted_at": 1}}}}
+assert AirbyteMessageSerializer.dump(AirbyteMessageSerializer.load(message)) == message
+assert get_attributes_doc(Described) == {{"size": "How large it is."}}
+described = Serializer(Described).get_json_schema()["components"]["schemas"]["sample.Described"]
+assert described["properties"]["size"]["description"] == "How large it is.", described
+print(gc.isenabled())
+"""
+SAMPLE = '''
+from dataclasses import dataclass
+
+@dataclass
+class Described:
+    size: int
+    """How large it is."""
+'''
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_what_is_left_out_of_the_import_is_there_afterwards(disabled: bool, tmp_path: Path) -> None:
+    (tmp_path / "sample.py").write_text(SAMPLE)
+    (tmp_path / "program.py").write_text(PROGRAM.format(disabled=disabled))
+    run = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py")], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == f"{not disabled}\n"
+
+
+def test_no_source_is_read_at_start() -> None:
+    """It was more than a third of each start-up; should serpyco_rs find another way to it, this tells."""
+    program = """
+import inspect
+read = []
+find = inspect.getsourcelines
+inspect.getsourcelines = lambda *args: read.append(args) or find(*args)
+import source_liquidations
+print(len(read))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout == "0\n"
