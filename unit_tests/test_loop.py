@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from source_liquidations import planning
 from source_liquidations.config import Config
 from source_liquidations.errors import LiquidationsError, Stopped, VendorUnavailable
+from source_liquidations.http.answers import NotWhole
+from source_liquidations.http.client import Request
 from source_liquidations.reading import loop
 from source_liquidations.reading.checkpoints import StreamState
-from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.endpoint import Answer, Partition
 from source_liquidations.reading.pages import Block, Output
 from source_liquidations.reading.scheduler import Reading
 from unit_tests.simulated import STREAM, FakeClient, FakeVendor, rows_of
@@ -81,8 +84,87 @@ def test_a_slow_consumer_bounds_what_is_held(monkeypatch: pytest.MonkeyPatch) ->
     items = iter(sync_of(endpoint, workers=8))
     first = next(item for item in items if isinstance(item, Block))
     time.sleep(0.5)
-    assert len(endpoint.client.sent) <= 8 + 5_000 // len(first.data) + 2
+    threads = 8 + 2  # of which at most 8 have a request under way
+    assert len(endpoint.client.sent) <= threads + 5_000 // len(first.data) + 2
     assert sum(1 for item in items if isinstance(item, Block)) > 1_000, "it goes on once it is asked"
+
+
+class Gauge:
+    """How many are inside now, and how many were at the most."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self._changed.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self.now -= 1
+
+    def wait_for(self, count: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self.now >= count, timeout=30)
+
+
+TORN = object()
+
+
+class Gauged(FakeClient):
+    """Answers one request, and the others once `go_on` is set; each twice where the first body is torn."""
+
+    under_way: Gauge
+    torn: bool
+    first: threading.Semaphore
+    go_on: threading.Event
+
+    def fetch(self, request: Request, decode: Any, **more: Any) -> Any:
+        if self.torn:
+            self._send()
+            with suppress(NotWhole):
+                decode(TORN)
+        self._send()
+        return super().fetch(request, decode, **more)
+
+    def _send(self) -> None:
+        with self.under_way:
+            if not self.first.acquire(blocking=False):
+                assert self.go_on.wait(timeout=60)
+            time.sleep(0.002)
+
+
+@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize("workers", [1, 8])
+def test_as_many_requests_are_under_way_as_there_are_workers_and_no_more(workers: int, torn: bool) -> None:
+    """With many workers the others' places are in use while a page is decoded; with one, a page is done first."""
+    endpoint = many(40, 70)
+    client = Gauged(endpoint)
+    client.under_way, client.torn = Gauge(), torn
+    client.first, client.go_on = threading.Semaphore(1), threading.Event()
+    endpoint.client = client  # type: ignore[assignment]
+    beside: list[int] = []
+    decode = endpoint.decode
+
+    def slow(answered: Any, *args: Any) -> Answer:
+        if not beside:
+            client.under_way.wait_for(workers if workers > 1 else 0)
+            time.sleep(0.1)  # for one too many to be sent
+        beside.append(client.under_way.now)
+        client.go_on.set()
+        if answered is TORN:
+            raise NotWhole("torn")
+        return decode(answered, *args)
+
+    endpoint.decode = slow  # type: ignore[method-assign]
+    items = list(taken(sync_of(endpoint, workers=workers)))
+    rows = [row for item in items if isinstance(item, Block) for row in rows_of(item.data)]
+    assert sorted(rows) == sorted(endpoint.all_rows(START, END))
+    assert beside[0] == max(beside) == (workers if workers > 1 else 0)
+    assert client.under_way.most == workers
 
 
 def test_stop_ends_the_iteration_with_last_checkpoints() -> None:

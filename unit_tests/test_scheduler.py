@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_liquidations.errors import AccessRefused, VendorUnavailable
+from source_liquidations.http.client import Traffic
 from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.scheduler import Planned, Reading, Scheduler
+from source_liquidations.reading.steps import take_step
 from unit_tests.simulated import FakeClient, FakeVendor, Request, Row, Simulation, resumed
 
 START, END = 1_000, 2_000
@@ -359,6 +361,28 @@ def test_any_number_of_workers_comes_to_an_end(workers: int) -> None:
     threads.join()
     assert threads.steps == 3 * (500 + 1)
     assert threads.ends == 3, "each reading ends once"
+
+
+@pytest.mark.parametrize(("workers", "helped"), [(1, False), (2, True)])
+def test_a_window_is_cut_for_an_idle_worker_and_not_for_a_thread_that_waits(workers: int, helped: bool) -> None:
+    """While the page of the only worker is decoded, its place is free; but its next request goes out at once."""
+    endpoint = FakeVendor({"a": list(range(START, END))}, page_size=10)
+    scheduler = Simulation(endpoint, START, END, workers=workers).scheduler
+    planning = scheduler.next()
+    assert planning is not None
+    scheduler.planned(planning.reading, list(endpoint.partitions(Traffic())))
+    scheduler.done(planning)
+    for _ in range(2):
+        step = scheduler.next()
+        assert step is not None
+        take_step(scheduler, step)  # up to its page being handed over
+        scheduler.went_on(step)
+        scheduler.done(step)
+    step = scheduler.next()
+    assert step is not None
+    scheduler.received(step)
+    beside, _ = scheduler._pick()
+    assert (beside is not None) == helped
 
 
 def test_nothing_to_read_ends_too() -> None:

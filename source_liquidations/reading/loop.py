@@ -27,7 +27,8 @@ from source_liquidations.reading.steps import take_step
 logger = logging.getLogger("airbyte")
 
 SECONDS_BETWEEN_PROGRESS = 30.0
-_BYTES_HELD = 16 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one page per worker
+_MOST_DECODING = 2  # threads beyond those whose requests are under way
+_BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one page per thread
 
 StatusName = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 
@@ -107,7 +108,9 @@ class Sync:
         self._progress_at = time.monotonic()
 
     def __iter__(self) -> Iterator[Item]:
-        threads = [threading.Thread(target=self._work, name=f"reader-{n}", daemon=True) for n in range(self._workers)]
+        # While pages are decoded, the workers' places are taken by others.
+        count = self._workers + min(self._workers // 4, _MOST_DECODING)
+        threads = [threading.Thread(target=self._work, name=f"reader-{n}", daemon=True) for n in range(count)]
         for stream in self._streams:
             yield self._set_status(stream, "STARTED")
         try:

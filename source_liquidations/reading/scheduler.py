@@ -73,7 +73,7 @@ class Reading:
         return ", ".join(output.stream for output in self.outputs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One request's worth of work: plan a reading's partitions (no window), or go on with a window."""
 
@@ -95,23 +95,31 @@ class Page:
 
 
 class Scheduler:
-    """Hands out steps to workers until every reading has ended."""
+    """Hands out steps until every reading has ended; at most `workers` of them have a request under way."""
 
     def __init__(self, readings: Sequence[Reading], *, workers: int) -> None:
         self.readings = list(readings)
-        self.lock = threading.Condition()
+        lock = threading.RLock()
+        self.lock = threading.Condition(lock)  # notified when there may be work
+        self._place_free = threading.Condition(lock)
         self._turn = deque(self.readings)
         self._workers = workers
+        self._under_way: set[Step] = set()  # from being handed out until their answer is here
         self._stopped = False
 
     def next(self) -> Step | None:
         """The next step, its request's place in the budget taken; waits for one. None when all is done."""
         with self.lock:
             while not self._stopped:
+                if len(self._under_way) >= self._workers:
+                    self._place_free.wait()
+                    continue
                 step, wait = self._pick()
                 if step is not None:
                     step.reading.busy += 1
+                    self._under_way.add(step)
                     return step
+                self._place_free.notify()  # whoever else waits for it may have a use for it
                 if all(reading.ended for reading in self.readings):
                     self.lock.notify_all()
                     return None
@@ -122,6 +130,20 @@ class Scheduler:
         with self.lock:
             self._stopped = True
             self.lock.notify_all()
+            self._place_free.notify_all()
+
+    def received(self, step: Step) -> None:
+        """The answer to the step's request is here: another's goes out while this one is decoded."""
+        with self.lock:
+            self._leave_place(step)
+        time.sleep(0)  # yields the interpreter, which decoding would keep for longer than sending takes
+
+    def sent_again(self, step: Step) -> None:
+        """The answer was of no use: wait for a place to send the request once more."""
+        with self.lock:
+            while len(self._under_way) >= self._workers and not self._stopped:
+                self._place_free.wait()
+            self._under_way.add(step)
 
     def planned(self, reading: Reading, partitions: Sequence[Partition]) -> None:
         """The reading's partitions are known."""
@@ -208,10 +230,16 @@ class Scheduler:
         reading = step.reading
         with self.lock:
             reading.busy -= 1
+            self._leave_place(step)
             last = reading.ended and not reading.announced
             reading.announced = reading.announced or last
             self.lock.notify_all()
             return last
+
+    def _leave_place(self, step: Step) -> None:
+        if step in self._under_way:
+            self._under_way.remove(step)
+            self._place_free.notify()
 
     def _pick(self) -> tuple[Step | None, float | None]:
         """A step that may be sent now, or how long to wait for a budget (None: until something changes)."""
@@ -240,7 +268,11 @@ class Scheduler:
             return reading.busy == 0
         if reading.endpoint.most_at_once is not None and reading.busy >= reading.endpoint.most_at_once:
             return False
-        return bool(reading.ready or reading.pending) or self._helpable(reading) is not None
+        if reading.ready or reading.pending:
+            return True
+        # A window whose page is being decoded needs no help: its next request goes out at once.
+        idle = sum(other.busy for other in self.readings) < self._workers
+        return idle and self._helpable(reading) is not None
 
     def _helpable(self, reading: Reading) -> Window | None:
         """A window being read whose run has more to open, or that is worth cutting.

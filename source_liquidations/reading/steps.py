@@ -15,6 +15,7 @@ from source_liquidations.errors import (
     VendorUnavailable,
     WindowTooLarge,
 )
+from source_liquidations.http.answers import Answered, NotWhole
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Rows
 from source_liquidations.reading.pages import render
@@ -41,14 +42,18 @@ def take_step(scheduler: Scheduler, step: Step) -> Page | None:
     endpoint = step.reading.endpoint
     span = window.span
     request = window.following or endpoint.first(span)
+
+    def decode(answered: Answered) -> Answer:
+        scheduler.received(step)
+        try:
+            return endpoint.decode(answered, span, request, window.memory)
+        except NotWhole:
+            scheduler.sent_again(step)
+            raise
+
     try:
         with endpoint.admitted(request) as admitted:
-            answer = endpoint.client.fetch(
-                admitted,
-                lambda answered: endpoint.decode(answered, span, request, window.memory),
-                traffic=step.reading.traffic,
-                reserved=True,
-            )
+            answer = endpoint.client.fetch(admitted, decode, traffic=step.reading.traffic, reserved=True)
     except WindowTooLarge as error:
         _halve(scheduler, step, window, error)
         return None
