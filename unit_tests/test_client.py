@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import msgspec
@@ -27,8 +29,19 @@ from source_liquidations.http.client import Client, Patience, Request, Traffic, 
 from source_liquidations.http.redaction import keep_secret
 
 KEY = "k+e/y=with&odd:chars"
-QUICK = Patience(connect=1.0, answer=0.4, tries=4, first_pause=0.01, longest_pause=0.05, longest_total=5.0)
+# Short pauses; but a busy machine may take its time to answer.
+QUICK = Patience(connect=60.0, answer=60.0, tries=4, first_pause=0.01, longest_pause=0.05, longest_total=600.0)
 GOOD = Reply(body={"data": [1, 2, 3]})
+
+
+class Counting(Server):
+    """Counts the connections that were opened."""
+
+    connections = 0
+
+    def track(self, connection: socket.socket, *, opened: bool) -> None:
+        self.connections += opened
+        super().track(connection, opened=opened)
 
 
 class Vendor:
@@ -37,7 +50,7 @@ class Vendor:
     def __init__(self) -> None:
         self.arrived: list[Arrived] = []
         self.answers: list[Answer] = []
-        self.server = Server(0, self._answer, ("/base",))
+        self.server = Counting(0, self._answer, ("/base",))
         self.server.start()
 
     @property
@@ -84,6 +97,12 @@ def make(vendor: Vendor) -> Make:
         return Client(**(given | changes))  # type: ignore[arg-type]
 
     return made
+
+
+def impatient_once(make: Make) -> Client:
+    """A client that soon gives its first try up, and then has as much patience as a busy machine needs."""
+    client = make(patience=replace(QUICK, answer=0.4), lost=lambda _: setattr(client, "_patience", QUICK))
+    return client
 
 
 def decode(answered: Answered) -> list[int]:
@@ -141,10 +160,10 @@ def test_a_keyless_host_gets_no_key_in_any_place(vendor: Vendor, make: Make) -> 
 
 
 def test_connections_are_kept(vendor: Vendor, make: Make) -> None:
-    client = make()
+    client, before = make(), vendor.server.connections
     for _ in range(20):
         client.fetch(Request("/x"), decode)
-    assert len(vendor.server._open) == 1
+    assert vendor.server.connections == before + 1
 
 
 def test_a_compressed_body_is_unpacked(vendor: Vendor, make: Make) -> None:
@@ -170,13 +189,13 @@ def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Ma
     def wait(number: int) -> None:
         traffic.retries_after(f"try {number}")
         heard.append(traffic.waiting)
-        barrier.wait(10)
+        barrier.wait(60)
 
     barrier = threading.Barrier(6)
     threads = [threading.Thread(target=wait, args=(number,)) for number in range(5)]
     for thread in threads:
         thread.start()
-    barrier.wait(10)
+    barrier.wait(60)
     for thread in threads:
         thread.join()
     make().fetch(Request("/x"), decode, traffic=traffic)
@@ -203,9 +222,9 @@ def test_statuses_that_pass_are_tried_again(vendor: Vendor, make: Make, code: in
         wire("cut"),
         wire("cut", length="cut"),
         wire("bad_gzip"),
-        wire("silent", seconds=3.0),
-        wire("slow_first_byte", seconds=3.0),
-        wire("slow_drip", seconds=3.0, chunk=100),
+        wire("silent", seconds=60.0),
+        wire("slow_first_byte", seconds=60.0),
+        wire("slow_drip", seconds=60.0, chunk=100),
         Answer(Reply(200, b"<html>Welcome</html>", content_type="text/html")),
         Answer(Reply(200, b"")),
     ],
@@ -213,14 +232,15 @@ def test_statuses_that_pass_are_tried_again(vendor: Vendor, make: Make, code: in
 )
 def test_what_breaks_on_the_way_is_tried_again(vendor: Vendor, make: Make, fault: Answer) -> None:
     vendor.will(fault, GOOD)
-    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+    client = impatient_once(make) if fault.wire and fault.wire.seconds == 60.0 else make()
+    assert client.fetch(Request("/x"), decode) == [1, 2, 3]
     assert len(vendor.arrived) == 2
 
 
 def test_a_steady_drip_that_would_take_for_ever_is_given_up(vendor: Vendor, make: Make) -> None:
     """Each piece comes in time, so no read ever times out."""
     vendor.will(wire("slow_drip", seconds=0.05, chunk=20), GOOD)
-    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+    assert impatient_once(make).fetch(Request("/x"), decode) == [1, 2, 3]
     assert len(vendor.arrived) == 2
 
 
@@ -241,7 +261,7 @@ def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, m
 
 def test_pauses_grow(vendor: Vendor, make: Make) -> None:
     vendor.will(status(503))
-    patience = Patience(answer=5.0, tries=4, first_pause=0.1, longest_pause=60.0)
+    patience = Patience(tries=4, first_pause=0.1, longest_pause=60.0)
     arrivals: list[float] = []
     vendor.server.answer, plain = lambda r: (arrivals.append(time.monotonic()), plain(r))[1], vendor.server.answer
     try:
@@ -285,14 +305,20 @@ def test_a_told_pause_is_kept(vendor: Vendor, make: Make) -> None:
 
 
 def test_a_told_pause_holds_all_requests_of_the_vendor_back(vendor: Vendor, make: Make) -> None:
+    """By a clock that stands still until the pause was seen."""
     vendor.will(status(429, None, **{"X-RateLimit-Reset": "1", "X-RateLimit-Remaining": "0"}), GOOD)
-    client = make()
-    first = threading.Thread(target=client.fetch, args=(Request("/x"), decode))
+    now = [1_000.0]
+    client = make(budget=Budget(1_000_000, 1.0, clock=lambda: now[0]))
+    first = threading.Thread(target=client.fetch, args=(Request("/x"), decode), daemon=True)
     first.start()
-    while client.budget.reserve() == 0.0:
+    deadline = time.monotonic() + 60
+    while client.budget.reserve() == 0.0 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert client.budget.reserve() > 0
-    first.join()
+    assert client.budget.reserve() == pytest.approx(1.0)
+    assert len(vendor.arrived) == 1
+    now[0] += 1.1
+    first.join(60)
+    assert not first.is_alive()
     assert len(vendor.arrived) == 2
 
 
@@ -319,10 +345,17 @@ def test_a_told_pause_that_nobody_will_wait_for_holds_nobody_up(vendor: Vendor, 
     assert client.budget.reserve() == 0.0
 
 
+class StopsTheWait(threading.Event):
+    """Is set a moment after somebody has begun to wait for it."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        threading.Timer(0.3, self.set).start()
+        return super().wait(timeout)
+
+
 def test_seconds_waited_are_those_that_passed(vendor: Vendor, make: Make) -> None:
     vendor.will(status(429, None, **{"Retry-After": "300"}), GOOD)
-    stop, traffic = threading.Event(), Traffic()
-    threading.Timer(0.3, stop.set).start()
+    stop, traffic = StopsTheWait(), Traffic()
     with pytest.raises(Stopped):
         make(stop=stop, patience=Patience()).fetch(Request("/x"), decode, traffic=traffic)
     assert 0.1 < traffic.seconds_waited < 30
@@ -338,7 +371,7 @@ def test_a_told_pause_beyond_all_patience_fails_at_once(vendor: Vendor, make: Ma
 
 
 def test_a_spent_answer_is_still_a_good_answer(vendor: Vendor, make: Make) -> None:
-    vendor.will(Reply(200, {"data": [7]}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}))
+    vendor.will(Reply(200, {"data": [7]}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}))
     client = make()
     assert client.fetch(Request("/x"), decode) == [7]
     assert client.budget.reserve() > 0, "somebody else uses the key: their requests count too"
@@ -347,8 +380,8 @@ def test_a_spent_answer_is_still_a_good_answer(vendor: Vendor, make: Make) -> No
 def test_the_budget_is_asked_before_each_try_but_a_reserved_first(vendor: Vendor, make: Make) -> None:
     vendor.will(status(500), GOOD)
     budget = Budget(1, 0.3)
-    assert budget.reserve() == 0.0
     started = time.monotonic()
+    assert budget.reserve() == 0.0
     make(budget=budget).fetch(Request("/x"), decode, reserved=True)
     assert time.monotonic() - started >= 0.25
     assert len(vendor.arrived) == 2
@@ -492,8 +525,7 @@ def test_no_error_and_no_repr_shows_the_key(vendor: Vendor, make: Make) -> None:
 
 def test_stop_is_heard_in_a_pause(vendor: Vendor, make: Make) -> None:
     vendor.will(status(429, None, **{"Retry-After": "600"}))
-    stop = threading.Event()
-    threading.Timer(0.2, stop.set).start()
+    stop = StopsTheWait()
     started = time.monotonic()
     with pytest.raises(Stopped):
         make(stop=stop, patience=Patience()).fetch(Request("/x"), decode)

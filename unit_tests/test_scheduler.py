@@ -395,6 +395,7 @@ def test_nothing_to_read_ends_too() -> None:
 def test_stop_wakes_everybody() -> None:
     class Never:
         def reserve(self) -> float:
+            threading.Timer(0.3, scheduler.stop).start()  # once somebody waits for the budget
             return 3_600.0
 
     endpoint = FakeVendor({})
@@ -402,7 +403,6 @@ def test_stop_wakes_everybody() -> None:
     reading = Reading(endpoint, (Output("x"),), lambda ps: [Planned(Span((ps[0],), 0, 100), 100, (Output("x"),))])
     scheduler = Scheduler([reading], workers=4)
     threads = Threads(scheduler, 4)
-    threading.Timer(0.3, scheduler.stop).start()
     threads.join()
     assert threads.steps == 1
     assert "the request budget" in reading.traffic.waiting
