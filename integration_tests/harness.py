@@ -23,7 +23,8 @@ import msgspec
 
 SCRIPT = Path(sys.executable).with_name("source-liquidations")
 PATIENCE = "0.1"
-LONGEST_RUN = 90.0
+LONGEST_RUN = 300.0
+LEAST_TIMEOUT = 60.0  # for an answer: long, because a busy machine is no outage
 
 Message = dict[str, Any]
 Catalog = dict[str, Any]
@@ -135,13 +136,13 @@ class Warm:
         socket.send_fds(self._channel, [request], [out_write, err_write])
         os.close(out_write)
         os.close(err_write)
-        pid = self._started[number].get(timeout=60)
+        pid = self._started[number].get(timeout=300)
         return _Forked(pid, out_read, err_read, self._ended[number])
 
     def close(self) -> None:
         self._channel.shutdown(socket.SHUT_RDWR)
         self._channel.close()
-        self._popen.wait(10)
+        self._popen.wait(120)
 
 
 @dataclass(frozen=True)
@@ -274,10 +275,22 @@ class Connector:
     directory: Path
     _numbers: Iterable[int] = field(default_factory=itertools.count)
 
-    def start(self, args: Sequence[str], *, script: bool = False, patience: str = PATIENCE) -> Process:
-        """Begin a run: of the console script, or (sooner) of the same in a fork."""
+    def start(
+        self,
+        args: Sequence[str],
+        *,
+        script: bool = False,
+        patience: str = PATIENCE,
+        least_timeout: float | None = LEAST_TIMEOUT,
+    ) -> Process:
+        """Begin a run: of the console script, or (sooner) of the same in a fork.
+
+        `patience` shortens pauses. In a fork it shortens timeouts to no less than `least_timeout`; None leaves
+        the connector's own, for tests of what does not answer.
+        """
         begin = spawn if script else self.warm.start
-        return begin(args, {"SOURCE_LIQUIDATIONS_PATIENCE": patience})
+        timeout = {} if least_timeout is None else {"TEST_LEAST_TIMEOUT": str(least_timeout)}
+        return begin(args, {"SOURCE_LIQUIDATIONS_PATIENCE": patience, **timeout})
 
     def spec(self, **how: Any) -> Run:
         return self.start(["spec"], **how).collect()

@@ -66,7 +66,7 @@ def postgres() -> Iterator[Postgres]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = ["pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-w"]
+    server = ["pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-t", "600"]
     options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
     try:
         run(programs, account, ["initdb", "-D", str(folder / "data"), "-U", USER, "-A", "trust", "-E", "UTF8", "-N"])

@@ -251,7 +251,7 @@ def test_sigterm_is_heard_while_everything_waits(waiting: str, connector: Connec
     else:
         config["kaiko"]["requests_per_minute"] = 1
     process = connector.reading(config, [EVENTS.stream], patience="1")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not sandbox.requests("kaiko") and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.3)
@@ -280,7 +280,7 @@ def test_check_ends_at_once(number: signal.Signals, code: int, connector: Connec
     sandbox.fault("silent", vendor="kaiko", times=None, seconds=60)
     path = connector.file(EVENTS.config(sandbox, START, END))
     process = connector.start(["check", "--config", path], patience="1")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not sandbox.requests("kaiko") and time.monotonic() < deadline:
         time.sleep(0.02)
     asked = time.monotonic()

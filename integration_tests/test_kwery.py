@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -15,6 +15,8 @@ from harness import Connector, Message, Run, positions
 
 from sandbox import Sandbox
 from sandbox.app import Canned, Recorded
+from sandbox.http import Request as Arrived
+from sandbox.server import Answer
 from sandbox.times import iso, parse
 
 STREAM = KWERY.stream
@@ -99,23 +101,37 @@ def test_a_lookback_repeats_rows_under_their_ids_and_finds_late_ones(
     assert [identity[-2:] for identity, row in late.items() if row["quantity"] != 77.5] == ["-1"]
 
 
+def hold_back_the_second_page(sandbox: Sandbox) -> tuple[threading.Event, threading.Event]:
+    """Set once the second page is made up; and what sends it off when it is set."""
+    made, go_on = threading.Event(), threading.Event()
+    answer = sandbox.app.answer
+
+    def held(request: Arrived) -> Answer:
+        found = answer(request)
+        if "after" in dict(request.query) and not made.is_set():
+            made.set()
+            go_on.wait(120)
+        return found
+
+    sandbox.app.answer = held  # type: ignore[method-assign]
+    return made, go_on
+
+
 def test_a_row_that_arrives_between_two_pages_is_no_twin(connector: Connector) -> None:
     """Recorded cursors are offsets: a row in front of them repeats one, if the newest rows are on the pages."""
     with Sandbox(
         seed=3, rows_per_day=30_000, limits=False, kwery_flavour="recorded", kwery_order="descending"
     ) as sandbox:
         sandbox.serve("kwery", "/v1/limits", [{"max_rows_per_request": 200}])
-        sandbox.fault("slow_first_byte", vendor="kwery", query_contains="after=", seconds=1.5)
+        second, go_on = hold_back_the_second_page(sandbox)
         config = config_of(sandbox, iso(sandbox.now() - 3600 * 10**9, 3), None, symbols=["BTC"])
         reading = connector.reading(config, [STREAM])
-        waited = time.monotonic()
-        while not any("after" in request.params for request in paid(sandbox)):
-            assert time.monotonic() - waited < 30
-            time.sleep(0.01)
+        assert second.wait(120)
         end = parse(paid(sandbox)[0].params["end"])
         late = {**sandbox.expected("kwery", "BTC", end - 3600 * 10**9, end)[-1], "quantity": 77.5}
         late["timestamp"] = iso(sandbox.now() - 20 * 10**9, 6, "+00:00")
         sandbox.add_rows("kwery", "BTC", [late])
+        go_on.set()
         run = reading.collect()
         assert run.code == 0, run
         held = sandbox.expected("kwery", "BTC", config["start_date"], end)

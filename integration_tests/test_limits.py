@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import pytest
 from cases import COIN_METRICS, EVENTS, KIYOTAKA, KWERY, config_of
@@ -14,11 +15,10 @@ from harness import Connector, Message, positions
 
 from benchmarks.measure import Server as FastServer
 from benchmarks.shapes import Shape, whole
-from sandbox import Sandbox
+from sandbox import Sandbox, coin_metrics_calls
 from sandbox.app import Recorded
+from sandbox.coin_metrics_calls import COMMUNITY_LIMIT
 from sandbox.times import HOUR, MINUTE, iso
-
-SECONDS = 19.5
 
 
 def community_state(markets: Sequence[str], now: int) -> list[Message]:
@@ -40,8 +40,14 @@ def most_in_any(seconds: float, requests: Sequence[Recorded]) -> int:
     return max(sum(at <= other < at + seconds for other in times) for at in times)
 
 
-def test_budgets_are_used_up_and_not_exceeded(connector: Connector) -> None:
-    """500 markets, 40 workers; Coin Metrics' community limit, the smallest plans of Kwery and Kiyotaka."""
+def test_budgets_are_used_up_and_not_exceeded(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 markets, 40 workers; Coin Metrics' community limit, the smallest plans of Kwery and Kiyotaka.
+
+    A busy machine may hold a request back on its way for longer than the connector's slack of 0.12 s. So Coin Metrics
+    allows for a second of that, and how many are sent in 6 seconds is told by most of the requests, not by all.
+    """
+    assert COMMUNITY_LIMIT == (10, 6.0)
+    monkeypatch.setattr(coin_metrics_calls, "COMMUNITY_LIMIT", (10, 5.0))
     with Sandbox(seed=1, rows_per_day=500, tiny_markets=500, tiny_rows_per_day=50.0, limits=True) as sandbox:
         cases = [COIN_METRICS, KWERY, KIYOTAKA]
         start = iso(sandbox.now() - 20 * HOUR, 0)
@@ -57,10 +63,16 @@ def test_budgets_are_used_up_and_not_exceeded(connector: Connector) -> None:
         }
         state = community_state(markets, sandbox.now())
         process = connector.reading(config, [case.stream for case in cases], state=state, patience="1")
-        deadline = time.monotonic() + 60
-        while not sandbox.requests("coin_metrics") and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(SECONDS)
+
+        def points() -> list[Recorded]:
+            return [request for request in sandbox.requests("kiyotaka") if request.path == "/v1/points"]
+
+        def good() -> list[Recorded]:
+            return [request for request in sandbox.requests("coin_metrics") if request.status == 200]
+
+        deadline = time.monotonic() + 90
+        while (len(good()) < 50 or len(points()) < 10) and time.monotonic() < deadline:
+            time.sleep(0.05)
         process.signal(signal.SIGTERM)
         run = process.collect()
         assert run.code == 143, run
@@ -68,18 +80,16 @@ def test_budgets_are_used_up_and_not_exceeded(connector: Connector) -> None:
 
         community = sandbox.requests("coin_metrics")
         assert sum(request.status == 429 for request in community) <= 1, "no more than a stray one"
-        began = community[0].time
-        windows = 4  # 10 each at 0, 6, 12 and 18 seconds
-        good = [r for r in community if r.status == 200 and r.time < began + 18.9]
-        assert len(good) >= 0.9 * 10 * windows
-        assert most_in_any(5.9, community) <= 10 + 1
+        times = sorted(request.time for request in good())
+        for_ten = median(later - earlier for earlier, later in zip(times, times[10:], strict=False))
+        assert 5.9 < for_ten < 6.0 / 0.9, "as fast as allowed, and no faster"
+        assert most_in_any(5.0, community) <= 10 + 1
 
-        kiyotaka = [request for request in sandbox.requests("kiyotaka") if request.path == "/v1/points"]
-        assert len(kiyotaka) == 10
-        assert {request.status for request in kiyotaka} == {200}
+        assert most_in_any(58.0, points()) == 10
+        assert {request.status for request in points()} == {200}
         kwery = [request for request in sandbox.requests("kwery") if request.path == KWERY.path]
         assert {request.status for request in kwery} == {200}
-        assert len(kwery) <= 15
+        assert most_in_any(58.0, kwery) <= 15
         waits = [line for line in run.logs if "sync report as JSON" in line]
         assert waits
 
@@ -88,7 +98,7 @@ def test_a_limit_of_the_configuration_holds(connector: Connector, sandbox: Sandb
     config = EVENTS.config(sandbox, num_workers=20)
     config["kaiko"]["requests_per_minute"] = 4
     process = connector.reading(config, [EVENTS.stream])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(sandbox.requests("kaiko")) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 import jsonschema
@@ -13,6 +14,7 @@ from harness import Connector, Message, catalog_of
 
 from sandbox import Sandbox
 from source_liquidations import SourceLiquidations
+from source_liquidations.http.client import Client
 from source_liquidations.reading import loop
 
 START, END = "2026-02-28T00:00:00Z", "2026-02-28T12:00:00Z"
@@ -239,6 +241,25 @@ def read_in_process(config: dict[str, Any], streams: list[str]) -> list[AirbyteM
     return list(SourceLiquidations().read(logging.getLogger("airbyte"), config, catalog, None))
 
 
+def pauses_until_told(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
+    """Let pauses end no sooner than a progress line of the stream tells of one, however slow the machine is."""
+    told = threading.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if text.startswith(stream) and "waiting for" in text:
+                told.set()
+
+    def sleep(self: Client, seconds: float) -> None:
+        told.wait(60)
+        plain(self, seconds)
+
+    plain, logger = Client._sleep, logging.getLogger("airbyte")
+    monkeypatch.setattr(Client, "_sleep", sleep)
+    monkeypatch.setattr(logger, "handlers", [*logger.handlers, Listener()])
+
+
 def test_a_long_read_tells_how_far_it_is(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,6 +269,7 @@ def test_a_long_read_tells_how_far_it_is(
     sandbox.fault("status", vendor="coin_metrics", status=503, times=1)
     sandbox.fault("slow_first_byte", vendor="kaiko", seconds=0.5, times=None)
     caplog.set_level(logging.INFO, logger="airbyte")
+    pauses_until_told(monkeypatch, COIN_METRICS.stream)
     config = config_of([EVENTS, COIN_METRICS], sandbox, num_workers=2)
     read_in_process(config, [EVENTS.stream, COIN_METRICS.stream])
     lines = [record.getMessage() for record in caplog.records]
@@ -267,6 +289,7 @@ def test_waiting_for_a_budget_is_told(
 ) -> None:
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_PROGRESS", 0.1)
     caplog.set_level(logging.INFO, logger="airbyte")
+    pauses_until_told(monkeypatch, VOLUMES.stream)
     sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "1.2"}, times=1)
     config = VOLUMES.config(sandbox, START, END, num_workers=2)
     read_in_process(config, [VOLUMES.stream])
