@@ -280,14 +280,15 @@ class Connector:
         args: Sequence[str],
         *,
         script: bool = False,
-        patience: str = PATIENCE,
+        patience: str | None = None,
         least_timeout: float | None = LEAST_TIMEOUT,
     ) -> Process:
         """Begin a run: of the console script, or (sooner) of the same in a fork.
 
-        `patience` shortens pauses. In a fork it shortens timeouts to no less than `least_timeout`; None leaves
-        the connector's own, for tests of what does not answer.
+        `patience` shortens pauses, of forks unless told otherwise. In a fork it shortens timeouts to no less than
+        `least_timeout`; None leaves the connector's own, for tests of what does not answer.
         """
+        patience = patience or ("1" if script else PATIENCE)
         begin = spawn if script else self.warm.start
         timeout = {} if least_timeout is None else {"TEST_LEAST_TIMEOUT": str(least_timeout)}
         return begin(args, {"SOURCE_LIQUIDATIONS_PATIENCE": patience, **timeout})

@@ -45,7 +45,7 @@ def decoded(response: HTTPResponse | HTTPError) -> dict:
 
 def get(url: str, **parameters: object) -> dict:
     query = "?" + urlencode(parameters, doseq=True) if parameters else ""
-    with urlopen(Request(url + query, headers={"Accept-Encoding": "gzip"}), timeout=10) as response:
+    with urlopen(Request(url + query, headers={"Accept-Encoding": "gzip"}), timeout=60) as response:
         return decoded(response)
 
 
@@ -184,7 +184,7 @@ def test_coin_metrics_times_have_nine_digits_and_values_are_strings(base: str) -
 
 def test_coin_metrics_json_stream_has_a_row_in_each_line(base: str) -> None:
     url = f"{base}{MARKET_LIQUIDATIONS}?markets={MARKETS[0]},{MARKETS[2]}&format=json_stream"
-    with urlopen(url, timeout=10) as response:
+    with urlopen(url, timeout=60) as response:
         rows = [json.loads(line) for line in response]
 
     assert [row["market"] for row in rows] == [MARKETS[0]] * ROWS + [MARKETS[2]] * ROWS

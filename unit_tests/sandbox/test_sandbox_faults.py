@@ -104,7 +104,7 @@ def test_a_slow_drip(api: Any) -> None:
 
 
 def test_no_answer_at_all(api: Any) -> None:
-    api.sandbox.fault("silent")
+    api.sandbox.fault("silent", seconds=30)
     with pytest.raises(requests.exceptions.ReadTimeout):
         api.session.get(f"{api.sandbox.url}/kaiko-reference/v1/exchanges", timeout=0.3)
 
@@ -308,7 +308,7 @@ def test_every_kind_has_been_named_in_this_file() -> None:
 
 def test_nothing_listens_at_the_closed_url(api: Any) -> None:
     with pytest.raises(requests.ConnectionError, match="refused"):
-        requests.get(api.sandbox.closed_url(), timeout=2)
+        requests.get(api.sandbox.closed_url(), timeout=60)
 
 
 def test_an_empty_page_may_stand_before_the_only_page(api: Any) -> None:

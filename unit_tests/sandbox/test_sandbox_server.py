@@ -126,10 +126,10 @@ def test_stopping_cuts_connections_and_frees_the_port() -> None:
     sandbox.start()
     url = sandbox.url
     with requests.Session() as session:
-        assert session.get(f"{url}/kaiko-reference/v1/exchanges", timeout=5).status_code == 200
+        assert session.get(f"{url}/kaiko-reference/v1/exchanges", timeout=60).status_code == 200
         sandbox.stop()
         with pytest.raises(requests.ConnectionError):
-            session.get(f"{url}/kaiko-reference/v1/exchanges", timeout=5)
+            session.get(f"{url}/kaiko-reference/v1/exchanges", timeout=60)
 
 
 def test_it_listens_on_loopback_only(shared: Any) -> None:
@@ -261,12 +261,12 @@ class TestCommandLine:
                 f"{url}/kwery/v1/liquidations",
                 {"symbol": "BTC"},
                 headers={"X-API-Key": "sandbox-kwery-pro"},
-                timeout=10,
+                timeout=60,
             )
             assert "count" in answer.json()["meta"]
             process.send_signal(signal.SIGTERM)
             printed = json.loads(process.stdout.read())
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         assert printed["kwery"]["base_url"] == f"{url}/kwery"
         assert set(printed) == {"start_date", "kwery", "kaiko"}
         assert json.loads(file.read_text()) == printed
@@ -276,6 +276,6 @@ class TestCommandLine:
             with self.start(*arguments) as process:
                 assert process.stderr is not None
                 url = process.stderr.readline().split()[-1]
-                first, second = (requests.get(f"{url}/_control/now", timeout=10).json()["ns"] for _ in range(2))
+                first, second = (requests.get(f"{url}/_control/now", timeout=60).json()["ns"] for _ in range(2))
                 process.terminate()
             assert (first < second) is moves
