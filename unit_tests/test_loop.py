@@ -16,7 +16,7 @@ from source_liquidations.config import Config
 from source_liquidations.errors import LiquidationsError, Stopped, VendorUnavailable
 from source_liquidations.http.answers import NotWhole
 from source_liquidations.http.client import Request
-from source_liquidations.reading import loop
+from source_liquidations.reading import checkpoints, loop, pages
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Answer, Partition
 from source_liquidations.reading.pages import Block, Output
@@ -65,11 +65,18 @@ def test_everything_arrives_in_the_order_that_airbyte_wants(workers: int) -> Non
 
 
 @pytest.mark.parametrize("workers", [1, 8])
-def test_a_checkpoint_says_nothing_that_was_not_taken_before(workers: int) -> None:
+@pytest.mark.parametrize("most_records", [10_000, 3])
+def test_a_checkpoint_says_nothing_that_was_not_taken_before(
+    workers: int, most_records: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where a page of seven rows comes in blocks of three, with a checkpoint after each."""
+    monkeypatch.setattr(pages, "_MOST_RECORDS", most_records)
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     endpoint = many(10, 100)
     seen: set[Any] = set()
     for item in taken(sync_of(endpoint, workers=workers)):
         if isinstance(item, Block):
+            assert item.records <= most_records
             seen |= set(rows_of(item.data))
         elif isinstance(item, dict):
             for market, position in item.items():
@@ -140,24 +147,27 @@ class Gauged(FakeClient):
 @pytest.mark.parametrize("torn", [False, True])
 @pytest.mark.parametrize("workers", [1, 8])
 def test_as_many_requests_are_under_way_as_there_are_workers_and_no_more(workers: int, torn: bool) -> None:
-    """With many workers the others' places are in use while a page is decoded; with one, a page is done first."""
+    """With many workers the others' places are in use while a page is decoded, one at a time; with one it waits."""
     endpoint = many(40, 70)
     client = Gauged(endpoint)
     client.under_way, client.torn = Gauge(), torn
     client.first, client.go_on = threading.Semaphore(1), threading.Event()
     endpoint.client = client  # type: ignore[assignment]
     beside: list[int] = []
+    decoding = Gauge()
     decode = endpoint.decode
 
     def slow(answered: Any, *args: Any) -> Answer:
-        if not beside:
-            client.under_way.wait_for(workers if workers > 1 else 0)
-            time.sleep(0.1)  # for one too many to be sent
-        beside.append(client.under_way.now)
-        client.go_on.set()
-        if answered is TORN:
-            raise NotWhole("torn")
-        return decode(answered, *args)
+        with decoding:
+            if not beside:
+                client.under_way.wait_for(workers if workers > 1 else 0)
+                time.sleep(0.1)  # for one too many to be sent
+            time.sleep(0.001)  # for one too many to be decoded
+            beside.append(client.under_way.now)
+            client.go_on.set()
+            if answered is TORN:
+                raise NotWhole("torn")
+            return decode(answered, *args)
 
     endpoint.decode = slow  # type: ignore[method-assign]
     items = list(taken(sync_of(endpoint, workers=workers)))
@@ -165,6 +175,7 @@ def test_as_many_requests_are_under_way_as_there_are_workers_and_no_more(workers
     assert sorted(rows) == sorted(endpoint.all_rows(START, END))
     assert beside[0] == max(beside) == (workers if workers > 1 else 0)
     assert client.under_way.most == workers
+    assert decoding.most == 1
 
 
 def test_stop_ends_the_iteration_with_last_checkpoints() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from source_liquidations import source
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.answers import Answered, NotWhole
+from source_liquidations.reading import pages
 from source_liquidations.reading.endpoint import Partition, Rows, Span
 from source_liquidations.reading.pages import Block, Output, members, merged, render
 from source_liquidations.vendors.decoding import RowDecoder, added_rows
@@ -206,7 +207,24 @@ def test_a_line_break_within_a_text_is_never_turned_into_something_else() -> Non
 
 
 def test_an_empty_page_gives_no_block() -> None:
-    assert render([Output("events")], Rows([], []), SPAN) == []
+    assert list(render([Output("events")], Rows([], []), SPAN)) == []
+
+
+def test_a_large_page_comes_in_blocks_that_together_are_what_one_block_would_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [b'{"id":"%d"}' % n for n in range(25)]
+    page = Rows(rows, list(range(25)), constant=b'"market":"m",', added=[b'"n":%d,' % n for n in range(25)])
+    outputs = [Output("events"), Output("unified", mapper=lambda rows, span: list(map(bytes, rows.raw)))]
+    whole = {block.stream: block.data for block in render(outputs, page, SPAN)}
+    monkeypatch.setattr(pages, "_MOST_RECORDS", 10)
+    found = list(render(outputs, page, SPAN))
+    assert [(block.stream, block.records) for block in found] == [(s, n) for s in whole for n in (10, 10, 5)]
+    for stream, data in whole.items():
+        together = b"".join(block.data for block in found if block.stream == stream)
+        assert [json.loads(line)["record"]["data"] for line in together.splitlines()] == [
+            json.loads(line)["record"]["data"] for line in data.splitlines()
+        ]
 
 
 def test_a_page_feeds_several_streams() -> None:

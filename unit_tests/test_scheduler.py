@@ -375,7 +375,7 @@ def test_a_window_is_cut_for_an_idle_worker_and_not_for_a_thread_that_waits(work
     for _ in range(2):
         step = scheduler.next()
         assert step is not None
-        take_step(scheduler, step)  # up to its page being handed over
+        take_step(scheduler, step, lambda page: None)
         scheduler.went_on(step)
         scheduler.done(step)
     step = scheduler.next()

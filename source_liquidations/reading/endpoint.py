@@ -63,7 +63,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.raw)
 
-    def only(self, keep: list[int]) -> Rows:
+    def only(self, keep: Sequence[int]) -> Rows:
         """The rows with these indices."""
         return Rows(
             raw=[self.raw[i] for i in keep],
@@ -73,6 +73,14 @@ class Rows:
             owners=None if self.owners is None else [self.owners[i] for i in keep],
             typed=[self.typed[i] for i in keep] if self.typed else (),
         )
+
+    def parts(self, most: int) -> Iterator[Rows]:
+        """The same rows in turn, at most so many at once."""
+        if 0 < len(self) <= most:
+            yield self
+            return
+        for first in range(0, len(self), most):
+            yield self.only(range(first, min(first + most, len(self))))
 
 
 @dataclass(frozen=True)

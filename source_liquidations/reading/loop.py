@@ -28,7 +28,7 @@ logger = logging.getLogger("airbyte")
 
 SECONDS_BETWEEN_PROGRESS = 30.0
 _MOST_DECODING = 2  # threads beyond those whose requests are under way
-_BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one page per thread
+_BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one body per thread
 
 StatusName = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 
@@ -161,9 +161,9 @@ class Sync:
 
     def _pass_on(self, page: Page) -> Iterator[Item]:
         written = page.step.reading.rows
-        for lines in page.blocks:
-            yield from self._emit(lines)
-            written[lines.stream] = written.get(lines.stream, 0) + lines.records
+        if page.block is not None:
+            yield from self._emit(page.block)
+            written[page.block.stream] = written.get(page.block.stream, 0) + page.block.records
         ended = self._note_written(page)
         yield from self._checkpoints({output.stream for output in page.step.outputs} if ended else set())
 
@@ -292,14 +292,15 @@ class Sync:
             if own is not None and step.reading.rows_expected is not None:
                 self._handover.put(Expected(own, step.reading.rows_expected), 0)
             return
-        page = take_step(self._scheduler, step)
-        if page is None:
+        if not take_step(self._scheduler, step, self._hand_over):
             return
-        self._handover.put(page, sum(len(block.data) for block in page.blocks))
         if step.window.finished:
             self._scheduler.completed(step)
         else:
             self._scheduler.went_on(step)
+
+    def _hand_over(self, page: Page) -> None:
+        self._handover.put(page, len(page.block.data) if page.block is not None else 0)
 
 
 def _told(step: Step, error: LiquidationsError) -> LiquidationsError:

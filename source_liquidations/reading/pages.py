@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from source_liquidations.reading.endpoint import Partition, Rows, Span
+
+_MOST_RECORDS = 10_000  # of a block: a page of 100,000 is not held as rows and as lines at once
 
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -44,21 +46,16 @@ class Block:
     data: bytes
 
 
-def render(outputs: Sequence[Output], rows: Rows, span: Span) -> list[Block]:
-    """The RECORD lines of a page, one block per stream that it feeds."""
-    blocks = []
+def render(outputs: Sequence[Output], rows: Rows, span: Span) -> Iterator[Block]:
+    """The RECORD lines of a page, stream by stream; of a large page in several blocks."""
     for output in outputs:
-        if not len(rows):
-            continue
         if output.mapper is None:
-            data, records = _vendor_lines(output.stream, rows), len(rows)
-        else:
+            for part in rows.parts(_MOST_RECORDS):
+                yield Block(output.stream, len(part), _vendor_lines(output.stream, part))
+        elif len(rows):
             mapped = output.mapper(rows, span)
-            if not mapped:
-                continue
-            data, records = _lines(output.stream, mapped), len(mapped)
-        blocks.append(Block(output.stream, records, data))
-    return blocks
+            for first in range(0, len(mapped), _MOST_RECORDS):
+                yield block(output.stream, mapped[first : first + _MOST_RECORDS])
 
 
 def block(stream: str, objects: Sequence[bytes]) -> Block:

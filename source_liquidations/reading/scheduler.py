@@ -84,13 +84,13 @@ class Step:
 
 @dataclass
 class Page:
-    """What a step brought: lines to write, and the positions that hold once they are written.
+    """What a step brought, or a part of it: lines to write, and the positions that hold once they are written.
 
     reached     per partition index: everything before this instant is in pages handed over up to this one
     """
 
     step: Step
-    blocks: list[Block]
+    block: Block | None
     reached: dict[int, int]
 
 
@@ -102,6 +102,7 @@ class Scheduler:
         lock = threading.RLock()
         self.lock = threading.Condition(lock)  # notified when there may be work
         self._place_free = threading.Condition(lock)
+        self.decoding = threading.Lock()  # held by whoever makes an answer into a page
         self._turn = deque(self.readings)
         self._workers = workers
         self._under_way: set[Step] = set()  # from being handed out until their answer is here

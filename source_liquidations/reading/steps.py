@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import groupby
 
 from source_liquidations import timestamps
@@ -30,38 +32,61 @@ _QUERY_TIMED_OUT = 504
 _FAR = timestamps.DAY  # rows at a bound that the vendor rounds are left out; whole pages further away are no answer
 
 
-def take_step(scheduler: Scheduler, step: Step) -> Page | None:
-    """Send the window's next request. Returns its page, and tells nobody: the caller hands it over first.
+def take_step(scheduler: Scheduler, step: Step, hand_over: Callable[[Page], None]) -> bool:
+    """Send the window's next request and hand over its page, in parts; telling the scheduler is left to the caller.
 
-    None where the window has to be read anew, smaller or from a fresh request.
+    Returns False where the window has to be read anew, smaller or from a fresh request. From its decoding until it is
+    handed over, a page has `scheduler.decoding` to itself: more at once would take memory, and gain no time.
     """
     window = step.window
     assert window is not None
     if window.problem is not None:
         raise window.problem
-    endpoint = step.reading.endpoint
     span = window.span
-    request = window.following or endpoint.first(span)
+    request = window.following or step.reading.endpoint.first(span)
+    with ExitStack() as turn:
+        answer = _answer(scheduler, step, window, request, turn)
+        if answer is None:
+            return False
+        _guard(window, request, answer)
+        window.problem = answer.problem
+        rows = _asked_for(step, window, answer.rows)
+        window.rows += len(rows)
+        with scheduler.lock:
+            reached = _move_on(window, answer, rows)
+            end = window.end
+        blocks = render(step.outputs, _before(rows, end), span)
+        last = next(blocks, None)
+        for block in blocks:
+            hand_over(Page(step, last, {}))
+            last = block
+        hand_over(Page(step, last, reached))
+    return True
+
+
+def _answer(scheduler: Scheduler, step: Step, window: Window, request: Request, turn: ExitStack) -> Answer | None:
+    """The decoded answer to the request, or None where the window has to be read anew. Decoding takes a turn."""
+    endpoint, span = step.reading.endpoint, window.span
 
     def decode(answered: Answered) -> Answer:
         scheduler.received(step)
+        turn.enter_context(scheduler.decoding)
         try:
             return endpoint.decode(answered, span, request, window.memory)
         except NotWhole:
+            turn.close()
             scheduler.sent_again(step)
             raise
 
     try:
         with endpoint.admitted(request) as admitted:
-            answer = endpoint.client.fetch(admitted, decode, traffic=step.reading.traffic, reserved=True)
+            return endpoint.client.fetch(admitted, decode, traffic=step.reading.traffic, reserved=True)
     except WindowTooLarge as error:
         _halve(scheduler, step, window, error)
-        return None
     except VendorUnavailable as error:
         if error.status != _QUERY_TIMED_OUT or not endpoint.worth_halving(span):
             raise
         _halve(scheduler, step, window, error)
-        return None
     except (RequestRefused, AccessRefused) as error:
         if len(span.partitions) > 1 and error.scope == "partition":
             scheduler.parted(step)  # one unknown market fails the whole call: ask for each by itself
@@ -72,15 +97,7 @@ def take_step(scheduler: Scheduler, step: Step) -> Page | None:
         # The life of a page token is not documented: read on from the last row with a fresh request.
         logger.info("%s: page token refused, reading on from a fresh request", step.reading.names)
         scheduler.went_on(step)
-        return None
-    _guard(window, request, answer)
-    window.problem = answer.problem
-    rows = _asked_for(step, window, answer.rows)
-    window.rows += len(rows)
-    with scheduler.lock:
-        reached = _move_on(window, answer, rows)
-        end = window.end
-    return Page(step, render(step.outputs, _before(rows, end), span), reached)
+    return None
 
 
 def _halve(scheduler: Scheduler, step: Step, window: Window, error: LiquidationsError) -> None:
