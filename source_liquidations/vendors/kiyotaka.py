@@ -5,8 +5,10 @@ Page: https://docs.kiyotaka.ai, "LIQUIDATION_AGG". Beside this file: the list of
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -44,6 +46,8 @@ from source_liquidations.vendors.kiyotaka_markets import MarketList, markets
 from source_liquidations.vendors.listing import is_pattern
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
+logger = logging.getLogger("airbyte")
+
 POINTS = "/v1/points"
 TYPE = "LIQUIDATION_AGG"
 
@@ -70,7 +74,7 @@ REQUESTS_PER_MINUTE = 10  # the smallest plan's; answers do not tell the plan
 POSITION_OF = {"BUY": "long", "SELL": "short"}
 KEY = ("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time")
 POINT_FIELDS = ("liquidations", "timestamp", "time")
-# What a point of its own cannot say: its series and its request do.
+# The row's own columns: an undocumented field of the same name, wherever it stands, does not get in their place.
 OWN_FIELDS = frozenset((*KEY, *POINT_FIELDS, "type", "normalized_symbol"))
 ID_FIELDS = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "interval", "side", "coin")
 
@@ -97,7 +101,7 @@ class StrictWrapped(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     Point: StrictPoint
 
 
-class Series(msgspec.Struct):
+class Series(msgspec.Struct, forbid_unknown_fields=True):
     id: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
     points: list[StrictWrapped] = msgspec.field(default_factory=list)
 
@@ -105,14 +109,6 @@ class Series(msgspec.Struct):
 class LenientSeries(msgspec.Struct):
     id: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
     points: list[Wrapped] = msgspec.field(default_factory=list)
-
-
-class RawPoint(msgspec.Struct):
-    Point: dict[str, msgspec.Raw]
-
-
-class RawSeries(msgspec.Struct):
-    points: list[RawPoint] = msgspec.field(default_factory=list)
 
 
 class Body(msgspec.Struct):
@@ -126,12 +122,13 @@ class LenientBody(msgspec.Struct):
 
 
 class RawBody(msgspec.Struct):
-    series: list[RawSeries] | None = None
+    series: list[dict[str, msgspec.Raw]] | None = None
 
 
 _strict = msgspec.json.Decoder(Body)
 _lenient = msgspec.json.Decoder(LenientBody)
 _raw = msgspec.json.Decoder(RawBody)
+_entries = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -151,6 +148,7 @@ class LiquidationAgg(Endpoint):
         self._interval = config.get("interval", "HOUR")
         self._denomination = config.get("denomination", "coin")
         self._fields = FieldLog("kiyotaka_liquidation_agg")
+        self._left_out: set[str] = set()
         self.step = INTERVALS[self._interval]
         self.longest = MOST_POINTS // SERIES * self.step
 
@@ -218,10 +216,10 @@ class LiquidationAgg(Endpoint):
         del request, memory
         try:
             body: Body | LenientBody = _strict.decode(answered.body)
-            extras: list[list[bytes]] | None = None
+            whole: list[dict[str, msgspec.Raw]] | None = None
         except (msgspec.DecodeError, UnicodeDecodeError):
             body = answered.decoded(_lenient)
-            extras = self._extras(_raw.decode(answered.body))
+            whole = _raw.decode(answered.body).series
         if body.series is msgspec.UNSET:
             must_be_empty(answered, "series")
         raw: list[bytes] = []
@@ -232,6 +230,7 @@ class LiquidationAgg(Endpoint):
         for index, series in enumerate(every):
             identity = self._identity(series.id, span.partitions[0])
             head = b"{" + _encode(identity)[1:-1] + b',"liquidations":'
+            rests = self._rests(whole[index], identity) if whole else None
             first = len(instants)
             for at, wrapped in enumerate(series.points):
                 point = wrapped.Point
@@ -240,7 +239,7 @@ class LiquidationAgg(Endpoint):
                 if found is None:
                     found = times[key] = point_time(point.timestamp)
                 instants.append(found[0])
-                raw.append(head + point_amount(point.liquidations) + found[1] + (extras[index][at] if extras else b"}"))
+                raw.append(head + point_amount(point.liquidations) + found[1] + (rests[at] if rests else b"}"))
             check_apart(held, identity, instants[first:])
         if b"\n" in answered.body or b"\r" in answered.body:
             raw = [bytes(one_line(row)) for row in raw]
@@ -259,21 +258,42 @@ class LiquidationAgg(Endpoint):
             "side": "",
             "coin": asked.get("coin", ""),
         }
-        self._fields.note(sent, ID_FIELDS)
-        given = {snake(name): value for name, value in sent.items() if bytes(value) not in (b"null", b'""')}
-        for name in POINT_FIELDS:
-            given.pop(name, None)  # the row has these of its point
-        return {**known, **given, "denomination": self._denomination}
+        given = {name: value for name, value in sent.items() if bytes(value) not in (b"null", b'""')}
+        documented = {snake(name): given[name] for name in ID_FIELDS if name in given}
+        others = self._undocumented(
+            {snake(name): value for name, value in without(sent, ID_FIELDS).items()}, OWN_FIELDS
+        )
+        return {**known, **documented, **others, "denomination": self._denomination}
 
-    def _extras(self, body: RawBody) -> list[list[bytes]]:
-        """Undocumented members of each point, as JSON to be put behind the documented ones."""
+    def _rests(self, series: Mapping[str, msgspec.Raw], identity: Mapping[str, Any]) -> list[bytes]:
+        """For each point of a series, the end of its row: what is undocumented in it, beside it and in the series.
+
+        Of the same name in several of these places, the one nearest to the number arrives.
+        """
+        own = OWN_FIELDS | identity.keys()
+        around = without(series, ("id", "points"))
         found = []
-        for series in body.series or ():
-            rest = [{k: v for k, v in p.Point.items() if k not in OWN_FIELDS} for p in series.points]
-            for members in rest:
-                self._fields.note(members, ())
-            found.append([(b"," + _encode(members)[1:-1] if members else b"") + b"}" for members in rest])
+        for entry in _entries.decode(series.get("points", b"[]")):
+            inside = without(_members.decode(entry["Point"]), ("timestamp", "liquidations"))
+            rest = self._undocumented({**around, **without(entry, ("Point",)), **inside}, own)
+            found.append((b"," + _encode(rest)[1:-1] if rest else b"") + b"}")
         return found
+
+    def _undocumented(self, members: dict[str, msgspec.Raw], own: AbstractSet[str]) -> dict[str, msgspec.Raw]:
+        """The members that arrive beside the row's own; which these are is said once, and which are left out."""
+        if left_out := (members.keys() & own) - self._left_out:
+            self._left_out |= left_out
+            logger.warning(
+                "kiyotaka_liquidation_agg: undocumented fields with the names of other columns, left out: %s",
+                ", ".join(sorted(left_out)),
+            )
+        rest = without(members, own)
+        self._fields.note(rest, ())
+        return rest
+
+
+def without(members: Mapping[str, msgspec.Raw], names: Collection[str]) -> dict[str, msgspec.Raw]:
+    return {name: value for name, value in members.items() if name not in names}
 
 
 def check_apart(held: dict[bytes, set[int]], identity: Mapping[str, Any], instants: Sequence[int]) -> None:

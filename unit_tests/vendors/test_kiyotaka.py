@@ -313,6 +313,68 @@ def test_undocumented_fields_arrive() -> None:
         assert (row["margin_type"], row["trades"], row["more"]) == ("LINEAR", 7, {"a": [1, None]})
 
 
+@pytest.mark.parametrize("beside", ["Point", "points"])
+def test_undocumented_fields_beside_a_point_or_beside_the_points_arrive(
+    beside: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    held, span = kiyotaka()
+    body = sample("kiyotaka/liquidation_agg")
+    documented = records(held, body, span)
+    novel = {"partial": True, "note": 7, "more": {"a": [1.50, None]}, "nothing": None}
+    for series in body["series"]:
+        (series["points"][0] if beside == "Point" else series).update(novel)
+    for _ in range(2):
+        found = records(held, body, span)
+        assert found[STREAM] == [{**row, **novel} for row in documented[STREAM]]
+        assert found["liquidation_volumes"] == documented["liquidation_volumes"]
+    (told,) = caplog.messages
+    assert "undocumented fields, which arrive as sent: more, note, nothing, partial" in told
+
+
+def test_a_field_beside_one_point_is_that_points_alone() -> None:
+    held, span = kiyotaka()
+    body = sample("kiyotaka/liquidation_agg")
+    body["series"] = body["series"][:1]
+    points = body["series"][0]["points"]
+    points.append({"Point": {"timestamp": {"s": points[0]["Point"]["timestamp"]["s"] + 3600}}, "partial": True})
+    assert [row.get("partial") for row in records(held, body, span)[STREAM]] == [None, True]
+
+
+def test_the_undocumented_field_that_is_nearest_to_the_number_arrives() -> None:
+    """A row has each name once, though the answer may have it in four places."""
+    held, span = kiyotaka()
+    body = sample("kiyotaka/liquidation_agg")
+    body["series"] = body["series"][:1]
+    (series,) = body["series"]
+    (entry,) = series["points"]
+    for place, names in ((series, "abc"), (entry, "bc"), (entry["Point"], "c")):
+        place.update(dict.fromkeys(names, len(names)))
+    (raw,) = decoded(held, body, span).rows.raw
+    assert bytes(raw).endswith(b',"a":3,"b":2,"c":1}')
+    series["id"]["c"] = None
+    (raw,) = decoded(held, body, span).rows.raw
+    assert bytes(raw).count(b'"c":null') == bytes(raw).count(b'"c":') == 1
+
+
+@pytest.mark.parametrize("place", ["series", "entry", "point", "id"])
+def test_no_undocumented_field_gets_in_the_place_of_a_column(place: str, caplog: pytest.LogCaptureFixture) -> None:
+    held, span = kiyotaka()
+    body = sample("kiyotaka/liquidation_agg")
+    documented = records(held, body, span)
+    columns = {name for name in documented[STREAM][0] if "_" in name or place in ("series", "entry")}
+    columns |= {"time", "denomination"}
+    for series in body["series"]:
+        entry = series["points"][0]
+        at = {"series": series, "entry": entry, "point": entry["Point"], "id": series["id"]}[place]
+        at.update(dict.fromkeys(columns, "theirs"))
+    for _ in range(2):
+        raw = decoded(held, body, span).rows.raw
+        assert all(bytes(row).count(f'"{name}":'.encode()) == 1 for row in raw for name in columns)
+        assert records(held, body, span) == documented
+    (told,) = caplog.messages
+    assert told.endswith(f"left out: {', '.join(sorted(columns))}")
+
+
 @pytest.mark.parametrize("body", [{}, {"series": []}, {"series": [{"id": {}}]}, {"series": [{"id": {}, "points": []}]}])
 def test_nothing_is_no_rows(body: Any) -> None:
     held, span = kiyotaka()
