@@ -277,6 +277,61 @@ def test_kaikos_last_page_in_every_form(last_page: str, connector: Connector) ->
         same(run.records(), EVENTS.rows(sandbox, "2026-02-28T00:00:00Z", "2026-02-28T02:00:00Z"))
 
 
+KAIKO_ROW = {"timestamp": 1735700000000, "trade_id": "t1", "price": 1.5}
+KAIKO_TOKEN_ROW = {"interval_time": "2025-02-27T23:00:00.000Z", "total_trades": 1}
+BOTH_KAIKO = ("kaiko.instruments[0]", "kaiko.assets[0]")
+
+
+def checked(connector: Connector, sandbox: Sandbox, field: str, body: Any) -> Run:
+    """What `check` says where Kaiko's answer for one entry of the configuration is this body."""
+    config = EVENTS.config(sandbox)
+    config["kaiko"] |= {"instruments": ["bbit/perpetual-future/eth-usdt"], "assets": ["eth"]}
+    paths = [EVENTS_PATH, f"{KAIKO}/token/eth"]
+    sandbox.serve("kaiko", paths[BOTH_KAIKO.index(field)], [body])
+    run = connector.check(config)
+    asked = [(request.path, request.query) for request in sandbox.requests("kaiko")]
+    assert asked == [(path, [("page_size", "1")]) for path in paths[: len(asked)]]
+    return run
+
+
+@pytest.mark.parametrize(
+    ("field", "body", "words"),
+    [
+        *((field, {}, "no `data`") for field in BOTH_KAIKO),
+        *((field, {"error": "x"}, "no `data`") for field in BOTH_KAIKO),
+        *((field, {"result": "success"}, "no `data`") for field in BOTH_KAIKO),
+        ("kaiko.instruments[0]", {"data": [KAIKO_ROW | {"timestamp": "yesterday"}]}, "`timestamp`"),
+        ("kaiko.instruments[0]", {"data": [KAIKO_ROW | {"timestamp": 17}]}, "`timestamp`"),
+        ("kaiko.instruments[0]", {"data": [{"timestamp": 1735700000000, "price": 1.5}]}, "trade_id"),
+        ("kaiko.assets[0]", {"data": [{"interval_time": "today"}]}, "`interval_time`"),
+        ("kaiko.assets[0]", {"data": [{"total_trades": 1}]}, "interval_time"),
+    ],
+    ids=str,
+)
+def test_kaikos_check_refuses_what_a_read_refuses(
+    field: str, body: Any, words: str, connector: Connector, sandbox: Sandbox
+) -> None:
+    run = checked(connector, sandbox, field, body)
+    assert run.status["status"] == "FAILED"
+    for word in ("kaiko", f"`{field}`", words):
+        assert word in run.status["message"], run.status["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "rows"),
+    [*((field, []) for field in BOTH_KAIKO), (BOTH_KAIKO[0], [KAIKO_ROW]), (BOTH_KAIKO[1], [KAIKO_TOKEN_ROW])],
+    ids=str,
+)
+def test_kaikos_check_takes_what_a_read_takes(
+    field: str, rows: list[Any], connector: Connector, sandbox: Sandbox
+) -> None:
+    """It asks for no time, so what the key may not read is nothing to warn of."""
+    access = {"access_range": {"start_timestamp": 1735689600000, "end_timestamp": 1735776000000}}
+    run = checked(connector, sandbox, field, {"data": rows, "access": access})
+    assert run.status == {"status": "SUCCEEDED"}
+    assert not [line for line in run.logs if "may read" in line]
+
+
 KWERY_FORMS = [
     {"kwery_flavour": "documented"},
     {"kwery_flavour": "recorded"},
