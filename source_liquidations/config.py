@@ -169,7 +169,8 @@ def _allowed(schema: Mapping[str, Any], validator: Any) -> str:
         parts.append(f"Allowed: {schema['pattern_descriptor']}.")
     elif "minimum" in schema:
         upto = f" to {schema['maximum']}" if "maximum" in schema else " or more"
-        parts.append(f"Allowed: a whole number, {schema['minimum']}{upto}.")
+        kind = "a whole number" if schema["type"] == "integer" else "a number"
+        parts.append(f"Allowed: {kind}, {schema['minimum']}{upto}.")
     elif "items" in schema:
         least = "at least one entry" if schema.get("minItems") else "entries"
         parts.append(f"Allowed: a list of {least}, each once: {schema['items'].get('pattern_descriptor', 'text')}.")

@@ -69,6 +69,8 @@ def _plan(
     lookback = config.lookback
     if endpoint.longest_lookback is not None:
         lookback = min(lookback, endpoint.longest_lookback)
+    # A bucket that began before start_date and reaches into it is wanted; an event before it is not.
+    since = config.start if endpoint.rows_per_step is None else None
     groups: dict[tuple[int, tuple[Output, ...]], list[Partition]] = {}
     for partition in partitions:
         starts: dict[int, list[Output]] = {}
@@ -80,7 +82,7 @@ def _plan(
             if start < end:
                 groups.setdefault((start, tuple(together)), []).append(partition)
     return [
-        Planned(Span(batch, start, end), settled, together, config.end)
+        Planned(Span(batch, start, end), settled, together, since, config.end)
         for (start, together), members in sorted(groups.items(), key=lambda group: group[0][0])
         for batch in endpoint.batches(members, start, end)
     ]

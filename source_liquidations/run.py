@@ -34,6 +34,10 @@ _ENDED = 128  # plus the number of the signal
 _CLOSED = _ENDED + signal.SIGPIPE
 
 
+# Allowed in a JSON text, and the end of a line to some who read line by line: NEL, and the two that Unicode has for it.
+_LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+
+
 class Output:
     """Standard output, for records and log lines alike: whole lines, one writer at a time.
 
@@ -48,6 +52,9 @@ class Output:
         self.closed = False
 
     def block(self, data: bytes) -> None:
+        if not data.isascii():
+            for character, escape in _LINE_ENDS:
+                data = data.replace(character, escape)
         with self._lock:
             self._raw.write(data)
             self._raw.flush()

@@ -296,6 +296,8 @@ def test_a_body_that_is_no_utf8_is_tried_again_even_where_no_decoder_looks(
 
 # 429 and budgets.
 
+LONG_AGO = "Wed, 21 Oct 2015 07:28:00 GMT"
+
 
 def test_a_told_pause_is_kept(vendor: Vendor, make: Make) -> None:
     vendor.will(status(429, None, **{"Retry-After": "0.5"}), GOOD)
@@ -330,11 +332,28 @@ def test_being_told_to_wait_is_no_failed_try(vendor: Vendor, make: Make) -> None
 
 
 def test_being_told_to_wait_for_ever_ends(vendor: Vendor, make: Make) -> None:
-    vendor.will(*[status(429, None, **{"Retry-After": "0"})] * 100)
+    vendor.will(*[status(429, None, **{"Retry-After": "0.001"})] * 100)
     with pytest.raises(VendorUnavailable, match="HTTP 429") as raised:
         make(budget=Budget(1_000, 0.01)).fetch(Request("/x"), decode)
     assert raised.value.scope == "reading"
     assert len(vendor.arrived) == 31
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}, {"X-RateLimit-Reset": "0"}, {"Retry-After": LONG_AGO}])
+def test_a_429_that_names_no_time_is_waited_out_for_longer_than_the_budgets_period(
+    vendor: Vendor, make: Make, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor.will(*[status(429, None, **headers)] * 100)
+    client = make(budget=Budget(1_000_000, 60.0), patience=Patience())
+    pauses: list[float] = []
+    monkeypatch.setattr(client, "_sleep", pauses.append)
+    monkeypatch.setattr(client.budget, "refused", lambda seconds: None)  # the distance that it keeps from then on
+    with pytest.raises(VendorUnavailable, match="HTTP 429") as raised:
+        client.fetch(Request("/x"), decode)
+    assert raised.value.scope == "reading"
+    assert len(vendor.arrived) == Patience.tries
+    assert sum(pauses) >= 60.0
+    assert pauses == sorted(pauses)
 
 
 def test_a_told_pause_that_nobody_will_wait_for_holds_nobody_up(vendor: Vendor, make: Make) -> None:

@@ -121,6 +121,11 @@ def test_added_members_leave_the_rest_as_it_was(written: list[str], constant: di
         assert list(data)[: len(constant) + 1] == [*constant, "time"]
 
 
+def test_a_member_of_the_vendors_takes_the_place_of_ours_unless_it_is_null() -> None:
+    ours = {"liquidation_id": "a-0", "time": "t"}
+    assert json.loads(merged(b'{"time":"u","liquidation_id":null,"n":null}', ours)) == {**ours, "time": "u", "n": None}
+
+
 @given(st.lists(rows(), min_size=1, max_size=3))
 @settings(max_examples=200)
 def test_both_doors_give_the_same_messages(written: list[str]) -> None:
@@ -192,6 +197,12 @@ def test_an_undocumented_field_is_reported_once(caplog: pytest.LogCaptureFixture
 )
 def test_what_is_no_json_never_becomes_a_record(body: bytes) -> None:
     with pytest.raises(NotWhole):
+        decoder().decode(Answered(200, {}, body))
+
+
+def test_an_error_in_a_200_is_told_in_the_vendors_words() -> None:
+    body = b'{"error":{"type":"unauthorized","message":"No such key."}}'
+    with pytest.raises(UnexpectedAnswer, match="no `data`: unauthorized: No such key"):
         decoder().decode(Answered(200, {}, body))
 
 

@@ -199,6 +199,24 @@ def test_a_second_sync_reads_what_is_new_and_looks_back(
     assert set(first.written) | set(second.written) == set(asked_for(endpoint))
 
 
+@pytest.mark.parametrize(("pages", "beyond"), [(3, 1), (5, 2), (10, 3)])
+def test_a_market_that_was_busy_and_is_quiet_now_costs_few_requests_too_many(pages: int, beyond: int) -> None:
+    """The pages so far promise many more, and there are seven idle workers to read them."""
+    endpoint = FakeVendor({"a": list(range(START, START + 7 * pages))}, page_size=7)
+    simulation = Simulation(endpoint, START, START + 1_000_000, workers=8)
+    simulation.run()
+    assert set(simulation.written) == set(endpoint.all_rows(START, START + 1_000_000))
+    assert pages < len(endpoint.client.sent) <= pages + beyond
+
+
+def test_rows_before_the_first_instant_asked_for_are_left_out() -> None:
+    """The vendor knows whole steps only, as Kaiko knows milliseconds."""
+    endpoint = FakeVendor({"a": list(range(1_000, 1_030))}, step=10)
+    simulation = Simulation(endpoint, 1_005, 1_027)
+    simulation.run()
+    assert set(simulation.written) == set(endpoint.all_rows(1_005, 1_027))
+
+
 def test_a_market_added_later_gets_its_whole_history() -> None:
     rows = {"a": list(range(START, END, 10))}
     first = Simulation(FakeVendor(rows), START, END)

@@ -63,8 +63,27 @@ def test_a_window_with_much_left_is_cut_in_the_middle_of_what_is_left() -> None:
     later = run.cut(window)
     assert (window.end, later.start, later.end) == (550, 550, 1_000)
     assert window.asked_end == 1_000, "the request under way asked for all of it"
-    assert later.pages_left() > 0, "a cut window may be cut again before its first page"
     assert run.cuts_left == 7
+
+
+def test_neither_half_is_cut_again_before_a_page_of_its_own() -> None:
+    """Rows may be many at first and few from then on: every cut of what holds none would cost a request."""
+    run = run_of(0, 1_000)
+    window = run.open_window()
+    assert window is not None
+    read_on(window, 100, pages=10)
+    later = run.cut(window)
+    assert not run.can_cut(window)
+    assert not run.can_cut(later)
+    read_on(window, 110, pages=1)
+    read_on(later, 560, pages=1)
+    assert run.can_cut(window)
+    assert run.can_cut(later)
+    run.misses = 2
+    read_on(window, 130, pages=2)
+    assert not run.can_cut(window)
+    read_on(window, 140, pages=1)
+    assert run.can_cut(window)
 
 
 def test_a_window_with_little_left_is_not_cut() -> None:

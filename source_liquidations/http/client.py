@@ -42,6 +42,7 @@ _RETRIED = {408, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 _LARGEST_BODY = 512 * 1024 * 1024
 _REASONS_SHOWN = 3
 _MOST_TOLD_TO_WAIT = 30  # times, for one request
+_LEAST_JITTER = 0.75  # of a pause
 _LEAST_TIMEOUT = 1.0  # scaled down or not: a busy machine is no outage
 
 
@@ -210,7 +211,8 @@ class Client:
                     found = decode(answered)
                     self.budget.went_well()
                     return found
-                failure, told, status = self._refusal(answered), reset_seconds(answered), answered.status
+                # A wait of nothing says as little as none.
+                failure, told, status = self._refusal(answered), reset_seconds(answered) or None, answered.status
             except NotWhole as broken:
                 failure = str(broken)
                 if isinstance(broken, NotSent):
@@ -227,7 +229,7 @@ class Client:
                 or waited + (told or 0.0) > self._patience.longest_total
             ):
                 break
-            pause = told if told is not None else self._pause(tries)
+            pause = told if told is not None else self._pause(tries, self.budget.seconds if status == 429 else 0.0)
             if status == 429:
                 self.budget.refused(pause)
             again = "again" if limited else f"try {tries + 1} of {self._patience.tries}"
@@ -244,7 +246,7 @@ class Client:
             status=status,
             advice="Nothing is lost: the next sync goes on from the last checkpoint. If this stays, ask the vendor.",
         )
-        if limited:
+        if status == 429:
             gone.scope = "reading"  # the key is told to wait, whatever it asks for
         raise gone
 
@@ -265,10 +267,12 @@ class Client:
         if self.stop.wait(seconds):
             raise Stopped
 
-    def _pause(self, attempt: int) -> float:
-        """Seconds before the try after this one: growing, jittered."""
-        longest = min(self._patience.first_pause * 2.0 ** (attempt - 1), self._patience.longest_pause)
-        return longest * self._random.uniform(0.75, 1.25)
+    def _pause(self, attempt: int, period: float) -> float:
+        """Seconds before the try after this one: growing, jittered; all together longer than `period`."""
+        units = 2.0 ** (self._patience.tries - 1) - 1
+        first = self._patience.first_pause * max(1.0, period / (units * _LEAST_JITTER))
+        longest = min(first * 2.0 ** (attempt - 1), self._patience.longest_pause)
+        return longest * self._random.uniform(_LEAST_JITTER, 2 - _LEAST_JITTER)
 
     def _note_limits(self, answered: Answered) -> None:
         remaining = answered.headers.get("X-RateLimit-Remaining", "")

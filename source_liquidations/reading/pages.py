@@ -13,6 +13,7 @@ from source_liquidations.reading.endpoint import Partition, Rows, Span
 
 _MOST_RECORDS = 10_000  # of a block: a page of 100,000 is not held as rows and as lines at once
 
+_NULL = msgspec.Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -90,9 +91,9 @@ def _vendor_lines(stream: str, rows: Rows) -> bytes:
 def merged(row: bytes | msgspec.Raw, ours: Mapping[str, Any]) -> bytes:
     """A row with members of ours added, where the vendor has begun to send a field of the same name: theirs stays.
 
-    Literals stay as written.
+    Not where it is null, since ours may be a key. Literals stay as written.
     """
-    theirs = _decode_members(row)
+    theirs = {name: value for name, value in _decode_members(row).items() if name not in ours or value != _NULL}
     return _encode({**{name: value for name, value in ours.items() if name not in theirs}, **theirs})
 
 

@@ -23,11 +23,12 @@ _FAILURES_IN_A_ROW = 6
 
 @dataclass(frozen=True)
 class Planned:
-    """Partitions to read together from one start, and the streams they feed; `settled` and `before` as in a Run."""
+    """Partitions to read together from one start, and the streams they feed; the rest as in a Run."""
 
     span: Span
     settled: int
     outputs: tuple[Output, ...]
+    since: int | None = None
     before: int | None = None
 
 
@@ -170,6 +171,7 @@ class Scheduler:
             step.reading.active.pop(step.window, None)
             run = step.window.run
             run.proven = True
+            run.misses += not step.window.rows
             run.length = max(1, step.reading.endpoint.next_length(run.length, step.window.pages, step.window.rows))
             # The second half of a window that was halved comes before what is after it.
             halved = any(window.run is run for window, _ in step.reading.ready)
@@ -224,7 +226,7 @@ class Scheduler:
             half = (len(partitions) + 1) // 2 if len(set(written)) == 1 else 1
             for first in range(0, len(partitions), half):
                 span = Span(partitions[first : first + half], written[first], run.span.end)
-                step.reading.pending.append(Planned(span, run.settled, step.outputs, run.before))
+                step.reading.pending.append(Planned(span, run.settled, step.outputs, run.since, run.before))
 
     def done(self, step: Step) -> bool:
         """The worker is through with the step, whatever came of it. True once, for the last step of its reading."""
@@ -285,15 +287,22 @@ class Scheduler:
         for window in reading.active:
             if window.run.proven and window.run.frontier < window.run.span.end:
                 return window
-        widest = max(reading.active, key=Window.pages_left)
-        return widest if widest.run.can_cut(widest) else None
+        worth = (window for window in reading.active if window.run.can_cut(window))
+        return max(worth, key=Window.pages_left, default=None)
 
     def _take(self, reading: Reading) -> Step:
         if not reading.planned:
             return Step(reading)
         if not reading.ready and reading.pending:
             planned = reading.pending.popleft()
-            run = Run(reading.endpoint, planned.span, planned.settled, cuts_left=self._workers, before=planned.before)
+            run = Run(
+                reading.endpoint,
+                planned.span,
+                planned.settled,
+                cuts_left=self._workers,
+                since=planned.since,
+                before=planned.before,
+            )
             opened = run.open_window()
             if opened is not None:
                 self._offer(reading, opened, planned.outputs)

@@ -149,8 +149,9 @@ def _asked_for(step: Step, window: Window, rows: Rows) -> Rows:
     """The rows of the time asked for. Others are not lost: the window that they belong to brings them."""
     instants = rows.instants
     # A bucket that began earlier and reaches into the window belongs to it; events have no length (a step of 1).
-    earliest = window.start - window.run.endpoint.settling
-    before = window.run.before
+    begins = window.start - window.run.endpoint.settling
+    since, before = window.run.since, window.run.before
+    earliest = begins if since is None else max(begins, since)
     until = window.asked_end if before is None else min(window.asked_end, before)
     if not instants or (earliest <= min(instants) and max(instants) < until):
         return rows
@@ -160,7 +161,7 @@ def _asked_for(step: Step, window: Window, rows: Rows) -> Rows:
             advice=_REPORT,
         )
     keep = [i for i, instant in enumerate(instants) if earliest <= instant < until]
-    strays = sum(not earliest <= instant < window.asked_end for instant in instants)
+    strays = sum(not begins <= instant < window.asked_end for instant in instants)
     if strays and not step.reading.strays:
         logger.warning("%s: rows outside the time asked for were returned and left out", step.reading.names)
     step.reading.strays += strays

@@ -30,12 +30,12 @@ class Window:
     reached: int = 0
     following: Request | None = None
     pages: int = 0
+    pages_when_cut: int = 0
     rows: int = 0
     empty_pages: int = 0
     repeats: int = 0  # of a page whose rows are all alike: twins, if there are few
     problem: LiquidationsError | None = None  # with the page after the last one
     restarted_at: int | None = None
-    pages_per_nanosecond: float = 0.0
     ascending: bool = True
     page_marks: set[int] = field(default_factory=set)
     memory: dict[Any, Any] = field(default_factory=dict)  # the endpoint's, from page to page
@@ -57,11 +57,9 @@ class Window:
         return Span(self.run.span.partitions, self.reached, self.end)
 
     def pages_left(self) -> float:
-        """Estimated from the pages so far and the time they cover, here or in the window this one was cut from."""
+        """Estimated from the pages so far and the time they cover."""
         covered = self.reached - self.start
-        if covered > 0 and self.pages:
-            self.pages_per_nanosecond = self.pages / covered
-        return self.pages_per_nanosecond * (self.end - self.reached)
+        return self.pages / covered * (self.end - self.reached) if covered > 0 else 0.0
 
 
 @dataclass(eq=False)
@@ -69,6 +67,7 @@ class Run:
     """One reading of a span: opened window by window, cut where workers are idle.
 
     settled     no position is reported beyond this instant: what is after it may still change
+    since       the first instant that was asked for, where the span begins earlier, rounded down to a whole step
     before      the first instant that nobody asked for, where the span ends later, rounded up to a whole step
     """
 
@@ -76,8 +75,10 @@ class Run:
     span: Span
     settled: int
     cuts_left: int
+    since: int | None = None
     before: int | None = None
     windows: list[Window] = field(default_factory=list)
+    misses: int = 0  # windows without rows
     failed: bool = False
     proven: bool = False  # a window was read to its end
     followed: bool = False  # a page token has led to another page
@@ -99,13 +100,18 @@ class Run:
         return window
 
     def can_cut(self, window: Window) -> bool:
-        """Whether another worker may take the later half of what a window has left, and it is worth a request."""
+        """Whether another worker may take the later half of what a window has left, and it is worth a request.
+
+        Not before a page of its own: how many are left is a guess, wrong where rows are few after a busy time. Each
+        window that turns out empty doubles the pages that a next cut takes.
+        """
         return (
             self.cuts_left > 0
             and self.endpoint.splittable
             and window.ascending
             and not window.finished
             and self.followed
+            and window.pages >= window.pages_when_cut + 2**self.misses
             and len(self.span.partitions) == 1
             and window.pages_left() >= _PAGES_WORTH_A_CUT
             and window.reached < self._middle(window) < window.end
@@ -113,8 +119,9 @@ class Run:
 
     def cut(self, window: Window) -> Window:
         """The later half of what a window has left, as a window of its own."""
-        later = Window(self, self._middle(window), window.end, pages_per_nanosecond=window.pages_per_nanosecond)
+        later = Window(self, self._middle(window), window.end)
         window.end = later.start
+        window.pages_when_cut = window.pages
         self.windows.insert(self.windows.index(window) + 1, later)
         self.cuts_left -= 1
         return later
@@ -137,7 +144,7 @@ class Run:
         self.length = min(self.length, middle - window.start)
         end, window.end, window.asked_end = window.end, middle, middle
         window.following = None
-        window.pages = window.rows = 0
+        window.pages = window.pages_when_cut = window.rows = 0
         window.memory.clear()
         window.page_marks.clear()
         if end == self.frontier:
