@@ -11,7 +11,7 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import UnexpectedAnswer
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.reading.endpoint import Rows
 from source_liquidations.reading.pages import members, merged
 
@@ -80,7 +80,8 @@ class RowDecoder(Generic[Row]):
         self._check(typed)
         raw = self._raw.decode(answered.body).data
         if raw is msgspec.UNSET:
-            raise UnexpectedAnswer("the answer has no `data`.", advice="No row was guessed from it.")
+            words = vendor_words(answered.body)
+            raise UnexpectedAnswer(f"the answer has no `data`: {words}.", advice="No row was guessed from it.")
         if b"\n" in answered.body or b"\r" in answered.body:
             raw = [one_line(row) for row in raw]
         return typed, raw, new and self._collides(raw)

@@ -61,9 +61,10 @@ ROWS_ARE_SETTLED_AFTER = timestamps.MINUTE
 MOST_ROWS_A_SECOND = 2  # the feed has one for each symbol, and now and then its twin
 FEWEST_ROWS_A_SYNC = 10
 # How far behind what the plan reaches back the connector's clock may find a window before it says so.
-REACH_TOLERANCE = 10 * timestamps.MINUTE
+REACH_TOLERANCE = timestamps.HOUR
 LONG_SILENCE = timestamps.DAY
 
+_NOT_FOUND = 404
 _OLDEST = "oldest"
 _CAPPED = "capped"
 
@@ -143,18 +144,25 @@ class Liquidations(Endpoint):
         limits = self.client.fetch(Request(LIMITS), lambda answered: answered.decoded(self._limits), traffic=traffic)
         rates = limits.rate_limits
         if self._own_budget and rates is not None:
-            per_minute = rates.requests_per_minute or (rates.requests_per_second or 0) * 60
-            if per_minute >= 60:  # spread evenly: there is a limit for each second, too
-                a_second = int(per_minute // 60)
-                self.client.budget.change(a_second, a_second * 60 / per_minute)
-            elif per_minute >= 1:
-                self.client.budget.change(int(per_minute), 60.0)
+            per_minute, per_second = rates.requests_per_minute or 0.0, rates.requests_per_second or 0.0
+            rate = min(filter(None, (per_minute / 60, per_second)), default=0.0)
+            # Spread evenly: there is a limit for each second, too, told or not.
+            at_once = int(rate if rate >= 1 else per_second or per_minute)
+            if rate:
+                self.client.budget.change(max(1, at_once), max(1, at_once) / rate)
         if limits.max_rows_per_request:
             self._limit = min(LARGEST_LIMIT, limits.max_rows_per_request)
         if limits.max_history_days:
             self._history.reach = time.time_ns() - limits.max_history_days * timestamps.DAY
         self.longest = self._first_length()
         return limits
+
+    def check(self, traffic: Traffic) -> None:
+        """The last minute of the first symbol, one row at most. Raises what `read` would."""
+        end = time.time_ns()
+        span = Span((next(iter(self._partitions())),), end - timestamps.MINUTE, end)
+        request = with_param(self.first(span), "limit", "1")
+        self.client.fetch(request, lambda answered: self.decode(answered, span, request, {}), traffic=traffic)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         try:
@@ -167,6 +175,9 @@ class Liquidations(Endpoint):
         if self._credits.most is not None:
             # Else a small limit would be spent on what is read again, and the position never move.
             self.longest_lookback = self._first_length() // 2
+        return self._partitions()
+
+    def _partitions(self) -> Iterable[Partition]:
         # A narrower filter is another set of rows, with a position of its own.
         filters = {name: str(value) for name, value in self._filters.items() if value not in (None, "all")}
         return dict.fromkeys(
@@ -298,9 +309,10 @@ class History:
         asked = self._asked.setdefault(symbol, span.start)
         windows = self._read.setdefault(symbol, {})
         windows[span.start] = (span, oldest)
+        reach = asked if self.reach is None else self.reach - REACH_TOLERANCE
         while (found := windows.pop(self._quiet.get(symbol, asked), None)) is not None:
             self._quiet[symbol] = found[0].end
-            if found[1] < found[0].end or (self.reach is not None and found[0].end >= self.reach - REACH_TOLERANCE):
+            if found[1] < found[0].end or asked < reach <= found[0].end:
                 self._settle(symbol, asked, *found)
                 return
 
@@ -484,8 +496,15 @@ class Kwery(Vendor):
         )
 
     def check(self, traffic: Traffic) -> None:
-        """Two free calls: the key's plan, and the symbols there are."""
-        limits = Liquidations(self._client, self._config, self._credits).plan_limits(traffic)
+        """Two free calls: the key's plan, and the symbols there are. Where the plan cannot be asked for: one row."""
+        endpoint = Liquidations(self._client, self._config, self._credits)
+        try:
+            limits = endpoint.plan_limits(traffic)
+        except RequestRefused as error:
+            if error.status != _NOT_FOUND:
+                raise
+            limits = Limits()
+            endpoint.check(traffic)
         if limits.credits is not None and limits.credits.remaining == 0:
             raise ConfigurationError(
                 "kwery.api_key",

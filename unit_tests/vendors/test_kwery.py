@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +28,7 @@ from source_liquidations.errors import (
     WindowTooLarge,
 )
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Request
+from source_liquidations.http.client import Request, Traffic
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.vendors.kwery import Kwery, Liquidations, explain
 from source_liquidations.vendors.kwery_credits import Credits, cost
@@ -397,6 +398,49 @@ def test_rows_that_a_plan_leaves_out_are_told_of_once(caplog: pytest.LogCaptureF
     (told,) = clamped(now - 60 * DAY, [new], caplog, known=False)
     assert "the first row of BTC is of" in told
     assert clamped(now - 60 * DAY, [], caplog, known=False) == []
+
+
+def test_a_plan_that_reaches_less_far_back_than_it_says_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """/v1/limits says 30 days, 20 are asked for, and the vendor leaves out all but the last: window by window."""
+    held, span = kwery()
+    assert isinstance(held.endpoint, Liquidations)
+    now = time.time_ns()
+    held.endpoint._history.reach = now - 30 * DAY
+    row = {**sample("kwery/liquidations")["data"][0], "timestamp": timestamps.format_instant(now - DAY, 3)}
+    with caplog.at_level(logging.WARNING, logger="airbyte"):
+        for start, end, rows in ((20, 19, []), (19, 11, []), (11, 0, [row])):
+            decoded(held, {"data": rows, "meta": {}}, Span(span.partitions, now - start * DAY, now - end * DAY))
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "the first row of BTC is of" in told
+
+
+def test_a_clock_that_is_half_an_hour_off_does_not_hide_what_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    now = time.time_ns()
+    old = timestamps.format_instant(now - 30 * DAY - 30 * timestamps.MINUTE, 3)
+    (told,) = clamped(now - 60 * DAY, [{**sample("kwery/liquidations")["data"][0], "timestamp": old}], caplog)
+    assert "plan reaches back" in told
+
+
+@pytest.mark.parametrize(
+    ("told", "requests", "seconds"),
+    [
+        ({"requests_per_second": 20, "requests_per_minute": 600}, 10, 1.0),
+        ({"requests_per_second": 2, "requests_per_minute": 600}, 2, 1.0),
+        ({"requests_per_second": 2, "requests_per_minute": 40}, 2, 3.0),
+        ({"requests_per_minute": 40}, 40, 60.0),
+        ({"requests_per_minute": 90}, 1, 60 / 90),
+        ({"requests_per_second": 3}, 3, 1.0),
+        ({"requests_per_second": 0.5}, 1, 2.0),
+    ],
+)
+def test_both_of_a_plans_rates_are_kept(told: dict[str, float], requests: int, seconds: float) -> None:
+    held, _ = kwery()
+    assert isinstance(held.endpoint, Liquidations)
+    body = answered({"rate_limits": told})
+    with mock.patch.object(held.endpoint.client, "fetch", lambda request, decode, **more: decode(body)):
+        held.endpoint.plan_limits(Traffic())
+    budget = held.endpoint.client.budget
+    assert (budget.requests, budget.seconds) == (requests, pytest.approx(seconds))
 
 
 def test_windows_without_rows_before_what_a_plan_reaches_say_nothing_yet(caplog: pytest.LogCaptureFixture) -> None:
