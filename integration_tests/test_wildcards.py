@@ -11,6 +11,7 @@ from cases import COIN_METRICS, EVENTS, KIYOTAKA, Case, same
 from harness import Connector, Run, positions
 
 from sandbox import Sandbox
+from sandbox.http import Reply
 
 START, END = "2026-02-27T00:00:00Z", "2026-02-27T12:00:00Z"
 TINY = 1_200
@@ -118,6 +119,50 @@ def test_coin_metrics_patterns(connector: Connector, sandbox: Sandbox) -> None:
         (CATALOG, [("markets", pattern), ("page_size", "1000"), ("api_key", "cm+key/with=chars")])
         for pattern in patterns[:2]
     ]
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["a 400", "no market of this name"])
+def test_coin_metrics_patterns_where_the_catalog_takes_none(
+    refuses: bool, connector: Connector, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its list is matched here: of one exchange where the pattern names it, else of all, and that only once."""
+    vendor = sandbox.app.vendors["coin_metrics"]
+    plain = vendor.handle
+
+    def handle(request: Any) -> Reply:
+        if "*" not in dict(request.query).get("markets", ""):
+            return plain(request)
+        return vendor.error(400) if refuses else Reply(body={"data": []})
+
+    monkeypatch.setattr(vendor, "handle", handle)
+    patterns = ["deribit-*-future", "*-ETHUSDT-future", "*-BTCUSDT-future"]
+    run = read(COIN_METRICS, connector, sandbox, markets=patterns)
+    assert run.code == 0, run
+    known = sandbox.app.vendors["coin_metrics"].markets  # type: ignore[attr-defined]
+    listed = [name for name, instrument in known.items() if instrument.starts < sandbox.now()]
+    markets = [name for name in listed if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    assert len(markets) > 5
+    same(run.records(), COIN_METRICS.rows(sandbox, START, END, markets))
+    catalog = [request for request in sandbox.requests("coin_metrics") if "catalog" in request.path]
+    assert {request.path for request in catalog} == {CATALOG}
+    asked = [r.params for r in catalog if "next_page_token" not in r.params]
+    assert [{k: v for k, v in params.items() if k not in ("page_size", "api_key")} for params in asked] == [
+        {"markets": "deribit-*-future"},
+        {"exchange": "deribit"},
+        {"markets": "*-ETHUSDT-future"},
+        {},
+        {"markets": "*-BTCUSDT-future"},
+    ]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_coin_metrics_other_refusals_of_a_pattern_stay(status: int, connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("status", vendor="coin_metrics", path_contains="/catalog", status=status, times=None)
+    run = read(COIN_METRICS, connector, sandbox, markets=["deribit-*-future"])
+    assert run.code == 1
+    assert f"HTTP {status}" in run.traces[0]["message"]
+    assert "`coin_metrics.markets[0]`" in run.traces[0]["message"]
+    assert all("markets" in request.params for request in sandbox.requests("coin_metrics"))
 
 
 def test_coin_metrics_catalog_is_read_to_its_end(connector: Connector, sandbox: Sandbox) -> None:

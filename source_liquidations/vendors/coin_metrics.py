@@ -64,6 +64,8 @@ COMMUNITY_BUDGET = (10, 6.0)
 # read for itself, so that all workers have something to do and every page can be checkpointed.
 LONGEST_BATCH = 2 * timestamps.DAY
 
+Filters = tuple[tuple[str, str], ...]
+
 
 class LiquidationRow(msgspec.Struct):
     """Every value is a string; `side` may be absent."""
@@ -87,6 +89,7 @@ class MarketLiquidations(Endpoint):
         self._entries = entries
         self._community = community
         self._catalog = msgspec.json.Decoder(Body[CatalogRow])
+        self._lists: dict[Filters, list[str]] = {}
         self._decoder = RowDecoder("coin_metrics_market_liquidations", Body, LiquidationRow)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -97,12 +100,18 @@ class MarketLiquidations(Endpoint):
         return list(found)
 
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
-        """The markets with liquidations that match, of those that the key can see."""
+        """The markets with liquidations that match, of those that the key can see.
+
+        That the catalog's filter takes a pattern is written nowhere: where it does not, its list is matched here.
+        """
+        code = pattern.partition("-")[0]
         try:
-            found = catalog(self.client, "market-liquidations", (("markets", pattern),), self._decode_catalog, traffic)
+            markets = self._filtered(pattern, traffic)
+            if not markets:
+                listed = self._listed(() if is_pattern(code) else (("exchange", code),), traffic)
+                markets = [market for market in listed if matches(pattern, market)]
         except (AccessRefused, RequestRefused) as error:
             raise error.named(f"`{where}`") from None
-        markets = [market for page in found for market in page if matches(pattern, market)]
         if not markets:
             raise ConfigurationError(
                 where,
@@ -110,6 +119,23 @@ class MarketLiquidations(Endpoint):
                 advice="Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future.",
             )
         return markets
+
+    def _filtered(self, pattern: str, traffic: Traffic) -> list[str]:
+        """What the catalog has of a pattern; nothing where it refuses it as no market."""
+        try:
+            listed = self._listed((("markets", pattern),), traffic)
+        except RequestRefused as error:
+            if error.status != 400:
+                raise
+            return []
+        return [market for market in listed if matches(pattern, market)]
+
+    def _listed(self, filters: Filters, traffic: Traffic) -> list[str]:
+        """The markets of the catalog, asked for once: several patterns may need the same ones."""
+        if filters not in self._lists:
+            found = catalog(self.client, "market-liquidations", filters, self._decode_catalog, traffic)
+            self._lists[filters] = [market for page in found for market in page]
+        return self._lists[filters]
 
     def _decode_catalog(self, answered: Answered) -> tuple[Body[CatalogRow], list[str]]:
         body = answered.decoded(self._catalog)
