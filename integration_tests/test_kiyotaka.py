@@ -193,12 +193,12 @@ def test_a_single_interval_that_is_refused_is_an_error(connector: Connector) -> 
 def test_a_large_query_that_times_out_is_asked_for_in_halves(connector: Connector) -> None:
     with kiyotaka_sandbox(rows_per_day=20) as sandbox:
         start = "2025-11-01T00:00:00Z"
-        sandbox.fault("status", vendor="kiyotaka", path_contains="/v1/points", status=504, times=6)
+        sandbox.fault("status", vendor="kiyotaka", path_contains="/v1/points", status=504, times=4)
         run = connector.read(config_of(sandbox, start, symbols=["BYBIT/BTCUSDT"]), [STREAM], patience="0.05")
         assert run.code == 0, run
         same(run.records(), rows_of(sandbox, "BYBIT/BTCUSDT", start, END))
         periods = [int(request.params["period"]) for request in points(sandbox)]
-        assert periods == [120 * 86_400] * 6 + [60 * 86_400] * 2
+        assert periods == [120 * 86_400] * 2 + [60 * 86_400] * 2 + [30 * 86_400] * 4
 
 
 # Wildcards.

@@ -46,7 +46,7 @@ class FakeClient:
     budget: Unlimited = field(default_factory=Unlimited)
     sent: list[Request] = field(default_factory=list)
 
-    def fetch(self, request: Request, decode: Any, *, traffic: Traffic | None = None, reserved: bool = False) -> Any:
+    def fetch(self, request: Request, decode: Any, *, traffic: Traffic | None = None, **_: object) -> Any:
         self.sent.append(request)
         if traffic is not None:
             traffic.sent()

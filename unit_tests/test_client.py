@@ -259,6 +259,13 @@ def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, m
     assert "next sync goes on from the last checkpoint" in caught.value.message
 
 
+def test_a_status_that_says_the_question_is_too_large_is_tried_twice(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(503), status(504))
+    with pytest.raises(VendorUnavailable, match="in 2 tries: HTTP 504"):
+        make().fetch(Request("/x"), decode, twice_at_most=504)
+    assert len(vendor.arrived) == 2
+
+
 def test_pauses_grow(vendor: Vendor, make: Make) -> None:
     vendor.will(status(503))
     patience = Patience(tries=4, first_pause=0.1, longest_pause=60.0)

@@ -182,20 +182,29 @@ class Client:
         return f"Client({self.vendor}, {sorted(self._hosts.values())})"
 
     def fetch(
-        self, request: Request, decode: Decoder[T], *, traffic: Traffic | None = None, reserved: bool = False
+        self,
+        request: Request,
+        decode: Decoder[T],
+        *,
+        traffic: Traffic | None = None,
+        reserved: bool = False,
+        twice_at_most: int | None = None,
     ) -> T:
         """What `decode` makes of the answer; retried while the vendor or the way to it fails.
 
-        `reserved` says that the budget's place for the first try is taken already. Raises AccessRefused,
-        RequestRefused, UnexpectedAnswer, VendorUnavailable, or what `decode` and `explain` raise.
+        `reserved` says that the budget's place for the first try is taken already, `twice_at_most` is a status that
+        a third try would not change. Raises AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable, or
+        what `decode` and `explain` raise.
         """
         traffic = traffic or Traffic()
         try:
-            return self._tried(request, decode, traffic, reserved)
+            return self._tried(request, decode, traffic, reserved, twice_at_most)
         finally:
             traffic.note("")
 
-    def _tried(self, request: Request, decode: Decoder[T], traffic: Traffic, reserved: bool) -> T:
+    def _tried(
+        self, request: Request, decode: Decoder[T], traffic: Traffic, reserved: bool, twice_at_most: int | None
+    ) -> T:
         started = time.monotonic()
         tries = told_to_wait = 0
         while True:
@@ -225,6 +234,7 @@ class Client:
             waited = time.monotonic() - started
             if (
                 tries == self._patience.tries
+                or (tries >= 2 and status is not None and status == twice_at_most)
                 or told_to_wait > _MOST_TOLD_TO_WAIT
                 or waited + (told or 0.0) > self._patience.longest_total
             ):

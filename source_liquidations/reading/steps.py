@@ -67,6 +67,7 @@ def take_step(scheduler: Scheduler, step: Step, hand_over: Callable[[Page], None
 def _answer(scheduler: Scheduler, step: Step, window: Window, request: Request, turn: ExitStack) -> Answer | None:
     """The decoded answer to the request, or None where the window has to be read anew. Decoding takes a turn."""
     endpoint, span = step.reading.endpoint, window.span
+    too_much = _QUERY_TIMED_OUT if endpoint.worth_halving(span) else None
 
     def decode(answered: Answered) -> Answer:
         scheduler.received(step)
@@ -80,11 +81,13 @@ def _answer(scheduler: Scheduler, step: Step, window: Window, request: Request, 
 
     try:
         with endpoint.admitted(request) as admitted:
-            return endpoint.client.fetch(admitted, decode, traffic=step.reading.traffic, reserved=True)
+            return endpoint.client.fetch(
+                admitted, decode, traffic=step.reading.traffic, reserved=True, twice_at_most=too_much
+            )
     except WindowTooLarge as error:
         _halve(scheduler, step, window, error)
     except VendorUnavailable as error:
-        if error.status != _QUERY_TIMED_OUT or not endpoint.worth_halving(span):
+        if too_much is None or error.status != too_much:
             raise
         _halve(scheduler, step, window, error)
     except (RequestRefused, AccessRefused) as error:
