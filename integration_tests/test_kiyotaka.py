@@ -201,6 +201,18 @@ def test_a_large_query_that_times_out_is_asked_for_in_halves(connector: Connecto
         assert periods == [120 * 86_400] * 2 + [60 * 86_400] * 2 + [30 * 86_400] * 4
 
 
+@pytest.mark.parametrize(("start", "days", "times"), [("2025-11-01T00:00:00Z", 120, 1), (START, 3, 5)])
+def test_one_timeout_or_several_of_a_small_query_cut_no_window(
+    start: str, days: int, times: int, connector: Connector
+) -> None:
+    with kiyotaka_sandbox(rows_per_day=20) as sandbox:
+        sandbox.fault("status", vendor="kiyotaka", path_contains="/v1/points", status=504, times=times)
+        run = connector.read(config_of(sandbox, start, symbols=["BYBIT/BTCUSDT"]), [STREAM], patience="0.05")
+        assert run.code == 0, run
+        same(run.records(), rows_of(sandbox, "BYBIT/BTCUSDT", start, END))
+        assert [int(request.params["period"]) for request in points(sandbox)] == [days * 86_400] * (times + 1)
+
+
 # Wildcards.
 
 
