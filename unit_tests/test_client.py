@@ -121,6 +121,14 @@ def status(code: int, body: object = None, **headers: str) -> Reply:
 # What is sent.
 
 
+def test_a_base_url_is_quoted_once_and_its_requests_are_not_again(vendor: Vendor, make: Make) -> None:
+    client = make(hosts={"data": f"http://127.0.0.1:{vendor.server.port}/a proxy/\u00e4"})
+    vendor.will(GOOD)
+    client.fetch(Request("/x", (("markets", "a,b/c%"),)), decode)
+    assert vendor.arrived[0].target == "/a%20proxy/%C3%A4/x?markets=a,b%2Fc%25"
+    assert repr(client) == f"Client(acme, ['http://127.0.0.1:{vendor.server.port}/a%20proxy/%C3%A4'])"
+
+
 def test_a_header_key_goes_into_the_header_and_not_into_the_url(vendor: Vendor, make: Make) -> None:
     request = Request("/v1/things", (("a", "x y&z"), ("b", "1,2:3"), ("a", "é")))
     assert make().fetch(request, decode) == [1, 2, 3]

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 import requests
@@ -37,6 +37,7 @@ logger = logging.getLogger("airbyte")
 T = TypeVar("T")
 Decoder = Callable[[Answered], T]
 
+_GET = requests.Request("GET", "http://localhost/").prepare()
 _REDIRECTS = {301, 302, 303, 307, 308}
 _RETRIED = {408, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 _LARGEST_BODY = 512 * 1024 * 1024
@@ -131,6 +132,23 @@ class Traffic:
         return "; ".join(reasons[:_REASONS_SHOWN] + more)
 
 
+class _Adapter(HTTPAdapter):
+    """Looks up a host's connections once: neither its proxy nor its certificates change within a sync."""
+
+    def __init__(self, **options: Any) -> None:
+        self._found: dict[str, Any] = {}
+        super().__init__(**options)
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        assert request.url is not None
+        host = origin(request.url)
+        if host not in self._found:
+            self._found[host] = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        return self._found[host]
+
+
 class Client:
     """Sends one vendor's requests.
 
@@ -158,7 +176,7 @@ class Client:
         self.vendor = vendor
         self.budget = budget
         self.stop = stop or threading.Event()
-        self._hosts = {name: base.rstrip("/") for name, base in hosts.items()}
+        self._hosts = {name: _quoted(base).rstrip("/") for name, base in hosts.items()}
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "source-liquidations"}
         self._key_headers = dict(headers or {})
         self._key_params = key_params
@@ -169,7 +187,7 @@ class Client:
         self._patience = patience or Patience.from_environment()
         self._random = random.SystemRandom()
         self._session = requests.Session()
-        adapter = HTTPAdapter(pool_connections=len(self._hosts), pool_maxsize=connections, max_retries=0)
+        adapter = _Adapter(pool_connections=len(self._hosts), pool_maxsize=connections, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         # Proxies and certificates of the environment, looked up once; `send` alone never reads a .netrc.
@@ -328,7 +346,7 @@ class Client:
             traffic.received(len(answered.body))
             if answered.status not in _REDIRECTS:
                 return answered
-            url = urljoin(url, answered.headers.get("Location", ""))
+            url = requests.utils.requote_uri(urljoin(url, answered.headers.get("Location", "")))
             if origin(url) != origin(self._hosts[request.host]):
                 raise UnexpectedAnswer(
                     f"a redirect to another origin was refused: {redact(origin(url))}.",
@@ -338,7 +356,9 @@ class Client:
 
     def _exchange(self, url: str, headers: Mapping[str, str], settings: Mapping[str, object]) -> Answered:
         """One request and its whole body. Raises NotWhole for anything that stops it on the way."""
-        prepared = requests.Request("GET", url, headers=headers).prepare()
+        prepared = _GET.copy()  # the URL needs no more quoting, and nothing else differs
+        prepared.headers.update(headers)
+        prepared.url = url
         try:
             response = self._session.send(
                 prepared,
@@ -372,6 +392,11 @@ class Client:
             if self.stop.is_set():
                 raise Stopped
         return b"".join(pieces)
+
+
+def _quoted(url: str) -> str:
+    """As it is sent: a host in other letters and a path with blanks have forms of their own there."""
+    return requests.Request("GET", url).prepare().url or url
 
 
 def _never_sent(error: Exception) -> bool:

@@ -120,6 +120,8 @@ class Scheduler:
                 if step is not None:
                     step.reading.busy += 1
                     self._under_way.add(step)
+                    if any(map(self._has_work, self.readings)):
+                        self.lock.notify()  # one wakes the next: each waking takes the interpreter from whoever works
                     return step
                 self._place_free.notify()  # whoever else waits for it may have a use for it
                 if all(reading.ended for reading in self.readings):
@@ -137,8 +139,10 @@ class Scheduler:
     def received(self, step: Step) -> None:
         """The answer to the step's request is here: another's goes out while this one is decoded."""
         with self.lock:
+            awaited = len(self._under_way) >= self._workers
             self._leave_place(step)
-        time.sleep(0)  # yields the interpreter, which decoding would keep for longer than sending takes
+        if awaited:
+            time.sleep(0)  # yields the interpreter, which decoding would keep for longer than sending takes
 
     def sent_again(self, step: Step) -> None:
         """The answer was of no use: wait for a place to send the request once more."""
@@ -229,14 +233,17 @@ class Scheduler:
                 step.reading.pending.append(Planned(span, run.settled, step.outputs, run.since, run.before))
 
     def done(self, step: Step) -> bool:
-        """The worker is through with the step, whatever came of it. True once, for the last step of its reading."""
+        """The worker is through with the step, whatever came of it, and asks for the next one: what work this makes is
+        its own. True once, for the last step of its reading.
+        """
         reading = step.reading
         with self.lock:
             reading.busy -= 1
             self._leave_place(step)
             last = reading.ended and not reading.announced
             reading.announced = reading.announced or last
-            self.lock.notify_all()
+            if last:
+                self.lock.notify_all()
             return last
 
     def _leave_place(self, step: Step) -> None:
