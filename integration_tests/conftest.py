@@ -37,13 +37,18 @@ def shared_sandbox() -> Iterator[Sandbox]:
         yield running
 
 
+def cleared(shared: Sandbox) -> Iterator[Sandbox]:
+    """For one test, and afterwards without the faults that it left: they would meet a fixture of the next module."""
+    shared.clear()
+    yield shared
+    errors = list(shared.errors)
+    shared.clear()
+    assert errors == []
+
+
 @pytest.fixture
 def sandbox(shared_sandbox: Sandbox) -> Iterator[Sandbox]:
-    shared_sandbox.clear()
-    yield shared_sandbox
-    errors = list(shared_sandbox.errors)
-    shared_sandbox.clear()  # a fault that is left would meet a fixture of the next module
-    assert errors == []
+    yield from cleared(shared_sandbox)
 
 
 @pytest.fixture
@@ -63,8 +68,4 @@ def shared_dense_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def dense_sandbox(shared_dense_sandbox: Sandbox) -> Iterator[Sandbox]:
-    shared_dense_sandbox.clear()
-    yield shared_dense_sandbox
-    errors = list(shared_dense_sandbox.errors)
-    shared_dense_sandbox.clear()  # a fault that is left would meet a fixture of the next module
-    assert errors == []
+    yield from cleared(shared_dense_sandbox)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -104,14 +104,20 @@ def test_a_list_that_repeats_its_token_is_no_endless_loop(connector: Connector, 
 CATALOG = "/v4/catalog-v2/market-liquidations"
 
 
-def test_coin_metrics_patterns(connector: Connector, sandbox: Sandbox) -> None:
-    patterns = ["okex-*-future", "deribit-*-future", "binance-BTCUSDT-future"]
-    run = read(COIN_METRICS, connector, sandbox, markets=patterns)
-    assert run.code == 0, run
+def coin_metrics_markets(sandbox: Sandbox, patterns: Sequence[str]) -> list[str]:
+    """The catalog's markets that match; several, so that a test of them says something."""
     known = sandbox.app.vendors["coin_metrics"].markets  # type: ignore[attr-defined]
     listed = [name for name, instrument in known.items() if instrument.starts < sandbox.now()]
     markets = [name for name in listed if any(fnmatchcase(name, pattern) for pattern in patterns)]
     assert len(markets) > 5
+    return markets
+
+
+def test_coin_metrics_patterns(connector: Connector, sandbox: Sandbox) -> None:
+    patterns = ["okex-*-future", "deribit-*-future", "binance-BTCUSDT-future"]
+    run = read(COIN_METRICS, connector, sandbox, markets=patterns)
+    assert run.code == 0, run
+    markets = coin_metrics_markets(sandbox, patterns)
     same(run.records(), COIN_METRICS.rows(sandbox, START, END, markets))
     assert len(positions(run.final_state, COIN_METRICS.stream)) == len(markets)
     catalog = [request for request in sandbox.requests("coin_metrics") if "catalog" in request.path]
@@ -138,10 +144,7 @@ def test_coin_metrics_patterns_where_the_catalog_takes_none(
     patterns = ["deribit-*-future", "*-ETHUSDT-future", "*-BTCUSDT-future"]
     run = read(COIN_METRICS, connector, sandbox, markets=patterns)
     assert run.code == 0, run
-    known = sandbox.app.vendors["coin_metrics"].markets  # type: ignore[attr-defined]
-    listed = [name for name, instrument in known.items() if instrument.starts < sandbox.now()]
-    markets = [name for name in listed if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    assert len(markets) > 5
+    markets = coin_metrics_markets(sandbox, patterns)
     same(run.records(), COIN_METRICS.rows(sandbox, START, END, markets))
     catalog = [request for request in sandbox.requests("coin_metrics") if "catalog" in request.path]
     assert {request.path for request in catalog} == {CATALOG}

@@ -147,9 +147,9 @@ class Liquidations(Endpoint):
             per_minute, per_second = rates.requests_per_minute or 0.0, rates.requests_per_second or 0.0
             rate = min(filter(None, (per_minute / 60, per_second)), default=0.0)
             # Spread evenly: there is a limit for each second, too, told or not.
-            at_once = int(rate if rate >= 1 else per_second or per_minute)
+            at_once = max(1, int(rate if rate >= 1 else per_second or per_minute))
             if rate:
-                self.client.budget.change(max(1, at_once), max(1, at_once) / rate)
+                self.client.budget.change(at_once, at_once / rate)
         if limits.max_rows_per_request:
             self._limit = min(LARGEST_LIMIT, limits.max_rows_per_request)
         if limits.max_history_days:
