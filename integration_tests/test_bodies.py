@@ -298,7 +298,7 @@ def checked(connector: Connector, sandbox: Sandbox, field: str, body: Any) -> Ru
     ("field", "body", "words"),
     [
         *((field, {}, "no `data`") for field in BOTH_KAIKO),
-        *((field, {"error": "x"}, "no `data`") for field in BOTH_KAIKO),
+        *((field, {"error": "x"}, "a 200 with an error") for field in BOTH_KAIKO),
         *((field, {"result": "success"}, "no `data`") for field in BOTH_KAIKO),
         ("kaiko.instruments[0]", {"data": [KAIKO_ROW | {"timestamp": "yesterday"}]}, "`timestamp`"),
         ("kaiko.instruments[0]", {"data": [KAIKO_ROW | {"timestamp": 17}]}, "`timestamp`"),

@@ -223,7 +223,8 @@ def test_files_that_cannot_be_read_are_told(wrong: str, connector: Connector, sa
         "catalog": connector.file(catalog_of([EVENTS.stream])),
         "state": connector.file([]),
     }
-    for bad in (str(connector.directory / "nonesuch.json"), connector.file("{"), connector.file("[1]")):
+    nowhere = str(connector.directory / ("nonesuch.json" if wrong != "state" else ""))  # no state is a first sync
+    for bad in (nowhere, connector.file("{"), connector.file("[1]"), connector.file("start_date: 2026-01-01")):
         given = {**files, wrong: bad}
         args = [part for name, path in given.items() for part in (f"--{name}", path)]
         run = connector.start(["read", *args]).collect()

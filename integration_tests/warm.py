@@ -21,7 +21,7 @@ LONGEST = 1 << 16
 
 
 def main(channel: socket.socket) -> None:
-    from source_liquidations.http import client
+    from source_liquidations.http import patience
     from source_liquidations.run import run
 
     assert threading.active_count() == 1, "a fork would not take the other threads along"
@@ -45,7 +45,7 @@ def main(channel: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 channel.close()
-                _child(run, client, request, descriptors)
+                _child(run, patience, request, descriptors)
             running[pid] = request["id"]
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -61,7 +61,7 @@ def _reap(channel: socket.socket, running: dict[int, int]) -> None:
         channel.send(json.dumps({"id": running.pop(pid), "code": code}).encode())
 
 
-def _child(run: Any, client: Any, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
+def _child(run: Any, patience: Any, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     code = 70
     try:
         signal.set_wakeup_fd(-1)
@@ -71,7 +71,7 @@ def _child(run: Any, client: Any, request: dict[str, Any], descriptors: list[int
             os.close(descriptor)
         os.environ.update(request["env"])
         if least := os.environ.get("TEST_LEAST_TIMEOUT"):
-            client._LEAST_TIMEOUT = float(least)
+            patience._LEAST_TIMEOUT = float(least)
         sys.argv = ["source-liquidations", *request["args"]]
         run()
     except SystemExit as leaving:

@@ -1,25 +1,26 @@
-"""The configuration: checked once, completely, before anything is asked of a vendor."""
+"""The configuration: checked once and completely, before any vendor is asked for anything."""
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
+import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-import jsonschema
 import pendulum
 
 from source_liquidations import timestamps
+from source_liquidations.config_fields import checked, given, only_defaults, slips, unknown_fields
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Vendor, problem_with_base_url
 
-# Room for the platform's own additions, which begin with an underscore.
+logger = logging.getLogger("airbyte")
+
+# The platform adds fields of its own, whose names begin with an underscore.
 _INTERNAL = "_"
 _MILLISECOND = 1_000_000
 
@@ -45,167 +46,170 @@ def spec() -> dict[str, Any]:
     return whole
 
 
-def secrets(config: Any) -> Iterable[str]:
-    """Every key in a configuration, valid or not."""
-    sections = config.values() if isinstance(config, Mapping) else ()
-    for section in sections:
-        if isinstance(section, Mapping) and isinstance(section.get("api_key"), str):
-            yield section["api_key"]
-            yield section["api_key"].strip()
+def secrets(config: Any) -> Iterator[str]:
+    """Every value of a configuration, valid or not, that its field's name says is a key or a password."""
+    for name, value in config.items() if isinstance(config, Mapping) else ():
+        if isinstance(value, Mapping):
+            yield from secrets(value)
+        elif isinstance(value, str) and any(word in str(name).lower() for word in _SECRET_WORDS):
+            yield value
+            yield value.strip()
+
+
+_SECRET_WORDS = ("key", "secret", "token", "password")
 
 
 def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
-    """A valid configuration out of a raw one. Raises ConfigurationError naming the field and what is allowed."""
-    config = {name: value for name, value in config.items() if not name.startswith(_INTERNAL)}
+    """A valid configuration out of a raw one.
+
+    Raises ConfigurationError that names every mistake: the field, and what is allowed. Warns of unknown fields.
+    """
+    if not isinstance(config, Mapping):
+        raise ConfigurationError("configuration", "is not a JSON object.", advice=f"E.g. {_EXAMPLE}.")
+    config = {name: value for name, value in config.items() if not str(name).startswith(_INTERNAL)}
     schema = spec()["connectionSpecification"]
-    _check_fields(config, schema, "")
-    _check_schema(config, schema)
-    config = _whole_numbers(config, schema)
-    now = time.time_ns() if now is None else now
-    start = _instant(config, "start_date")
-    end = _instant(config, "end_date") if config.get("end_date") else now
-    if start >= now:
-        raise ConfigurationError("start_date", f"{config['start_date']} is in the future.", advice="Give a past date.")
-    if start >= end:
-        raise ConfigurationError(
-            "end_date", f"{config['end_date']} is not after start_date.", advice="Give a later date, or none."
-        )
-    chosen = {vendor: config[vendor.name] for vendor in VENDORS if vendor.name in config}
-    if not chosen:
-        names = ", ".join(vendor.name for vendor in VENDORS)
-        raise ConfigurationError(names, "no vendor is configured.", advice="Fill in at least one of these sections.")
+    sections = {vendor.name: schema["properties"][vendor.name] for vendor in VENDORS}
+    for path in unknown_fields(config, schema):
+        logger.warning("`%s` is not a field of this version and is ignored.", path)
+    values = given(config, schema)
+    for name, section in sections.items():
+        if name in values and only_defaults(values[name], section):
+            del values[name]
+    valid, problems = checked(values, schema)
+    problems = [*slips(config, schema), *problems]
+    chosen = {vendor: valid[vendor.name] for vendor in VENDORS if vendor.name in valid}
     for vendor, section in chosen.items():
-        _check_section(vendor.name, section)
-        vendor.validate(section)
+        problems += _missing(vendor, values[vendor.name], sections[vendor.name]["properties"])
+        problems += _section_problems(vendor, section)
+        problems += _entry_problems(vendor, values[vendor.name], {problem.field for problem in problems})
+    if not chosen and not any(problem.field.partition(".")[0] in sections for problem in problems):
+        problems.append(
+            ConfigurationError(", ".join(sections), "no vendor is configured.", advice="Fill in at least one of these.")
+        )
+    # In the precision of the vendors' parameters.
+    now = timestamps.floor_to(time.time_ns() if now is None else now, _MILLISECOND)
+    start = _attempt(problems, valid, "start_date", lambda text: _start(text, now))
+    end = _attempt(problems, valid, "end_date", _instant, default=now)
+    lookback = _attempt(problems, valid, "lookback_window", _lookback, default=timestamps.HOUR)
+    if start is not None and start >= now:
+        problems.append(
+            ConfigurationError("start_date", f"{values['start_date']} is not in the past.", advice="Give a past date.")
+        )
+    elif start is not None and end is not None and start >= end:
+        problems.append(
+            ConfigurationError(
+                "end_date", f"{values['end_date']} is not after start_date.", advice="Give a later date, or none."
+            )
+        )
+    if problems:
+        raise ConfigurationError.of_all(problems)
+    assert start is not None
+    assert end is not None
+    assert lookback is not None
     return Config(
         start=start,
-        end=timestamps.floor_to(min(end, now), _MILLISECOND) if end >= now else end,
-        lookback=_duration(config.get("lookback_window", "PT1H")),
-        workers=config.get("num_workers", 8),
+        end=min(end, now),
+        lookback=lookback,
+        workers=values.get("num_workers", 8),
         vendors=chosen,
     )
 
 
-def _check_fields(values: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> None:
-    """Every field is one that the specification knows; a close name is suggested."""
-    known = schema["properties"]
-    for name, value in values.items():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean `{path}{close[0]}`? " if close else ""
-            raise ConfigurationError(
-                f"{path}{name}", "is not a field of this connector.", advice=f"{hint}Allowed: {', '.join(known)}."
-            )
-        if "properties" in known[name] and isinstance(value, Mapping):
-            _check_fields(value, known[name], f"{path}{name}.")
+_EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-BTCUSDT-future"]}}'
 
 
-def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    """Of a text with line breaks and the like, a pattern's $ would be content with all but the last of them."""
-    del validator, schema
-    if isinstance(instance, str) and (_UNPRINTABLE.search(instance) or re.search(pattern, instance) is None):
-        yield jsonschema.ValidationError(f"{instance!r} does not match")
+def _missing(
+    vendor: type[Vendor], section: Mapping[str, Any], fields: Mapping[str, Any]
+) -> Iterator[ConfigurationError]:
+    for field in vendor.required:
+        if field not in section:
+            examples = fields[field].get("examples")
+            advice = f"E.g. {json.dumps(examples[0])}." if examples else "Fill it in, or leave the whole section out."
+            yield ConfigurationError(f"{vendor.name}.{field}", "is required and missing.", advice=advice)
+    if vendor.one_of and not any(field in section for field in vendor.one_of):
+        yield ConfigurationError(
+            f"{vendor.name}.{vendor.one_of[0]}",
+            f"neither {' nor '.join(vendor.one_of)} are given, so there is nothing to read.",
+            advice=f"E.g. {' or '.join(json.dumps(fields[field]['examples'][0]) for field in vendor.one_of)}.",
+        )
 
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-_Validator = jsonschema.validators.extend(jsonschema.Draft7Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
-
-
-def _whole_numbers(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with integers where the schema wants some: to JSON, 4.0 is one."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        known = schema["properties"].get(name, {})
-        if known.get("type") == "integer":
-            found[name] = int(value)
-        else:
-            found[name] = _whole_numbers(value, known) if "properties" in known else value
-    return found
-
-
-def _check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    errors = sorted(_Validator(schema).iter_errors(config), key=lambda error: len(error.path))
-    if errors:
-        error = errors[0]
-        raise ConfigurationError(_field(error), _problem(error), advice=_allowed(error.schema, error.validator))
-
-
-def _field(error: Any) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"{path}.{missing}".lstrip(".")
-    return path or "configuration"
-
-
-def _problem(error: Any) -> str:
-    # A section given as text is most likely the key itself.
-    hidden = bool(error.schema.get("airbyte_secret")) or error.schema.get("type") == "object"
-    value = "its value" if hidden or isinstance(error.instance, (dict, list)) else json.dumps(error.instance)[:80]
-    return {
-        "required": "is required and missing.",
-        "type": f"has the wrong type: {value} is no {_types(error.validator_value)}.",
-        "enum": f"{value} is not allowed.",
-        "pattern": f"{value} does not have the required form.",
-        "minimum": f"{value} is too small.",
-        "maximum": f"{value} is too large.",
-        "minItems": "must not be empty.",
-        "minLength": "must not be empty.",
-        "uniqueItems": "holds an entry twice.",
-    }.get(str(error.validator), f"{value} is not valid.")
-
-
-def _types(names: Any) -> str:
-    return " or ".join(names) if isinstance(names, list) else str(names)
-
-
-def _allowed(schema: Mapping[str, Any], validator: Any) -> str:
-    if validator == "required":
-        return "See the connector's setup guide."
-    parts = []
-    if "enum" in schema:
-        parts.append(f"Allowed: {', '.join(map(str, schema['enum']))}.")
-    elif "pattern_descriptor" in schema:
-        parts.append(f"Allowed: {schema['pattern_descriptor']}.")
-    elif "minimum" in schema:
-        upto = f" to {schema['maximum']}" if "maximum" in schema else " or more"
-        kind = "a whole number" if schema["type"] == "integer" else "a number"
-        parts.append(f"Allowed: {kind}, {schema['minimum']}{upto}.")
-    elif "items" in schema:
-        least = "at least one entry" if schema.get("minItems") else "entries"
-        parts.append(f"Allowed: a list of {least}, each once: {schema['items'].get('pattern_descriptor', 'text')}.")
-    elif "type" in schema:
-        parts.append(f"Allowed: {_types(schema['type'])}.")
-    return " ".join(parts)
-
-
-def _check_section(name: str, section: Mapping[str, Any]) -> None:
-    key = section.get("api_key", "-")
-    if any(not 32 < ord(character) < 127 for character in key):
-        raise ConfigurationError(
-            f"{name}.api_key",
+def _section_problems(vendor: type[Vendor], section: Mapping[str, Any]) -> Iterator[ConfigurationError]:
+    if any(not 32 < ord(character) < 127 for character in section.get("api_key", "-")):
+        yield ConfigurationError(
+            f"{vendor.name}.api_key",
             "has a space, a line break or another character that no key has.",
             advice="Copy it again.",
         )
     for field in ("base_url", "reference_base_url"):
         if field in section and (problem := problem_with_base_url(section[field])):
-            raise ConfigurationError(f"{name}.{field}", f"{problem}.", advice="E.g. https://proxy.example.com/vendor.")
+            yield ConfigurationError(
+                f"{vendor.name}.{field}", f"{problem}.", advice="E.g. https://proxy.example.com/vendor."
+            )
+    yield from vendor.problems(section)
 
 
-def _instant(config: Mapping[str, Any], field: str) -> int:
+def _entry_problems(vendor: type[Vendor], section: Mapping[str, Any], named: set[str]) -> Iterator[ConfigurationError]:
+    """What is wrong with entries of lists that the specification allows."""
+    lists = ((field, entries) for field, entries in section.items() if isinstance(entries, list))
+    for field, entries in lists:
+        for index, entry in enumerate(entries):
+            where = f"{vendor.name}.{field}[{index}]"
+            found = None if where in named else vendor.entry_problem(field, entry)
+            if found is not None:
+                yield ConfigurationError(where, found[0], advice=found[1])
+
+
+def _attempt(
+    problems: list[ConfigurationError],
+    values: Mapping[str, Any],
+    field: str,
+    parse: Callable[[str], int],
+    default: int | None = None,
+) -> int | None:
+    """The field's value, or the default where it is absent; None, and a problem more, where it cannot be parsed."""
+    if field not in values:
+        return default
     try:
-        return timestamps.parse(config[field])
-    except ValueError as error:
+        return parse(values[field])
+    except ConfigurationError as error:
+        problems.append(error)
+        return None
+
+
+def _start(text: str, now: int) -> int:
+    """An instant, or a duration back from now."""
+    if not text.startswith("P"):
+        return _instant(text, "start_date")
+    try:
+        at = pendulum.from_timestamp(0).add(microseconds=now // 1000) - _duration(text)
+        return timestamps.parse(at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    except (OverflowError, ValueError):
         raise ConfigurationError(
-            field, f"{config[field]!r} is no date ({error}).", advice="Allowed: YYYY-MM-DD or YYYY-MM-DDTHH:mm:ssZ."
+            "start_date", f"{text!r} is not a duration that can be used.", advice="Allowed: ISO 8601, e.g. P90D."
         ) from None
 
 
-def _duration(text: str) -> int:
+def _instant(text: str, field: str = "end_date") -> int:
     try:
-        parsed = pendulum.parse(text)
+        return timestamps.parse(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            field, f"{text!r} is not a date ({error}).", advice="Allowed: YYYY-MM-DD or YYYY-MM-DDTHH:mm:ssZ."
+        ) from None
+
+
+def _lookback(text: str) -> int:
+    try:
+        return round(_duration(text).total_seconds() * 1_000_000) * 1_000
     except (OverflowError, ValueError):
-        parsed = None
+        raise ConfigurationError(
+            "lookback_window", f"{text!r} is not a duration.", advice="Allowed: ISO 8601, e.g. PT1H."
+        ) from None
+
+
+def _duration(text: str) -> pendulum.Duration:
+    parsed = pendulum.parse(text)
     if not isinstance(parsed, pendulum.Duration):
-        raise ConfigurationError("lookback_window", f"{text!r} is no duration.", advice="Allowed: ISO 8601, e.g. PT1H.")
-    return round(parsed.total_seconds() * 1_000_000) * 1_000
+        raise ValueError(text)
+    return parsed

@@ -5,6 +5,7 @@ Nothing here knows the CDK; `source.py` turns an error into Airbyte's trace mess
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 FailureType = Literal["config_error", "transient_error", "system_error"]
@@ -49,7 +50,7 @@ class LiquidationsError(Exception):
 
 
 class ConfigurationError(LiquidationsError):
-    """A field of the configuration, the catalog or the state cannot be used."""
+    """Something that the user sets cannot be used: a field, a file, or a variable of the environment."""
 
     failure_type: FailureType = "config_error"
     scope: Scope = "reading"
@@ -57,6 +58,15 @@ class ConfigurationError(LiquidationsError):
     def __init__(self, field: str, problem: str, *, advice: str = "") -> None:
         super().__init__(problem, advice=advice, who=f"`{field}`")
         self.field = field
+
+    @classmethod
+    def of_all(cls, problems: Sequence[ConfigurationError]) -> ConfigurationError:
+        """One error that tells every problem."""
+        if len(problems) == 1:
+            return problems[0]
+        error = cls("configuration", " ".join(f"({n}) {problem.message}" for n, problem in enumerate(problems, 1)))
+        error.who = f"The configuration has {len(problems)} mistakes"
+        return error
 
 
 class AccessRefused(LiquidationsError):

@@ -15,7 +15,7 @@ import msgspec
 from source_liquidations import planning, timestamps
 from source_liquidations.config import Config
 from source_liquidations.errors import SpendingLimit
-from source_liquidations.http.client import Traffic
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Answer, Endpoint, Span
 from source_liquidations.reading.report import table
@@ -121,9 +121,7 @@ def _sampled_rows(endpoint: Endpoint, planned: Sequence[Planned]) -> tuple[int, 
 
 def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> Answer:
     with endpoint.admitted(endpoint.first(span)) as request:
-        return endpoint.client.fetch(
-            request, lambda answered: endpoint.decode(answered, span, request, {}), traffic=traffic
-        )
+        return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
 
 
 def as_json(estimates: Sequence[Estimate]) -> str:

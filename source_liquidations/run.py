@@ -1,142 +1,85 @@
-"""The command line: `source-liquidations spec|check|discover|read`, as every Airbyte source, and `estimate`.
-
-`read` writes whole blocks of records; `spec`, `check` and `discover` go the CDK's way.
-"""
+"""The console script: `source-liquidations spec|check|discover|read`, as every Airbyte source, and `estimate`."""
 
 from __future__ import annotations
 
 import argparse
-import io
 import logging
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable
 
-from airbyte_cdk.entrypoint import AirbyteEntrypoint
-from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, ConnectorSpecification, Type
+from airbyte_cdk.models import AirbyteMessage, Type
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
-from orjson import dumps
 
-from source_liquidations import estimate
-from source_liquidations.errors import LiquidationsError, Stopped
-from source_liquidations.http.redaction import redact, redacted, redacted_line
+from source_liquidations import command_line, estimate
+from source_liquidations.errors import ConfigurationError, LiquidationsError, Stopped
+from source_liquidations.http.redaction import keep_secrets_of_environment, redact
+from source_liquidations.messages import message, trace_message, traced
+from source_liquidations.output import Output, OutputLost
 from source_liquidations.reading.pages import Block
-from source_liquidations.source import SourceLiquidations, message, trace_message, traced
+from source_liquidations.signals import Signals, die_of
+from source_liquidations.source import SourceLiquidations
 
 logger = logging.getLogger("airbyte")
 
+_STDOUT = 1
 _FAILED = 1
-_STOPPED = -1
-_ENDED = 128  # plus the number of the signal
-_CLOSED = _ENDED + signal.SIGPIPE
-
-
-# Allowed in a JSON text, and the end of a line to some who read line by line: NEL, and the two that Unicode has for it.
-_LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
-
-
-class Output:
-    """Standard output, for records and log lines alike: whole lines, one writer at a time.
-
-    `gone` is called where a log line finds that nobody reads any more.
-    """
-
-    def __init__(self, raw: BinaryIO, gone: Callable[[], object]) -> None:
-        # Under PYTHONUNBUFFERED it is a bare file, whose write may end early at a signal and lose the rest.
-        self._raw: BinaryIO = io.BufferedWriter(raw) if isinstance(raw, io.RawIOBase) else raw
-        self._lock = threading.Lock()
-        self._gone = gone
-        self.closed = False
-
-    def block(self, data: bytes) -> None:
-        if not data.isascii():
-            for character, escape in _LINE_ENDS:
-                data = data.replace(character, escape)
-        with self._lock:
-            self._raw.write(data)
-            self._raw.flush()
-
-    def message(self, message: AirbyteMessage) -> None:
-        dumped = AirbyteMessageSerializer.dump(message)
-        if message.type in {Type.TRACE, Type.CONNECTION_STATUS}:
-            dumped = redacted(dumped)
-        self.block(dumps(dumped) + b"\n")
-
-    def write(self, text: str) -> int:
-        """What logging calls, which has no place to complain where the reader went away."""
-        try:
-            self.block(text.encode("utf-8", "replace"))
-        except BrokenPipeError:
-            self.closed = True
-            self._gone()
-        return len(text)
-
-    def flush(self) -> None:
-        """Every write is flushed."""
-
-
-class Entrypoint(AirbyteEntrypoint):
-    """The CDK's entrypoint, with the configuration checked by the source alone, which names the field at fault."""
-
-    @staticmethod
-    def validate_connection(source_spec: ConnectorSpecification, config: Mapping[str, Any]) -> None:
-        del source_spec, config
-
-    @staticmethod
-    def set_up_secret_filter(config: Mapping[str, Any], connection_specification: Mapping[str, Any]) -> None:
-        """The source masks keys itself, encoded ones too, and fails no malformed configuration on the way."""
-        del config, connection_specification
 
 
 def run(args: list[str] | None = None) -> None:
     """Run one command and exit.
 
-    0 done, 1 failed, 141 where the reader of the output went away, 143 on SIGTERM, 130 on SIGINT.
+    Exit code 0 on success, 1 on failure, 2 on wrong usage; 141, quietly, where the reader of the output is gone. On
+    SIGTERM and SIGINT the process ends by that signal.
     """
+    parsed = command_line.arguments(sys.argv[1:] if args is None else args)
     source = SourceLiquidations()
-    output = Output(sys.stdout.buffer, source.terminate)
-    parsed = _arguments(sys.argv[1:] if args is None else args)
+    output = Output(_STDOUT, source.terminate)
+    signals = Signals(source.terminate if parsed.command == "read" else None, lambda: output.written)
+    _log_to(output, parsed)
+    keep_secrets_of_environment()
+    try:
+        code = _attempt(source, output, parsed)
+    except OutputLost as lost:
+        source.terminate()
+        code = 128 + signal.SIGPIPE if lost.reader_gone else _FAILED
+        if not lost.reader_gone:
+            print(f"source-liquidations: {lost}", file=sys.stderr, flush=True)
+    if signals.received is not None:
+        die_of(signals.received)
+    os._exit(code)  # workers may sit in a request that nobody waits for any more
+
+
+def _log_to(output: Output, parsed: argparse.Namespace) -> None:
     logs = sys.stderr if parsed.command == "estimate" else output
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(logs)
-    ended_by: list[int] = []
-
-    def end(number: int, _frame: object) -> None:
-        """A sync writes its last state and ends; nothing else has anything to lose."""
-        ended_by.append(number)
-        if parsed.command != "read":
-            os._exit(_ENDED + number)
-        source.terminate()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    try:
-        code = _attempt(source, output, parsed)
-        if code == _STOPPED:
-            code = _CLOSED if output.closed else _ENDED + ended_by[0]
-    except BrokenPipeError:
-        source.terminate()
-        code = _CLOSED
-    _leave(code)
+    if parsed.debug or os.environ.get("LOG_LEVEL", "").lower() == "debug":
+        logger.setLevel(logging.DEBUG)
 
 
 def _attempt(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> int:
-    """Run the command, and report what ends it. The exit code."""
+    """Run the command, and report what ends it. The exit code. Raises OutputLost."""
     try:
-        _run(source, output, parsed)
+        _COMMANDS[parsed.command](source, output, parsed)
     except Stopped:
-        return _STOPPED
-    except BrokenPipeError:
+        if output.lost is not None:
+            raise output.lost from None
+    except OutputLost:
         raise
     except AirbyteTracedException as error:
         return _report(output, parsed.command, error)
+    except ConfigurationError as error:
+        return _report(output, parsed.command, traced(error))
     except Exception as error:
         logger.debug("unexpected", exc_info=True)
-        return _report(output, parsed.command, traced(_surprise(error)))
+        surprise = LiquidationsError(
+            f"{type(error).__name__}: {error}", who="internal error", advice="Please report this, with this trace."
+        )
+        surprise.__cause__ = error
+        return _report(output, parsed.command, traced(surprise))
     return 0
 
 
@@ -147,63 +90,45 @@ def _report(output: Output, command: str, error: AirbyteTracedException) -> int:
     return _FAILED if status is None else 0
 
 
-def _arguments(args: list[str]) -> argparse.Namespace:
-    if args[:1] != ["estimate"]:
-        return AirbyteEntrypoint.parse_args(args or ["--help"])
-    parser = argparse.ArgumentParser(
-        prog="source-liquidations estimate", description="What a sync would read and cost. Makes no paid call."
-    )
-    parser.add_argument("--config", required=True, help="path to the json configuration file")
-    parser.add_argument("--catalog", help="path to the configured catalog; without it, all streams")
-    parser.add_argument("--state", help="path to the json-encoded state file")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--sample", action="store_true", help="measure densities by a few small, possibly paid, calls")
-    parser.add_argument("--debug", action="store_true")
-    return argparse.Namespace(command="estimate", **vars(parser.parse_args(args[1:])))
+def _spec(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+    del parsed
+    output.message(AirbyteMessage(type=Type.SPEC, spec=source.spec(logger)))
 
 
-def _estimate(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
-    catalog = source.read_catalog(parsed.catalog) if parsed.catalog else None
-    found = source.estimate(
-        source.read_config(parsed.config), catalog, source.read_state(parsed.state), sample=parsed.sample
-    )
-    text = estimate.as_json(found) if parsed.json else estimate.as_table(found)
-    output.block(f"{redact(text)}\n".encode())
+def _check(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+    status = source.check(logger, command_line.config_file(parsed.config))
+    output.message(AirbyteMessage(type=Type.CONNECTION_STATUS, connectionStatus=status))
 
 
-def _run(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
-    if parsed.command == "estimate":
-        _estimate(source, output, parsed)
-        return
-    if parsed.command != "read":
-        for text in Entrypoint(source).run(parsed):
-            output.block(f"{redacted_line(text)}\n".encode())
-        return
-    if parsed.debug:
-        logger.setLevel(logging.DEBUG)
-    config = source.read_config(parsed.config)
-    items = source.read_items(config, source.read_catalog(parsed.catalog), source.read_state(parsed.state))
-    for item in items:
+def _discover(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+    catalog = source.discover(logger, command_line.config_file(parsed.config))
+    output.message(AirbyteMessage(type=Type.CATALOG, catalog=catalog))
+
+
+def _read(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+    config = command_line.config_file(parsed.config)
+    catalog = command_line.catalog_file(parsed.catalog, parsed.streams)
+    for item in source.read_items(config, catalog, command_line.state_file(parsed.state)):
         if isinstance(item, Block):
             output.block(item.data)
         else:
             output.message(message(item))
 
 
-def _surprise(error: Exception) -> LiquidationsError:
-    """Files that cannot be read are the caller's to mend; anything else is ours."""
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, (OSError, ValueError, KeyError, TypeError)):
-        unreadable = LiquidationsError(text, who="command line", advice="Check the files given to the command.")
-        unreadable.failure_type = "config_error"
-        return unreadable
-    return LiquidationsError(text, who="internal error", advice="Please report this, with the log at --debug.")
+def _estimate(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+    config = command_line.config_file(parsed.config)
+    catalog = command_line.catalog_file(parsed.catalog, parsed.streams) if parsed.catalog else None
+    if catalog is None and parsed.streams:
+        catalog = command_line.chosen_streams(source.discover(logger, config), parsed.streams)
+    found = source.estimate(config, catalog, command_line.state_file(parsed.state), sample=parsed.sample)
+    text = estimate.as_json(found) if parsed.json else estimate.as_table(found)
+    output.block(f"{redact(text)}\n".encode())
 
 
-def _leave(code: int) -> None:
-    """End now: workers may sit in a request that nobody waits for any more."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = code or _CLOSED
-    os._exit(code)
+_COMMANDS: dict[str, Callable[[SourceLiquidations, Output, argparse.Namespace], None]] = {
+    "spec": _spec,
+    "check": _check,
+    "discover": _discover,
+    "read": _read,
+    "estimate": _estimate,
+}

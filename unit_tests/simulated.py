@@ -18,7 +18,8 @@ from typing import Any
 from source_liquidations import planning
 from source_liquidations.config import Config
 from source_liquidations.errors import LiquidationsError, RequestRefused, Stopped, WindowTooLarge
-from source_liquidations.http.client import Request, Traffic
+from source_liquidations.http.client import Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading import loop
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
@@ -46,13 +47,13 @@ class FakeClient:
     budget: Unlimited = field(default_factory=Unlimited)
     sent: list[Request] = field(default_factory=list)
 
-    def fetch(self, request: Request, decode: Any, *, traffic: Traffic | None = None, **_: object) -> Any:
+    def fetch(self, request: Request, traffic: Traffic | None = None, **_: object) -> Any:
         self.sent.append(request)
         if traffic is not None:
             traffic.sent()
         self.meanwhile()
         self.vendor.refuse(request)
-        return decode(request)
+        return request
 
 
 class FakeVendor(Endpoint):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from email.utils import formatdate
 from typing import Any
 
@@ -13,7 +14,7 @@ from requests.structures import CaseInsensitiveDict
 
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http import answers
-from source_liquidations.http.answers import Answered, NotWhole, reset_seconds, vendor_words
+from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
 from source_liquidations.http.redaction import MASK, keep_secret
 
 
@@ -38,14 +39,12 @@ def test_a_whole_body_is_decoded() -> None:
 
 @given(st.integers(0, len(b'{"data":[{"a":1},{"b":22}]}') - 1))
 def test_a_body_cut_off_anywhere_is_not_whole(length: int) -> None:
-    with pytest.raises(NotWhole, match="not JSON"):
-        answered(b'{"data":[{"a":1},{"b":22}]}'[:length]).decoded(DECODER)
+    assert "not JSON" in (answered(b'{"data":[{"a":1},{"b":22}]}'[:length]).problem() or "")
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"", b"\xff\xfe", b'{"data":[]} and more'])
 def test_what_is_no_json_is_not_whole_and_says_what_it_is(body: bytes) -> None:
-    with pytest.raises(NotWhole, match=r"application/json"):
-        answered(body).decoded(DECODER)
+    assert "(application/json) that is not JSON" in (answered(body).problem() or "")
 
 
 @pytest.mark.parametrize(
@@ -59,8 +58,47 @@ def test_json_of_another_shape_names_the_field(body: bytes, field: str) -> None:
 
 def test_a_wrong_type_in_a_body_cut_off_later_is_not_whole() -> None:
     """The wrong type may be what is left of the right one."""
-    with pytest.raises(NotWhole):
-        answered(b'{"data":[{"a":"x"},{"b"').decoded(DECODER)
+    assert answered(b'{"data":[{"a":"x"},{"b"').problem()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [], "error": "INTERNAL"},
+        {"series": [{"points": []}], "error": {"message": "query failed"}},
+        {"error": {"type": "x"}, "data": [{"a": 1}]},
+        {"data": [], "errors": ["x"]},
+        {"data": [], "error": True},
+        {"result": "error", "message": "words", "data": []},
+        {"status": "ERROR", "data": []},
+        {"success": False, "data": []},
+        ["error", 11010, "ratelimit: error"],
+    ],
+    ids=str,
+)
+def test_an_error_in_a_200_is_no_good_answer(body: Any) -> None:
+    found = answered(msgspec.json.encode(body)).problem()
+    assert found is not None
+    assert found.startswith("a 200 with an error: ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": []},
+        {"data": [{"error": "a field of a row"}]},
+        {"error": None, "errors": [], "result": "success", "status": "ok", "success": True, "data": []},
+        {"error": "", "result": None},
+        {"error": False, "errors": {}},
+        [],
+        [{"error": "x"}],
+        [["error"]],
+        "text",
+    ],
+    ids=str,
+)
+def test_what_only_looks_like_an_error_is_a_good_answer(body: Any) -> None:
+    assert answered(msgspec.json.encode(body)).problem() is None
 
 
 @pytest.mark.parametrize(
@@ -75,6 +113,7 @@ def test_a_wrong_type_in_a_body_cut_off_later_is_not_whole() -> None:
         ({"error": "same", "message": "same"}, "same"),
         ({"error": None, "message": 5}, '{"error":null,"message":5}'),
         ([], "[]"),
+        (["error", 11010, "ratelimit: error"], "error, 11010, ratelimit: error"),
     ],
 )
 def test_the_vendors_words_are_found_in_every_form(body: Any, words: str) -> None:
@@ -122,8 +161,20 @@ def test_the_time_to_wait_is_read_from_the_headers(headers: dict[str, str], seco
     assert reset_seconds(refused(headers)) == seconds
 
 
-@pytest.mark.parametrize("write", [lambda at: formatdate(at, usegmt=True), lambda at: str(int(at))])
-def test_a_date_or_a_unix_time_to_wait_for_becomes_seconds_from_now(
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda at: formatdate(at, usegmt=True),
+        lambda at: str(int(at)),
+        lambda at: f"{at:.1f}",
+        lambda at: str(int(at * 1e3)),
+        lambda at: str(int(at * 1e6)),
+        lambda at: str(int(at) * 10**9),
+        lambda at: datetime.fromtimestamp(at, timezone.utc).isoformat(),
+        lambda at: datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+    ],
+)
+def test_a_time_to_wait_for_in_whatever_form_becomes_seconds_from_now(
     write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_800_000_000.0

@@ -135,12 +135,14 @@ def test_time_passed_is_reason_enough(clock: list[float]) -> None:
     assert saved.due(partition_ended=False)
 
 
-def test_time_passed_without_anything_new_is_no_reason(clock: list[float]) -> None:
+def test_without_anything_new_a_state_is_only_a_sign_of_life(clock: list[float]) -> None:
     saved = state()
     written(saved)
-    clock[0] += 3_600
+    clock[0] += checkpoints.SECONDS_BETWEEN_SIGNS_OF_LIFE - 0.1
     assert not saved.unwritten
-    assert not saved.due(partition_ended=False)
+    assert not saved.due(partition_ended=True)
+    clock[0] += 0.2
+    assert saved.due(partition_ended=False)
 
 
 def test_a_large_state_is_not_repeated_for_each_of_its_partitions(clock: list[float]) -> None:

@@ -23,10 +23,13 @@ from source_liquidations.errors import (
     UnexpectedAnswer,
     VendorUnavailable,
 )
-from source_liquidations.http.answers import Answered, NotWhole
+from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client, Patience, Request, Traffic, origin
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import keep_secret
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.http.transport import origin
 
 KEY = "k+e/y=with&odd:chars"
 # Short pauses; but a busy machine may take its time to answer.
@@ -124,14 +127,14 @@ def status(code: int, body: object = None, **headers: str) -> Reply:
 def test_a_base_url_is_quoted_once_and_its_requests_are_not_again(vendor: Vendor, make: Make) -> None:
     client = make(hosts={"data": f"http://127.0.0.1:{vendor.server.port}/a proxy/\u00e4"})
     vendor.will(GOOD)
-    client.fetch(Request("/x", (("markets", "a,b/c%"),)), decode)
+    decode(client.fetch(Request("/x", (("markets", "a,b/c%"),))))
     assert vendor.arrived[0].target == "/a%20proxy/%C3%A4/x?markets=a,b%2Fc%25"
     assert repr(client) == f"Client(acme, ['http://127.0.0.1:{vendor.server.port}/a%20proxy/%C3%A4'])"
 
 
 def test_a_header_key_goes_into_the_header_and_not_into_the_url(vendor: Vendor, make: Make) -> None:
     request = Request("/v1/things", (("a", "x y&z"), ("b", "1,2:3"), ("a", "é")))
-    assert make().fetch(request, decode) == [1, 2, 3]
+    assert decode(make().fetch(request)) == [1, 2, 3]
     (arrived,) = vendor.arrived
     assert (arrived.method, arrived.path) == ("GET", "/v1/things")
     assert arrived.query == [("a", "x y&z"), ("b", "1,2:3"), ("a", "é")]
@@ -146,13 +149,13 @@ def test_a_header_key_goes_into_the_header_and_not_into_the_url(vendor: Vendor, 
 
 
 def test_a_query_key_comes_last_and_is_encoded(vendor: Vendor, make: Make) -> None:
-    make(headers={}, key_params=(("api_key", KEY),)).fetch(Request("/v1/things", (("a", "1"),)), decode)
+    decode(make(headers={}, key_params=(("api_key", KEY),)).fetch(Request("/v1/things", (("a", "1"),))))
     assert vendor.arrived[0].query == [("a", "1"), ("api_key", KEY)]
     assert "x-api-key" not in vendor.arrived[0].headers
 
 
 def test_a_request_without_parameters_has_no_question_mark(vendor: Vendor, make: Make) -> None:
-    make().fetch(Request("/v1/things"), decode)
+    decode(make().fetch(Request("/v1/things")))
     assert vendor.arrived[0].target == "/base/v1/things"
 
 
@@ -162,7 +165,7 @@ def test_a_keyless_host_gets_no_key_in_any_place(vendor: Vendor, make: Make) -> 
         key_params=(("api_key", KEY),),
         keyless_hosts=frozenset({"reference"}),
     )
-    client.fetch(Request("/v1/instruments", host="reference"), decode)
+    decode(client.fetch(Request("/v1/instruments", host="reference")))
     assert vendor.arrived[0].target == "/base/v1/instruments"
     assert "x-api-key" not in vendor.arrived[0].headers
 
@@ -170,19 +173,19 @@ def test_a_keyless_host_gets_no_key_in_any_place(vendor: Vendor, make: Make) -> 
 def test_connections_are_kept(vendor: Vendor, make: Make) -> None:
     client, before = make(), vendor.server.connections
     for _ in range(20):
-        client.fetch(Request("/x"), decode)
+        decode(client.fetch(Request("/x")))
     assert vendor.server.connections == before + 1
 
 
 def test_a_compressed_body_is_unpacked(vendor: Vendor, make: Make) -> None:
     vendor.will(Reply(body={"data": list(range(5_000))}))
-    assert make().fetch(Request("/x"), decode) == list(range(5_000))
+    assert decode(make().fetch(Request("/x"))) == list(range(5_000))
 
 
 def test_traffic_counts_requests_retries_and_bytes(vendor: Vendor, make: Make) -> None:
     vendor.will(status(500), status(503), GOOD)
     traffic = Traffic()
-    make().fetch(Request("/x"), decode, traffic=traffic)
+    decode(make().fetch(Request("/x"), traffic))
     assert (traffic.requests, traffic.retries, traffic.waiting) == (3, 2, "")
     assert traffic.bytes > 0
     assert traffic.seconds_waited > 0
@@ -206,7 +209,7 @@ def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Ma
     barrier.wait(60)
     for thread in threads:
         thread.join()
-    make().fetch(Request("/x"), decode, traffic=traffic)
+    decode(make().fetch(Request("/x"), traffic))
     assert traffic.waiting == "the request budget, 3.0 s; try 0; try 1; 3 more"
     assert traffic.retries == 5
 
@@ -217,7 +220,7 @@ def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Ma
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504, 520, 524, 599])
 def test_statuses_that_pass_are_tried_again(vendor: Vendor, make: Make, code: int) -> None:
     vendor.will(status(code), status(code), GOOD)
-    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+    assert decode(make().fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 3
 
 
@@ -241,26 +244,26 @@ def test_statuses_that_pass_are_tried_again(vendor: Vendor, make: Make, code: in
 def test_what_breaks_on_the_way_is_tried_again(vendor: Vendor, make: Make, fault: Answer) -> None:
     vendor.will(fault, GOOD)
     client = impatient_once(make) if fault.wire and fault.wire.seconds == 60.0 else make()
-    assert client.fetch(Request("/x"), decode) == [1, 2, 3]
+    assert decode(client.fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 2
 
 
 def test_a_steady_drip_that_would_take_for_ever_is_given_up(vendor: Vendor, make: Make) -> None:
     """Each piece comes in time, so no read ever times out."""
     vendor.will(wire("slow_drip", seconds=0.05, chunk=20), GOOD)
-    assert impatient_once(make).fetch(Request("/x"), decode) == [1, 2, 3]
+    assert decode(impatient_once(make).fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 2
 
 
 def test_a_host_where_nobody_listens_is_unavailable(make: Make) -> None:
     with pytest.raises(VendorUnavailable, match=r"no usable answer to /x in 4 tries: \w*Connection"):
-        make(hosts={"data": "http://127.0.0.1:1"}).fetch(Request("/x"), decode)
+        decode(make(hosts={"data": "http://127.0.0.1:1"}).fetch(Request("/x")))
 
 
 def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, make: Make) -> None:
     vendor.will(status(503))
     with pytest.raises(VendorUnavailable) as caught:
-        make().fetch(Request("/x", (("a", "1"),)), decode)
+        decode(make().fetch(Request("/x", (("a", "1"),))))
     assert len(vendor.arrived) == QUICK.tries
     assert caught.value.failure_type == "transient_error"
     assert "/x?a=1 in 4 tries: HTTP 503: words for 503." in caught.value.message
@@ -270,7 +273,7 @@ def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, m
 def test_a_status_that_says_the_question_is_too_large_is_tried_twice(vendor: Vendor, make: Make) -> None:
     vendor.will(status(503), status(504))
     with pytest.raises(VendorUnavailable, match="in 2 tries: HTTP 504"):
-        make().fetch(Request("/x"), decode, twice_at_most=504)
+        decode(make().fetch(Request("/x"), twice_at_most=504))
     assert len(vendor.arrived) == 2
 
 
@@ -281,24 +284,26 @@ def test_pauses_grow(vendor: Vendor, make: Make) -> None:
     vendor.server.answer, plain = lambda r: (arrivals.append(time.monotonic()), plain(r))[1], vendor.server.answer
     try:
         with pytest.raises(VendorUnavailable):
-            make(patience=patience).fetch(Request("/x"), decode)
+            decode(make(patience=patience).fetch(Request("/x")))
     finally:
         vendor.server.answer = plain
     pauses = [later - earlier for earlier, later in pairwise(arrivals)]
     assert all(pause >= 0.75 * 0.1 * 2**n for n, pause in enumerate(pauses))
 
 
-def test_a_body_that_decodes_to_nothing_usable_is_tried_again(vendor: Vendor, make: Make) -> None:
-    calls = []
-
-    def fussy(answered: Answered) -> str:
-        calls.append(answered)
-        if len(calls) < 3:
-            raise NotWhole("an error in a 200")
-        return "fine"
-
-    assert make().fetch(Request("/x"), fussy) == "fine"
+def test_an_error_in_a_200_is_tried_again_and_then_reported(vendor: Vendor, make: Make) -> None:
+    error = Reply(body={"data": [4], "error": "INTERNAL_ERROR"})
+    vendor.will(error, error, GOOD)
+    assert decode(make().fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 3
+    vendor.will(error)
+    with pytest.raises(VendorUnavailable, match="a 200 with an error: INTERNAL_ERROR"):
+        make().fetch(Request("/x"))
+
+
+def test_a_byte_order_mark_is_skipped(vendor: Vendor, make: Make) -> None:
+    vendor.will(Reply(200, b'\xef\xbb\xbf{"data":[1]}'))
+    assert decode(make().fetch(Request("/x"))) == [1]
 
 
 @pytest.mark.parametrize("body", [b'{"data":[1],"skipped":"\xff\xfe"}', b'{"data":[1],"\xe9":1}'])
@@ -306,7 +311,7 @@ def test_a_body_that_is_no_utf8_is_tried_again_even_where_no_decoder_looks(
     vendor: Vendor, make: Make, body: bytes
 ) -> None:
     vendor.will(Reply(200, body), GOOD)
-    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+    assert decode(make().fetch(Request("/x"))) == [1, 2, 3]
 
 
 # 429 and budgets.
@@ -317,7 +322,7 @@ LONG_AGO = "Wed, 21 Oct 2015 07:28:00 GMT"
 def test_a_told_pause_is_kept(vendor: Vendor, make: Make) -> None:
     vendor.will(status(429, None, **{"Retry-After": "0.5"}), GOOD)
     started = time.monotonic()
-    make().fetch(Request("/x"), decode)
+    decode(make().fetch(Request("/x")))
     assert time.monotonic() - started >= 0.5
 
 
@@ -326,7 +331,7 @@ def test_a_told_pause_holds_all_requests_of_the_vendor_back(vendor: Vendor, make
     vendor.will(status(429, None, **{"X-RateLimit-Reset": "1", "X-RateLimit-Remaining": "0"}), GOOD)
     now = [1_000.0]
     client = make(budget=Budget(1_000_000, 1.0, clock=lambda: now[0]))
-    first = threading.Thread(target=client.fetch, args=(Request("/x"), decode), daemon=True)
+    first = threading.Thread(target=client.fetch, args=(Request("/x"),), daemon=True)
     first.start()
     deadline = time.monotonic() + 60
     while client.budget.reserve() == 0.0 and time.monotonic() < deadline:
@@ -342,14 +347,14 @@ def test_a_told_pause_holds_all_requests_of_the_vendor_back(vendor: Vendor, make
 def test_being_told_to_wait_is_no_failed_try(vendor: Vendor, make: Make) -> None:
     vendor.will(*[status(429, None, **{"Retry-After": "0.01"})] * (3 * QUICK.tries), GOOD)
     client = make()
-    assert client.fetch(Request("/x"), decode) == [1, 2, 3]
+    assert decode(client.fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 3 * QUICK.tries + 1
 
 
 def test_being_told_to_wait_for_ever_ends(vendor: Vendor, make: Make) -> None:
     vendor.will(*[status(429, None, **{"Retry-After": "0.001"})] * 100)
     with pytest.raises(VendorUnavailable, match="HTTP 429") as raised:
-        make(budget=Budget(1_000, 0.01)).fetch(Request("/x"), decode)
+        decode(make(budget=Budget(1_000, 0.01)).fetch(Request("/x")))
     assert raised.value.scope == "reading"
     assert len(vendor.arrived) == 31
 
@@ -364,7 +369,7 @@ def test_a_429_that_names_no_time_is_waited_out_for_longer_than_the_budgets_peri
     monkeypatch.setattr(client, "_sleep", pauses.append)
     monkeypatch.setattr(client.budget, "refused", lambda seconds: None)  # the distance that it keeps from then on
     with pytest.raises(VendorUnavailable, match="HTTP 429") as raised:
-        client.fetch(Request("/x"), decode)
+        decode(client.fetch(Request("/x")))
     assert raised.value.scope == "reading"
     assert len(vendor.arrived) == Patience.tries
     assert sum(pauses) >= 60.0
@@ -375,7 +380,7 @@ def test_a_told_pause_that_nobody_will_wait_for_holds_nobody_up(vendor: Vendor, 
     vendor.will(status(429, None, **{"Retry-After": "86400"}), GOOD)
     client = make()
     with pytest.raises(VendorUnavailable):
-        client.fetch(Request("/x"), decode)
+        decode(client.fetch(Request("/x")))
     assert client.budget.reserve() == 0.0
 
 
@@ -391,7 +396,7 @@ def test_seconds_waited_are_those_that_passed(vendor: Vendor, make: Make) -> Non
     vendor.will(status(429, None, **{"Retry-After": "300"}), GOOD)
     stop, traffic = StopsTheWait(), Traffic()
     with pytest.raises(Stopped):
-        make(stop=stop, patience=Patience()).fetch(Request("/x"), decode, traffic=traffic)
+        decode(make(stop=stop, patience=Patience()).fetch(Request("/x"), traffic))
     assert 0.1 < traffic.seconds_waited < 30
 
 
@@ -399,7 +404,7 @@ def test_a_told_pause_beyond_all_patience_fails_at_once(vendor: Vendor, make: Ma
     vendor.will(status(429, None, **{"Retry-After": "3600"}))
     started = time.monotonic()
     with pytest.raises(VendorUnavailable, match="HTTP 429"):
-        make().fetch(Request("/x"), decode)
+        decode(make().fetch(Request("/x")))
     assert len(vendor.arrived) == 1
     assert time.monotonic() - started < 30
 
@@ -407,7 +412,7 @@ def test_a_told_pause_beyond_all_patience_fails_at_once(vendor: Vendor, make: Ma
 def test_a_spent_answer_is_still_a_good_answer(vendor: Vendor, make: Make) -> None:
     vendor.will(Reply(200, {"data": [7]}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}))
     client = make()
-    assert client.fetch(Request("/x"), decode) == [7]
+    assert decode(client.fetch(Request("/x"))) == [7]
     assert client.budget.reserve() > 0, "somebody else uses the key: their requests count too"
 
 
@@ -416,7 +421,7 @@ def test_the_budget_is_asked_before_each_try_but_a_reserved_first(vendor: Vendor
     budget = Budget(1, 0.3)
     started = time.monotonic()
     assert budget.reserve() == 0.0
-    make(budget=budget).fetch(Request("/x"), decode, reserved=True)
+    decode(make(budget=budget).fetch(Request("/x"), reserved=True))
     assert time.monotonic() - started >= 0.25
     assert len(vendor.arrived) == 2
 
@@ -442,7 +447,7 @@ def test_refusals_are_told_at_once(
 ) -> None:
     vendor.will(status(code))
     with pytest.raises(kind, match=f"HTTP {code}: words for {code}") as caught:
-        make().fetch(Request("/x"), decode)
+        decode(make().fetch(Request("/x")))
     assert len(vendor.arrived) == 1
     assert (caught.value.failure_type, caught.value.scope) == ("config_error", scope)
 
@@ -451,7 +456,7 @@ def test_refusals_are_told_at_once(
 def test_a_status_that_no_page_names_is_unexpected(vendor: Vendor, make: Make, code: int) -> None:
     vendor.will(Reply(code, b""))
     with pytest.raises(UnexpectedAnswer, match=f"status {code}"):
-        make().fetch(Request("/x"), decode)
+        decode(make().fetch(Request("/x")))
     assert len(vendor.arrived) == 1
 
 
@@ -459,13 +464,13 @@ def test_a_vendor_may_explain_a_refusal_better(vendor: Vendor, make: Make) -> No
     vendor.will(status(400))
     special = RequestRefused("too many points", status=400)
     with pytest.raises(RequestRefused, match="too many points"):
-        make(explain=lambda answered: special if answered.status == 400 else None).fetch(Request("/x"), decode)
+        decode(make(explain=lambda answered: special if answered.status == 400 else None).fetch(Request("/x")))
 
 
 def test_a_body_of_the_wrong_shape_is_not_asked_for_again(vendor: Vendor, make: Make) -> None:
     decoder = msgspec.json.Decoder(dict[str, list[str]])
     with pytest.raises(UnexpectedAnswer, match=r"\$\[\.\.\.\]\[0\]|data"):
-        make().fetch(Request("/x"), lambda answered: answered.decoded(decoder))
+        make().fetch(Request("/x")).decoded(decoder)
     assert len(vendor.arrived) == 1
 
 
@@ -474,7 +479,7 @@ def test_a_body_of_the_wrong_shape_is_not_asked_for_again(vendor: Vendor, make: 
 
 def test_a_redirect_on_the_same_origin_is_followed(vendor: Vendor, make: Make) -> None:
     vendor.will(status(302, b"", Location="/base/there?a=1"), GOOD)
-    assert make().fetch(Request("/x"), decode) == [1, 2, 3]
+    assert decode(make().fetch(Request("/x"))) == [1, 2, 3]
     assert [arrived.path for arrived in vendor.arrived] == ["/x", "/there"]
 
 
@@ -491,21 +496,21 @@ def test_a_redirect_on_the_same_origin_is_followed(vendor: Vendor, make: Make) -
 def test_a_redirect_to_another_origin_is_refused(vendor: Vendor, make: Make, code: int, there: str) -> None:
     vendor.will(status(code, b"", Location=there.format(port=vendor.server.port)), GOOD)
     with pytest.raises(UnexpectedAnswer, match="redirect to another origin was refused"):
-        make().fetch(Request("/x"), decode)
+        decode(make().fetch(Request("/x")))
     assert [arrived.headers["host"] for arrived in vendor.arrived] == [f"127.0.0.1:{vendor.server.port}"]
 
 
 def test_a_redirect_to_what_is_no_address_is_given_up(vendor: Vendor, make: Make) -> None:
     vendor.will(status(302, b"", Location="http://[::1"))
     with pytest.raises(VendorUnavailable, match="Invalid"):
-        make().fetch(Request("/x"), decode)
+        decode(make().fetch(Request("/x")))
 
 
 @pytest.mark.parametrize("headers", [{"Location": "/base/x"}, {}])
 def test_redirects_without_end_are_given_up(vendor: Vendor, make: Make, headers: dict[str, str]) -> None:
     vendor.will(Reply(302, b"", headers))
     with pytest.raises(VendorUnavailable, match="redirected"):
-        make().fetch(Request("/x"), decode)
+        decode(make().fetch(Request("/x")))
     assert len(vendor.arrived) == 3 * QUICK.tries
 
 
@@ -546,12 +551,12 @@ def test_no_error_and_no_repr_shows_the_key(vendor: Vendor, make: Make) -> None:
     vendor.will(status(401, {"message": f"Key {KEY} is not valid, see https://acme.com?api_key=k%2Be%2Fy"}))
     client = make(key_params=(("api_key", KEY),))
     with pytest.raises(AccessRefused) as caught:
-        client.fetch(Request("/x"), decode)
+        decode(client.fetch(Request("/x")))
     assert KEY not in caught.value.message
     assert "k%2Be" not in caught.value.message
     assert "is not valid" in caught.value.message
     with pytest.raises(VendorUnavailable) as refused:
-        make(hosts={"data": "http://127.0.0.1:1"}, key_params=(("api_key", KEY),)).fetch(Request("/x"), decode)
+        decode(make(hosts={"data": "http://127.0.0.1:1"}, key_params=(("api_key", KEY),)).fetch(Request("/x")))
     for text in (repr(client), str(refused.value), repr(refused.value), str(refused.value.__cause__)):
         assert KEY not in text
         assert "k%2Be" not in text
@@ -562,7 +567,7 @@ def test_stop_is_heard_in_a_pause(vendor: Vendor, make: Make) -> None:
     stop = StopsTheWait()
     started = time.monotonic()
     with pytest.raises(Stopped):
-        make(stop=stop, patience=Patience()).fetch(Request("/x"), decode)
+        decode(make(stop=stop, patience=Patience()).fetch(Request("/x")))
     assert time.monotonic() - started < 30
 
 
@@ -571,7 +576,7 @@ def test_stop_is_heard_while_a_body_drips(vendor: Vendor, make: Make) -> None:
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
     with pytest.raises(Stopped):
-        make(stop=stop, patience=Patience()).fetch(Request("/x"), decode)
+        decode(make(stop=stop, patience=Patience()).fetch(Request("/x")))
 
 
 def test_waiting_times_can_be_scaled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,112 @@ def test_durations(text: str, nanoseconds: int) -> None:
     assert parsed(lookback_window=text).lookback == nanoseconds
 
 
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("P90D", "2025-12-01T12:34:56.789Z"),
+        ("P2W", "2026-02-15T12:34:56.789Z"),
+        ("PT36H", "2026-02-28T00:34:56.789Z"),
+        ("P1Y6M", "2024-09-01T12:34:56.789Z"),
+        ("P1M", "2026-02-01T12:34:56.789Z"),
+    ],
+)
+def test_a_start_may_be_a_duration_back_from_now(text: str, instant: str) -> None:
+    assert parsed(start_date=text).start == timestamps.parse(instant)
+
+
+@pytest.mark.parametrize("text", ["P0D", "PT0S", "P9999Y", "P99999999999D"])
+def test_a_duration_that_leads_nowhere_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parsed(start_date=text)
+    assert caught.value.field == "start_date"
+
+
+def test_what_is_empty_is_not_given() -> None:
+    empty: dict[str, Any] = {"lookback_window": "", "num_workers": None, "end_date": None, "kaiko": {}, "kwery": None}
+    assert parsed(**empty) == parsed()
+    section = {"markets": ["binance-BTCUSDT-future"], "api_key": "", "metrics_pairs": [], "requests_per_minute": None}
+    assert list(parsed(coin_metrics=section).vendors.values()) == [{"markets": ["binance-BTCUSDT-future"]}]
+
+
+@pytest.mark.parametrize("text", ["8", " 8 ", "8.0", 8.0, "+8"])
+def test_a_whole_number_may_be_text(text: Any) -> None:
+    found = parsed(num_workers=text).workers
+    assert (found, type(found)) == (8, int)
+
+
+@pytest.mark.parametrize("number", [10_000, 10_000.0, "10000", "10000.0"])
+def test_one_number_has_one_form(number: Any) -> None:
+    kwery = {"api_key": "key-of-kwery", "min_usd": number}
+    section = next(values for vendor, values in parsed(kwery=kwery).vendors.items() if vendor.name == "kwery")
+    assert str(section["min_usd"]) == "10000"
+
+
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [
+        ("start_dat", "start_date"),
+        ("startdate", "start_date"),
+        ("startDate", "start_date"),
+        ("START-DATE", "start_date"),
+        ("strat_date", "start_date"),
+        ("start_dates", "start_date"),
+        ("ztart_date", "start_date"),
+        ("kaikoo", "kaiko"),
+        ("kwrey", "kwery"),
+    ],
+)
+def test_a_field_one_slip_away_is_refused(name: str, close: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"Did you mean `{close}`"):
+        parsed(**{name: "x"})
+
+
+@pytest.mark.parametrize("name", ["amberdata", "strat_dates", "api_key", "start", "end", "_internal"])
+def test_any_other_unknown_field_is_ignored(name: str) -> None:
+    assert parsed(**{name: {"x": 1}}) == parsed()
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        config.parse(
+            {
+                "end_date": "tomorrow",
+                "num_worker": 1,
+                "num_workers": 99,
+                "lookback_window": "PT1.5H",
+                "kaiko": {"region": "mars", "instruments": ["x", "bbit/spot/btc-usdt", 7], "assets": "btc"},
+                "kwery": {"api_key": "with blank", "max_credits_per_sync": 5, "base_url": "http://example.com"},
+                "coin_metrics": {"markets": ["a,b", "binance-btc-usdt-spot"], "metrics_pairs": ["x"]},
+                "kiyotaka": {"coins": ["BTC"], "interval": "hour"},
+            },
+            now=NOW,
+        )
+    for field in (
+        "start_date",
+        "end_date",
+        "num_worker",
+        "num_workers",
+        "lookback_window",
+        "kaiko.api_key",
+        "kaiko.region",
+        "kaiko.instruments[0]",
+        "kaiko.instruments[1]",
+        "kaiko.instruments[2]",
+        "kaiko.assets",
+        "kwery.api_key",
+        "kwery.max_credits_per_sync",
+        "kwery.base_url",
+        "coin_metrics.markets[0]",
+        "coin_metrics.markets[1]",
+        "coin_metrics.metrics_pairs[0]",
+        "kiyotaka.api_key",
+        "kiyotaka.interval",
+        "kiyotaka.coin_exchanges",
+    ):
+        assert f"`{field}`" in caught.value.message, field
+    assert caught.value.message.startswith("The configuration has 20 mistakes: (1) ")
+
+
 def test_sections_stay_in_the_vendors_order_whatever_the_configurations() -> None:
     sections = {
         "kiyotaka": {"api_key": "key-of-kiyotaka", "symbols": ["BYBIT/BTCUSDT"]},
@@ -80,9 +186,10 @@ def test_every_key_is_known_as_a_secret_valid_or_not() -> None:
         "kaiko": {"api_key": " padded\n"},
         "kwery": {"api_key": 5},
         "coin_metrics": None,
-        "x": {"api_key": "odd"},
+        "x": {"api_key": "odd", "inner": {"access_token": "deep"}, "region": "eu"},
+        "secret": "top",
     }
-    assert set(config.secrets(raw)) == {" padded\n", "padded", "odd"}
+    assert set(config.secrets(raw)) == {" padded\n", "padded", "odd", "deep", "top"}
     assert list(config.secrets(["no configuration"])) == []
 
 

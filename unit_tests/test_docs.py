@@ -19,8 +19,8 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from benchmarks import server as benchmark_server
 from sandbox import Sandbox
 from sandbox import __main__ as sandbox_command
+from source_liquidations import command_line
 from source_liquidations import config as configuration
-from source_liquidations import run
 from source_liquidations.source import SourceLiquidations, logger
 
 if sys.version_info >= (3, 11):
@@ -111,7 +111,7 @@ def test_commands_exist(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if program == "make":
             assert {word for word in arguments if "=" not in word} <= targets, command
         elif program == "source-liquidations":
-            run._arguments([word.strip("[]") for word in arguments])
+            command_line.arguments([word.strip("[]") for word in arguments])
         elif arguments[:2] == ["-m", "sandbox"]:
             sandbox_command._parser().parse_args(arguments[2:])
         elif arguments[:2] == ["-m", "benchmarks.server"]:

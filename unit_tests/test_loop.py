@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 from source_liquidations import planning
 from source_liquidations.config import Config
 from source_liquidations.errors import LiquidationsError, Stopped, VendorUnavailable
-from source_liquidations.http.answers import NotWhole
 from source_liquidations.http.client import Request
 from source_liquidations.reading import checkpoints, loop, pages
 from source_liquidations.reading.checkpoints import StreamState
@@ -118,24 +116,16 @@ class Gauge:
             self._changed.wait_for(lambda: self.now >= count, timeout=30)
 
 
-TORN = object()
-
-
 class Gauged(FakeClient):
-    """Answers one request, and the others once `go_on` is set; each twice where the first body is torn."""
+    """Answers one request, and the others once `go_on` is set."""
 
     under_way: Gauge
-    torn: bool
     first: threading.Semaphore
     go_on: threading.Event
 
-    def fetch(self, request: Request, decode: Any, **more: Any) -> Any:
-        if self.torn:
-            self._send()
-            with suppress(NotWhole):
-                decode(TORN)
+    def fetch(self, request: Request, *more: Any, **options: Any) -> Any:
         self._send()
-        return super().fetch(request, decode, **more)
+        return super().fetch(request, *more, **options)
 
     def _send(self) -> None:
         with self.under_way:
@@ -144,13 +134,12 @@ class Gauged(FakeClient):
             time.sleep(0.002)
 
 
-@pytest.mark.parametrize("torn", [False, True])
 @pytest.mark.parametrize("workers", [1, 8])
-def test_as_many_requests_are_under_way_as_there_are_workers_and_no_more(workers: int, torn: bool) -> None:
+def test_as_many_requests_are_under_way_as_there_are_workers_and_no_more(workers: int) -> None:
     """With many workers the others' places are in use while a page is decoded, one at a time; with one it waits."""
     endpoint = many(40, 70)
     client = Gauged(endpoint)
-    client.under_way, client.torn = Gauge(), torn
+    client.under_way = Gauge()
     client.first, client.go_on = threading.Semaphore(1), threading.Event()
     endpoint.client = client  # type: ignore[assignment]
     beside: list[int] = []
@@ -165,8 +154,6 @@ def test_as_many_requests_are_under_way_as_there_are_workers_and_no_more(workers
             time.sleep(0.001)  # for one too many to be decoded
             beside.append(client.under_way.now)
             client.go_on.set()
-            if answered is TORN:
-                raise NotWhole("torn")
             return decode(answered, *args)
 
     endpoint.decode = slow  # type: ignore[method-assign]
@@ -212,10 +199,10 @@ class Failing(FakeClient):
 
     error: Exception
 
-    def fetch(self, request: Any, decode: Any, **more: Any) -> Any:
+    def fetch(self, request: Any, *more: Any, **options: Any) -> Any:
         if dict(request.params)["markets"] == "m001":
             raise self.error
-        return super().fetch(request, decode, **more)
+        return super().fetch(request, *more, **options)
 
 
 def failing(error: Exception) -> list[Any]:

@@ -1,49 +1,78 @@
-"""Standard output: whole lines, whatever stands behind it."""
+"""Standard output: whole lines, and what happens where nobody takes them."""
 
 from __future__ import annotations
 
-import io
 import json
-from typing import cast
+import os
+import threading
+from collections.abc import Iterator
 
-from source_liquidations.run import Output
+import pytest
+
+from source_liquidations.output import Output, OutputLost
 
 
-class Bare(io.RawIOBase):
-    """A file as PYTHONUNBUFFERED leaves it: a write that a signal interrupts takes a part and says how much."""
+class Pipe:
+    """A pipe that is read by a thread, slowly or at once."""
 
     def __init__(self) -> None:
-        self.written = b""
+        self.read_end, self.write_end = os.pipe()
+        self.data = b""
+        self.lost: list[bool] = []
+        self.output = Output(self.write_end, lambda: self.lost.append(True))
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
-    def writable(self) -> bool:
-        return True
+    def _read(self) -> None:
+        while piece := os.read(self.read_end, 1000):
+            self.data += piece
 
-    def write(self, data: object) -> int:
-        taken = bytes(cast(bytes, data))[:1000]
-        self.written += taken
-        return len(taken)
+    def end(self) -> bytes:
+        os.close(self.write_end)
+        self._reader.join()
+        return self.data
 
 
-def test_a_block_is_written_to_its_end() -> None:
-    raw = Bare()
-    output = Output(cast(io.BufferedWriter, raw), lambda: None)
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    found = Pipe()
+    yield found
+    os.close(found.read_end)
+
+
+def test_a_block_is_written_to_its_end(pipe: Pipe) -> None:
     block = b"".join(b'{"type":"RECORD","record":%d}\n' % number for number in range(20_000))
-    output.block(block)
-    output.write('{"type":"LOG"}\n')
-    assert raw.written == block + b'{"type":"LOG"}\n'
+    pipe.output.block(block)
+    pipe.output.write('{"type":"LOG"}\n')
+    assert pipe.output.written == len(block) + 15
+    assert pipe.end() == block + b'{"type":"LOG"}\n'
 
 
-def test_what_some_take_for_the_end_of_a_line_is_escaped() -> None:
-    raw = io.BytesIO()
+def test_what_some_take_for_the_end_of_a_line_is_escaped(pipe: Pipe) -> None:
     line = '{"a":"\u2028\u2029\x85\u00e9\u5348"}\n'.encode()
-    Output(raw, lambda: None).block(line)
-    written = raw.getvalue().decode()
+    pipe.output.block(line)
+    written = pipe.end().decode()
     assert len(written.splitlines()) == 1
     assert json.loads(written) == json.loads(line)
     assert "\u00e9\u5348" in written, "all else stays as it is"
 
 
-def test_a_buffered_file_is_taken_as_it_is() -> None:
-    raw = io.BytesIO()
-    Output(raw, lambda: None).block(b"line\n")
-    assert raw.getvalue() == b"line\n"
+def test_a_reader_that_is_gone_is_noticed() -> None:
+    read_end, write_end = os.pipe()
+    lost: list[bool] = []
+    output = Output(write_end, lambda: lost.append(True))
+    os.close(read_end)
+    with pytest.raises(OutputLost, match="Broken pipe") as caught:
+        output.block(b"line\n")
+    assert caught.value.reader_gone
+    output.write("a log line\n")
+    assert lost == [True], "logging has nobody to raise an error to"
+    os.close(write_end)
+
+
+def test_a_full_disk_is_noticed() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(OutputLost, match="No space left") as caught:
+        Output(full, lambda: None).block(b"line\n")
+    assert not caught.value.reader_gone
+    os.close(full)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_liquidations.errors import AccessRefused, VendorUnavailable
-from source_liquidations.http.client import Traffic
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.scheduler import Planned, Reading, Scheduler
@@ -245,13 +245,13 @@ class FailingClient(FakeClient):
 
     failing: dict[str, Exception]
 
-    def fetch(self, request: Request, decode, **more):  # type: ignore[no-untyped-def]
+    def fetch(self, request: Request, *more, **options):  # type: ignore[no-untyped-def]
         self.meanwhile()
         market = dict(request.params)["markets"]
         if market in self.failing:
             self.sent.append(request)
             raise self.failing[market]
-        return super().fetch(request, decode, **more)
+        return super().fetch(request, *more, **options)
 
 
 def failing(rows: dict[str, list[int]], **errors: Exception) -> FakeVendor:

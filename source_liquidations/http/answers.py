@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from source_liquidations import timestamps
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.redaction import redact
 
@@ -18,6 +20,7 @@ T = TypeVar("T")
 
 _LONGEST_WORDS = 300
 _LONGEST_PAGE = 100_000
+_LEAST_UNIX_TIME = 1e9  # a smaller figure is a number of seconds
 _RESET_HEADERS = ("Retry-After", "X-RateLimit-Reset", "RateLimit-Reset")
 
 
@@ -37,37 +40,61 @@ class Answered:
     headers: Mapping[str, str]
     body: bytes
 
-    def must_be_text(self) -> None:
-        """Raise NotWhole unless the body is UTF-8: decoders do not look into what they skip."""
-        try:
-            if not self.body.isascii():
-                self.body.decode()
-        except UnicodeDecodeError as error:
-            raise self._not_json(error) from None
-
     def decoded(self, decoder: msgspec.json.Decoder[T]) -> T:
-        """The body through a typed decoder. Raises NotWhole where it is not JSON (cut off, an HTML page),
-        UnexpectedAnswer where it is JSON of the wrong shape, naming the field."""
+        """The body, which `problem` found to be JSON, through a typed decoder.
+
+        Raises UnexpectedAnswer where it has another shape, naming the field.
+        """
         try:
             return decoder.decode(self.body)
-        except msgspec.ValidationError as error:
-            self._must_be_json()
+        except (msgspec.ValidationError, UnicodeDecodeError) as error:
             raise UnexpectedAnswer(
                 f"the answer does not have the documented shape: {error}.",
                 advice="No row was guessed from it. Please report this with the connector's version.",
             ) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._not_json(error) from None
 
-    def _must_be_json(self) -> None:
+    def problem(self) -> str | None:
+        """Why the body of a 200 is no good answer: not whole, not JSON, or an error. None where it is one."""
         try:
-            msgspec.json.decode(self.body, type=msgspec.Raw)
+            if not self.body.isascii():
+                self.body.decode()  # decoders do not look into what they skip
+            try:
+                envelope = _envelope.decode(self.body)
+            except msgspec.ValidationError:  # a list, or members of another type
+                _anything.decode(self.body)
+                return self._problem_of_list()
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._not_json(error) from None
+            kind = self.headers.get("Content-Type", "no content type")
+            return f"a body of {len(self.body)} bytes ({kind}) that is not JSON: {error}"
+        return f"a 200 with an error: {vendor_words(self.body)}" if envelope.is_error else None
 
-    def _not_json(self, error: Exception) -> NotWhole:
-        kind = self.headers.get("Content-Type", "no content type")
-        return NotWhole(f"a body of {len(self.body)} bytes ({kind}) that is not JSON: {error}")
+    def _problem_of_list(self) -> str | None:
+        is_error = re.match(rb'\s*\[\s*"error"', self.body) is not None
+        return f"a 200 with an error: {vendor_words(self.body)}" if is_error else None
+
+
+class _Envelope(msgspec.Struct):
+    """The members by which vendors say in a 200 that it is an error."""
+
+    error: msgspec.Raw = msgspec.Raw(b"null")
+    errors: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    status: msgspec.Raw = msgspec.Raw(b"null")
+    success: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def is_error(self) -> bool:
+        return (
+            any(bytes(member) not in _NO_ERROR for member in (self.error, self.errors))
+            or any(bytes(member).lower() in _SAYS_ERROR for member in (self.result, self.status))
+            or bytes(self.success) == b"false"
+        )
+
+
+_NO_ERROR = {b"null", b"false", b'""', b"[]", b"{}", b"0"}
+_SAYS_ERROR = {b'"error"', b'"fail"', b'"failed"', b'"failure"'}
+_envelope = msgspec.json.Decoder(_Envelope)
+_anything = msgspec.json.Decoder(msgspec.Raw)
 
 
 def vendor_words(body: bytes) -> str:
@@ -87,6 +114,8 @@ def vendor_words(body: bytes) -> str:
 def _words_in(body: Any) -> str:
     if isinstance(body, str):
         return body
+    if isinstance(body, list):
+        return ", ".join(str(part) for part in body if isinstance(part, (str, int)))
     if not isinstance(body, dict):
         return ""
     nested = next((body[key] for key in ("error", "detail") if isinstance(body.get(key), dict)), None)
@@ -101,25 +130,28 @@ class _RetryAfter(msgspec.Struct):
 
 
 def reset_seconds(answered: Answered) -> float | None:
-    """Seconds to wait as the answer says, in its headers or its body's `retry_after`; None where it is silent.
+    """Seconds to wait as the answer says, in its headers or its body's `retry_after`; None where it does not say.
 
-    Headers give delta seconds, an HTTP date or a Unix time.
+    Given are delta seconds, an HTTP date, an ISO 8601 time, or a Unix time in whatever unit, told by its size.
     """
-    for name in _RESET_HEADERS:
-        value = answered.headers.get(name, "").strip()
-        if not value:
-            continue
-        if re.fullmatch(r"\d+(\.\d+)?", value):
-            seconds = float(value)
-            return seconds if seconds < 1e9 else max(0.0, seconds - time.time())
-        try:
-            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-        except (TypeError, ValueError):
-            continue
-    if answered.status != 429:
-        return None
-    try:
-        told = msgspec.json.decode(answered.body, type=_RetryAfter).retry_after
-        return None if told is None else max(0.0, float(told))
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        return None
+    values: list[Any] = [answered.headers.get(name) for name in _RESET_HEADERS]
+    if answered.status == 429:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            values.append(msgspec.json.decode(answered.body, type=_RetryAfter).retry_after)
+    found = (_seconds_from_now(str(value).strip()) for value in values if value is not None)
+    return next((seconds for seconds in found if seconds is not None), None)
+
+
+def _seconds_from_now(text: str) -> float | None:
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        value = float(text)
+        if value < _LEAST_UNIX_TIME:
+            return value
+        while value >= _LEAST_UNIX_TIME * 1000:  # milliseconds, microseconds, nanoseconds
+            value /= 1000
+        return max(0.0, value - time.time())
+    with contextlib.suppress(ValueError):
+        return max(0.0, timestamps.parse(text) / timestamps.SECOND - time.time())
+    with contextlib.suppress(TypeError, ValueError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    return None

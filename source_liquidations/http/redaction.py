@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 MASK = "****"
+PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _SHORTEST = 4  # masking shorter secrets would garble ordinary words and protect nothing
 
 # Keys in query strings are masked by the parameter's name too, however they are encoded.
@@ -52,6 +55,14 @@ def keep_secret(secrets: Iterable[str]) -> None:
         _secrets.update(new)
         longest_first = sorted(_secrets, key=lambda secret: (-len(secret), secret))
         _secret_forms = re.compile("|".join(map(_forms, longest_first)), re.IGNORECASE)
+
+
+def keep_secrets_of_environment() -> None:
+    """Mask the passwords of proxies, as written and decoded, also where the address is malformed."""
+    addresses = (os.environ.get(name) or os.environ.get(name.lower(), "") for name in PROXY_VARIABLES)
+    found = (re.match(r"[^/]*//(?:[^:@]*:)?(.*)@", address, re.DOTALL) for address in addresses)
+    passwords = [match[1] for match in found if match is not None]
+    keep_secret([*passwords, *map(unquote, passwords)])
 
 
 def redact(text: str) -> str:

@@ -11,6 +11,8 @@ from source_liquidations.errors import ConfigurationError
 from source_liquidations.reading.endpoint import Partition
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
+# A platform counts records and states only, and ends a source that is silent for too long.
+SECONDS_BETWEEN_SIGNS_OF_LIFE = 30.0
 _ALWAYS_WORTH_WRITING = 32 * 1024
 
 
@@ -75,12 +77,14 @@ class StreamState:
     def due(self, *, partition_ended: bool) -> bool:
         """Whether to write a checkpoint now.
 
-        At the end of a partition, and every few seconds. A state of thousands of partitions is not repeated for each
-        of them: it waits until as many bytes of records went out, or the few seconds have passed.
+        At the end of a partition, and every few seconds; less often where nothing changes. A state of thousands of
+        partitions is not repeated for each of them: it waits until as many bytes of records went out, or the few
+        seconds have passed.
         """
+        waited = time.monotonic() - self._written_at
         if not self.unwritten:
-            return False
-        if time.monotonic() - self._written_at >= SECONDS_BETWEEN_CHECKPOINTS:
+            return waited >= SECONDS_BETWEEN_SIGNS_OF_LIFE
+        if waited >= SECONDS_BETWEEN_CHECKPOINTS:
             return True
         return partition_ended and self._last_size <= max(_ALWAYS_WORTH_WRITING, self._bytes)
 

@@ -12,7 +12,8 @@ from typing import Any
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,11 @@ class Status:
 
 @dataclass(frozen=True)
 class Expected:
-    """How many rows a stream will have, which is known of aggregates."""
+    """How much a stream will bring: rows, which are known of aggregates, and their bytes, judged by the first."""
 
     stream: str
     rows: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Sync:
         self._scheduler = Scheduler(readings, workers=workers)
         self._workers = workers
         self._stop = stop
-        self._handover: Handover[Page | Reading | Expected] = Handover(_BYTES_HELD, stop)
+        self._handover: Handover[Page | Reading] = Handover(_BYTES_HELD, stop)
         self._streams = {
             name: _Stream(state, [r for r in readings if any(o.stream == name for o in r.outputs)])
             for name, state in states.items()
@@ -147,8 +148,6 @@ class Sync:
                 raise Stopped
             if isinstance(item, Page):
                 yield from self._pass_on(item)
-            elif isinstance(item, Expected):
-                yield item
             elif isinstance(item, Reading):
                 waiting.pop(id(item))
                 for name, stream in self._streams.items():
@@ -160,10 +159,15 @@ class Sync:
             yield from self._end(name)
 
     def _pass_on(self, page: Page) -> Iterator[Item]:
-        written = page.step.reading.rows
+        reading = page.step.reading
         if page.block is not None:
+            name, records = page.block.stream, page.block.records
             yield from self._emit(page.block)
-            written[page.block.stream] = written.get(page.block.stream, 0) + page.block.records
+            is_own = any(output.stream == name and output.mapper is None for output in reading.outputs)
+            if is_own and records and not reading.rows.get(name) and reading.rows_expected is not None:
+                rows = reading.rows_expected
+                yield Expected(name, rows, round(rows * page.block.bytes_per_record))
+            reading.rows[name] = reading.rows.get(name, 0) + records
         ended = self._note_written(page)
         yield from self._checkpoints({output.stream for output in page.step.outputs} if ended else set())
 
@@ -288,9 +292,6 @@ class Sync:
             for error in unresolved:
                 step.reading.failures.append(_told(step, error))
             self._scheduler.planned(step.reading, partitions)
-            own = next((output.stream for output in step.reading.outputs if output.mapper is None), None)
-            if own is not None and step.reading.rows_expected is not None:
-                self._handover.put(Expected(own, step.reading.rows_expected), 0)
             return
         if not take_step(self._scheduler, step, self._hand_over):
             return

@@ -13,6 +13,7 @@ from source_liquidations.reading.endpoint import Partition, Rows, Span
 
 _MOST_RECORDS = 10_000  # of a block: a page of 100,000 is not held as rows and as lines at once
 
+_TAIL = b"}}\n"
 _NULL = msgspec.Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -46,6 +47,11 @@ class Block:
     records: int
     data: bytes
 
+    @property
+    def bytes_per_record(self) -> float:
+        """Of the rows alone, without what stands around them in each line."""
+        return len(self.data) / self.records - len(_head(self.stream)) - len(_TAIL)
+
 
 def render(outputs: Sequence[Output], rows: Rows, span: Span) -> Iterator[Block]:
     """The RECORD lines of a page, stream by stream; of a large page in several blocks."""
@@ -73,7 +79,7 @@ def _lines(stream: str, objects: Sequence[Any]) -> bytes:
     """One line per JSON object."""
     pieces = [_head(stream)] * (3 * len(objects))
     pieces[1::3] = objects
-    pieces[2::3] = [b"}}\n"] * len(objects)
+    pieces[2::3] = [_TAIL] * len(objects)
     return b"".join(pieces)
 
 
@@ -84,7 +90,7 @@ def _vendor_lines(stream: str, rows: Rows) -> bytes:
     pieces = [_head(stream) + b"{" + rows.constant] * (4 * len(rows))
     pieces[1::4] = rows.added if rows.added is not None else [b""] * len(rows)
     pieces[2::4] = [bytes(row)[1:] for row in rows.raw]
-    pieces[3::4] = [b"}}\n"] * len(rows)
+    pieces[3::4] = [_TAIL] * len(rows)
     return b"".join(pieces)
 
 

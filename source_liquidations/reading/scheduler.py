@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from source_liquidations.errors import LiquidationsError
-from source_liquidations.http.client import Traffic
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint, Partition, Span
 from source_liquidations.reading.pages import Block, Output
 from source_liquidations.reading.windows import Run, Window
@@ -143,13 +143,6 @@ class Scheduler:
             self._leave_place(step)
         if awaited:
             time.sleep(0)  # yields the interpreter, which decoding would keep for longer than sending takes
-
-    def sent_again(self, step: Step) -> None:
-        """The answer was of no use: wait for a place to send the request once more."""
-        with self.lock:
-            while len(self._under_way) >= self._workers and not self._stopped:
-                self._place_free.wait()
-            self._under_way.add(step)
 
     def planned(self, reading: Reading, partitions: Sequence[Partition]) -> None:
         """The reading's partitions are known."""

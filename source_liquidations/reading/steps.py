@@ -17,7 +17,6 @@ from source_liquidations.errors import (
     VendorUnavailable,
     WindowTooLarge,
 )
-from source_liquidations.http.answers import Answered, NotWhole
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Rows
 from source_liquidations.reading.pages import render
@@ -69,21 +68,12 @@ def _answer(scheduler: Scheduler, step: Step, window: Window, request: Request, 
     endpoint, span = step.reading.endpoint, window.span
     too_much = _QUERY_TIMED_OUT if endpoint.worth_halving(span) else None
 
-    def decode(answered: Answered) -> Answer:
-        scheduler.received(step)
-        turn.enter_context(scheduler.decoding)
-        try:
-            return endpoint.decode(answered, span, request, window.memory)
-        except NotWhole:
-            turn.close()
-            scheduler.sent_again(step)
-            raise
-
     try:
         with endpoint.admitted(request) as admitted:
-            return endpoint.client.fetch(
-                admitted, decode, traffic=step.reading.traffic, reserved=True, twice_at_most=too_much
-            )
+            answered = endpoint.client.fetch(admitted, step.reading.traffic, reserved=True, twice_at_most=too_much)
+            scheduler.received(step)
+            turn.enter_context(scheduler.decoding)
+            return endpoint.decode(answered, span, request, window.memory)
     except WindowTooLarge as error:
         _halve(scheduler, step, window, error)
     except VendorUnavailable as error:

@@ -25,7 +25,9 @@ from source_liquidations.harmonized import (
 )
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client, Request, Traffic, origin
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.http.transport import origin
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.coin_metrics_calls import (
@@ -208,6 +210,7 @@ def feeds_volumes(config: Mapping[str, Any]) -> bool:
 
 class CoinMetrics(Vendor):
     name = "coin_metrics"
+    required = ("markets",)
     streams = (
         Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time"),
         *(level.stream for level in LEVELS),
@@ -241,18 +244,20 @@ class CoinMetrics(Vendor):
         return cls.unified if feeds_volumes(config) else (LIQUIDATIONS,)
 
     @classmethod
-    def validate(cls, config: Mapping[str, Any]) -> None:
-        for index, entry in enumerate(config["markets"]):
-            if entry.endswith(("-spot", "-option")):
-                raise ConfigurationError(
-                    f"coin_metrics.markets[{index}]",
-                    f"{entry!r} is no futures market, and only those have liquidations.",
-                    advice="Use an id such as binance-BTCUSDT-future, or a pattern such as binance-*-future.",
-                )
+    def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
+        if field != "markets" or not entry.endswith(("-spot", "-option")):
+            return None
+        return (
+            f"{entry!r} is not a futures market, and only those have liquidations.",
+            "Use an id such as binance-BTCUSDT-future, or a pattern such as binance-*-future.",
+        )
+
+    @classmethod
+    def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
         frequency = config.get("metrics_frequency", DEFAULT_FREQUENCY)
         for level in (EXCHANGE_ASSET, PAIR, EXCHANGE):
             if config.get(level.setting) and frequency not in level.frequencies:
-                raise ConfigurationError(
+                yield ConfigurationError(
                     "coin_metrics.metrics_frequency",
                     f"there are no liquidation metrics of {level.words} at {frequency}.",
                     advice=f"Allowed: {' or '.join(level.frequencies)}; or leave `coin_metrics.{level.setting}` empty.",
@@ -312,9 +317,7 @@ class CoinMetrics(Vendor):
         markets = ",".join(partition["market"] for partition in batch)
         request = Request(TIMESERIES, (("markets", markets), ("limit_per_market", "1"), ("page_size", "1")))
         try:
-            self._client.fetch(
-                request, lambda answered: endpoint.decode(answered, Span(batch, 0, 1), request, {}), traffic=traffic
-            )
+            endpoint.decode(self._client.fetch(request, traffic), Span(batch, 0, 1), request, {})
         except RequestRefused as error:
             named = [p.entry for p in batch if f"'{p['market']}'" in error.cause] or ["coin_metrics.markets"]
             raise error.named(", ".join(f"`{entry}`" for entry in named)) from None

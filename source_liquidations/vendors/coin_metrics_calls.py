@@ -11,7 +11,8 @@ import msgspec
 
 from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 
 CATALOG = "/v4/catalog-v2/"  # what the key sees
@@ -75,7 +76,7 @@ def pages(
         if after in seen:
             raise UnexpectedAnswer("the catalog repeats its page token.")
         seen.add(after)
-        body, page = client.fetch(after, decode, traffic=traffic)
+        body, page = decode(client.fetch(after, traffic))
         yield page
         after = following(client, after, body)
 

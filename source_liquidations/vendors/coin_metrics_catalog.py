@@ -16,7 +16,8 @@ from source_liquidations.coverage import Kind, Period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.harmonized import exchange
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Rows, Span
 from source_liquidations.vendors.coin_metrics_calls import PAGE_SIZE, Body, catalog, following
 from source_liquidations.vendors.decoding import RowDecoder

@@ -32,7 +32,8 @@ from source_liquidations.harmonized import (
     volume_rows,
 )
 from source_liquidations.http.answers import Answered, vendor_words
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.reading.pages import Mapper
 from source_liquidations.streams import Stream
@@ -261,11 +262,7 @@ class LiquidationMetrics(Endpoint):
             return
         request = Request(f"/v4/timeseries/{self.level.table}", (*self.asked(batch), ("page_size", "1")))
         try:
-            self.client.fetch(
-                request,
-                lambda answered: self.decode(answered, Span(batch, 0, 1), request, {}),
-                traffic=traffic,
-            )
+            self.decode(self.client.fetch(request, traffic), Span(batch, 0, 1), request, {})
         except (AccessRefused, RequestRefused) as error:
             named = [p.entry for p in batch if f"'{p[self.level.field]}'" in error.cause]
             named = named or [f"coin_metrics.{self.level.setting}"]

@@ -49,7 +49,7 @@ class RowDecoder(Generic[Row]):
     """Decodes bodies of the generic struct `body` (its `data` a list of rows) with rows of the struct `row`.
 
     `added` names the members that the connector adds to each row: should the vendor begin to send one of these
-    itself, the vendor's stays. `check` may refuse a body before its rows are looked at.
+    itself, the vendor's stays.
     """
 
     def __init__(
@@ -59,7 +59,6 @@ class RowDecoder(Generic[Row]):
         row: type[Row],
         *,
         added: Sequence[str] = (),
-        check: Callable[[Any], None] = lambda body: None,
     ) -> None:
         strict = msgspec.defstruct(f"Strict{row.__name__}", [], bases=(row,), forbid_unknown_fields=True)
         self._strict = msgspec.json.Decoder(body[strict])
@@ -69,7 +68,6 @@ class RowDecoder(Generic[Row]):
         self._known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
         self._added = frozenset(added)
         self._fields = FieldLog(name)
-        self._check = check
 
     def decode(self, answered: Answered) -> tuple[Any, list[msgspec.Raw], bool]:
         """The typed body, its rows as written, and whether a row has a field that the connector adds itself."""
@@ -77,7 +75,6 @@ class RowDecoder(Generic[Row]):
             typed, new = self._strict.decode(answered.body), False
         except (msgspec.DecodeError, UnicodeDecodeError):
             typed, new = answered.decoded(self._lenient), True
-        self._check(typed)
         raw = self._raw.decode(answered.body).data
         if raw is msgspec.UNSET:
             words = vendor_words(answered.body)

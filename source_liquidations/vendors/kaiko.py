@@ -18,7 +18,7 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.coverage import ALL, documented, observed, throttled_at_binance
-from source_liquidations.errors import AccessRefused, ConfigurationError, RequestRefused, UnexpectedAnswer, shown
+from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.harmonized import (
     LIQUIDATION_VOLUMES,
     LIQUIDATIONS,
@@ -34,7 +34,9 @@ from source_liquidations.harmonized import (
 )
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client, Request, Traffic, origin
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.http.transport import origin
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants, unix_instants
@@ -44,7 +46,6 @@ from source_liquidations.vendors.kaiko_reference import (
     Body,
     InstrumentList,
     Instruments,
-    check_result,
     exchanges,
     next_token,
 )
@@ -186,7 +187,6 @@ class Trades(KaikoEndpoint):
             Body,
             TradeRow,
             added=("exchange", "instrument_class", "instrument", "time"),
-            check=check_result,
         )
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -227,9 +227,7 @@ class TokenVolumes(KaikoEndpoint):
         self._assets = assets
         self._interval = interval
         self.step = interval_length(interval)
-        self._decoder = RowDecoder(
-            "kaiko_token_liquidation_volumes", Body, TokenRow, added=("asset", "interval"), check=check_result
-        )
+        self._decoder = RowDecoder("kaiko_token_liquidation_volumes", Body, TokenRow, added=("asset", "interval"))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
@@ -354,6 +352,8 @@ def to_volumes(rows: Rows, span: Span) -> list[bytes]:
 
 class Kaiko(Vendor):
     name = "kaiko"
+    required = ("api_key",)
+    one_of = ("instruments", "assets")
     streams = (
         Stream("kaiko_liquidation_events", ("exchange", "instrument_class", "instrument", "trade_id"), "time"),
         Stream("kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time"),
@@ -369,21 +369,14 @@ class Kaiko(Vendor):
     ) + throttled_at_binance("kaiko")
 
     @classmethod
-    def validate(cls, config: Mapping[str, Any]) -> None:
-        if not config.get("instruments") and not config.get("assets"):
-            raise ConfigurationError(
-                "kaiko.instruments",
-                "neither instruments nor assets are given, so there is nothing to read.",
-                advice='Give at least one of both, e.g. ["bbit/perpetual-future/btc-usdt"] or ["btc"].',
-            )
-        for index, entry in enumerate(config.get("instruments", ())):
-            wanted_class = entry.split("/", 2)[1]
-            if not any(fnmatchcase(instrument_class, wanted_class) for instrument_class in CLASSES):
-                raise ConfigurationError(
-                    f"kaiko.instruments[{index}]",
-                    f"{wanted_class!r} is no class of instruments with liquidations.",
-                    advice=f"Allowed: {' or '.join(CLASSES)}, or a pattern that matches one of them.",
-                )
+    def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
+        wanted_class = entry.split("/", 2)[1] if field == "instruments" else ""
+        if field != "instruments" or any(fnmatchcase(instrument_class, wanted_class) for instrument_class in CLASSES):
+            return None
+        return (
+            f"{wanted_class!r} is not a class of instruments with liquidations.",
+            f"Allowed: {' or '.join(CLASSES)}, or a pattern that matches one of them.",
+        )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
         per_minute = config.get("requests_per_minute") or REQUESTS_PER_MINUTE
@@ -429,7 +422,7 @@ class Kaiko(Vendor):
         request = Request(endpoint.request_path(partition), (("page_size", "1"),))
         span = Span((partition,), 0, 0)
         try:
-            self._client.fetch(request, lambda answered: endpoint.decode(answered, span, request, {}), traffic=traffic)
+            endpoint.decode(self._client.fetch(request, traffic), span, request, {})
         except (AccessRefused, RequestRefused, UnexpectedAnswer) as error:
             if error.scope == "reading":
                 raise

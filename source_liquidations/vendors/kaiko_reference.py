@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
-from source_liquidations.http.answers import Answered, NotWhole
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import Listing, Unread, is_pattern
@@ -30,13 +31,9 @@ T = TypeVar("T")
 
 
 class Body(msgspec.Struct, Generic[T]):
-    """`result` is in the general documentation and not in the liquidation examples."""
-
     data: list[T] | msgspec.UnsetType = msgspec.UNSET
     continuation_token: str | None = None
     next_url: str | None = None
-    result: str | None = None
-    message: str | None = None
     access: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -74,12 +71,6 @@ def next_token(client: Client, body: Body[Any]) -> str | None:
     return found[0]
 
 
-def check_result(body: Body[Any]) -> None:
-    """A 200 whose `result` is "error" is an error; which one, only its words say. Worth another try."""
-    if body.result == "error":
-        raise NotWhole(f'a 200 with result "error": {body.message or "(no words)"}')
-
-
 class ReferenceList(Listing):
     """A list on the reference host, read without a key."""
 
@@ -103,14 +94,14 @@ class ReferenceList(Listing):
 
 
 def exchanges(client: Client) -> ReferenceList:
-    return ReferenceList(client, EXCHANGES, RowDecoder("kaiko_exchanges", Body, ExchangeRow, check=check_result))
+    return ReferenceList(client, EXCHANGES, RowDecoder("kaiko_exchanges", Body, ExchangeRow))
 
 
 class InstrumentList(ReferenceList):
     """The derivatives of the list of instruments: one partition for each class, as the vendor's filter takes one."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client, INSTRUMENTS, RowDecoder("kaiko_instruments", Body, InstrumentRow, check=check_result))
+        super().__init__(client, INSTRUMENTS, RowDecoder("kaiko_instruments", Body, InstrumentRow))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
@@ -158,7 +149,7 @@ class Instruments:
         request: Request | None = Request(INSTRUMENTS, (*filters, ("page_size", PAGE_SIZE)), host="reference")
         tokens: set[str] = set()
         while request is not None:
-            body = self._client.fetch(request, self._decode, traffic=traffic)
+            body = self._client.fetch(request, traffic).decoded(self._decoder)
             for row in body.data or ():
                 yield f"{row.exchange_code}/{row.class_}/{row.code}"
             token = next_token(self._client, body)
@@ -166,8 +157,3 @@ class Instruments:
                 raise UnexpectedAnswer("the instruments list repeats its continuation token.")
             tokens.add(token or "")
             request = Request(INSTRUMENTS, (("continuation_token", token),), host="reference") if token else None
-
-    def _decode(self, answered: Answered) -> Body[InstrumentRow]:
-        body = answered.decoded(self._decoder)
-        check_result(body)
-        return body

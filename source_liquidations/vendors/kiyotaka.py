@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from functools import partial
@@ -36,9 +36,10 @@ from source_liquidations.harmonized import (
     number,
     volume_rows,
 )
-from source_liquidations.http.answers import Answered, NotWhole, vendor_words
+from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import FieldLog, one_line
@@ -144,7 +145,7 @@ class LiquidationAgg(Endpoint):
         self.client = client
         self._symbols = tuple(config.get("symbols", ()))
         self._coins = tuple(config.get("coins", ()))
-        self._exchanges = tuple(sorted(config.get("coin_exchanges", ())))  # the same sum in whatever order
+        self._exchanges = tuple(sorted(set(config.get("coin_exchanges", ()))))  # the same sum in whatever order
         self._interval = config.get("interval", "HOUR")
         self._denomination = config.get("denomination", "coin")
         self._fields = FieldLog("kiyotaka_liquidation_agg")
@@ -380,8 +381,6 @@ def to_volumes(rows: Rows, span: Span) -> list[bytes]:
 def must_be_empty(answered: Answered, field: str) -> None:
     """Nothing but an empty body means an empty list; another one has something to say."""
     members = answered.decoded(_members)
-    if "error" in members:
-        raise NotWhole(f"a 200 with an error: {vendor_words(answered.body)}")
     if members:
         raise UnexpectedAnswer(f"the answer has no `{field}`.", advice="No row was guessed from it.")
 
@@ -447,6 +446,8 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
 class Kiyotaka(Vendor):
     name = "kiyotaka"
+    required = ("api_key",)
+    one_of = ("symbols", "coins")
     streams = (
         Stream("kiyotaka_liquidation_agg", KEY, "time"),
         Stream("kiyotaka_markets", ("exchange", "rawSymbol")),
@@ -455,15 +456,9 @@ class Kiyotaka(Vendor):
     coverage = throttled_at_binance("kiyotaka")
 
     @classmethod
-    def validate(cls, config: Mapping[str, Any]) -> None:
-        if not config.get("symbols") and not config.get("coins"):
-            raise ConfigurationError(
-                "kiyotaka.symbols",
-                "neither symbols nor coins are given, so there is nothing to read.",
-                advice='Give at least one of both, e.g. ["BINANCE_FUTURES/BTCUSDT"] or ["BTC"].',
-            )
+    def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
         if config.get("coins") and not config.get("coin_exchanges"):
-            raise ConfigurationError(
+            yield ConfigurationError(
                 "kiyotaka.coin_exchanges",
                 "is required with coins and missing.",
                 advice='Name the exchanges to sum over, e.g. ["BINANCE_FUTURES", "BYBIT"].',
@@ -506,7 +501,7 @@ class Kiyotaka(Vendor):
         span = Span((partition,), end - endpoint.step, end)
         request = endpoint.first(span)
         try:
-            self._client.fetch(request, lambda answered: endpoint.decode(answered, span, request, {}), traffic=traffic)
+            endpoint.decode(self._client.fetch(request, traffic), span, request, {})
         except (RequestRefused, AccessRefused) as error:
             if error.scope == "reading":  # the key itself
                 raise

@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from source_liquidations.errors import UnexpectedAnswer, shown
-from source_liquidations.http.answers import Answered, NotWhole
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import Listing, Unread
 
@@ -26,7 +27,6 @@ class Body(msgspec.Struct, Generic[T]):
     """An empty list, and the offset behind the last page, may be left out."""
 
     data: list[T] = msgspec.field(name="symbols", default_factory=list)
-    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     nextOffset: int | str | None = None
 
 
@@ -37,12 +37,6 @@ class MarketRow(msgspec.Struct):
     coin: Unread = msgspec.UNSET
     category: str | None = None
     availableSince: Unread = msgspec.UNSET
-
-
-def check_error(body: Body[Any]) -> None:
-    """A 200 that is an error, and no empty list."""
-    if body.error is not msgspec.UNSET:
-        raise NotWhole(f"a 200 with an error: {shown(bytes(body.error))}")
 
 
 def page_at(offset: int, filters: tuple[tuple[str, str], ...] = ()) -> Request:
@@ -69,7 +63,7 @@ class MarketList(Listing):
 
     def __init__(self, client: Client) -> None:
         super().__init__("kiyotaka", client)
-        self._decoder = RowDecoder("kiyotaka_markets", Body, MarketRow, check=check_error)
+        self._decoder = RowDecoder("kiyotaka_markets", Body, MarketRow)
 
     def first_page(self) -> Request:
         return page_at(0)
@@ -86,13 +80,8 @@ def markets(client: Client, filters: tuple[tuple[str, str], ...], traffic: Traff
     """`EXCHANGE/rawSymbol` of every market that may have liquidations: all but spot."""
     decoder = msgspec.json.Decoder(Body[MarketRow])
 
-    def decode(answered: Answered) -> Body[MarketRow]:
-        body = answered.decoded(decoder)
-        check_error(body)
-        return body
-
     request: Request | None = page_at(0, filters)
     while request is not None:
-        body = client.fetch(request, decode, traffic=traffic)
+        body = client.fetch(request, traffic).decoded(decoder)
         yield from (f"{row.exchange}/{row.rawSymbol}" for row in body.data if row.category != "SPOT")
         request = following(request, body)

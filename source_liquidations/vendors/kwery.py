@@ -31,8 +31,9 @@ from source_liquidations.errors import (
 from source_liquidations.harmonized import LIQUIDATIONS, EventMaker, asset, number
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants
@@ -141,7 +142,7 @@ class Liquidations(Endpoint):
 
     def plan_limits(self, traffic: Traffic) -> Limits:
         """What the key's plan allows (a free call); sets the request budget."""
-        limits = self.client.fetch(Request(LIMITS), lambda answered: answered.decoded(self._limits), traffic=traffic)
+        limits = self.client.fetch(Request(LIMITS), traffic).decoded(self._limits)
         rates = limits.rate_limits
         if self._own_budget and rates is not None:
             per_minute, per_second = rates.requests_per_minute or 0.0, rates.requests_per_second or 0.0
@@ -162,7 +163,7 @@ class Liquidations(Endpoint):
         end = time.time_ns()
         span = Span((next(iter(self._partitions())),), end - timestamps.MINUTE, end)
         request = with_param(self.first(span), "limit", "1")
-        self.client.fetch(request, lambda answered: self.decode(answered, span, request, {}), traffic=traffic)
+        self.decode(self.client.fetch(request, traffic), span, request, {})
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         try:
@@ -448,6 +449,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
 class Kwery(Vendor):
     name = "kwery"
+    required = ("api_key",)
     streams = (
         Stream("kwery_liquidations", ("liquidation_id",), "time"),
         Stream("kwery_symbols", ("symbol",)),
@@ -460,13 +462,13 @@ class Kwery(Vendor):
     )
 
     @classmethod
-    def validate(cls, config: Mapping[str, Any]) -> None:
+    def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
         most = config.get("max_credits_per_sync")
         least = cost(FEWEST_ROWS_A_SYNC)
         if most is not None and most < least:
-            raise ConfigurationError(
+            yield ConfigurationError(
                 "kwery.max_credits_per_sync",
-                f"{most} credits do not pay for {FEWEST_ROWS_A_SYNC} rows, so that a sync might not get ahead.",
+                f"{most} credits do not pay for {FEWEST_ROWS_A_SYNC} rows, so a sync could never make progress.",
                 advice=f"Allowed: {least} or more ({CREDITS_PER_REQUEST} a request and {CREDITS_PER_ROW} a row).",
             )
 

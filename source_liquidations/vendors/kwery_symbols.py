@@ -12,7 +12,8 @@ import msgspec
 from source_liquidations.coverage import Period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Rows, Span
 from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import Listing, Unread
@@ -49,7 +50,7 @@ class SymbolList(Listing):
 
 def symbols(client: Client, traffic: Traffic) -> list[str]:
     decoder = msgspec.json.Decoder(Body[SymbolRow])
-    body = client.fetch(Request(SYMBOLS), lambda answered: answered.decoded(decoder), traffic=traffic)
+    body = client.fetch(Request(SYMBOLS), traffic).decoded(decoder)
     return [row.symbol for row in body.data]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Client, Request, Traffic
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 
 # A member of a row that is no part of its key: it arrives whatever it is.

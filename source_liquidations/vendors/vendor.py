@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from source_liquidations.coverage import Period
-from source_liquidations.http.client import Traffic
+from source_liquidations.errors import ConfigurationError
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint
 from source_liquidations.reading.pages import Mapper
 from source_liquidations.streams import Stream
@@ -38,12 +39,16 @@ class Vendor(ABC):
     """One vendor, configured.
 
     name        its section in the configuration
+    required    the fields that a section needs (Airbyte's form sends every section, so the schema requires none)
+    one_of      the fields of which a section needs at least one
     streams     its own streams
     unified     the unified streams that it feeds
     coverage    what it documents about gaps in its data, with dates
     """
 
     name: ClassVar[str]
+    required: ClassVar[tuple[str, ...]] = ()
+    one_of: ClassVar[tuple[str, ...]] = ()
     streams: ClassVar[tuple[Stream, ...]]
     unified: ClassVar[tuple[Stream, ...]] = ()
     coverage: ClassVar[tuple[Period, ...]] = ()
@@ -55,9 +60,16 @@ class Vendor(ABC):
         return cls.unified
 
     @classmethod
-    @abstractmethod
-    def validate(cls, config: Mapping[str, Any]) -> None:
-        """Raise ConfigurationError where the section is valid by its schema but makes no sense."""
+    def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
+        """Why a section that is valid by its schema cannot be used. Fields that are not valid are not in it."""
+        del config
+        return ()
+
+    @classmethod
+    def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
+        """What is wrong with an entry of a list that is valid by its schema, and what to do; None if nothing."""
+        del field, entry
+        return None
 
     @abstractmethod
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None: ...

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from source_liquidations.config import Config, parse
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Partition, Span
@@ -48,7 +49,9 @@ def decoded(
     held: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
 ) -> Answer:
     request: Request = held.endpoint.first(span)
-    return held.endpoint.decode(answered(body, headers), span, request, {} if memory is None else memory)
+    answer = answered(body, headers)
+    assert answer.problem() is None, "the client would not take it"
+    return held.endpoint.decode(answer, span, request, {} if memory is None else memory)
 
 
 def records(
@@ -65,6 +68,11 @@ def records(
         assert len(lines) == block.records
         found[block.stream] = [line["data"] for line in lines]
     return found
+
+
+def configured(vendor: str, section: Mapping[str, Any]) -> Config:
+    """A configuration with this section alone. Raises ConfigurationError."""
+    return parse({"start_date": "2024-01-01", vendor: dict(section)})
 
 
 def changed(body: Any, **values: Any) -> Any:

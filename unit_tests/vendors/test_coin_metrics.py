@@ -12,9 +12,8 @@ from source_liquidations import timestamps
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.coin_metrics import CoinMetrics
 from source_liquidations.vendors.coin_metrics_calls import batched
-from unit_tests.vendors.bodies import changed, coin_metrics, decoded, records, sample
+from unit_tests.vendors.bodies import changed, coin_metrics, configured, decoded, records, sample
 
 STREAM = "coin_metrics_market_liquidations"
 BODY = "coin_metrics/timeseries__market-liquidations.200"
@@ -160,5 +159,5 @@ def test_no_number_is_guessed() -> None:
 @pytest.mark.parametrize("market", ["binance-btc-usdt-spot", "deribit-BTC-30JUN23-20000-C-option"])
 def test_markets_without_liquidations_are_refused(market: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        CoinMetrics.validate({"markets": ["binance-BTCUSDT-future", market]})
+        configured("coin_metrics", {"markets": ["binance-BTCUSDT-future", market]})
     assert raised.value.field == "coin_metrics.markets[1]"

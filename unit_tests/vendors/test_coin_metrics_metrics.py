@@ -30,7 +30,7 @@ from source_liquidations.vendors.coin_metrics_metrics import (
     refused_metric,
 )
 from source_liquidations.vendors.vendor import Feed
-from unit_tests.vendors.bodies import decoded, feed, records, sample
+from unit_tests.vendors.bodies import configured, decoded, feed, records, sample
 
 SECTION = {"api_key": "key", "markets": ["binance-BTCUSDT-future"], "metrics_for_markets": True}
 ENTITIES = {MARKET: "binance-BTCUSDT-future", EXCHANGE_ASSET: "binance-btc", PAIR: "btc-usd", EXCHANGE: "binance"}
@@ -276,14 +276,16 @@ def test_a_frequency_that_the_vendor_sends_stays() -> None:
 def test_pairs_and_exchanges_have_no_five_minutes(level: Level) -> None:
     config = {"markets": ["a-B-future"], "metrics_frequency": "5m", level.setting: [ENTITIES[level]]}
     with pytest.raises(ConfigurationError, match="metrics_frequency") as told:
-        CoinMetrics.validate(config)
+        configured("coin_metrics", config)
     assert f"of {level.words} at 5m" in told.value.message
-    CoinMetrics.validate({**config, "metrics_frequency": "1d"})
-    CoinMetrics.validate({**config, level.setting: []})
+    configured("coin_metrics", {**config, "metrics_frequency": "1d"})
+    configured("coin_metrics", {**config, level.setting: []})
 
 
 def test_markets_and_assets_of_exchanges_have_them() -> None:
-    CoinMetrics.validate({"markets": ["a-B-future"], "metrics_frequency": "5m", "metrics_exchange_assets": ["a-b"]})
+    configured(
+        "coin_metrics", {"markets": ["a-B-future"], "metrics_frequency": "5m", "metrics_exchange_assets": ["a-b"]}
+    )
 
 
 @pytest.mark.parametrize(

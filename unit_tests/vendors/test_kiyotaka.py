@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from source_liquidations import planning, timestamps
 from source_liquidations.config import Config
 from source_liquidations.errors import AccessRefused, ConfigurationError, UnexpectedAnswer, WindowTooLarge
-from source_liquidations.http.answers import Answered, NotWhole
-from source_liquidations.http.client import Request, Traffic
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.windows import Run, Window
-from source_liquidations.vendors.kiyotaka import INTERVALS, KEY, Kiyotaka, LiquidationAgg, explain
+from source_liquidations.vendors.kiyotaka import INTERVALS, KEY, LiquidationAgg, explain
 from source_liquidations.vendors.kiyotaka_markets import Body, following, page_at
-from unit_tests.vendors.bodies import decoded, feed, kiyotaka, records, sample
+from unit_tests.vendors.bodies import configured, decoded, feed, kiyotaka, records, sample
 
 STREAM = "kiyotaka_liquidation_agg"
 START = timestamps.parse("2026-03-08T00:00:00Z")
@@ -469,7 +470,7 @@ def test_other_answers_are_left_to_their_status(status: int, message: str) -> No
 )
 def test_what_is_needed_is_named(section: dict[str, Any], field: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        Kiyotaka.validate({"api_key": "k" * 8, **section})
+        configured("kiyotaka", {"api_key": "k" * 8, **section})
     assert raised.value.field == field
 
 
@@ -480,12 +481,6 @@ def test_what_is_needed_is_named(section: dict[str, Any], field: str) -> None:
 def test_an_empty_body_is_no_rows(body: Any) -> None:
     held, span = kiyotaka()
     assert len(decoded(held, body, span).rows) == 0
-
-
-def test_a_200_that_is_an_error_is_tried_again() -> None:
-    held, span = kiyotaka()
-    with pytest.raises(NotWhole, match="RATE_LIMITED: Too many"):
-        decoded(held, {"error": "RATE_LIMITED", "message": "Too many", "retry_after": 12}, span)
 
 
 @pytest.mark.parametrize("body", [{"data": []}, {"message": "hello"}])

@@ -28,11 +28,12 @@ from source_liquidations.errors import (
     WindowTooLarge,
 )
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Request, Traffic
+from source_liquidations.http.client import Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Span
-from source_liquidations.vendors.kwery import Kwery, Liquidations, explain
+from source_liquidations.vendors.kwery import Liquidations, explain
 from source_liquidations.vendors.kwery_credits import Credits, cost
-from unit_tests.vendors.bodies import answered, changed, decoded, kwery, records, sample
+from unit_tests.vendors.bodies import answered, changed, configured, decoded, kwery, records, sample
 
 MILLISECOND = 1_000_000
 START = timestamps.parse("2026-03-08T00:00:00Z")
@@ -437,7 +438,7 @@ def test_both_of_a_plans_rates_are_kept(told: dict[str, float], requests: int, s
     held, _ = kwery()
     assert isinstance(held.endpoint, Liquidations)
     body = answered({"rate_limits": told})
-    with mock.patch.object(held.endpoint.client, "fetch", lambda request, decode, **more: decode(body)):
+    with mock.patch.object(held.endpoint.client, "fetch", return_value=body):
         held.endpoint.plan_limits(Traffic())
     budget = held.endpoint.client.budget
     assert (budget.requests, budget.seconds) == (requests, pytest.approx(seconds))
@@ -490,9 +491,9 @@ def test_rows_that_differ_in_undocumented_fields_alone_keep_their_ids_in_any_ord
 @pytest.mark.parametrize("most", [0, 1, 27, 44])
 def test_a_limit_too_small_to_get_ahead_is_refused(most: int) -> None:
     with pytest.raises(ConfigurationError, match=r"kwery\.max_credits_per_sync") as raised:
-        Kwery.validate({"api_key": "k" * 8, "max_credits_per_sync": most})
-    assert "45 or more" in raised.value.message
-    Kwery.validate({"api_key": "k" * 8, "max_credits_per_sync": 45})
+        configured("kwery", {"api_key": "k" * 8, "max_credits_per_sync": most})
+    assert ("45 or more" if most else "1 or more") in raised.value.message
+    configured("kwery", {"api_key": "k" * 8, "max_credits_per_sync": 45})
 
 
 def test_a_request_asks_for_no_more_rows_than_can_be_paid() -> None:

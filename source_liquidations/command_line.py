@@ -1,0 +1,173 @@
+"""What the command line takes: its commands and options, and the files that they name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airbyte_cdk.models import (
+    AirbyteCatalog,
+    AirbyteMessage,
+    AirbyteMessageSerializer,
+    ConfiguredAirbyteCatalog,
+    ConfiguredAirbyteCatalogSerializer,
+    Type,
+)
+
+from source_liquidations.errors import ConfigurationError, shown
+from source_liquidations.state import PRINTED, Blobs, blobs_of_messages, blobs_of_printed
+
+CONFIG = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-*-future"]}}'
+
+_CATALOG_HELP = "path to a configured catalog, or to what `discover` printed: then all its streams are read"
+_STATE_HELP = "path to a list of state messages, or to what a `read` printed; without such a file, a first sync"
+
+
+def arguments(args: Sequence[str]) -> argparse.Namespace:
+    """The command and its options. Prints help or usage and exits where they make no sense."""
+    parser = argparse.ArgumentParser(
+        prog="source-liquidations", description="Airbyte source for crypto-derivatives liquidation data."
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+
+    def command(name: str, words: str, *, config: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        added.add_argument("--debug", action="store_true", help="log more")
+        if config:
+            added.add_argument("--config", required=True, help="path to the configuration, a JSON file")
+        return added
+
+    command("spec", "print the specification of the configuration", config=False)
+    command("check", "check the configuration with one cheap call to each vendor")
+    command("discover", "print the catalog: the streams of the configured vendors")
+    read = command("read", "read streams and print their records and states")
+    read.add_argument("--catalog", required=True, help=_CATALOG_HELP)
+    estimate = command("estimate", "print what a sync would read and cost; makes no paid call")
+    estimate.add_argument("--catalog", help=f"{_CATALOG_HELP}; without it, all streams")
+    estimate.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    estimate.add_argument(
+        "--sample", action="store_true", help="measure densities by a few small calls, which may cost"
+    )
+    for one in (read, estimate):
+        one.add_argument("--streams", help="names of streams, joined by commas: read only these of the catalog")
+        one.add_argument("--state", help=_STATE_HELP)
+    return parser.parse_args(args or ["--help"])
+
+
+def config_file(path: str) -> Mapping[str, Any]:
+    """The configuration in a file. Raises ConfigurationError."""
+    text = _text("--config", path)
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise _unusable("--config", path, f"is not JSON ({error})", f"a JSON object such as {CONFIG}") from None
+    if not isinstance(found, dict):
+        raise _unusable("--config", path, "is not a JSON object", f"a JSON object such as {CONFIG}")
+    return found
+
+
+def catalog_file(path: str, streams: str | None = None) -> ConfiguredAirbyteCatalog:
+    """The configured catalog in a file, or made of a discovered one; of it, the chosen streams.
+
+    Raises ConfigurationError.
+    """
+    wanted = "a configured catalog, or what `discover` printed"
+    # What `discover` printed may hold log lines, and what several printed is in one file: the last one counts.
+    found = [item.get("catalog", item) for item in _objects("--catalog", path, wanted) if _is_catalog(item)]
+    if not found:
+        raise _unusable("--catalog", path, "has no catalog in it", wanted)
+    try:
+        entries = [entry if "stream" in entry else _configured(entry) for entry in found[-1]["streams"]]
+        chosen = _chosen(entries, streams)
+        return ConfiguredAirbyteCatalogSerializer.load({"streams": chosen})
+    except ConfigurationError:
+        raise
+    except Exception as error:  # of whatever class the serializer raises
+        raise _unusable("--catalog", path, f"is not a catalog ({type(error).__name__}: {error})", wanted) from None
+
+
+def chosen_streams(catalog: AirbyteCatalog, streams: str) -> ConfiguredAirbyteCatalog:
+    """A configured catalog of some of the discovered streams. Raises ConfigurationError."""
+    message = AirbyteMessage(type=Type.CATALOG, catalog=catalog)
+    entries = [_configured(stream) for stream in AirbyteMessageSerializer.dump(message)["catalog"]["streams"]]
+    return ConfiguredAirbyteCatalogSerializer.load({"streams": _chosen(entries, streams)})
+
+
+def _is_catalog(item: Mapping[str, Any]) -> bool:
+    return item.get("type") == "CATALOG" or "streams" in item
+
+
+def _configured(stream: Mapping[str, Any]) -> dict[str, Any]:
+    incremental = "incremental" in stream["supported_sync_modes"]
+    return {
+        "stream": stream,
+        "sync_mode": "incremental" if incremental else "full_refresh",
+        "destination_sync_mode": "append",
+    }
+
+
+def _chosen(entries: list[dict[str, Any]], streams: str | None) -> list[dict[str, Any]]:
+    if streams is None:
+        return entries
+    by_name = {entry["stream"]["name"]: entry for entry in entries}
+    names = [name.strip() for name in streams.split(",") if name.strip()]
+    for name in names:
+        if name not in by_name:
+            raise ConfigurationError(
+                "--streams", f"{shown(name)} is not in the catalog.", advice=f"Available: {', '.join(by_name)}."
+            )
+    return [by_name[name] for name in dict.fromkeys(names)]
+
+
+def state_file(path: str | None) -> Blobs:
+    """By stream, the state in a file; nothing where there is no such file. Raises ConfigurationError."""
+    if path is None or not Path(path).exists():
+        return {}
+    wanted = 'a list such as [{"type": "STREAM", "stream": {…}}], or what a `read` printed'
+    text = _text("--state", path)
+    try:
+        whole = json.loads(text) if text.strip() else []
+    except ValueError:
+        return blobs_of_printed(_objects("--state", path, wanted))
+    # A read that failed at once has printed a single line, which is no state.
+    if isinstance(whole, dict) and whole.get("type") in PRINTED - {"STATE"}:
+        return blobs_of_printed([whole])
+    return blobs_of_messages(whole)
+
+
+def _objects(option: str, path: str, wanted: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a file: one, or one a line. A last line that was cut off is left out."""
+    text = _text(option, path)
+    try:
+        items = [json.loads(text)]
+    except ValueError:
+        lines = [line for line in text.split("\n") if line.strip()]
+        items = []
+        for number, line in enumerate(lines, 1):
+            try:
+                items.append(json.loads(line))
+            except ValueError as error:
+                if number == len(lines) > 1 and not text.endswith("\n"):
+                    break
+                raise _unusable(option, path, f"is not JSON (line {number}: {error})", wanted) from None
+    for item in items:
+        if not isinstance(item, dict):
+            raise _unusable(option, path, "has a line that is not a JSON object", wanted)
+        yield item
+
+
+def _text(option: str, path: str) -> str:
+    try:
+        data = Path(path).read_bytes()
+        return data.decode(json.detect_encoding(data))
+    except OSError as error:
+        raise _unusable(option, path, f"cannot be read ({error.strerror})", "the path of a file") from None
+    except UnicodeDecodeError as error:
+        raise _unusable(option, path, f"is not text ({error.reason})", "a JSON file") from None
+
+
+def _unusable(option: str, path: str, problem: str, wanted: str) -> ConfigurationError:
+    return ConfigurationError(f"{option} {path}", f"{problem}.", advice=f"Wanted: {wanted}.")

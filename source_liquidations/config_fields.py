@@ -1,0 +1,167 @@
+"""The fields of a configuration against the specification: what is given, what is unknown, what is not allowed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+
+from source_liquidations.errors import ConfigurationError
+
+Fields = Mapping[str, Any]
+
+_WHOLE = re.compile(r"\s*[+-]?\d+(\.0+)?\s*", re.ASCII)
+_DECIMAL = re.compile(r"\s*[+-]?\d+(\.\d+)?\s*", re.ASCII)
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def given(values: Fields, schema: Fields) -> dict[str, Any]:
+    """What the user gave: without `null`, `""` and `[]`, and with numbers as numbers."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        value = _value(value, schema["properties"].get(name, {}))
+        if value is not None and value != "" and value != []:
+            found[name] = value
+    return found
+
+
+def _value(value: Any, schema: Fields) -> Any:
+    if isinstance(value, Mapping) and "properties" in schema:
+        return given(value, schema)
+    if schema.get("type") in {"integer", "number"} and not isinstance(value, bool):
+        return _number(value, whole_only=schema["type"] == "integer")
+    return value
+
+
+def _number(value: Any, *, whole_only: bool) -> Any:
+    """A whole number as an integer, however it is written; another number as it is."""
+    if isinstance(value, str) and (_WHOLE if whole_only else _DECIMAL).fullmatch(value):
+        value = float(value) if "." in value else int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def only_defaults(section: Any, schema: Fields) -> bool:
+    """Whether a section holds only what Airbyte's form puts there untouched: defaults, and switches that are off."""
+    return isinstance(section, Mapping) and all(
+        value is False or ("default" in field and value == field["default"])
+        for value, field in ((value, schema["properties"].get(name, {})) for name, value in section.items())
+    )
+
+
+def unknown_fields(values: Fields, schema: Fields, path: str = "") -> Iterator[str]:
+    """Fields that are neither known nor one typing slip away from a known one."""
+    return (f"{path}{name}" for path, name, close in _strangers(values, schema, path) if close is None)
+
+
+def slips(values: Fields, schema: Fields) -> Iterator[ConfigurationError]:
+    """Fields that are one typing slip away from a known one."""
+    for path, name, close in _strangers(values, schema, ""):
+        if close is not None:
+            yield ConfigurationError(
+                f"{path}{name}", "is not a field of this connector.", advice=f"Did you mean `{path}{close}`?"
+            )
+
+
+def _strangers(values: Fields, schema: Fields, path: str) -> Iterator[tuple[str, str, str | None]]:
+    known = schema["properties"]
+    for name, value in values.items():
+        if name not in known:
+            yield path, name, next((other for other in known if _one_slip(str(name), other)), None)
+        elif "properties" in known[name] and isinstance(value, Mapping):
+            yield from _strangers(value, known[name], f"{path}{name}.")
+
+
+def _one_slip(name: str, other: str) -> bool:
+    """Whether the names differ by case, a separator, or one letter that is missing, surplus, wrong or transposed."""
+    left, right = (re.sub(r"[\W_]", "", text).lower() for text in (name, other))
+    if left == right:
+        return True
+    start = next((i for i, pair in enumerate(zip(left, right, strict=False)) if len(set(pair)) > 1), None)
+    at = min(len(left), len(right)) if start is None else start
+    rest, other_rest = left[at:], right[at:]
+    return (
+        rest[1:] == other_rest
+        or rest == other_rest[1:]
+        or rest[1:] == other_rest[1:]
+        or (rest[:2] == other_rest[1::-1] and rest[2:] == other_rest[2:])
+    )
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
+    """In a text with a line break at its end, the `$` of a pattern would match before that."""
+    del validator, schema
+    if isinstance(instance, str) and (_UNPRINTABLE.search(instance) or re.search(pattern, instance) is None):
+        yield jsonschema.ValidationError(f"{instance!r} does not match")
+
+
+_Validator = jsonschema.validators.extend(jsonschema.Draft7Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+
+
+def checked(values: Fields, schema: Fields) -> tuple[dict[str, Any], list[ConfigurationError]]:
+    """The values that the specification allows, and a problem for each that it does not."""
+    errors = sorted(_Validator(schema).iter_errors(values), key=lambda error: [str(part) for part in error.path])
+    valid = copy.deepcopy(dict(values))
+    for error in errors:
+        path = [part for part in error.path if isinstance(part, str)]  # of an entry of a list: the list
+        place = valid
+        for part in path[:-1]:
+            place = place.get(part, {})
+        if path:
+            place.pop(path[-1], None)
+    return valid, [ConfigurationError(_field(error), _problem(error), advice=_allowed(error)) for error in errors]
+
+
+def _field(error: Any) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"{path}.{missing}".lstrip(".")
+    return path or "configuration"
+
+
+def _problem(error: Any) -> str:
+    schema: Fields = error.schema
+    # A section given as text is most likely the key itself.
+    hidden = bool(schema.get("airbyte_secret")) or schema.get("type") == "object"
+    value = "its value" if hidden or isinstance(error.instance, (dict, list)) else json.dumps(error.instance)[:80]
+    if error.validator == "type":
+        example = f", e.g. {json.dumps(schema['examples'][0])}" if "items" in schema else ""
+        return f"must be {_KINDS[error.validator_value]}{example}; {value} is not."
+    return {
+        "required": "is required and missing.",
+        "enum": f"{value} is not allowed.",
+        "pattern": f"{value} does not have the required form.",
+        "minimum": f"{value} is too small.",
+        "maximum": f"{value} is too large.",
+    }.get(str(error.validator), f"{value} is not valid.")
+
+
+_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "object": "a JSON object",
+    "string": "text",
+}
+
+
+def _allowed(error: Any) -> str:
+    schema: Fields = error.schema
+    if error.validator == "required":
+        example = schema["properties"][error.validator_value[0]]["examples"][0]
+        return f"E.g. {json.dumps(example)}."
+    if "enum" in schema:
+        return f"Allowed: {', '.join(map(str, schema['enum']))}."
+    if "pattern_descriptor" in schema:
+        return f"Allowed: {schema['pattern_descriptor']}."
+    if "minimum" in schema:
+        to = f" to {schema['maximum']}" if "maximum" in schema else " or more"
+        return f"Allowed: {_KINDS[schema['type']]}, {schema['minimum']}{to}."
+    if "items" in schema:
+        return f"Allowed: a list of {schema['items'].get('pattern_descriptor', 'text')}."
+    return f"Allowed: {_KINDS[schema['type']]}." if "type" in schema else ""

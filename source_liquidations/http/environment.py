@@ -1,0 +1,123 @@
+"""Proxies and certificates as the environment sets them, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from source_liquidations.errors import ConfigurationError
+from source_liquidations.http.redaction import PROXY_VARIABLES
+
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_PROXY_EXAMPLE = (
+    "E.g. http://user:password@proxy.example.com:3128, with %-escapes for special characters in the password."
+)
+
+
+def settings(session: requests.Session, url: str) -> dict[str, Any]:
+    """What `session.send` needs to reach the URL: proxies, certificates. Raises ConfigurationError.
+
+    Looked up once for each host; `send` alone reads neither the environment nor a .netrc.
+    """
+    found: dict[str, Any] = dict(session.merge_environment_settings(url, {}, None, None, None))
+    _check_certificates(found["verify"])
+    proxy = requests.utils.select_proxy(url, found["proxies"])
+    if proxy is not None:
+        _check_proxy(proxy)
+    return found
+
+
+def _check_certificates(verify: Any) -> None:
+    if not isinstance(verify, str):
+        return
+    try:
+        is_folder = os.path.isdir(verify)
+        ssl.create_default_context(cafile=None if is_folder else verify, capath=verify if is_folder else None)
+    except (OSError, ValueError) as error:
+        name = next((name for name in _CA_VARIABLES if os.environ.get(name) == verify), _CA_VARIABLES[0])
+        reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or type(error).__name__
+        raise ConfigurationError(
+            name,
+            f"{verify} is not a usable bundle of CA certificates ({reason}).",
+            advice="Give a file in PEM form.",
+        ) from None
+
+
+def _check_proxy(proxy: str) -> None:
+    """Of a malformed address nothing is shown: any part of it may be one of the password."""
+    name = variable_of(proxy)
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        valid = bool(parts.hostname) and parts.path in {"", "/"} and not parts.query and not parts.fragment
+        _ = parts.port
+    except ValueError:
+        valid = False
+    if not valid or parts.scheme not in {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}:
+        raise ConfigurationError(name, "is not the address of a proxy.", advice=_PROXY_EXAMPLE)
+    if parts.scheme.startswith("socks") and find_spec("socks") is None:
+        raise ConfigurationError(
+            name,
+            "is a SOCKS proxy, which needs the package PySocks, and that is not installed.",
+            advice="Install it, or use an HTTP proxy.",
+        )
+
+
+def variable_of(proxy: str | None = None) -> str:
+    """The environment variable that holds the proxy; HTTPS_PROXY where none does."""
+    for name in PROXY_VARIABLES:
+        for spelling in (name, name.lower()):
+            if proxy is not None and os.environ.get(spelling) == proxy:
+                return spelling
+    return PROXY_VARIABLES[0]
+
+
+def refused_by_proxy(proxy: str | None, words: str) -> ConfigurationError:
+    """The proxy does not let a request through. Its words never hold its address."""
+    return ConfigurationError(
+        variable_of(proxy),
+        f"the proxy refuses the connection ({words}).",
+        advice="Check the proxy's address, user and password, and whether it allows the vendor's host.",
+    )
+
+
+def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: bool) -> ConfigurationError | None:
+    """What a failed exchange says about this machine's set-up, where no retry helps; None for all else.
+
+    `reached` tells that an earlier exchange got through the proxy, so that it is only out of order now.
+    """
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ConfigurationError(
+                "REQUESTS_CA_BUNDLE",
+                f"the certificate of {urlsplit(url).hostname} is not trusted ({cause.verify_message}).",
+                advice="If a proxy of your network inspects TLS, set this environment variable to a file with its CA"
+                " certificate.",
+            )
+    if proxy is None:
+        return None
+    for cause in causes:
+        if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
+            return refused_by_proxy(proxy, str(cause).partition(": ")[2])
+    if not reached and any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
+        return refused_by_proxy(proxy, "no connection to it")
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what is behind it: requests and urllib3 wrap errors as arguments, reasons and contexts."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, BaseException) and id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            waiting += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]

@@ -1,0 +1,32 @@
+"""How long to wait for a vendor."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+_LEAST_TIMEOUT = 1.0  # seconds, scaled down or not: a busy machine is no outage
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds. `SOURCE_LIQUIDATIONS_PATIENCE` scales it, for tests."""
+
+    connect: float = 10.0
+    answer: float = 60.0  # until the head of the answer is here, and between two bytes of it
+    slowest_bytes_per_second: float = 16_384.0  # a body that comes more slowly for longer than `answer` is given up
+    tries: int = 6
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
+    longest_total: float = 1_800.0  # for one request, with the delays that the vendor asks for
+
+    @classmethod
+    def from_environment(cls) -> Patience:
+        scale = float(os.environ.get("SOURCE_LIQUIDATIONS_PATIENCE", "1"))
+        return cls(
+            connect=max(cls.connect * scale, _LEAST_TIMEOUT),
+            answer=max(cls.answer * scale, _LEAST_TIMEOUT),
+            slowest_bytes_per_second=cls.slowest_bytes_per_second,
+            first_pause=cls.first_pause * scale,
+            longest_pause=cls.longest_pause * scale,
+        )

@@ -1,0 +1,42 @@
+"""What an HTTP status means: worth a retry, or whose mistake it is and what to do."""
+
+from __future__ import annotations
+
+from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused, UnexpectedAnswer
+from source_liquidations.http.answers import Answered, vendor_words
+
+GOOD = 200
+TOO_MANY = 429
+PROXY_REFUSES = 407
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# 5xx are retried as well.
+_RETRIED = frozenset({408, TOO_MANY})
+
+_CHECK_THE_KEY = "Check the key and the plan of the vendor's account."
+# status: (error, advice); any other 4xx is as 400
+_REFUSALS: dict[int, tuple[type[AccessRefused] | type[RequestRefused], str]] = {
+    400: (RequestRefused, "Correct what is named here, or take it out of the configuration."),
+    401: (AccessRefused, _CHECK_THE_KEY),
+    402: (AccessRefused, _CHECK_THE_KEY),
+    403: (
+        AccessRefused,
+        "The key's plan does not cover this; ask the vendor, or take it out of the configuration.",
+    ),
+}
+
+
+def refusal(answered: Answered) -> LiquidationsError | None:
+    """The error that an answer other than 200 means; None where it is worth a retry."""
+    status = answered.status
+    if status in _RETRIED or status >= 500:
+        return None
+    if not 400 <= status < 500:
+        return UnexpectedAnswer(f"an answer with status {status}, which is not documented.")
+    error, advice = _REFUSALS.get(status, _REFUSALS[400])
+    return error(words_of(answered), status=status, advice=advice)
+
+
+def words_of(answered: Answered) -> str:
+    """The status and the vendor's words, and the number by which its support finds the request."""
+    ray = answered.headers.get("CF-RAY")
+    return f"HTTP {answered.status}: {vendor_words(answered.body)}{f' (CF-RAY {ray})' if ray else ''}"

@@ -1,0 +1,144 @@
+"""One exchange over a connection that is kept: request out, whole answer in, or what went wrong on the way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from source_liquidations.errors import Stopped, UnexpectedAnswer
+from source_liquidations.http.answers import Answered, NotSent, NotWhole
+from source_liquidations.http.environment import misconfigured, refused_by_proxy, settings
+from source_liquidations.http.patience import Patience
+from source_liquidations.http.redaction import redact
+from source_liquidations.http.statuses import PROXY_REFUSES
+from source_liquidations.http.watchdog import WATCHDOG, Exchange, watch
+
+LARGEST_BODY = 128 * 1024 * 1024  # decoded
+
+_BOM = b"\xef\xbb\xbf"
+_GET = requests.Request("GET", "http://localhost/").prepare()
+
+
+class _Adapter(HTTPAdapter):
+    """Looks up a host's connections once: neither its proxy nor its certificates change within a sync."""
+
+    def __init__(self, **options: Any) -> None:
+        self._pools: dict[str, Any] = {}
+        super().__init__(**options)
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        assert request.url is not None
+        host = origin(request.url)
+        if host not in self._pools:
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            watch(pool)
+            self._pools[host] = pool
+        return self._pools[host]
+
+
+class Transport:
+    """Exchanges requests for answers with a vendor's hosts, keeping connections open."""
+
+    def __init__(self, *, hosts: int, connections: int, patience: Patience, stop: threading.Event) -> None:
+        self._patience = patience
+        self._stop = stop
+        self._session = requests.Session()
+        adapter = _Adapter(pool_connections=hosts, pool_maxsize=connections, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._settings: dict[str, dict[str, Any]] = {}
+        self._reached = False
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Answered:
+        """One GET and its whole body, decompressed. The URL is sent as it is.
+
+        Raises NotWhole for what stops it on the way, NotSent where the vendor cannot have seen it, ConfigurationError
+        where this machine's proxy or certificates are the reason, UnexpectedAnswer for a body that is too large.
+        """
+        host = origin(url)
+        if host not in self._settings:
+            self._settings[host] = settings(self._session, url)
+        proxy = requests.utils.select_proxy(url, self._settings[host]["proxies"])
+        prepared = _GET.copy()
+        prepared.headers.update(headers)
+        prepared.url = url
+        with WATCHDOG.watching(self._patience.connect + self._patience.answer) as exchange:
+            try:
+                answered = self._exchange(prepared, self._settings[host], exchange)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                found = misconfigured(error, url, proxy, reached=self._reached)
+                raise found or self._broken(error, exchange) from None
+        if answered.status == PROXY_REFUSES:
+            raise refused_by_proxy(proxy, f"HTTP {PROXY_REFUSES}")
+        self._reached = True
+        return answered
+
+    def _exchange(
+        self, prepared: requests.PreparedRequest, settings: Mapping[str, Any], exchange: Exchange
+    ) -> Answered:
+        response = self._session.send(
+            prepared,
+            timeout=(self._patience.connect, self._patience.answer),
+            allow_redirects=False,
+            **{**settings, "stream": True},
+        )
+        with response:
+            return Answered(response.status_code, response.headers, self._body(response, exchange).removeprefix(_BOM))
+
+    def _body(self, response: requests.Response, exchange: Exchange) -> bytes:
+        """The whole body, in pieces as they come, so that a slow drip is noticed and stop is heard."""
+        declared = response.headers.get("Content-Length", "")
+        if declared.isdecimal() and int(declared) > LARGEST_BODY:
+            raise _too_large()
+        started = time.monotonic()
+        pieces: list[bytes] = []
+        size = 0
+        while piece := response.raw.read1(1 << 20, decode_content=True):
+            pieces.append(piece)
+            size += len(piece)
+            if size > LARGEST_BODY:
+                raise _too_large()
+            if self._stop.is_set():
+                raise Stopped
+            exchange.deadline = started + self._patience.answer + size / self._patience.slowest_bytes_per_second
+        if exchange.overdue:
+            raise OSError("shut")  # to some bodies without a length, the end that the deadline made is an end
+        return b"".join(pieces)
+
+    def _broken(self, error: Exception, exchange: Exchange) -> NotWhole:
+        """Why no whole answer came."""
+        patience = self._patience
+        if exchange.overdue:
+            text = f"no whole answer in {patience.connect + patience.answer:g} s, or too slow a one"
+        elif isinstance(error, requests.ConnectTimeout):
+            text = f"no connection in {patience.connect:g} s"
+        elif isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
+            text = f"no answer in {patience.answer:g} s"
+        else:
+            text = redact(f"{type(error).__name__}: {error}")
+        return NotWhole(text) if exchange.sent else NotSent(text)
+
+
+def _too_large() -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"a body of more than {LARGEST_BODY >> 20} MiB.", advice="No row was taken from it. Report this to the vendor."
+    )
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, in lower case, the port written out."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    except ValueError as error:
+        return f"no address ({error})"
+    return f"{parts.scheme}://{parts.hostname or ''}:{port}".lower()

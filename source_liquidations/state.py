@@ -1,0 +1,83 @@
+"""Saved state as it arrives: in whatever envelope, taken apart into one blob for each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from airbyte_cdk.models import AirbyteStateMessage, AirbyteStateMessageSerializer
+
+from source_liquidations.errors import ConfigurationError
+
+# What each stream has saved, by its name.
+Blobs = Mapping[str, Mapping[str, Any]]
+
+_WANTED = (
+    'Wanted: a list such as [{"type": "STREAM", "stream": {"stream_descriptor": {"name": "liquidations"},'
+    ' "stream_state": {"states": […]}}}], or the whole output of a `read`.'
+)
+
+
+def blobs_of_messages(saved: Any) -> Blobs:
+    """By stream, what a list of state messages holds: of type STREAM, GLOBAL or LEGACY. Raises ConfigurationError."""
+    if not saved:
+        return {}
+    if not isinstance(saved, list):
+        raise _unusable(f"is not a list of state messages{_looks_like(saved)}")
+    blobs: dict[str, Mapping[str, Any]] = {}
+    for message in saved:
+        if isinstance(message, Mapping) and message.get("type") == "STATE":
+            message = message.get("state")
+        if not isinstance(message, Mapping):
+            raise _unusable("has an entry that is not a state message")
+        blobs.update(_blobs(message))
+    return blobs
+
+
+def blobs_of_objects(saved: Sequence[AirbyteStateMessage]) -> Blobs:
+    """The same for a caller in this process, whose messages are objects."""
+    return blobs_of_messages(
+        [AirbyteStateMessageSerializer.dump(item) if isinstance(item, AirbyteStateMessage) else item for item in saved]
+    )
+
+
+def blobs_of_printed(lines: Iterable[Mapping[str, Any]]) -> Blobs:
+    """By stream, the last state among the lines that a `read` printed. Raises ConfigurationError."""
+    blobs: dict[str, Mapping[str, Any]] = {}
+    for line in lines:
+        if line.get("type") not in PRINTED:
+            raise _unusable("is not what a `read` printed")
+        if line["type"] == "STATE":
+            blobs.update(blobs_of_messages([line]))
+    return blobs
+
+
+# The types of the messages that a `read` prints.
+PRINTED = frozenset({"RECORD", "STATE", "LOG", "TRACE"})
+
+
+def _blobs(message: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Each stream and its blob. A message without a type is told by what it holds."""
+    envelope = message.get("type")
+    try:
+        if envelope == "LEGACY" or (envelope is None and "data" in message):
+            yield from message["data"].items()
+            return
+        entries = message["global"]["stream_states"] if message.get("global") else [message["stream"]]
+        for entry in entries:
+            if entry.get("stream_state") is not None:
+                yield entry["stream_descriptor"]["name"], entry["stream_state"]
+    except (AttributeError, KeyError, TypeError):
+        raise _unusable("has an entry that is not a state message") from None
+
+
+def _looks_like(saved: Any) -> str:
+    if not isinstance(saved, Mapping):
+        return ""
+    if saved.get("type") in {"STATE", "STREAM", "GLOBAL", "LEGACY"} or "state" in saved:
+        return ", but a single one: the other streams would begin again"
+    return ""
+
+
+def _unusable(problem: str) -> ConfigurationError:
+    return ConfigurationError("state", f"{problem}.", advice=_WANTED)
