@@ -21,21 +21,13 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
-from source_liquidations.harmonized import (
-    POSITIONS,
-    Volume,
-    asset,
-    assets_of,
-    exchange,
-    iso_interval,
-    number,
-    volume_rows,
-)
+from source_liquidations.harmonized import POSITIONS, Volume, iso_interval, number, volume_rows
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.reading.pages import Mapper
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.vendors.coin_metrics_calls import (
     CATALOG,
     CATALOG_PAGE_SIZE,

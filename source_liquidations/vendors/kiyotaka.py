@@ -26,21 +26,13 @@ from source_liquidations.errors import (
     UnexpectedAnswer,
     WindowTooLarge,
 )
-from source_liquidations.harmonized import (
-    LIQUIDATION_VOLUMES,
-    Volume,
-    asset,
-    assets_of,
-    exchange,
-    iso_interval,
-    number,
-    volume_rows,
-)
+from source_liquidations.harmonized import LIQUIDATION_VOLUMES, Volume, iso_interval, number, volume_rows
 from source_liquidations.http.answers import Answered, NotWhole, vendor_words
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request, Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.vendors.decoding import FieldLog, one_line
 from source_liquidations.vendors.kiyotaka_markets import MarketList, markets
 from source_liquidations.vendors.listing import is_pattern
