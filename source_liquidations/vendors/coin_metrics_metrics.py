@@ -82,8 +82,7 @@ class Level:
 
 def of_market(entity: str) -> Place:
     code, _, symbol = entity.partition("-")
-    symbol = symbol.removesuffix("-future")
-    return entity, exchange(code), assets_of(symbol, code)[0] or symbol.lower()
+    return entity, exchange(code), assets_of(symbol.removesuffix("-future"), code)[0] or ""
 
 
 def of_exchange_asset(entity: str) -> Place:

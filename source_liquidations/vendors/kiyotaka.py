@@ -350,7 +350,7 @@ def to_volumes(rows: Rows, span: Span) -> list[bytes]:
     found = [_agg_row.decode(raw) for raw in rows.raw]
     apart = len({row.exchange for row in found}) > 1  # asked for as a sum, answered exchange by exchange
     for row in found:
-        name = asset(row.coin or (row.normalized_symbol or "").split("-")[0]) or base_of(row) or ""
+        name = asset_of(row)
         place = row.exchange if grouped and apart else grouped
         codes = (place or asked["exchange"]).split("+")
         volumes.append(
@@ -378,9 +378,13 @@ def must_be_empty(answered: Answered, field: str) -> None:
         raise UnexpectedAnswer(f"the answer has no `{field}`.", advice="No row was guessed from it.")
 
 
-def base_of(row: _AggRow) -> str | None:
-    """The asset that a symbol is of, by its name."""
-    return assets_of(row.raw_symbol, row.exchange)[0]
+def asset_of(row: _AggRow) -> str:
+    """The vendor's coin; where that is a symbol or missing, the base of the symbol; empty where no base is known."""
+    symbol = row.raw_symbol
+    coin_is_symbol = symbol and (row.coin.lower() == symbol.lower() or assets_of(row.coin, row.exchange)[1])
+    if row.coin.isalnum() and not coin_is_symbol:
+        return asset(row.coin)
+    return assets_of(row.normalized_symbol or "", "")[0] or assets_of(symbol, row.exchange)[0] or ""
 
 
 def position_of(side: str) -> str:
