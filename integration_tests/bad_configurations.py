@@ -84,7 +84,14 @@ def durations() -> list[Bad]:
 
 
 def counts(field: str, *, most: int | None) -> list[Bad]:
-    values: dict[str, Any] = {"zero": 0, "negative": -1, "fraction": 1.5, "text": "eight", "fraction as text": "8.5", "true": True}
+    values: dict[str, Any] = {
+        "zero": 0,
+        "negative": -1,
+        "fraction": 1.5,
+        "text": "eight",
+        "fraction as text": "8.5",
+        "true": True,
+    }
     if most is not None:
         values["too many"] = most + 1
     return [Bad(f"{field}, {name}", {field: value}, field, "Allowed: ") for name, value in values.items()]
@@ -168,7 +175,12 @@ BAD = [
     Bad("min_usd, negative", {"kwery.min_usd": -1}, "kwery.min_usd", "Allowed: "),
     Bad("min_usd, text", {"kwery.min_usd": "much"}, "kwery.min_usd", "Allowed: "),
     Bad("no vendor", dict.fromkeys(("kaiko", "kwery", "coin_metrics", "kiyotaka"), REMOVED), "kaiko", "at least one"),
-    Bad("no vendor but empty ones", {"kaiko": {}, "kwery": None, "coin_metrics": [], "kiyotaka": ""}, "kaiko", "at least one"),
+    Bad(
+        "no vendor but empty ones",
+        {"kaiko": {}, "kwery": None, "coin_metrics": [], "kiyotaka": ""},
+        "kaiko",
+        "at least one",
+    ),
     Bad("a vendor's name with a slip", {"kaikoo": {}}, "kaikoo", "Did you mean `kaiko`?"),
     Bad("unknown field, close", {"startdate": "2026-01-01"}, "startdate", "Did you mean `start_date`?"),
     Bad("unknown field of a vendor", {"kaiko.instrument": []}, "kaiko.instrument", "Did you mean `kaiko.instruments`?"),

@@ -165,7 +165,11 @@ BREAKS: list[tuple[str, Callable[[Json], Any], str]] = [
     (f"{KAIKO}/properties/region", lambda field: field.update(default="eu"), "kaiko.region: another default"),
     (KAIKO, lambda section: section.setdefault("required", []).append("assets"), "kaiko: requires"),
     (f"{KAIKO}/properties/api_key", lambda field: field.pop("airbyte_secret"), "kaiko.api_key: is secret no more"),
-    ("spec/properties/lookback_window", lambda field: field.update(pattern="^PT[0-9]+H$"), "lookback_window: another p"),
+    (
+        "spec/properties/lookback_window",
+        lambda field: field.update(pattern="^PT[0-9]+H$"),
+        "lookback_window: another p",
+    ),
     ("spec/properties/num_workers", lambda field: field.update(maximum=20), "num_workers: maximum is narrower"),
     ("spec/properties/num_workers", lambda field: field.update(type="string"), "num_workers: has lost the type"),
     ("spec/properties/start_date", lambda field: field.update(pattern="^x$"), "start_date: another pattern"),

@@ -1,4 +1,4 @@
-"""One shape for all vendors: the streams `liquidations` and `liquidation_volumes`, and one spelling of names.
+"""One shape for all vendors: the streams `liquidations` and `liquidation_volumes`.
 
 A vendor's file says which of its fields means what; this module says what the words are.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 import msgspec
 
 from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.reading.pages import members
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import exchange
 
 LIQUIDATIONS = Stream("liquidations", ("vendor", "market", "liquidation_id"), "liquidated_at")
 LIQUIDATION_VOLUMES = Stream(
@@ -21,37 +21,6 @@ LIQUIDATION_VOLUMES = Stream(
     ("vendor", "market", "asset", "interval", "position_side", "unit", "interval_start"),
     "interval_start",
 )
-
-# The vendors' codes of an exchange, in one spelling. A code that is not here stays as the vendor writes it.
-EXCHANGES = {
-    "binance": ("binance", "binance_futures", "binance_delivery", "binc"),
-    "bybit": ("bybit", "bbit"),
-    "okx": ("okx", "okex", "okex_swap", "okex_futures"),
-    "deribit": ("deribit", "drbt"),
-    "bitmex": ("bitmex", "bmex", "btmx"),
-    "bitfinex": ("bitfinex", "bitfinex_derivatives", "bfnx"),
-    "huobi": ("huobi", "huobi_dm", "huobi_dm_swap", "huobi_dm_linear_swap", "huob", "hbdm"),
-    "kraken": ("kraken", "krkn"),
-    "ftx": ("ftx", "ftxx"),
-}
-_EXCHANGE_OF = {code: name for name, codes in EXCHANGES.items() for code in codes}
-
-# Assets that exchanges name in their own way. Bitfinex writes its futures' assets with F0 behind them (BTCF0).
-# Multiples (1000SHIB) stay as they are: amounts count them.
-ASSETS = {"xbt": "btc", "xdg": "doge", "ustf0": "usdt"}
-
-_QUOTES = "USDT|USDC|BUSD|FDUSD|TUSD|USD|EUR|BTC|XBT"
-# Symbols of futures whose assets can be told for certain; tried in order.
-_SYMBOLS = (
-    re.compile(r"([A-Z0-9]+F0)[:-]([A-Z0-9]+F0)"),  # Bitfinex: BTCF0:USTF0
-    re.compile(r"[A-Z]{2}_([A-Z0-9]+?)(USD)(?:_\d+)?"),  # Kraken: PI_XBTUSD
-    re.compile(rf"([A-Z0-9]+)[-_]({_QUOTES})(?:[-_].*)?"),  # OKX: BTC-USDT-SWAP; Huobi: BTC-USDT
-    re.compile(r"([A-Z0-9]+)()-(?:PERP|PERPETUAL|\d{1,2}[A-Z]{3}\d{2}|\d{4,8})"),  # Deribit, FTX: BTC-PERPETUAL
-    re.compile(r"([A-Z0-9]+?)(USD)_(?:PERP|\d{6})"),  # Binance, coin-margined: BNBUSD_PERP
-)
-# Without a separator BNBUSD may be BNB/USD or BN/BUSD. Binance alone has futures in BUSD, and only those above in USD.
-_JOINED = re.compile(r"([A-Z0-9]+?)(USDT|USDC|USD|EUR|BTC|XBT)(?:[_-].*|[FGHJKMNQUVXZ]\d{2})?")  # BTCUSDT, XBTUSD
-_JOINED_ON_BINANCE = re.compile(r"([A-Z0-9]+?)(USDT|USDC|BUSD|BTC)(?:_\d{6})?")
 
 POSITIONS = {"long": "sell", "short": "buy"}  # the order that closes each
 
@@ -160,27 +129,6 @@ def canonical(literal: bytes) -> bytes:
     sign, digits = (b"-", literal[1:]) if literal[:1] == b"-" else (b"", literal)
     stripped = digits.lstrip(b"0")
     return sign + (stripped if stripped[:1].isdigit() else b"0" + stripped)
-
-
-def exchange(code: str) -> str:
-    """One spelling of an exchange's code; the code itself where it is not known."""
-    return _EXCHANGE_OF.get(code.lower(), code)
-
-
-def asset(name: str) -> str:
-    """One spelling of an asset: lower case, aliases resolved."""
-    lower = name.lower()
-    return ASSETS.get(lower) or lower.removesuffix("f0") or lower
-
-
-@lru_cache(maxsize=16384)
-def assets_of(symbol: str, code: str) -> tuple[str | None, str | None]:
-    """Base and quote asset of a futures symbol of the exchange of this code; None where it does not tell."""
-    for pattern in (*_SYMBOLS, _JOINED_ON_BINANCE if exchange(code) == "binance" else _JOINED):
-        found = pattern.fullmatch(symbol)
-        if found is not None:
-            return asset(found[1]), asset(found[2]) if found[2] else None
-    return None, None
 
 
 def iso_interval(interval: str) -> str:

@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from source_liquidations.harmonized import ASSETS, EXCHANGES, POSITIONS, assets_of
+from source_liquidations.harmonized import POSITIONS
+from source_liquidations.symbols import ASSETS, EXCHANGES, assets_of
 from source_liquidations.vendors.kiyotaka import POSITION_OF
 
 ROOT = Path(__file__).parents[1]
@@ -30,16 +31,25 @@ SYMBOLS = (
     ("binance", "BNBUSD_PERP"),
     ("binance", "BTCUSDT_261225"),
     ("binance", "1000SHIBUSDT"),
+    ("binance", "币安人生USDT"),
     ("bybit", "ETHUSD"),
+    ("bybit", "BTCPERP"),
+    ("bybit", "BTCUSDT-27JUN25"),
     ("okx", "BTC-USDT-SWAP"),
     ("deribit", "BTC-PERPETUAL"),
     ("deribit", "ETH_USDC-PERPETUAL"),
     ("bitmex", "XBTUSD"),
     ("bitmex", "XBTH26"),
-    ("bitfinex", "BTCF0:USTF0"),
+    ("bitfinex", "tBTCF0:USTF0"),
+    ("bitfinex", "tDOGE:USD"),
+    ("bitget", "BTCUSDT_UMCBL"),
+    ("gate", "BTC_USDT_20250627"),
     ("huobi", "BTC-USDT"),
+    ("huobi", "BTC_CW"),
+    ("hyperliquid", "kPEPE"),
     ("kraken", "PI_XBTUSD"),
     ("ftx", "BTC-PERP"),
+    ("ftx", "BTC-MOVE-0325"),
 )
 
 

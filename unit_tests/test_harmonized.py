@@ -1,4 +1,4 @@
-"""One shape for all vendors: sides, spellings, times and numbers, pinned against the vendors' own sample bodies."""
+"""One shape for all vendors: sides, names, times and numbers, pinned against the vendors' own sample bodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_liquidations.errors import UnexpectedAnswer
-from source_liquidations.harmonized import ASSETS, EXCHANGES, asset, assets_of, exchange, iso_interval, number
+from source_liquidations.harmonized import iso_interval, number
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.vendors import VENDORS
 from unit_tests.vendors.bodies import (
@@ -48,6 +48,9 @@ KAIKO_VENUES = [
     ("krkn/future/btc-usd-261225", "kraken", "btc", "usd"),
     ("ftxx/perpetual-future/btc-usd", "ftx", "btc", "usd"),
     ("gtio/perpetual-future/btc-usdt", "gtio", "btc", "usdt"),  # not mapped: as the vendor writes it
+    ("drbt/future/btc27jun25", "deribit", "btc", None),
+    ("okex/future/btcusd250627", "okx", "btc", "usd"),
+    ("binc/future/btc-week", "binance", None, None),  # a week is no quote
 ]
 COIN_METRICS_VENUES = [
     ("binance-BTCUSDT-future", "binance", "btc", "usdt"),
@@ -60,6 +63,12 @@ COIN_METRICS_VENUES = [
     ("huobi-BTC-USDT-future", "huobi", "btc", "usdt"),
     ("kraken-PI_XBTUSD-future", "kraken", "btc", "usd"),
     ("ftx-UST-PERP-future", "ftx", "ust", None),  # Terra's: not Bitfinex's word for USDT
+    ("bybit-BTCUSDT-27JUN25-future", "bybit", "btc", "usdt"),
+    ("bybit-BTCPERP-future", "bybit", "btc", "usdc"),
+    ("bitfinex-tBTCF0:USTF0-future", "bitfinex", "btc", "usdt"),
+    ("binance-币安人生USDT-future", "binance", "币安人生", "usdt"),
+    ("huobi-EOS210625_CQ-future", "huobi", "eos", None),
+    ("ftx-BTC-MOVE-0325-future", "ftx", None, None),
 ]
 KIYOTAKA_VENUES = [
     ("BINANCE_FUTURES", "binance"),
@@ -69,11 +78,14 @@ KIYOTAKA_VENUES = [
     ("OKEX_FUTURES", "okx"),
     ("DERIBIT", "deribit"),
     ("BITMEX", "bitmex"),
-    ("BITFINEX_DERIVATIVES", "bitfinex"),
     ("HUOBI_DM", "huobi"),
     ("HUOBI_DM_SWAP", "huobi"),
     ("HUOBI_DM_LINEAR_SWAP", "huobi"),
-    ("BITGET", "BITGET"),
+    ("BITGET", "bitget"),
+    ("BITFINEX_DERIVATIVES", "bitfinex"),
+    ("GATE_IO_FUTURES", "gate"),
+    ("HYPERLIQUID_FUTURES", "hyperliquid"),
+    ("BINANCE_OPTIONS", "BINANCE_OPTIONS"),  # not mapped: as the vendor writes it
 ]
 
 
@@ -204,100 +216,6 @@ def test_sides_of_coin_metrics_metrics(word: str, position: str) -> None:
         (position, "usd", "btc", "binance")
     }
     assert [row["amount"] for row in ours] == [1298.36866, 39713.60016, 29084.10932, 46294.99528]
-
-
-# Spellings.
-
-SYMBOLS = [
-    # exchange's code, symbol, base, quote
-    ("binance", "BTCUSDT", "btc", "usdt"),
-    ("binance", "BTCUSDC", "btc", "usdc"),
-    ("binance", "BTCBUSD", "btc", "busd"),
-    ("binance", "BNBBUSD", "bnb", "busd"),
-    ("binance", "ETHBTC", "eth", "btc"),
-    ("binance", "BTCUSDT_261225", "btc", "usdt"),
-    ("binance", "BTCUSD_PERP", "btc", "usd"),
-    ("binance", "BNBUSD_PERP", "bnb", "usd"),  # not BN in BUSD
-    ("binance", "DOTUSD_PERP", "dot", "usd"),  # not DO in TUSD
-    ("binance", "ADAUSD_261225", "ada", "usd"),
-    ("binance", "1000SHIBUSDT", "1000shib", "usdt"),  # amounts count thousands
-    ("bybit", "BTCUSD", "btc", "usd"),
-    ("bybit", "DOTUSD", "dot", "usd"),
-    ("bybit", "BTCUSDH26", "btc", "usd"),
-    ("bybit", "BTCPERP", None, None),
-    ("bybit", "BTC-27MAR26", "btc", None),
-    ("bitmex", "XBTUSD", "btc", "usd"),
-    ("bitmex", "XBTUSDT", "btc", "usdt"),
-    ("bitmex", "BNBUSD", "bnb", "usd"),
-    ("bitmex", "ARBUSD", "arb", "usd"),
-    ("bitmex", "ETHUSDM26", "eth", "usd"),
-    ("bitmex", "XBTEUR", "btc", "eur"),
-    ("bitmex", "XBTH26", None, None),
-    ("okx", "BTC-USDT-SWAP", "btc", "usdt"),
-    ("okx", "BTC-USD-261225", "btc", "usd"),
-    ("deribit", "BTC-PERPETUAL", "btc", None),
-    ("deribit", "ETH_USDC-PERPETUAL", "eth", "usdc"),
-    ("deribit", "BTC-25DEC26", "btc", None),
-    ("bitfinex", "BTCF0:USTF0", "btc", "usdt"),
-    ("bitfinex", "BTCF0:BTCF0", "btc", "btc"),
-    ("huobi", "BTC-USD", "btc", "usd"),
-    ("huobi", "BTC-USDT", "btc", "usdt"),
-    ("huobi", "BTC_CW", None, None),
-    ("kraken", "PI_XBTUSD", "btc", "usd"),
-    ("kraken", "FI_ETHUSD_261225", "eth", "usd"),
-    ("kraken", "PF_SOLUSD", "sol", "usd"),
-    ("ftx", "BTC-PERP", "btc", None),
-    ("ftx", "ETH-0325", "eth", None),
-    ("any", "", None, None),
-    ("any", "USDT", None, None),
-    ("any", "btcusdt", None, None),  # lower case is no exchange's spelling
-]
-
-
-@pytest.mark.parametrize(("code", "symbol", "base", "quote"), SYMBOLS)
-def test_assets_of_a_symbol_are_told_for_certain_or_not_at_all(
-    code: str, symbol: str, base: str | None, quote: str | None
-) -> None:
-    assert assets_of(symbol, code) == (base, quote)
-
-
-def test_a_vendors_own_code_of_the_exchange_will_do() -> None:
-    assert assets_of("BTCBUSD", "binc") == assets_of("BTCBUSD", "binance") == ("btc", "busd")
-
-
-def test_every_exchange_has_one_spelling() -> None:
-    codes = [code for codes in EXCHANGES.values() for code in codes]
-    assert len(codes) == len(set(codes)), "a code of two exchanges"
-    for name, held in EXCHANGES.items():
-        assert name in held
-        for code in held:
-            assert exchange(code) == exchange(code.upper()) == name
-
-
-@given(st.text(max_size=12))
-def test_a_code_that_is_not_mapped_stays_as_it_is(code: str) -> None:
-    known = {code for codes in EXCHANGES.values() for code in codes}
-    assert exchange(code) == code or code.lower() in known
-
-
-@pytest.mark.parametrize(
-    ("written", "spelled"),
-    [
-        ("BTC", "btc"),
-        ("XBT", "btc"),
-        ("xdg", "doge"),
-        ("USTF0", "usdt"),
-        ("ETHF0", "eth"),
-        ("UST", "ust"),
-        ("F0", "f0"),
-        ("1000SHIB", "1000shib"),
-        ("kPEPE", "kpepe"),
-    ],
-)
-def test_assets_are_in_lower_case_with_aliases_resolved(written: str, spelled: str) -> None:
-    assert asset(written) == spelled
-    assert asset(spelled) == spelled, "a spelling is its own"
-    assert set(ASSETS) & set(ASSETS.values()) == set()
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,7 @@ import msgspec
 from source_liquidations import timestamps
 from source_liquidations.coverage import COVERAGE, documented
 from source_liquidations.errors import AccessRefused, ConfigurationError, RequestRefused
-from source_liquidations.harmonized import (
-    LIQUIDATION_VOLUMES,
-    LIQUIDATIONS,
-    POSITIONS,
-    EventMaker,
-    assets_of,
-    number,
-)
+from source_liquidations.harmonized import LIQUIDATION_VOLUMES, LIQUIDATIONS, POSITIONS, EventMaker, number
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request
@@ -30,6 +23,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import assets_of
 from source_liquidations.vendors.coin_metrics_calls import (
     PAGE_SIZE,
     Body,

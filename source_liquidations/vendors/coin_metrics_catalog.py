@@ -14,11 +14,11 @@ import msgspec
 from source_liquidations import timestamps
 from source_liquidations.coverage import Kind, Period
 from source_liquidations.coverage import rows as coverage_rows
-from source_liquidations.harmonized import exchange
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics_calls import PAGE_SIZE, Body, catalog, following
 from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import Listing, Unread

@@ -21,22 +21,14 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
-from source_liquidations.harmonized import (
-    POSITIONS,
-    Volume,
-    asset,
-    assets_of,
-    exchange,
-    iso_interval,
-    number,
-    volume_rows,
-)
+from source_liquidations.harmonized import POSITIONS, Volume, iso_interval, number, volume_rows
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.reading.pages import Mapper
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.vendors.coin_metrics_calls import (
     CATALOG,
     CATALOG_PAGE_SIZE,
@@ -91,8 +83,7 @@ class Level:
 
 def of_market(entity: str) -> Place:
     code, _, symbol = entity.partition("-")
-    symbol = symbol.removesuffix("-future")
-    return entity, exchange(code), assets_of(symbol, code)[0] or symbol.lower()
+    return entity, exchange(code), assets_of(symbol.removesuffix("-future"), code)[0] or ""
 
 
 def of_exchange_asset(entity: str) -> Place:

@@ -25,9 +25,6 @@ from source_liquidations.harmonized import (
     POSITIONS,
     EventMaker,
     Volume,
-    asset,
-    assets_of,
-    exchange,
     iso_interval,
     number,
     volume_rows,
@@ -39,6 +36,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants, unix_instants
 from source_liquidations.vendors.kaiko_reference import (
     CLASSES,
@@ -268,8 +266,8 @@ _event = EventMaker("kaiko", amount_unit="base")
 
 def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
     partition = span.partitions[0]
-    base_asset, quote_asset = assets_of_code(partition["instrument"], partition["exchange"])
-    names = _event.names(str(partition), partition["exchange"], base_asset, quote_asset, "trade")
+    code = partition["exchange"]
+    names = _event.names(str(partition), code, *assets_of(partition["instrument"], code), "trade")
     literals = _literals.decode(b"[" + b",".join(rows.raw) + b"]")
     return [
         _event.row(
@@ -284,16 +282,6 @@ def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
         )
         for row, literal, instant, time in zip(rows.typed, literals, rows.instants, _times(rows), strict=True)
     ]
-
-
-def assets_of_code(code: str, exchange_code: str) -> tuple[str | None, str | None]:
-    """Base and quote asset of an instrument's code, of which Kaiko's own have both: `btc-usdt`."""
-    found = assets_of(code.upper(), exchange_code)
-    pair = _PAIR.fullmatch(code)
-    return (asset(pair[1]), asset(pair[2])) if found == (None, None) and pair is not None else found
-
-
-_PAIR = re.compile(r"([a-z0-9]+)-(?!perp|swap)([a-z]{3,5})")
 
 
 def _times(rows: Rows) -> Iterable[bytes]:

@@ -26,22 +26,14 @@ from source_liquidations.errors import (
     UnexpectedAnswer,
     WindowTooLarge,
 )
-from source_liquidations.harmonized import (
-    LIQUIDATION_VOLUMES,
-    Volume,
-    asset,
-    assets_of,
-    exchange,
-    iso_interval,
-    number,
-    volume_rows,
-)
+from source_liquidations.harmonized import LIQUIDATION_VOLUMES, Volume, iso_interval, number, volume_rows
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.vendors.decoding import FieldLog, one_line
 from source_liquidations.vendors.kiyotaka_markets import MarketList, markets
 from source_liquidations.vendors.listing import is_pattern
@@ -359,7 +351,7 @@ def to_volumes(rows: Rows, span: Span) -> list[bytes]:
     found = [_agg_row.decode(raw) for raw in rows.raw]
     apart = len({row.exchange for row in found}) > 1  # asked for as a sum, answered exchange by exchange
     for row in found:
-        name = asset(row.coin or (row.normalized_symbol or "").split("-")[0]) or base_of(row) or ""
+        name = asset_of(row)
         place = row.exchange if grouped and apart else grouped
         codes = (place or asked["exchange"]).split("+")
         volumes.append(
@@ -385,9 +377,13 @@ def must_be_empty(answered: Answered, field: str) -> None:
         raise UnexpectedAnswer(f"the answer has no `{field}`.", advice="No row was guessed from it.")
 
 
-def base_of(row: _AggRow) -> str | None:
-    """The asset that a symbol is of, by its name."""
-    return assets_of(row.raw_symbol, row.exchange)[0]
+def asset_of(row: _AggRow) -> str:
+    """The vendor's coin; where that is a symbol or missing, the base of the symbol; empty where no base is known."""
+    symbol = row.raw_symbol
+    coin_is_symbol = symbol and (row.coin.lower() == symbol.lower() or assets_of(row.coin, row.exchange)[1])
+    if row.coin.isalnum() and not coin_is_symbol:
+        return asset(row.coin)
+    return assets_of(row.normalized_symbol or "", "")[0] or assets_of(symbol, row.exchange)[0] or ""
 
 
 def position_of(side: str) -> str:

@@ -28,7 +28,7 @@ from source_liquidations.errors import (
     VendorUnavailable,
     WindowTooLarge,
 )
-from source_liquidations.harmonized import LIQUIDATIONS, EventMaker, asset, number
+from source_liquidations.harmonized import LIQUIDATIONS, EventMaker, number
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client, Request
@@ -36,6 +36,7 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset
 from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants
 from source_liquidations.vendors.kwery_credits import (
     CREDITS_PER_REQUEST,

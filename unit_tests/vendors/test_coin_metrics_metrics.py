@@ -179,7 +179,8 @@ def row_of(level: Level, entity: str, frequency: str = "1h", **values: str | Non
     [
         (MARKET, "okex-BTC-USDT-SWAP-future", "okex-BTC-USDT-SWAP-future", "okx", "btc"),
         (MARKET, "bitmex-XBTUSD-future", "bitmex-XBTUSD-future", "bitmex", "btc"),
-        (MARKET, "huobi-WHAT_IS_THIS-future", "huobi-WHAT_IS_THIS-future", "huobi", "what_is_this"),
+        (MARKET, "binance-币安人生USDT-future", "binance-币安人生USDT-future", "binance", "币安人生"),
+        (MARKET, "huobi-WHAT_IS_THIS-future", "huobi-WHAT_IS_THIS-future", "huobi", ""),
         (EXCHANGE_ASSET, "okex-btc", "exchange_asset/okex-btc", "okx", "btc"),
         (EXCHANGE_ASSET, "crypto.com-eth", "exchange_asset/crypto.com-eth", "crypto.com", "eth"),
         (PAIR, "btc-usdt", "pair/btc-usdt", "all", "btc"),

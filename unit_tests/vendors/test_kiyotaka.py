@@ -522,8 +522,34 @@ def test_a_sum_that_comes_exchange_by_exchange_is_told_apart() -> None:
     ]
 
 
-def test_a_symbol_whose_id_names_no_coin_has_the_asset_of_its_name() -> None:
-    held, span = kiyotaka("BYBIT/ETHUSDT")
-    body = series_of({"side": "SELL"}, {"timestamp": {"s": 1772928000}, "liquidations": 7})
+@pytest.mark.parametrize(
+    ("exchange", "symbol", "identity", "asset"),
+    [
+        ("BYBIT", "ETHUSDT", {}, "eth"),
+        ("BYBIT", "BTCPERP", {}, "btc"),
+        ("BYBIT", "BTCUSDT-27JUN25", {}, "btc"),
+        ("BINANCE_FUTURES", "币安人生USDT", {}, "币安人生"),
+        ("BITFINEX_DERIVATIVES", "tBTCF0:USTF0", {}, "btc"),
+        ("HUOBI_DM", "BTC_CW", {}, "btc"),
+        ("HYPERLIQUID_FUTURES", "kPEPE", {}, "kpepe"),
+        ("BINANCE_FUTURES", "1000SHIBUSDT", {"coin": "SHIB"}, "shib"),  # the vendor's word
+        ("BITMEX", "XBTUSD", {"coin": "XBT"}, "btc"),
+        ("BINANCE_FUTURES", "WBTCUSDT", {"coin": "WBTC"}, "wbtc"),
+        ("HYPERLIQUID_FUTURES", "BTC", {"coin": "BTC"}, "btc"),
+        ("HYPERLIQUID_FUTURES", "xyz:TSLA", {"coin": "xyz:TSLA"}, "tsla"),
+        ("BYBIT", "BTCUSDT", {"coin": "BTCUSDT"}, "btc"),  # a symbol is no coin
+        ("BYBIT", "BTCUSDT-27JUN25", {"coin": "BTCUSDT"}, "btc"),
+        ("BITGET", "WHATUMCBL", {"normalizedSymbol": "BTC-USDT"}, "btc"),
+        ("BITGET", "BTCUSDT_UMCBL", {"normalizedSymbol": "BTCUSDT"}, "btc"),
+        ("BITGET", "WHATEVER", {"normalizedSymbol": "WHATEVER"}, ""),
+        ("BITGET", "WHATEVER", {"coin": "WHATEVER"}, ""),
+        ("BITGET", "WHAT_EVER", {"coin": "WHAT_EVER", "normalizedSymbol": "WHAT-EVER"}, ""),
+    ],
+)
+def test_the_asset_is_the_coin_or_what_the_symbol_tells(
+    exchange: str, symbol: str, identity: dict[str, str], asset: str
+) -> None:
+    held, span = kiyotaka(f"{exchange}/{symbol}")
+    body = series_of({"side": "SELL", **identity}, {"timestamp": {"s": 1772928000}, "liquidations": 7})
     (row,) = records(held, body, span)["liquidation_volumes"]
-    assert row["asset"] == "eth"
+    assert (row["market"], row["asset"]) == (f"{exchange}/{symbol}", asset)
