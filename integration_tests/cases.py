@@ -109,7 +109,12 @@ def kaiko_event(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row
     digits = {"ms": 3, "us": 6, "ns": 9}[sandbox.world.options.kaiko_timestamp_unit]
     place = {"exchange": exchange, "instrument_class": kind, "instrument": instrument}
     return [
-        {**row, **place, "time": iso(row["timestamp"] * 10 ** (9 - digits), digits)}
+        {
+            **row,
+            **place,
+            "time": iso(row["timestamp"] * 10 ** (9 - digits), digits),
+            "time_ns": row["timestamp"] * 10 ** (9 - digits),
+        }
         for row in sandbox.expected("kaiko", market, start, end)
     ]
 
@@ -121,7 +126,7 @@ def kaiko_volume(sandbox: Sandbox, market: str, start: int, end: int) -> list[Ro
 
 
 def coin_metrics_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
-    return sandbox.expected("coin_metrics", market, start, end)
+    return [{**row, "time_ns": parse(row["time"])} for row in sandbox.expected("coin_metrics", market, start, end)]
 
 
 def kwery_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:

@@ -282,16 +282,20 @@ class Connector:
         script: bool = False,
         patience: str | None = None,
         least_timeout: float | None = LEAST_TIMEOUT,
+        signs_of_life: float | None = None,
     ) -> Process:
         """Begin a run: of the console script, or (sooner) of the same in a fork.
 
         `patience` shortens pauses, of forks unless told otherwise. In a fork it shortens timeouts to no less than
-        `least_timeout`; None leaves the connector's own, for tests of what does not answer.
+        `least_timeout`; None leaves the connector's own, for tests of what does not answer. `signs_of_life` is the time
+        between states in which nothing happens.
         """
         patience = patience or ("1" if script else PATIENCE)
         begin = spawn if script else self.warm.start
-        timeout = {} if least_timeout is None else {"TEST_LEAST_TIMEOUT": str(least_timeout)}
-        return begin(args, {"SOURCE_LIQUIDATIONS_PATIENCE": patience, **timeout})
+        env = {"SOURCE_LIQUIDATIONS_PATIENCE": patience}
+        env |= {} if least_timeout is None else {"TEST_LEAST_TIMEOUT": str(least_timeout)}
+        env |= {} if signs_of_life is None else {"TEST_SIGNS_OF_LIFE": str(signs_of_life)}
+        return begin(args, env)
 
     def spec(self, **how: Any) -> Run:
         return self.start(["spec"], **how).collect()

@@ -168,7 +168,7 @@ BREAKS: list[tuple[str, Callable[[Json], Any], str]] = [
     (
         "spec/properties/lookback_window",
         lambda field: field.update(pattern="^PT[0-9]+H$"),
-        "lookback_window: another p",
+        "window: another pattern",
     ),
     ("spec/properties/num_workers", lambda field: field.update(maximum=20), "num_workers: maximum is narrower"),
     ("spec/properties/num_workers", lambda field: field.update(type="string"), "num_workers: has lost the type"),

@@ -18,7 +18,7 @@ from airbyte_cdk.models import (
 )
 
 from source_liquidations.errors import ConfigurationError, shown
-from source_liquidations.state import PRINTED, Blobs, blobs_of_messages, blobs_of_printed
+from source_liquidations.state import PRINTED, WANTED, Blobs, blobs_of_messages, blobs_of_printed
 
 CONFIG = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-*-future"]}}'
 
@@ -86,7 +86,7 @@ def catalog_file(path: str, streams: str | None = None) -> ConfiguredAirbyteCata
     except ConfigurationError:
         raise
     except Exception as error:  # of whatever class the serializer raises
-        raise _unusable("--catalog", path, f"is not a catalog ({type(error).__name__}: {error})", wanted) from None
+        raise _unusable("--catalog", path, f"is not a catalog (it lacks or has a wrong {error})", wanted) from None
 
 
 def chosen_streams(catalog: AirbyteCatalog, streams: str) -> ConfiguredAirbyteCatalog:
@@ -126,12 +126,11 @@ def state_file(path: str | None) -> Blobs:
     """By stream, the state in a file; nothing where there is no such file. Raises ConfigurationError."""
     if path is None or not Path(path).exists():
         return {}
-    wanted = 'a list such as [{"type": "STREAM", "stream": {…}}], or what a `read` printed'
     text = _text("--state", path)
     try:
         whole = json.loads(text) if text.strip() else []
     except ValueError:
-        return blobs_of_printed(_objects("--state", path, wanted))
+        return blobs_of_printed(_objects("--state", path, WANTED))
     # A read that failed at once has printed a single line, which is no state.
     if isinstance(whole, dict) and whole.get("type") in PRINTED - {"STATE"}:
         return blobs_of_printed([whole])

@@ -55,7 +55,7 @@ def _log_to(output: Output, parsed: argparse.Namespace) -> None:
     logs = sys.stderr if parsed.command == "estimate" else output
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setStream(logs)
+            handler.stream = logs  # `setStream` would flush the CDK's buffer into an output that may be lost
     if parsed.debug or os.environ.get("LOG_LEVEL", "").lower() == "debug":
         logger.setLevel(logging.DEBUG)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,8 @@ def importing_the_cdk() -> Iterator[None]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with _no_descriptions():
+        with _no_descriptions(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of others' code: as errors, they would keep the connector from starting
             yield
     finally:
         if collecting:

@@ -12,9 +12,9 @@ from source_liquidations.errors import ConfigurationError
 # What each stream has saved, by its name.
 Blobs = Mapping[str, Mapping[str, Any]]
 
-_WANTED = (
-    'Wanted: a list such as [{"type": "STREAM", "stream": {"stream_descriptor": {"name": "liquidations"},'
-    ' "stream_state": {"states": […]}}}], or the whole output of a `read`.'
+WANTED = (
+    'a list such as [{"type": "STREAM", "stream": {"stream_descriptor": {"name": "liquidations"},'
+    ' "stream_state": {"states": […]}}}], or the whole output of a `read`'
 )
 
 
@@ -80,4 +80,4 @@ def _looks_like(saved: Any) -> str:
 
 
 def _unusable(problem: str) -> ConfigurationError:
-    return ConfigurationError("state", f"{problem}.", advice=_WANTED)
+    return ConfigurationError("state", f"{problem}.", advice=f"Wanted: {WANTED}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from functools import lru_cache
 
 from source_liquidations.errors import shown
@@ -24,6 +25,7 @@ _ISO = re.compile(
     r"(?P<offset>Z|z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?)?",
     re.ASCII,
 )
+_UNIX_TEXT = re.compile(r"\d{9,20}(\.\d+)?|\d(\.\d+)?[eE]\+?\d{1,2}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 # Unix timestamps between 2009-01-01 and 2100-01-01 fall in ranges that do not touch, so their
@@ -113,6 +115,23 @@ def unix_unit(value: int) -> tuple[int, int]:
         if lowest <= value < highest:
             return per_unit, digits
     raise ValueError(f"{value} is no Unix timestamp in milliseconds, microseconds or nanoseconds")
+
+
+def instant_of(value: str | float | None) -> int:
+    """Nanoseconds since the epoch of a time in whatever form: ISO 8601 text, or a Unix time as number or text.
+
+    The unit of a Unix time (seconds to nanoseconds) is told by its size. Raises ValueError for anything else.
+    """
+    text = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch(
+        r"\d{9,20}(\.\d+)?([eE][+]?\d+)?|\d\.\d+[eE][+]?\d+", text, re.ASCII
+    ):
+        return parse(text)
+    number = Decimal(text)
+    for per_second in (1, 10**3, 10**6, 10**9):
+        if _FIRST_SECOND * per_second <= number < _LAST_SECOND * per_second:
+            return int(number * (SECOND // per_second))
+    raise ValueError(f"{text} is not a Unix time")
 
 
 def floor_to(nanoseconds: int, step: int) -> int:

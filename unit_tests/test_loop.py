@@ -9,11 +9,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+from airbyte_cdk.models import FailureType
 
 from source_liquidations import planning
 from source_liquidations.config import Config
 from source_liquidations.errors import LiquidationsError, Stopped, VendorUnavailable
 from source_liquidations.http.client import Request
+from source_liquidations.messages import trace_message, traced_failure
 from source_liquidations.reading import checkpoints, loop, pages
 from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Answer, Partition
@@ -232,6 +234,11 @@ def test_an_exception_that_nobody_thought_of_is_ours_and_ends_one_partition() ->
     assert isinstance(failure.error, LiquidationsError)
     assert failure.error.failure_type == "system_error"
     assert "internal error, ZeroDivisionError" in str(failure.error)
+    trace = trace_message(traced_failure(failure)).trace
+    assert trace is not None
+    assert trace.error is not None
+    assert trace.error.failure_type == FailureType.system_error
+    assert "ZeroDivisionError" in (trace.error.stack_trace or ""), "with the stack of its cause"
     markets = {row[0] for item in items if isinstance(item, Block) for row in rows_of(item.data)}
     assert markets == {"m000", "m002", "m003", "m004"}
 

@@ -52,6 +52,7 @@ class Rows:
     added       members for each row, likewise, or None
     owners      where a page holds rows of several partitions: each row's index among them
     typed       the same rows decoded, for the unified streams
+    times       each row's time as RFC 3339 text, likewise
     """
 
     raw: Sequence[bytes | Any]
@@ -60,6 +61,7 @@ class Rows:
     added: list[bytes] | None = None
     owners: list[int] | None = None
     typed: Sequence[Any] = ()
+    times: Sequence[bytes] = ()
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -73,6 +75,7 @@ class Rows:
             added=None if self.added is None else [self.added[i] for i in keep],
             owners=None if self.owners is None else [self.owners[i] for i in keep],
             typed=[self.typed[i] for i in keep] if self.typed else (),
+            times=[self.times[i] for i in keep] if self.times else (),
         )
 
     def parts(self, most: int) -> Iterator[Rows]:

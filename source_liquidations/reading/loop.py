@@ -269,8 +269,9 @@ class Sync:
                 logger.debug("unexpected", exc_info=True)
                 surprise = LiquidationsError(
                     redact(f"internal error, {type(error).__name__}: {error}."),
-                    advice="Please report this, with the log at --debug.",
+                    advice="Please report this, with this trace.",
                 )
+                surprise.__cause__ = error
                 self._fail(step, surprise)
             if self._scheduler.done(step):
                 self._handover.put(step.reading, 0)

@@ -47,7 +47,7 @@ from source_liquidations.vendors.coin_metrics_metrics import (
     refused_metric,
     to_volumes,
 )
-from source_liquidations.vendors.decoding import RowDecoder, iso_instants
+from source_liquidations.vendors.decoding import RowDecoder, added_rows, iso_instants
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 PAID_HOST = "https://api.coinmetrics.io"
@@ -86,7 +86,7 @@ class MarketLiquidations(Endpoint):
         self._community = community
         self._catalog = msgspec.json.Decoder(Body[CatalogRow])
         self._lists: dict[Filters, list[str]] = {}
-        self._decoder = RowDecoder("coin_metrics_market_liquidations", Body, LiquidationRow)
+        self._decoder = RowDecoder("coin_metrics_market_liquidations", Body, LiquidationRow, added=("time_ns",))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         found: dict[Partition, None] = {}
@@ -158,9 +158,11 @@ class MarketLiquidations(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         del memory
-        body, raw, _ = self._decoder.decode(answered)
+        body, raw, collides = self._decoder.decode(answered)
         instants = iso_instants("time", [row.time for row in body.data])
-        rows = Rows(raw, instants, owners=owners("market", (row.market for row in body.data), span), typed=body.data)
+        each = [b'"time_ns":%d,' % instant for instant in instants]
+        rows = added_rows(raw, instants, constant={}, each=each, typed=body.data, collides=collides)
+        rows.owners = owners("market", (row.market for row in body.data), span)
         return Answer.before(rows, partial(following, self.client, request, body))
 
 

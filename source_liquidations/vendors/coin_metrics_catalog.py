@@ -20,8 +20,8 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Rows, Span
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics_calls import PAGE_SIZE, Body, catalog, following
-from source_liquidations.vendors.decoding import RowDecoder
-from source_liquidations.vendors.listing import Listing, Unread
+from source_liquidations.vendors.decoding import Fields, RowDecoder
+from source_liquidations.vendors.listing import ListedDate, Listing, Unread
 
 logger = logging.getLogger("airbyte")
 
@@ -33,8 +33,8 @@ REFERENCE = "/v4/reference-data/markets"
 
 class CatalogRow(msgspec.Struct):
     market: str
-    min_time: str | None = None
-    max_time: str | None = None
+    min_time: Unread = msgspec.UNSET
+    max_time: Unread = msgspec.UNSET
 
 
 class ReferenceRow(msgspec.Struct):
@@ -80,8 +80,10 @@ class LiquidationMarkets(Listing):
     def __init__(self, client: Client) -> None:
         super().__init__("coin_metrics", client)
         name = "coin_metrics_liquidation_markets"
-        self._catalog_decoder = RowDecoder(name, Body, CatalogRow)
-        self._reference_decoder = RowDecoder(name, Body, ReferenceRow)
+        own = {field.encode_name for row in (CatalogRow, ReferenceRow) for field in msgspec.structs.fields(row)}
+        fields = Fields(name, own)
+        self._catalog_decoder = RowDecoder(name, Body, CatalogRow, fields=fields)
+        self._reference_decoder = RowDecoder(name, Body, ReferenceRow, fields=fields)
         self._catalog: dict[str, msgspec.Raw] = {}
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -122,6 +124,7 @@ def beside(row: msgspec.Raw, other: msgspec.Raw) -> bytes:
 
 
 _catalog_row = msgspec.json.Decoder(CatalogRow)
+_min_time, _max_time = (ListedDate("coin_metrics_liquidation_markets", name) for name in ("min_time", "max_time"))
 
 
 def to_coverage(rows: Rows, span: Span) -> list[bytes]:
@@ -142,7 +145,8 @@ def to_coverage(rows: Rows, span: Span) -> list[bytes]:
 
 
 def _bounds(row: CatalogRow, now: int) -> Iterable[tuple[Kind, str, str]]:
-    if row.min_time:
-        yield "starts", row.min_time, "first liquidation"
-    if row.max_time and timestamps.parse(row.max_time) < now - _LATELY:
-        yield "ends", row.max_time, "last liquidation so far"
+    first, last = _min_time.read(row.min_time, row.market), _max_time.read(row.max_time, row.market)
+    if first is not None:
+        yield "starts", timestamps.format_shortest(first), "first liquidation"
+    if last is not None and last < now - _LATELY:
+        yield "ends", timestamps.format_shortest(last), "last liquidation so far"

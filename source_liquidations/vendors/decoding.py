@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -31,25 +31,55 @@ def one_line(valid: bytes | msgspec.Raw) -> msgspec.Raw:
     return msgspec.Raw(bytes(valid).translate(_NO_LINE_BREAKS))
 
 
-class FieldLog:
-    """Says once which undocumented fields a stream has begun to bring."""
+class Fields:
+    """A stream's columns, documented (`own`) and not; what is new is logged once.
 
-    def __init__(self, stream: str) -> None:
+    Destinations compare names without regard to case. So an undocumented field that differs from another column only
+    in case, or has no name, is left out: it would break the whole table.
+    """
+
+    def __init__(self, stream: str, own: Iterable[str]) -> None:
         self._stream = stream
-        self._reported: set[str] = set()
+        self._own = frozenset(own)
+        self._columns = {name.lower(): name for name in self._own}
+        self._left_out: set[str] = set()
 
-    def note(self, names: Iterable[str], known: Iterable[str]) -> None:
-        new = set(names) - set(known) - self._reported
-        if new:
-            self._reported |= new
-            logger.warning("%s: undocumented fields, which arrive as sent: %s", self._stream, ", ".join(sorted(new)))
+    def left_out(self, names: Iterable[str], taken: Iterable[str] = ()) -> set[str]:
+        """Those of a row's fields that have to be left out: `taken` for sure, and of `names` what is no new column."""
+        new = set(names) - self._own - set(taken)
+        arriving = [name for name in sorted(new) if name.strip() and name.lower() not in self._columns]
+        self._columns |= {name.lower(): name for name in reversed(arriving)}
+        if arriving := [name for name in arriving if self._columns[name.lower()] == name]:
+            logger.warning("%s: undocumented fields, which arrive as sent: %s", self._stream, ", ".join(arriving))
+        found = {name for name in new if self._columns.get(name.lower()) != name} | set(taken)
+        if unknown := found - self._left_out:
+            self._left_out |= unknown
+            logger.warning(
+                "%s: undocumented fields that a table cannot hold beside its other columns, left out: %s",
+                self._stream,
+                ", ".join(map(repr, sorted(unknown))),
+            )
+        return found
+
+
+def without(members: Mapping[str, msgspec.Raw], names: Collection[str]) -> dict[str, msgspec.Raw]:
+    return {name: value for name, value in members.items() if name not in names}
+
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def snake(name: str) -> str:
+    """camelCase in snake_case."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
 class RowDecoder(Generic[Row]):
     """Decodes bodies of the generic struct `body` (its `data` a list of rows) with rows of the struct `row`.
 
     `added` names the members that the connector adds to each row: should the vendor begin to send one of these
-    itself, the vendor's stays.
+    itself, the vendor's stays. `fields` is given where several bodies make one row.
     """
 
     def __init__(
@@ -59,15 +89,15 @@ class RowDecoder(Generic[Row]):
         row: type[Row],
         *,
         added: Sequence[str] = (),
+        fields: Fields | None = None,
     ) -> None:
         strict = msgspec.defstruct(f"Strict{row.__name__}", [], bases=(row,), forbid_unknown_fields=True)
         self._strict = msgspec.json.Decoder(body[strict])
         self._lenient = msgspec.json.Decoder(body[row])
         self._raw = msgspec.json.Decoder(body[msgspec.Raw])
-        self._members = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
         self._added = frozenset(added)
-        self._fields = FieldLog(name)
+        self._fields = fields or Fields(name, self._known | self._added)
 
     def decode(self, answered: Answered) -> tuple[Any, list[msgspec.Raw], bool]:
         """The typed body, its rows as written, and whether a row has a field that the connector adds itself."""
@@ -81,12 +111,12 @@ class RowDecoder(Generic[Row]):
             raise UnexpectedAnswer(f"the answer has no `data`: {words}.", advice="No row was guessed from it.")
         if b"\n" in answered.body or b"\r" in answered.body:
             raw = [one_line(row) for row in raw]
-        return typed, raw, new and self._collides(raw)
-
-    def _collides(self, raw: list[msgspec.Raw]) -> bool:
-        names = {name for row in raw for name in self._members.decode(row)}
-        self._fields.note(names, self._known)
-        return bool(names & self._added - self._known)
+        if not new:
+            return typed, raw, False
+        names = {name for row in raw for name in _decode_members(row)}
+        if surplus := self._fields.left_out(names):
+            raw = [msgspec.Raw(_encode(without(_decode_members(row), surplus))) for row in raw]
+        return typed, raw, bool(names & self._added - self._known)
 
 
 def added_rows(
@@ -110,7 +140,7 @@ def added_rows(
 
 
 def unix_instants(name: str, values: list[int]) -> tuple[list[int], list[bytes]]:
-    """Unix timestamps in ms, µs or ns as (nanoseconds, `"time":"…",` members with all their digits).
+    """Unix timestamps in ms, µs or ns as (nanoseconds, RFC 3339 texts with all their digits).
 
     Raises UnexpectedAnswer, naming the field, where one is of no known unit.
     """
@@ -120,31 +150,34 @@ def unix_instants(name: str, values: list[int]) -> tuple[list[int], list[bytes]]
             instants, units = zip(
                 *((v * timestamps.unix_unit(v)[0], timestamps.unix_unit(v)[1]) for v in values), strict=True
             )
-            return list(instants), [_time_member(t, digits) for t, digits in zip(instants, units, strict=True)]
+            return list(instants), [
+                timestamps.format_instant(t, digits).encode() for t, digits in zip(instants, units, strict=True)
+            ]
     except ValueError as error:
         raise UnexpectedAnswer(f"`{name}`: {error}.", advice="No row was guessed from it.") from None
     per_unit, digits = low
     scaled = [value * per_unit for value in values]
     if digits != 3:
-        return scaled, [_time_member(instant, digits) for instant in scaled]
+        return scaled, [timestamps.format_instant(instant, digits).encode() for instant in scaled]
     return scaled, [
-        _hour_member(value // 3_600_000) + _MINUTES_SECONDS[value // 1000 % 3600] + _MILLISECONDS[value % 1000]
+        _hour(value // 3_600_000) + _MINUTES_SECONDS[value // 1000 % 3600] + _MILLISECONDS[value % 1000]
         for value in values
     ]
 
 
 # A row's time is put together from these; formatting each by itself would cost more than decoding the row.
 _MINUTES_SECONDS = [b"%02d:%02d." % divmod(second, 60) for second in range(3600)]
-_MILLISECONDS = [b'%03dZ",' % millisecond for millisecond in range(1000)]
+_MILLISECONDS = [b"%03dZ" % millisecond for millisecond in range(1000)]
 
 
 @lru_cache(maxsize=8192)
-def _hour_member(hours: int) -> bytes:
-    return b'"time":"%b' % timestamps.format_instant(hours * timestamps.HOUR, 0)[:14].encode()
+def _hour(hours: int) -> bytes:
+    return timestamps.format_instant(hours * timestamps.HOUR, 0)[:14].encode()
 
 
-def _time_member(instant: int, digits: int) -> bytes:
-    return b'"time":"%b",' % timestamps.format_instant(instant, digits).encode()
+def time_members(times: Sequence[bytes], instants: Sequence[int]) -> list[bytes]:
+    """`"time":"…","time_ns":…,` for each row: exact also where a destination cuts times to microseconds."""
+    return [b'"time":"%b","time_ns":%d,' % pair for pair in zip(times, instants, strict=True)]
 
 
 def iso_instants(name: str, texts: list[str]) -> list[int]:

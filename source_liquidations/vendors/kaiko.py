@@ -37,7 +37,14 @@ from source_liquidations.http.transport import origin
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
-from source_liquidations.vendors.decoding import Number, RowDecoder, added_rows, iso_instants, unix_instants
+from source_liquidations.vendors.decoding import (
+    Number,
+    RowDecoder,
+    added_rows,
+    iso_instants,
+    time_members,
+    unix_instants,
+)
 from source_liquidations.vendors.kaiko_reference import (
     CLASSES,
     PAGE_SIZE,
@@ -184,7 +191,7 @@ class Trades(KaikoEndpoint):
             "kaiko_liquidation_events",
             Body,
             TradeRow,
-            added=("exchange", "instrument_class", "instrument", "time"),
+            added=("exchange", "instrument_class", "instrument", "time", "time_ns"),
         )
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -213,7 +220,9 @@ class Trades(KaikoEndpoint):
         instants, times = unix_instants("timestamp", values) if values else ([], [])
         self.note_access(body, span, instants)
         partition = span.partitions[0]
-        page = added_rows(raw, instants, constant=dict(partition.values), each=times, typed=rows, collides=collides)
+        each = time_members(times, instants)
+        page = added_rows(raw, instants, constant=dict(partition.values), each=each, typed=rows, collides=collides)
+        page.times = times
         return Answer.before(page, partial(self.following, body, request))
 
 
@@ -280,16 +289,8 @@ def to_liquidations(rows: Rows, span: Span) -> list[bytes]:
             number("amount", literal.amount),
             number("amount_usd", literal.amount_usd),
         )
-        for row, literal, instant, time in zip(rows.typed, literals, rows.instants, _times(rows), strict=True)
+        for row, literal, instant, time in zip(rows.typed, literals, rows.instants, rows.times, strict=True)
     ]
-
-
-def _times(rows: Rows) -> Iterable[bytes]:
-    """Each row's time as it was added: `"time":"…",` without the name and the comma."""
-    if rows.added is not None:
-        return (member[8:-2] for member in rows.added)
-    digits = (timestamps.unix_unit(whole_number("timestamp", row.timestamp))[1] for row in rows.typed)
-    return (timestamps.format_instant(t, d).encode() for t, d in zip(rows.instants, digits, strict=True))
 
 
 class _ExchangeLiterals(msgspec.Struct):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from functools import partial
@@ -34,9 +34,9 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
-from source_liquidations.vendors.decoding import FieldLog, one_line
+from source_liquidations.vendors.decoding import Fields, one_line, snake, without
 from source_liquidations.vendors.kiyotaka_markets import MarketList, markets
-from source_liquidations.vendors.listing import is_pattern
+from source_liquidations.vendors.listing import ListedDate, Unread, is_pattern
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 logger = logging.getLogger("airbyte")
@@ -140,8 +140,7 @@ class LiquidationAgg(Endpoint):
         self._exchanges = tuple(sorted(set(config.get("coin_exchanges", ()))))  # the same sum in whatever order
         self._interval = config.get("interval", "HOUR")
         self._denomination = config.get("denomination", "coin")
-        self._fields = FieldLog("kiyotaka_liquidation_agg")
-        self._left_out: set[str] = set()
+        self._fields = Fields("kiyotaka_liquidation_agg", OWN_FIELDS)
         self.step = INTERVALS[self._interval]
         self.longest = MOST_POINTS // SERIES * self.step
 
@@ -273,20 +272,8 @@ class LiquidationAgg(Endpoint):
         return found
 
     def _undocumented(self, members: dict[str, msgspec.Raw], own: AbstractSet[str]) -> dict[str, msgspec.Raw]:
-        """The members that arrive beside the row's own; which these are is said once, and which are left out."""
-        if left_out := (members.keys() & own) - self._left_out:
-            self._left_out |= left_out
-            logger.warning(
-                "kiyotaka_liquidation_agg: undocumented fields with the names of other columns, left out: %s",
-                ", ".join(sorted(left_out)),
-            )
-        rest = without(members, own)
-        self._fields.note(rest, ())
-        return rest
-
-
-def without(members: Mapping[str, msgspec.Raw], names: Collection[str]) -> dict[str, msgspec.Raw]:
-    return {name: value for name, value in members.items() if name not in names}
+        """The members that arrive beside the row's own."""
+        return without(members, self._fields.left_out(members, members.keys() & own))
 
 
 def check_apart(held: dict[bytes, set[int]], identity: Mapping[str, Any], instants: Sequence[int]) -> None:
@@ -298,11 +285,6 @@ def check_apart(held: dict[bytes, set[int]], identity: Mapping[str, Any], instan
             advice="No row was guessed from them. Please report this with the connector's version.",
         )
     others.update(instants)
-
-
-def snake(name: str) -> str:
-    """camelCase in snake_case."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
 def point_time(instant: Instant) -> tuple[int, bytes]:
@@ -394,11 +376,12 @@ def position_of(side: str) -> str:
 
 class _Since(msgspec.Struct):
     exchange: str
-    rawSymbol: str
-    availableSince: str | int | None = None
+    raw_symbol: str
+    available_since: Unread = msgspec.UNSET
 
 
 _since = msgspec.json.Decoder(_Since)
+_available_since = ListedDate("kiyotaka_markets", "availableSince")
 
 
 def to_coverage(rows: Rows, span: Span) -> list[bytes]:
@@ -408,21 +391,15 @@ def to_coverage(rows: Rows, span: Span) -> list[bytes]:
         Period(
             vendor="kiyotaka",
             exchange=exchange(row.exchange),
-            market=f"{row.exchange}/{row.rawSymbol}",
+            market=f"{row.exchange}/{row.raw_symbol}",
             kind="starts",
-            period_start=since(row.availableSince),
+            period_start=timestamps.format_shortest(since),
             note="available since, of any kind of data",
             source="/v1/markets",
         )
         for row in map(_since.decode, rows.raw)
-        if row.availableSince
+        if (since := _available_since.read(row.available_since, f"{row.exchange}/{row.raw_symbol}")) is not None
     )
-
-
-def since(value: str | int | None) -> str:
-    """Unix seconds or ISO 8601 as RFC 3339."""
-    text = str(value)
-    return timestamps.format_shortest(int(text) * timestamps.SECOND if text.isdecimal() else timestamps.parse(text))
 
 
 def explain(answered: Answered) -> LiquidationsError | None:
@@ -446,7 +423,7 @@ class Kiyotaka(Vendor):
     one_of = ("symbols", "coins")
     streams = (
         Stream("kiyotaka_liquidation_agg", KEY, "time"),
-        Stream("kiyotaka_markets", ("exchange", "rawSymbol")),
+        Stream("kiyotaka_markets", ("exchange", "raw_symbol")),
     )
     unified = (LIQUIDATION_VOLUMES,)
     coverage = throttled_at_binance("kiyotaka")

@@ -14,7 +14,7 @@ from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.vendors.decoding import RowDecoder
+from source_liquidations.vendors.decoding import Fields, RowDecoder, snake, without
 from source_liquidations.vendors.listing import Listing, Unread
 
 MARKETS = "/v1/markets"
@@ -31,6 +31,8 @@ class Body(msgspec.Struct, Generic[T]):
 
 
 class MarketRow(msgspec.Struct):
+    """As the vendor sends it; the columns of the stream are in snake_case."""
+
     exchange: str
     rawSymbol: str
     normalizedSymbol: Unread = msgspec.UNSET
@@ -56,6 +58,10 @@ def following(request: Request, body: Body[Any]) -> Request | None:
     return page_at(offset, request.params[:-2])
 
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
 class MarketList(Listing):
     """All markets, spot included: what its filter `type` takes is not documented."""
 
@@ -64,16 +70,23 @@ class MarketList(Listing):
     def __init__(self, client: Client) -> None:
         super().__init__("kiyotaka", client)
         self._decoder = RowDecoder("kiyotaka_markets", Body, MarketRow)
+        self._columns = Fields("kiyotaka_markets", map(snake, MarketRow.__struct_fields__))
 
     def first_page(self) -> Request:
         return page_at(0)
 
-    def page(
-        self, answered: Answered, request: Request, memory: dict[Any, Any]
-    ) -> tuple[list[msgspec.Raw], Request | None]:
+    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[bytes], Request | None]:
         del memory
         body, raw, _ = self._decoder.decode(answered)
-        return raw, following(request, body)
+        return [self._row(literal) for literal in raw], following(request, body)
+
+    def _row(self, literal: msgspec.Raw) -> bytes:
+        """A row with the stream's names. `available_since` is text, however the vendor writes it."""
+        members = {snake(name): value for name, value in _members(literal).items()}
+        since = bytes(members.get("available_since", b"null"))
+        if since[:1] not in (b'"', b"n"):
+            members["available_since"] = msgspec.Raw(b'"%b"' % since)
+        return _encode(without(members, self._columns.left_out(members)))
 
 
 def markets(client: Client, filters: tuple[tuple[str, str], ...], traffic: Traffic) -> Iterable[str]:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from source_liquidations import timestamps
 from source_liquidations.coverage import Period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.http.answers import Answered
@@ -16,7 +17,7 @@ from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Rows, Span
 from source_liquidations.vendors.decoding import RowDecoder
-from source_liquidations.vendors.listing import Listing, Unread
+from source_liquidations.vendors.listing import ListedDate, Listing, Unread
 
 SYMBOLS = "/v1/symbols"
 
@@ -56,10 +57,11 @@ def symbols(client: Client, traffic: Traffic) -> list[str]:
 
 class _Earliest(msgspec.Struct):
     symbol: str
-    earliest_data: str | None = None
+    earliest_data: Unread = msgspec.UNSET
 
 
 _earliest = msgspec.json.Decoder(_Earliest)
+_earliest_data = ListedDate("kwery_symbols", "earliest_data")
 
 
 def to_coverage(rows: Rows, span: Span) -> list[bytes]:
@@ -71,10 +73,10 @@ def to_coverage(rows: Rows, span: Span) -> list[bytes]:
             exchange="binance",
             market=f"binance_futures/{row.symbol}",
             kind="starts",
-            period_start=row.earliest_data,
+            period_start=timestamps.format_shortest(since),
             note="earliest data, of any kind",
             source="/v1/symbols",
         )
         for row in map(_earliest.decode, rows.raw)
-        if row.earliest_data
+        if (since := _earliest_data.read(row.earliest_data, row.symbol)) is not None
     )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from source_liquidations import timestamps
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+
+logger = logging.getLogger("airbyte")
 
 # A member of a row that is no part of its key: it arrives whatever it is.
 Unread = msgspec.Raw | msgspec.UnsetType
@@ -20,6 +24,30 @@ Unread = msgspec.Raw | msgspec.UnsetType
 def is_pattern(entry: str) -> bool:
     """Whether an entry of the configuration is to be matched against a list: `*` and `?` stand for anything."""
     return "*" in entry or "?" in entry
+
+
+class ListedDate:
+    """A date in the rows of a list, in whatever form. One that cannot be read is logged once, and is none."""
+
+    def __init__(self, stream: str, field: str) -> None:
+        self._name = f"{stream}, `{field}`"
+        self._warned = False
+
+    def read(self, literal: Unread, market: str) -> int | None:
+        """Nanoseconds since the epoch; None where there is no date, or none that can be read."""
+        if isinstance(literal, msgspec.UnsetType):
+            return None
+        value = msgspec.json.decode(literal)
+        if value is None or value == "":
+            return None
+        try:
+            return timestamps.instant_of(value if isinstance(value, (str, int, float)) else str(value))
+        except ValueError:
+            if not self._warned:
+                self._warned = True
+                shown = bytes(literal)[:60].decode("utf-8", "replace")
+                logger.warning("%s of %s is %s, not a date: it has no row of coverage", self._name, market, shown)
+            return None
 
 
 class Listing(Endpoint):
