@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from source_liquidations import timestamps
+from source_liquidations.reading.pages import Table
 from source_liquidations.streams import Stream
 
 COVERAGE = Stream("liquidation_coverage", ("vendor", "exchange", "market", "kind", "period_start"))
@@ -38,9 +39,10 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
-def rows(periods: Iterable[Period]) -> list[bytes]:
+def rows(periods: Iterable[Period]) -> Table:
     """Each period once, as JSON."""
-    return [_encode(period) for period in dict.fromkeys(periods)]
+    found = [_encode(period) for period in dict.fromkeys(periods)]
+    return Table(len(found), (found,))
 
 
 def observed(vendor: str, exchange: str, market: str, kind: Kind, start: int, end: int, note: str) -> Period:

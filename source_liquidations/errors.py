@@ -91,6 +91,10 @@ class RequestRefused(LiquidationsError):
         self.status = status
 
 
+class OutOfReach(AccessRefused):
+    """The vendor refuses a window because it begins before the history that the key may read."""
+
+
 class WindowTooLarge(LiquidationsError):
     """The vendor refuses a window for its size; a smaller one will do."""
 

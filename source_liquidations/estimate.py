@@ -16,10 +16,12 @@ from source_liquidations import planning, timestamps
 from source_liquidations.config import Config
 from source_liquidations.errors import SpendingLimit
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Answer, Endpoint, Span
+from source_liquidations.reading.progress import StreamState
+from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.report import table
-from source_liquidations.reading.scheduler import Planned, Reading
+from source_liquidations.reading.slices import Slice, Slices
+from source_liquidations.reading.windows import Gap
 from source_liquidations.vendors.listing import Listing
 from source_liquidations.vendors.vendor import Vendor
 
@@ -56,9 +58,10 @@ def estimate(
 def _of(reading: Reading, sample: bool) -> Estimate:
     endpoint = reading.endpoint
     partitions = endpoint.all_partitions(reading.traffic)
-    planned = reading.plan(partitions)
-    windows = sum(_windows(endpoint, plan.span) for plan in planned)
-    rows = endpoint.known_rows([plan.span for plan in planned])
+    gaps = reading.plan(reading, partitions)
+    parts = [(gap, part) for gap in gaps for part in _reachable(gap)]
+    windows = sum(_windows(endpoint, part) for _, part in parts)
+    rows = reading.rows_expected
     assumes = (
         "no rows: the least there can be; --sample measures" if rows is None else "a row for every interval and series"
     )
@@ -66,8 +69,8 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     if is_list:
         assumes = "a list of one page"
     sampled: dict[str, int] = {}
-    if rows is None and sample and planned and not is_list:
-        rows, assumes, sampled = _sampled_rows(endpoint, planned)
+    if rows is None and sample and parts and not is_list:
+        rows, assumes, sampled = _sampled_rows(endpoint, parts)
     requests = windows if rows is None else max(windows, math.ceil(rows / endpoint.page_size))
     return Estimate(
         vendor=endpoint.vendor,
@@ -83,28 +86,35 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     )
 
 
-def _windows(endpoint: Endpoint, span: Span) -> int:
-    """How many windows the span takes where they hold next to nothing."""
-    length = endpoint.longest or max(1, span.end - span.start)
-    count, start = 0, span.start
-    while start < span.end:
+def _reachable(gap: Gap) -> list[Slice]:
+    """What of a gap can be had, as far as that is known beforehand."""
+    since = gap.reading.reach.since
+    return list(gap.ranges if since is None else Slices.of(gap.ranges).within(since, gap.ranges[-1][1]))
+
+
+def _windows(endpoint: Endpoint, part: Slice) -> int:
+    """How many windows a slice takes where they hold next to nothing."""
+    start, end = part
+    length = endpoint.sizing.longest() or max(1, end - start)
+    count = 0
+    while start < end:
         start += length
-        length = max(1, endpoint.next_length(length, 1, 0))
+        length = max(1, endpoint.sizing.next_length(length, 0))
         count += 1
     return count
 
 
-def _sampled_rows(endpoint: Endpoint, planned: Sequence[Planned]) -> tuple[int, str, dict[str, int]]:
+def _sampled_rows(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]]) -> tuple[int, str, dict[str, int]]:
     """Rows by the density of a few short windows, spread over partitions and time."""
     traffic = Traffic()
     found = 0
     covered = 0
     for number in range(_SAMPLES):
-        span = planned[number * (len(planned) - 1) // max(1, _SAMPLES - 1)].span
-        length = min(_SAMPLED_LENGTH, span.end - span.start)
-        at = span.start + (span.end - span.start - length) * number // max(1, _SAMPLES - 1)
+        gap, (start, end) = parts[number * (len(parts) - 1) // max(1, _SAMPLES - 1)]
+        length = min(_SAMPLED_LENGTH, end - start)
+        at = start + (end - start - length) * number // max(1, _SAMPLES - 1)
         at -= at % endpoint.step
-        one = Span(span.partitions, at, at + max(endpoint.step, length - length % endpoint.step))
+        one = Span(gap.partitions, at, at + max(endpoint.step, length - length % endpoint.step))
         try:
             answer = _sample(endpoint, one, traffic)
         except SpendingLimit:
@@ -113,15 +123,15 @@ def _sampled_rows(endpoint: Endpoint, planned: Sequence[Planned]) -> tuple[int, 
         full = answer.following is not None and endpoint.ascending and len(one.partitions) == 1
         reached = answer.rows.instants[-1] if full else one.end
         covered += (reached - one.start) * len(one.partitions)
-    whole = sum((plan.span.end - plan.span.start) * len(plan.span.partitions) for plan in planned)
+    whole = sum((end - start) * len(gap.partitions) for gap, (start, end) in parts)
     rows = round(found / covered * whole) if covered else 0
     assumes = f"the density of {traffic.requests} samples of an hour ({found:,} rows)"
     return rows, assumes, {"requests": traffic.requests, **endpoint.spent()}
 
 
 def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> Answer:
-    with endpoint.admitted(endpoint.first(span)) as request:
-        return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
+    request = endpoint.first(span)
+    return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
 
 
 def as_json(estimates: Sequence[Estimate]) -> str:

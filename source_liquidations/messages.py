@@ -30,8 +30,8 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.redaction import redact
 from source_liquidations.reading import loop
-from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.pages import Block
+from source_liquidations.reading.progress import StreamState
 
 
 def records(block: Block) -> Iterator[AirbyteMessage]:
@@ -65,8 +65,8 @@ def traced(error: LiquidationsError) -> AirbyteTracedException:
 def traced_failure(failure: loop.Failure) -> AirbyteTracedException:
     """Why a stream failed, as Airbyte reports it."""
     text = f"{failure.stream}: {failure.error.message}"
-    if failure.partitions > 1:
-        text += f" ({failure.partitions - 1} more of its partitions failed; the log names them.)"
+    if failure.count > 1:
+        text += f" ({failure.count - 1} more failures; the log names them.)"
     return _traced(failure.error, text, StreamDescriptor(name=failure.stream))
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
-from source_liquidations.coverage import COVERAGE
-from source_liquidations.reading.checkpoints import StreamState
-from source_liquidations.reading.endpoint import Endpoint, Partition, Span
-from source_liquidations.reading.pages import Output
-from source_liquidations.reading.scheduler import Planned, Reading
+from source_liquidations.coverage import ALL, COVERAGE, observed
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.pages import Output, Table
+from source_liquidations.reading.progress import StreamState
+from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.slices import Slice, Slices
+from source_liquidations.reading.windows import Gap
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.vendor import Shared, Vendor
 
@@ -32,57 +35,80 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
     found = []
     for vendor in vendors:
         for feed in vendor.feeds():
-            outputs = [Output(feed.stream)] if feed.stream in states else []
+            outputs = [Output(feed.stream.name)] if feed.stream.name in states else []
             outputs += [
                 Output(stream, mapper, vendor.name, in_passing=stream == COVERAGE.name)
                 for stream, mapper in feed.mappers.items()
                 if stream in states
             ]
             if outputs:
-                plan: Callable[[Sequence[Partition]], list[Planned]] = partial(
-                    _plan, config, feed.endpoint, outputs, states
-                )
-                found.append(Reading(feed.endpoint, tuple(outputs), plan))
+                plan = partial(gaps, states=states, lookback=config.lookback)
+                found.append(Reading(feed.endpoint, tuple(outputs), config.start, config.end, plan))
     return found
 
 
-def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading]) -> list[bytes]:
+def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading]) -> Table:
     """What the vendors document, and what these readings saw."""
-    periods = [period for vendor in vendors for period in vendor.coverage]
-    return coverage.rows([*periods, *(seen for reading in found for seen in reading.endpoint.observations)])
+    documented = [period for vendor in vendors for period in vendor.coverage]
+    seen = [period for reading in found for period in reading.endpoint.observations]
+    cut_off = {(reading.endpoint.vendor, *reading.reach.cut_off) for reading in found if reading.reach.cut_off}
+    note = "older than the key reaches"
+    short = [observed(vendor, ALL, ALL, "missing", start, end, note) for vendor, start, end in sorted(cut_off)]
+    return coverage.rows([*documented, *seen, *short])
 
 
-def _plan(
-    config: Config,
-    endpoint: Endpoint,
-    outputs: Sequence[Output],
-    states: Mapping[str, StreamState],
-    partitions: Sequence[Partition],
-) -> list[Planned]:
-    """Partitions with the same start for the same streams go together; the endpoint says how many at once.
+def gaps(
+    reading: Reading, partitions: Sequence[Partition], *, states: Mapping[str, StreamState], lookback: int
+) -> list[Gap]:
+    """What has to be read of each partition, and for which streams. Partitions with the same gaps go together.
 
     Those that are furthest behind come first, so that a sync that ends early leaves none behind for good.
-    A stream whose partition has another position than its sibling's is read for itself.
     """
-    end = timestamps.ceil_to(config.end, endpoint.step)
-    settled = timestamps.floor_to(config.end, endpoint.step) - endpoint.settling
-    lookback = config.lookback
-    if endpoint.longest_lookback is not None:
-        lookback = min(lookback, endpoint.longest_lookback)
-    # A bucket that began before start_date and reaches into it is wanted; an event before it is not.
-    since = config.start if endpoint.rows_per_step is None else None
-    groups: dict[tuple[int, tuple[Output, ...]], list[Partition]] = {}
+    endpoint = reading.endpoint
+    reading.reach.known = endpoint.reach
+    start, end = reading.start, reading.end
+    if reading.is_aggregate:  # whole intervals; an event has no length
+        start, end = timestamps.floor_to(start, endpoint.step), timestamps.ceil_to(end, endpoint.step)
+    longest = endpoint.sizing.longest_lookback()
+    lookback = lookback if longest is None else min(lookback, longest)
+    groups: dict[tuple[tuple[Slice, ...], tuple[Output, ...]], list[Partition]] = {}
     for partition in partitions:
-        starts: dict[int, list[Output]] = {}
-        for output in outputs:
-            saved = states[output.stream].position(output.state_partition(partition))
-            start = config.start if saved is None else max(config.start, min(saved, config.end) - lookback)
-            starts.setdefault(timestamps.floor_to(start, endpoint.step), []).append(output)
-        for start, together in starts.items():
-            if start < end:
-                groups.setdefault((start, tuple(together)), []).append(partition)
-    return [
-        Planned(Span(batch, start, end), settled, together, since, config.end)
-        for (start, together), members in sorted(groups.items(), key=lambda group: group[0][0])
-        for batch in endpoint.batches(members, start, end)
+        wanted = {
+            output: states[output.stream].todo(output.state_partition(partition), start, end, lookback)
+            for output in reading.outputs
+        }
+        for outputs, slices in _apart(wanted).items():
+            aligned = Slices.of(_aligned(part, endpoint.step) for part in slices) if reading.is_aggregate else slices
+            groups.setdefault((aligned.ranges, outputs), []).append(partition)
+    found = [
+        Gap(reading, batch, outputs, list(ranges))
+        for (ranges, outputs), members in sorted(groups.items(), key=lambda group: group[0][0])
+        for batch in endpoint.batches(members, ranges[0][0], ranges[-1][1])
     ]
+    reading.rows_expected = _known_rows(reading, found)
+    return found
+
+
+def _aligned(part: Slice, step: int) -> Slice:
+    return timestamps.floor_to(part[0], step), timestamps.ceil_to(part[1], step)
+
+
+def _apart(wanted: Mapping[Output, Slices]) -> dict[tuple[Output, ...], Slices]:
+    """What has to be read for all of some streams, and for no other: nothing is requested twice."""
+    bounds = sorted({bound for slices in wanted.values() for part in slices for bound in part})
+    found: dict[tuple[Output, ...], list[Slice]] = {}
+    for part in pairwise(bounds):
+        outputs = tuple(output for output, slices in wanted.items() if slices.within(*part).ranges)
+        if outputs:
+            found.setdefault(outputs, []).append(part)
+    return {outputs: Slices.of(parts) for outputs, parts in found.items()}
+
+
+def _known_rows(reading: Reading, found: Sequence[Gap]) -> int | None:
+    """How many rows the vendor's own stream will have, where that is known: one for every interval and series."""
+    endpoint = reading.endpoint
+    if endpoint.rows_per_step is None:
+        return None
+    own = [gap for gap in found if any(output.mapper is None for output in gap.outputs)]
+    steps = sum((end - start) // endpoint.step * len(gap.partitions) for gap in own for start, end in gap.ranges)
+    return steps * endpoint.rows_per_step

@@ -33,8 +33,8 @@ from source_liquidations.http.redaction import keep_secret, redact, redacted_lin
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.messages import message, records, traced, traced_failure
 from source_liquidations.reading import loop
-from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.pages import Block
+from source_liquidations.reading.progress import StreamState
 from source_liquidations.state import Blobs, blobs_of_objects
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.vendor import Shared, Vendor
@@ -79,20 +79,25 @@ class SourceLiquidations(Source):
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         """One cheap call to each configured vendor."""
-        del logger
+        return self._check(config)
+
+    def _check(self, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         _mask_keys(config)
         try:
             parsed = configuration.parse(config)
-            for vendor in planning.configured_vendors(parsed, Shared(parsed.workers, self._new_stop())):
+            notes: list[str] = []
+            for vendor in planning.configured_vendors(parsed, _shared(parsed, self._new_stop())):
                 try:
-                    vendor.check(Traffic())
+                    notes += vendor.check(Traffic())
                 except AccessRefused as error:
                     raise error.named(f"`{vendor.name}.api_key`" if not error.who else "").named(vendor.name) from None
                 except LiquidationsError as error:
                     raise error.named(vendor.name) from None
         except LiquidationsError as error:
             return AirbyteConnectionStatus(status=Status.FAILED, message=redact(error.message))
-        return AirbyteConnectionStatus(status=Status.SUCCEEDED)
+        for note in notes:
+            logger.warning("%s", redact(note))
+        return AirbyteConnectionStatus(status=Status.SUCCEEDED, message=redact(" ".join(notes)) or None)
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
         """The streams of the configured vendors; sends no request."""
@@ -166,7 +171,11 @@ def _prepared(
         states = _states(parsed, catalog, state or {})
     except LiquidationsError as error:
         raise traced(error) from None
-    return parsed, planning.configured_vendors(parsed, Shared(parsed.workers, stop)), states
+    return parsed, planning.configured_vendors(parsed, _shared(parsed, stop)), states
+
+
+def _shared(config: configuration.Config, stop: threading.Event) -> Shared:
+    return Shared(config.workers, config.start, stop)
 
 
 def _mask_keys(config: Mapping[str, Any]) -> None:
@@ -214,4 +223,4 @@ def _states(
                 "is not a stream of the configured vendors.",
                 advice=f"Available: {', '.join(known)}. Configure its vendor, or refresh the connection's schema.",
             )
-    return {name: StreamState(name, known[name].cursor_field, saved.get(name)) for name in names}
+    return {name: StreamState(name, known[name].cursor_field, saved.get(name), start=config.start) for name in names}

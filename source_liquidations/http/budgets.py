@@ -10,20 +10,49 @@ from collections.abc import Callable
 # Requests are counted where they arrive, not where they leave: a window a little longer than the vendor's
 # keeps jitter on the way from turning into a 429, at the price of this share of the throughput.
 _SLACK = 1.02
-# After a 429, requests keep a distance: doubled by another 429, up to the pause that the vendor tells; less with each
-# good answer, until it is gone.
+# After a 429, requests keep a distance: doubled by another 429, up to the delay that the vendor asks for; less with
+# each good answer, until it is gone.
 _FIRST_DISTANCE = 0.05
 _LONGEST_DISTANCE = 10.0
 _LESS = 0.97
-_SHORTEST_WAIT = 0.001  # nought would say that a place was taken
+_SHORTEST_WAIT = 0.001  # zero would say that a place was taken
+
+
+class Allowance:
+    """Weight that may be spent: so much in so many seconds, saved up to `most`."""
+
+    def __init__(self, weight: float, seconds: float, *, most: float) -> None:
+        self.most = most
+        self._per_second = weight / (seconds * _SLACK)
+        self._left = most
+        self._at: float | None = None
+
+    def wait_for(self, weight: float, now: float) -> float:
+        """Seconds until so much weight is there; of what is more than can be saved up, all that can."""
+        self._left = min(self.most, self._left + (now - (self._at or now)) * self._per_second)
+        self._at = now
+        return max(0.0, min(weight, self.most) - self._left) / self._per_second
+
+    def spend(self, weight: float) -> None:
+        self._left -= min(weight, self.most)
 
 
 class Budget:
-    """At most `requests` in any `seconds`; less while the vendor asks for a pause. Thread-safe."""
+    """At most `requests` in any `seconds`, and no more weight than the allowances have. Thread-safe.
 
-    def __init__(self, requests: int, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Less while the vendor asks for a pause.
+    """
+
+    def __init__(
+        self,
+        requests: int,
+        seconds: float,
+        *allowances: Allowance,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.requests = requests
         self.seconds = seconds
+        self._allowances = allowances
         self._clock = clock
         self._lock = threading.Lock()
         self._sent: deque[float] = deque()
@@ -34,17 +63,26 @@ class Budget:
     def __repr__(self) -> str:
         return f"Budget({self.requests} requests per {self.seconds:g} s)"
 
-    def reserve(self) -> float:
-        """Take a place now and return 0, or take none and return the seconds until one may be free."""
+    def reserve(self, weight: float = 1.0, places: int = 1) -> float:
+        """Take a place now and return 0, or take none and return the seconds until one may be free.
+
+        A request may need several places, where the vendor counts what is in it.
+        """
+        places = min(places, self.requests)
         with self._lock:
             now = self._clock()
             free = max(self._paused_until, self._next)
             if now < free:
                 return max(free - now, _SHORTEST_WAIT)
             self._forget_before(now - self.seconds * _SLACK)
-            if len(self._sent) >= self.requests:
-                return max(self._sent[0] + self.seconds * _SLACK - now, _SHORTEST_WAIT)
-            self._sent.append(now)
+            surplus = len(self._sent) + places - self.requests
+            wait = self._sent[surplus - 1] + self.seconds * _SLACK - now if surplus > 0 else 0.0
+            wait = max([wait, *(allowance.wait_for(weight, now) for allowance in self._allowances)])
+            if surplus > 0 or wait > 0.0:
+                return max(wait, _SHORTEST_WAIT)
+            self._sent.extend([now] * places)
+            for allowance in self._allowances:
+                allowance.spend(weight)
             self._next = now + self._distance
             return 0.0
 
@@ -60,7 +98,7 @@ class Budget:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def refused(self, seconds: float) -> None:
-        """A 429 in spite of the budget: pause for so long, and go on more slowly. Of several at once, one counts."""
+        """A 429 in spite of the budget: pause for so long, and go on more slowly. Concurrent 429s count once."""
         with self._lock:
             if self._clock() >= self._paused_until:
                 longest = min(max(seconds, _FIRST_DISTANCE), _LONGEST_DISTANCE)

@@ -10,7 +10,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin
 
@@ -32,19 +33,22 @@ _MOST_DELAYS = 30  # that the vendor asks for, for one request
 _LEAST_JITTER = 0.75  # of a pause
 
 
+Params = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True)
 class Request:
     """One GET: the vendor's documented path and its parameters, in order, without the key."""
 
     path: str
-    params: tuple[tuple[str, str], ...] = ()
+    params: Params = ()
     host: str = "data"
 
     def __str__(self) -> str:
         return f"{self.path}?{_query(self.params)}" if self.params else self.path
 
 
-def _query(params: tuple[tuple[str, str], ...]) -> str:
+def _query(params: Params) -> str:
     return "&".join(f"{quote(name, safe='.-_')}={quote(value, safe='.-_~:,*')}" for name, value in params)
 
 
@@ -52,12 +56,14 @@ def _query(params: tuple[tuple[str, str], ...]) -> str:
 class Failed:
     """A try that brought no good answer, and may be repeated.
 
-    `retry_after` is the delay in seconds that the vendor asks for, `status` is None where no answer came.
+    `retry_after` is the delay in seconds that the vendor asks for, `status` is None where no answer came, `final` says
+    why there is no other try all the same.
     """
 
     words: str
     status: int | None = None
     retry_after: float | None = None
+    final: str = ""
 
     @property
     def is_delay(self) -> bool:
@@ -65,12 +71,26 @@ class Failed:
         return self.status == statuses.TOO_MANY and self.retry_after is not None
 
 
+class Purse:
+    """What a sync may spend where requests are paid for. This one is never empty."""
+
+    @contextmanager
+    def paying(self, request: Request) -> Iterator[Request]:
+        """Around a request and its retries: may hold it back or change it. Raises SpendingLimit."""
+        yield request
+
+    def lost(self, request: Request) -> str:
+        """The answer to a request that may have reached the vendor did not arrive. Why it cannot be paid again."""
+        del request
+        return ""
+
+
 class Client:
     """Sends one vendor's requests.
 
-    `hosts` gives the base URL of each of its hosts, `headers` and `key_params` carry the key, `explain` may turn a
-    refusal into a more telling error than its status alone (returning None leaves it to the status). `lost` is called
-    with each request that may have reached the vendor and whose answer did not arrive whole.
+    `hosts` gives the base URL of each of its hosts, `headers` and `key_params` carry the key; `other_key_params` carry
+    it once the header is refused with 401. `explain` may turn a refusal into a more telling error than its status alone
+    (returning None leaves it to the status).
     """
 
     def __init__(
@@ -80,11 +100,12 @@ class Client:
         hosts: Mapping[str, str],
         budget: Budget,
         headers: Mapping[str, str] | None = None,
-        key_params: tuple[tuple[str, str], ...] = (),
+        key_params: Params = (),
+        other_key_params: Params = (),
         keyless_hosts: frozenset[str] = frozenset(),
         own_origins: frozenset[str] = frozenset(),
         explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
-        lost: Callable[[Request], None] = lambda _: None,
+        purse: Purse | None = None,
         connections: int = 8,
         patience: Patience | None = None,
         stop: threading.Event | None = None,
@@ -96,10 +117,11 @@ class Client:
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "source-liquidations"}
         self._key_headers = dict(headers or {})
         self._key_params = key_params
+        self._other_key_params = other_key_params
         self._keyless_hosts = keyless_hosts
         self._own_origins = own_origins | {origin(base) for base in self._hosts.values()}
         self._explain = explain
-        self._lost = lost
+        self._purse = purse or Purse()
         self._patience = patience or Patience.from_environment()
         self._random = random.SystemRandom()
         self._transport = Transport(
@@ -116,36 +138,44 @@ class Client:
         *,
         reserved: bool = False,
         twice_at_most: int | None = None,
+        weight: float = 1.0,
     ) -> Answered:
         """A whole, valid answer; retried while the vendor or the way to it fails.
 
         `reserved` says that the budget's place for the first try is taken already, `twice_at_most` is a status that
-        a third try would not change. Raises AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable,
-        ConfigurationError, or what `explain` returns.
+        a third try would not change, `weight` is what the request weighs in the budget. Raises AccessRefused,
+        RequestRefused, UnexpectedAnswer, VendorUnavailable, ConfigurationError, SpendingLimit, or what `explain` returns.
         """
         traffic = traffic or Traffic()
-        started = time.monotonic()
-        tries = delays = 0
         try:
-            while True:
-                if not reserved:
-                    self._await_budget(traffic)
-                reserved = False
-                found = self._try(request, traffic)
-                if isinstance(found, Answered):
-                    return found
-                delays, tries = delays + found.is_delay, tries + (not found.is_delay)
-                waited = time.monotonic() - started + (found.retry_after or 0.0)
-                if (
-                    tries == self._patience.tries
-                    or (tries >= 2 and found.status is not None and found.status == twice_at_most)
-                    or delays > _MOST_DELAYS
-                    or waited > self._patience.longest_total
-                ):
-                    raise self._unavailable(request, found, tries + delays)
-                self._pause_after(request, found, tries, traffic)
+            with self._purse.paying(request) as paid:
+                return self._tried(paid, traffic, reserved, twice_at_most, weight)
         finally:
             traffic.note("")
+
+    def _tried(
+        self, request: Request, traffic: Traffic, reserved: bool, twice_at_most: int | None, weight: float
+    ) -> Answered:
+        started = time.monotonic()
+        tries = delays = 0
+        while True:
+            if not reserved:
+                self._await_budget(traffic, weight)
+            reserved = False
+            found = self._try(request, traffic)
+            if isinstance(found, Answered):
+                return found
+            delays, tries = delays + found.is_delay, tries + (not found.is_delay)
+            waited = time.monotonic() - started + (found.retry_after or 0.0)
+            if (
+                found.final
+                or tries == self._patience.tries
+                or (tries >= 2 and found.status is not None and found.status == twice_at_most)
+                or delays > _MOST_DELAYS
+                or waited > self._patience.longest_total
+            ):
+                raise self._unavailable(request, found, tries + delays)
+            self._pause_after(request, found, tries, traffic)
 
     def _try(self, request: Request, traffic: Traffic) -> Answered | Failed:
         """One try: a good answer, or why there is none. Raises where another try would not help."""
@@ -154,17 +184,19 @@ class Client:
         except NotWhole as broken:
             if isinstance(broken, NotSent):
                 self.budget.unused()
-            else:
-                self._lost(request)
-            return Failed(str(broken))
+                return Failed(str(broken))
+            return Failed(str(broken), final=self._purse.lost(request))
         self._note_limits(answered)
         if answered.status == statuses.GOOD:
             problem = answered.problem()
             if problem is None:
                 self.budget.went_well()
                 return answered
-            self._lost(request)
-            return Failed(redact(problem))
+            return Failed(redact(problem), final=self._purse.lost(request))
+        if answered.status == statuses.NO_KEY and self._other_key_params:
+            # Documents disagree on where the key goes: what works is kept.
+            self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
+            return self._try(request, traffic)
         error = self._explain(answered) or statuses.refusal(answered)
         if error is not None:
             raise error
@@ -189,6 +221,7 @@ class Client:
 
     def _unavailable(self, request: Request, failed: Failed, tries: int) -> VendorUnavailable:
         asked = f" The vendor asks to wait for {failed.retry_after:,.0f} s." if failed.retry_after else ""
+        asked += f" {failed.final}" if failed.final else ""
         error = VendorUnavailable(
             redact(f"no usable answer to {request} in {tries} tries: {failed.words.rstrip('.')}.{asked}"),
             status=failed.status,
@@ -199,15 +232,15 @@ class Client:
         return error
 
     def check_origin(self, url: str) -> None:
-        """Raise UnexpectedAnswer unless the URL is on one of this vendor's own origins."""
-        if origin(url) not in self._own_origins:
+        """Raise UnexpectedAnswer unless the URL is on one of this vendor's own origins; a relative one is."""
+        if not (url.startswith("/") and not url.startswith(("//", "/\\"))) and origin(url) not in self._own_origins:
             raise UnexpectedAnswer(
                 f"a next-page address on another origin was refused: {redact(origin(url))}.",
                 advice="The key was not sent there. Report this to the vendor.",
             )
 
-    def _await_budget(self, traffic: Traffic) -> None:
-        while seconds := self.budget.reserve():
+    def _await_budget(self, traffic: Traffic, weight: float) -> None:
+        while seconds := self.budget.reserve(weight):
             traffic.note(f"the request budget, {seconds:.1f} s")
             self._sleep(seconds)
 

@@ -6,6 +6,7 @@ from source_liquidations.errors import AccessRefused, LiquidationsError, Request
 from source_liquidations.http.answers import Answered, vendor_words
 
 GOOD = 200
+NO_KEY = 401
 TOO_MANY = 429
 PROXY_REFUSES = 407
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

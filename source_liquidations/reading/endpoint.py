@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.symbols import exchange
 
 
 @dataclass(frozen=True)
 class Partition:
-    """What has a position of its own: a market, an asset. Pairs in the order in which people read them.
+    """What has progress of its own: a market, an asset. Pairs in the order in which people read them.
 
-    The order is no part of the identity (a platform may store a state with its keys sorted), and neither is
-    `entry`, the field of the configuration that asked for it.
+    The order is no part of the identity (a platform may store a state with its keys sorted), nor is the way a number
+    is written, nor `entry`, the field of the configuration that asked for it.
     """
 
     values: tuple[tuple[str, str], ...] = field(compare=False)
@@ -29,7 +30,7 @@ class Partition:
     key: frozenset[tuple[str, str]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", frozenset(self.values))
+        object.__setattr__(self, "key", frozenset((name, _WHOLE.sub(r"\1", value)) for name, value in self.values))
 
     @classmethod
     def of(cls, *, entry: str = "", **values: str) -> Partition:
@@ -40,6 +41,16 @@ class Partition:
 
     def __str__(self) -> str:
         return "/".join(value for _, value in self.values)
+
+
+_WHOLE = re.compile(r"^(\d+)\.0+$", re.ASCII)
+
+
+class Fault(NamedTuple):
+    """A row that could not be taken, and why. Nothing from its instant on counts as read."""
+
+    instant: int
+    error: LiquidationsError
 
 
 @dataclass
@@ -53,6 +64,7 @@ class Rows:
     owners      where a page holds rows of several partitions: each row's index among them
     typed       the same rows decoded, for the unified streams
     times       each row's time as RFC 3339 text, likewise
+    faults      rows of the page that are not among these
     """
 
     raw: Sequence[bytes | Any]
@@ -62,6 +74,7 @@ class Rows:
     owners: list[int] | None = None
     typed: Sequence[Any] = ()
     times: Sequence[bytes] = ()
+    faults: Sequence[Fault] = ()
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -76,44 +89,79 @@ class Rows:
             owners=None if self.owners is None else [self.owners[i] for i in keep],
             typed=[self.typed[i] for i in keep] if self.typed else (),
             times=[self.times[i] for i in keep] if self.times else (),
+            faults=self.faults,
         )
 
-    def parts(self, most: int) -> Iterator[Rows]:
-        """The same rows in turn, at most so many at once."""
-        if 0 < len(self) <= most:
-            yield self
-            return
-        for first in range(0, len(self), most):
-            yield self.only(range(first, min(first + most, len(self))))
+    def between(self, start: int, end: int) -> Rows:
+        """The rows of [start, end)."""
+        instants = self.instants
+        if not instants or (start <= min(instants) and max(instants) < end):
+            return self
+        return self.only([i for i, instant in enumerate(instants) if start <= instant < end])
 
 
 @dataclass(frozen=True)
 class Answer:
     """One decoded page: its rows, and the request for the next one (None on the last).
 
-    `problem` is what keeps the next page from being asked for; the rows of this one are good all the same.
+    problem     what keeps the next page from being requested; the rows of this one are good
+    readable    where the answer tells it: since when and until when the key may read, in nanoseconds; None = any time
     """
 
     rows: Rows
     following: Request | None = None
     problem: LiquidationsError | None = None
+    readable: tuple[int | None, int | None] = (None, None)
 
     @classmethod
-    def before(cls, rows: Rows, following: Callable[[], Request | None]) -> Answer:
+    def before(
+        cls,
+        rows: Rows,
+        following: Callable[[], Request | None],
+        readable: tuple[int | None, int | None] = (None, None),
+    ) -> Answer:
         """The rows, with the next request, or with what is wrong with it."""
         try:
-            return cls(rows, following())
+            return cls(rows, following(), readable=readable)
         except UnexpectedAnswer as error:
-            return cls(rows, problem=error)
+            return cls(rows, problem=error, readable=readable)
 
 
 @dataclass(frozen=True)
 class Span:
-    """The half-open window [start, end) of one or several partitions that a request asks for; nanoseconds."""
+    """The half-open window [start, end) of one or several partitions that a request asks for; nanoseconds.
+
+    Both are multiples of the endpoint's step.
+    """
 
     partitions: tuple[Partition, ...]
     start: int
     end: int
+
+
+class Sizing:
+    """How long windows are, in nanoseconds, where a vendor or an account limits them."""
+
+    def __init__(self, longest: int | None = None) -> None:
+        self._longest = longest
+
+    def longest(self) -> int | None:
+        """The longest window; None = any."""
+        return self._longest
+
+    def longest_lookback(self) -> int | None:
+        """The most that may be read again behind what was read; None = any."""
+        return None
+
+    def next_length(self, length: int, rows: int) -> int:
+        """The length of the window after one of `length` nanoseconds that had so many rows."""
+        del rows
+        return length
+
+    def window_end(self, start: int, end: int) -> int:
+        """Where a window that begins at `start` shall end, at `end` at the latest."""
+        del start
+        return end
 
 
 class Endpoint(ABC):
@@ -122,25 +170,32 @@ class Endpoint(ABC):
     ascending       rows come in ascending time (per partition), so that every page can be checkpointed;
                     else only a window's end can
     splittable      a window may be cut in two for another worker to help
+    paged           a window's rows may come in several pages; else in one answer, whose query may take too long
+    refuses_old     windows that begin before the key's history are refused (OutOfReach): the reach has to be found
+    reach           the first instant that can be had, where it is known beforehand; None = any
     step            windows begin and end at multiples of this many nanoseconds: an aggregate's interval, else the
                     precision of the vendor's time parameters
-    longest         the longest window the vendor takes, in nanoseconds; None = any
-    longest_lookback   the most that may be read again behind a saved position, in nanoseconds; None = any
     page_size       rows a page at the most
-    most_at_once    requests under way at once, at the most; for answers so large that memory sets the limit
+    most_at_once    requests under way at once, at the most
     rows_per_step   for aggregates: rows that a partition has in each interval; None = not known beforehand
+    title           the vendor's name, for messages
+    spelling        the vendor's codes of exchanges, by the name that all vendors' rows have
     """
 
     vendor: str
+    title: str = ""
+    spelling: Mapping[str, tuple[str, ...]] = {}
     client: Client
     ascending: bool = True
     splittable: bool = True
+    paged: bool = True
+    refuses_old: bool = False
+    reach: int | None = None
     step: int = 1
-    longest: int | None = None
-    longest_lookback: int | None = None
     page_size: int = 1000
     most_at_once: int | None = None
     rows_per_step: int | None = None
+    sizing: Sizing = Sizing()
 
     @cached_property
     def observations(self) -> list[Any]:
@@ -167,7 +222,7 @@ class Endpoint(ABC):
             except AccessRefused:
                 raise
             except LiquidationsError as error:
-                self.unresolved.append(error)
+                self.unresolved.append(self.hinted(error, entry))
                 continue
             yield from ((name, where) for name in names)
 
@@ -178,12 +233,13 @@ class Endpoint(ABC):
             raise self.unresolved[0]
         return found
 
-    def known_rows(self, spans: Sequence[Span]) -> int | None:
-        """How many rows the spans have, where that is known beforehand: a row for every interval and series."""
-        if self.rows_per_step is None:
-            return None
-        steps = sum((span.end - span.start) // self.step * len(span.partitions) for span in spans)
-        return steps * self.rows_per_step
+    def hinted(self, error: LiquidationsError, market: str) -> LiquidationsError:
+        """The error with the vendor's code of an exchange, where a market or pattern begins with another spelling."""
+        code = re.split(r"[/-]", market)[0]
+        codes = self.spelling.get(exchange(code), ())
+        if codes and code not in codes:
+            error.advice = f"{error.advice} {self.title} writes {' or '.join(codes)}, not {code}.".strip()
+        return error
 
     @property
     def settling(self) -> int:
@@ -205,8 +261,8 @@ class Endpoint(ABC):
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         """The rows of the answer to a request, and the next request.
 
-        `memory` is the window's own, for what has to be known from page to page. Raises NotWhole for a body that is
-        no JSON, UnexpectedAnswer for one of another shape.
+        `memory` is the window's own, for what has to be known from page to page. Raises UnexpectedAnswer for a body of
+        another shape, WindowTooLarge for one that lacks rows.
         """
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
@@ -214,29 +270,10 @@ class Endpoint(ABC):
         del start, end
         return ((partition,) for partition in partitions)
 
-    def next_length(self, length: int, pages: int, rows: int) -> int:
-        """The length of the window after one of `length` nanoseconds that took so many pages and rows."""
-        del pages, rows
-        return length
-
-    def window_end(self, start: int, end: int) -> int:
-        """Where a window that begins at `start` shall end, at `end` at the latest."""
-        del start
-        return end
-
-    def worth_halving(self, span: Span) -> bool:
-        """Whether a window whose query timed out at the vendor (504) should be asked for in halves."""
+    def weight(self, span: Span) -> float:
+        """What a request for a span weighs in the vendor's budget."""
         del span
-        return False
-
-    def observe(self, span: Span, error: LiquidationsError) -> None:
-        """Note what a refused window says about the data, for the stream of coverage."""
-        del span, error
-
-    @contextmanager
-    def admitted(self, request: Request) -> Iterator[Request]:
-        """Around each request of a window: may hold it back, change it, or raise SpendingLimit."""
-        yield request
+        return 1.0
 
     def price(self, requests: int, rows: int) -> dict[str, int]:
         """What so many requests and rows cost in the vendor's own currency, by name."""

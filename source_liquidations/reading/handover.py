@@ -23,6 +23,7 @@ class Handover(Generic[T]):
         self._items: deque[tuple[T, int]] = deque()
         self._held = 0
         self._changed = threading.Condition()
+        self._failure: BaseException | None = None
 
     def put(self, item: T, size: int) -> None:
         with self._changed:
@@ -34,11 +35,19 @@ class Handover(Generic[T]):
             self._held += size
             self._changed.notify_all()
 
-    def get(self) -> T | None:
-        """The next item; None where none came for a moment."""
+    def fail(self, error: BaseException) -> None:
+        """Nothing more can be expected: `get` raises this error."""
         with self._changed:
-            if not self._items:
+            self._failure = self._failure or error
+            self._changed.notify_all()
+
+    def get(self) -> T | None:
+        """The next item; None on timeout. Raises what a worker failed with."""
+        with self._changed:
+            if not self._items and self._failure is None:
                 self._changed.wait(_TICK)
+            if self._failure is not None:
+                raise self._failure
             if not self._items:
                 return None
             item, size = self._items.popleft()

@@ -1,15 +1,17 @@
-"""Pages: the unit that flows. Rows in, encoded RECORD lines out."""
+"""Blocks: the unit that flows. Rows in, encoded RECORD lines out."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.endpoint import Fault, Partition, Rows, Span
+from source_liquidations.reading.slices import Slice
 
 _MOST_RECORDS = 10_000  # of a block: a page of 100,000 is not held as rows and as lines at once
 
@@ -18,8 +20,42 @@ _NULL = msgspec.Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
-# A unified stream's shape of a page: (rows of the vendor, what was asked for) to rows of the stream.
-Mapper = Callable[[Rows, Span], Sequence[bytes]]
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as columns of JSON text: each a text for every row, or one for all of them."""
+
+    count: int
+    columns: Sequence[bytes | Sequence[Any]]
+
+    def lines(self, before: bytes, after: bytes) -> bytes:
+        """All rows, each between the same two texts, in one piece."""
+        columns = (before, *self.columns, after)
+        width = len(columns)
+        pieces: list[Any] = [b""] * (width * self.count)
+        for index, column in enumerate(columns):
+            pieces[index::width] = [column] * self.count if isinstance(column, bytes) else column
+        return b"".join(pieces)
+
+    def parts(self, most: int) -> Iterator[Table]:
+        """The same rows in turn, at most so many at once."""
+        for first in range(0, self.count, most):
+            part = slice(first, first + most)
+            yield Table(
+                min(most, self.count - first),
+                [column if isinstance(column, bytes) else column[part] for column in self.columns],
+            )
+
+
+class Mapped(NamedTuple):
+    """A page in a unified stream's shape, and what could not be put into it."""
+
+    rows: Table
+    faults: Sequence[Fault] = ()
+
+
+# A unified stream's shape of a page, from the vendor's rows and what was asked for.
+Mapper = Callable[[Rows, Span], Mapped]
 
 
 @dataclass(frozen=True)
@@ -39,13 +75,27 @@ class Output:
         return Partition((("vendor", self.vendor), *partition.values)) if self.vendor else partition
 
 
+class Covered(NamedTuple):
+    """A slice of a partition that is whole once a block has been written.
+
+    Nothing before `since` can be had, and nothing from `held` on counts.
+    """
+
+    partition: Partition
+    part: Slice
+    since: int
+    held: int | None = None
+
+
 @dataclass
 class Block:
-    """RECORD lines of one stream, ready to be written."""
+    """RECORD lines of one stream, ready to be written, and what they cover."""
 
     stream: str
     records: int
     data: bytes
+    covers: Sequence[Covered] = ()
+    account: Counter[str] | None = None  # of rows written by stream, to which it is added
 
     @property
     def bytes_per_record(self) -> float:
@@ -53,21 +103,22 @@ class Block:
         return len(self.data) / self.records - len(_head(self.stream)) - len(_TAIL)
 
 
-def render(outputs: Sequence[Output], rows: Rows, span: Span) -> Iterator[Block]:
-    """The RECORD lines of a page, stream by stream; of a large page in several blocks."""
-    for output in outputs:
-        if output.mapper is None:
-            for part in rows.parts(_MOST_RECORDS):
-                yield Block(output.stream, len(part), _vendor_lines(output.stream, part))
-        elif len(rows):
-            mapped = output.mapper(rows, span)
-            for first in range(0, len(mapped), _MOST_RECORDS):
-                yield block(output.stream, mapped[first : first + _MOST_RECORDS])
+def render(output: Output, rows: Rows, span: Span, faults: list[Fault]) -> Iterator[Block]:
+    """The RECORD lines of a page for one stream; of a large page in several blocks. Adds to `faults`."""
+    if not len(rows):
+        return
+    if output.mapper is None:
+        table = _vendor_rows(rows)
+    else:
+        table, found = output.mapper(rows, span)
+        faults += found
+    for part in table.parts(_MOST_RECORDS):
+        yield block(output.stream, part)
 
 
-def block(stream: str, objects: Sequence[bytes]) -> Block:
-    """Rows that are JSON already as a block."""
-    return Block(stream, len(objects), _lines(stream, objects))
+def block(stream: str, table: Table) -> Block:
+    """RECORD lines of rows."""
+    return Block(stream, table.count, table.lines(_head(stream), _TAIL))
 
 
 def _head(stream: str) -> bytes:
@@ -75,23 +126,12 @@ def _head(stream: str) -> bytes:
     return b'{"type":"RECORD","record":{"stream":"%b","emitted_at":%d,"data":' % (stream.encode(), emitted_at)
 
 
-def _lines(stream: str, objects: Sequence[Any]) -> bytes:
-    """One line per JSON object."""
-    pieces = [_head(stream)] * (3 * len(objects))
-    pieces[1::3] = objects
-    pieces[2::3] = [_TAIL] * len(objects)
-    return b"".join(pieces)
-
-
-def _vendor_lines(stream: str, rows: Rows) -> bytes:
+def _vendor_rows(rows: Rows) -> Table:
+    """The vendor's rows with what is added. Splicing keeps every literal, every unknown field and their order."""
     if not rows.constant and rows.added is None:
-        return _lines(stream, rows.raw)
-    # Splicing keeps every literal, every unknown field and their order, and decodes nothing again.
-    pieces = [_head(stream) + b"{" + rows.constant] * (4 * len(rows))
-    pieces[1::4] = rows.added if rows.added is not None else [b""] * len(rows)
-    pieces[2::4] = [bytes(row)[1:] for row in rows.raw]
-    pieces[3::4] = [_TAIL] * len(rows)
-    return b"".join(pieces)
+        return Table(len(rows), (rows.raw,))
+    rest = [bytes(row)[1:] for row in rows.raw]
+    return Table(len(rows), (b"{" + rows.constant, rows.added if rows.added is not None else b"", rest))
 
 
 def merged(row: bytes | msgspec.Raw, ours: Mapping[str, Any]) -> bytes:

@@ -1,84 +1,136 @@
-"""The account of a sync: what each stream read, and what it cost."""
+"""The report of a sync: what each stream read, and what it cost. As a table for people, as JSON to alert on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.reading.scheduler import Reading
+from source_liquidations.http.redaction import redact
+from source_liquidations.reading.progress import StreamState
+from source_liquidations.reading.reading import Reading
 
-COLUMNS = ("vendor", "stream", "rows", "requests", "retries", "waited", "MB", "position", "credits", "")
+COLUMNS = ("vendor", "stream", "rows", "requests", "retries", "waited", "MB", "partitions", "position", "cost", "")
 
 
-class StreamReport(msgspec.Struct):
-    """One stream's part of one vendor's readings.
+@dataclass(frozen=True)
+class Outcome:
+    """What the loop knows of a stream at the end."""
 
-    Requests, retries, seconds and bytes are those of the reading; `shared_with` names the streams that were served by
-    the same requests, so that nobody adds them up twice. `position` is how far its hindmost partition has got.
-    """
-
-    vendor: str
     stream: str
     status: str
     rows: int
-    requests: int
-    retries: int
-    seconds_waited: float
-    bytes: int
-    partitions: int
-    position: str | None
-    spent: dict[str, int]
-    shared_with: list[str]
+    state: StreamState
+    readings: Sequence[Reading]
 
 
-def report(readings: Iterable[Reading], statuses: Mapping[str, str]) -> list[StreamReport]:
+class StreamReport(msgspec.Struct):
+    """One stream's part of one vendor's readings; or a stream that no reading feeds alone, without a vendor.
+
+    partitions_done, partitions_failed, partitions_unread   together all of them
+    position        how far the partition is that is furthest behind, unread ones included; null for lists
+    requests, retries, seconds_waited, bytes, spent         of the requests that brought its rows; zero where
+                    `requests_of` names another stream of this report with the same requests
+    errors          why it is incomplete
+    """
+
+    vendor: str | None
+    stream: str
+    status: str
+    rows: int
+    partitions_done: int = 0
+    partitions_failed: int = 0
+    partitions_unread: int = 0
+    position: str | None = None
+    requests: int = 0
+    retries: int = 0
+    seconds_waited: float = 0.0
+    bytes: int = 0
+    spent: dict[str, int] = {}
+    requests_of: str | None = None
+    errors: list[str] = []
+
+
+class Report(msgspec.Struct):
+    """A whole sync. `seconds` is its duration."""
+
+    version: str
+    seconds: float
+    streams: list[StreamReport]
+
+
+def report(outcomes: Iterable[Outcome], *, seconds: float) -> Report:
     found = []
-    for reading in readings:
-        names = [output.stream for output in reading.outputs]
-        for output in reading.outputs:
-            position = reading.hindmost.get(output.stream)
-            found.append(
-                StreamReport(
-                    vendor=reading.endpoint.vendor,
-                    stream=output.stream,
-                    status=statuses[output.stream],
-                    rows=reading.rows.get(output.stream, 0),
-                    requests=reading.traffic.requests,
-                    retries=reading.traffic.retries,
-                    seconds_waited=round(reading.traffic.seconds_waited, 1),
-                    bytes=reading.traffic.bytes,
-                    partitions=reading.partitions_total,
-                    position=None if position is None else timestamps.format_shortest(position),
-                    spent=reading.endpoint.spent(),
-                    shared_with=[name for name in names if name != output.stream],
-                )
-            )
-    return found
+    counted: dict[int, str] = {}
+    for outcome in outcomes:
+        readings = [reading for reading in outcome.readings if not _is_in_passing(reading, outcome.stream)]
+        for reading in readings:
+            found.append(_of(outcome, reading, counted.get(id(reading))))
+            counted.setdefault(id(reading), outcome.stream)
+        if not readings:
+            found.append(StreamReport(None, outcome.stream, outcome.status, outcome.rows))
+    return Report(version("airbyte-source-liquidations"), round(seconds, 1), found)
 
 
-def as_json(reports: Sequence[StreamReport]) -> str:
+def _is_in_passing(reading: Reading, stream: str) -> bool:
+    return any(output.stream == stream and output.in_passing for output in reading.outputs)
+
+
+def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamReport:
+    output = next(output for output in reading.outputs if output.stream == outcome.stream)
+    done, failed, unread = reading.counts_of(outcome.stream)
+    positions = [
+        max(outcome.state.of(output.state_partition(partition)).recorded.end or reading.start, reading.start)
+        for partition in reading.partitions
+        if outcome.state.cursor_field is not None
+    ]
+    entry = StreamReport(
+        vendor=reading.endpoint.vendor,
+        stream=outcome.stream,
+        status=outcome.status,
+        rows=reading.rows[outcome.stream],
+        partitions_done=done,
+        partitions_failed=failed,
+        partitions_unread=unread,
+        position=timestamps.format_shortest(min(positions)) if positions else None,
+        requests_of=requests_of,
+        errors=[redact(error.message) for error in reading.failures_of(outcome.stream)],
+    )
+    if requests_of is None:
+        entry.requests, entry.retries = reading.traffic.requests, reading.traffic.retries
+        entry.seconds_waited, entry.bytes = round(reading.traffic.seconds_waited, 1), reading.traffic.bytes
+        entry.spent = reading.endpoint.spent()
+    return entry
+
+
+def as_json(found: Report) -> str:
     """One line for programs."""
-    return msgspec.json.encode({"streams": reports}).decode()
+    return msgspec.json.encode(found).decode()
 
 
-def as_table(reports: Sequence[StreamReport]) -> str:
-    """A table for people; what was served by another stream's requests is marked with a ditto."""
+def as_table(found: Report) -> str:
+    """A table for people; what was served by another stream's requests names that."""
     rows: list[Sequence[str]] = [COLUMNS]
-    for one in reports:
-        shared = any(
-            other.vendor == one.vendor and other.stream in one.shared_with for other in reports[: reports.index(one)]
+    for one in found.streams:
+        cost = [f"{one.requests:,}", f"{one.retries:,}", f"{one.seconds_waited:,.1f} s", f"{one.bytes / 1e6:,.1f}"]
+        shared = ["with", one.requests_of, "", ""] if one.requests_of else None
+        total = one.partitions_done + one.partitions_failed + one.partitions_unread
+        rows.append(
+            [
+                one.vendor or "",
+                one.stream,
+                f"{one.rows:,}",
+                *(shared or cost),
+                f"{one.partitions_done:,} of {total:,}",
+                one.position or "",
+                ", ".join(f"{amount:,} {what}" for what, amount in one.spent.items()),
+                "" if one.status == "COMPLETE" else one.status,
+            ]
         )
-        cost = (
-            ["〃"] * 4
-            if shared
-            else [f"{one.requests:,}", f"{one.retries:,}", f"{one.seconds_waited:,.1f} s", f"{one.bytes / 1e6:,.1f}"]
-        )
-        spent = "" if shared else ", ".join(f"{amount:,} {what}" for what, amount in one.spent.items())
-        status = "" if one.status == "COMPLETE" else one.status
-        rows.append([one.vendor, one.stream, f"{one.rows:,}", *cost, one.position or "", spent, status])
     return table(rows)
 
 

@@ -1,321 +1,358 @@
-"""Which request is sent next, by whom: every reading in turn, within its vendor's budget, no worker idle.
+"""Which request is sent next, by whom: every vendor has its share of the workers, every reading its turn.
 
-The unit of work is one request. A worker takes a step, hands over its page, and asks for the next; nothing is bound
-to a thread, so a vendor that is out of budget holds nobody up.
+The unit of work is one request. A worker takes a window, hands over its page, and asks for the next; nothing is bound
+to a thread, so a vendor that is out of budget or slow holds up no other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from source_liquidations.errors import LiquidationsError
-from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Endpoint, Partition, Span
-from source_liquidations.reading.pages import Block, Output
-from source_liquidations.reading.windows import Run, Window
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
+from source_liquidations.reading.reach import Waits
+from source_liquidations.reading.reading import Failed, Reading
+from source_liquidations.reading.windows import Gap, Window
 
 _FAILURES_IN_A_ROW = 6
 
 
 @dataclass(frozen=True)
-class Planned:
-    """Partitions to read together from one start, and the streams they feed; the rest as in a Run."""
+class Ended:
+    """Nothing is left to be done for a reading."""
 
-    span: Span
-    settled: int
-    outputs: tuple[Output, ...]
-    since: int | None = None
-    before: int | None = None
+    reading: Reading
+
+
+# What a worker is asked to do: list a reading's partitions, read a window's next page, or say that a reading has ended.
+Work = Reading | Window | Ended
 
 
 @dataclass(eq=False)
-class Reading:
-    """One endpoint's part in a sync: what is planned, what is ready, what failed."""
+class _Queue:
+    """One reading's work: gaps not begun, gaps begun, and windows whose next page nobody requests yet."""
 
-    endpoint: Endpoint
-    outputs: tuple[Output, ...]
-    plan: Callable[[Sequence[Partition]], list[Planned]]
-    traffic: Traffic = field(default_factory=Traffic)
-    planned: bool = False
-    pending: deque[Planned] = field(default_factory=deque)
-    ready: deque[tuple[Window, tuple[Output, ...]]] = field(default_factory=deque)
-    active: dict[Window, tuple[Output, ...]] = field(default_factory=dict)
+    reading: Reading
+    pending: deque[Gap] = field(default_factory=deque)
+    begun: dict[Gap, None] = field(default_factory=dict)
+    ready: deque[Window] = field(default_factory=deque)
     busy: int = 0
-    partitions_total: int = 0
-    rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
-    rows: dict[str, int] = field(default_factory=dict)  # written, by stream
-    positions: dict[str, dict[frozenset[tuple[str, str]], int]] = field(default_factory=dict)  # by stream and partition
-    held_since: float | None = None
-    failures: list[LiquidationsError] = field(default_factory=list)
-    failures_in_a_row: int = 0
+    planned: bool = False
     given_up: bool = False
     announced: bool = False
-    strays: int = 0  # rows outside the time asked for
-
-    def answers_for(self, stream: str) -> bool:
-        """Whether a failure of this reading is one of the stream."""
-        return not any(output.stream == stream and output.in_passing for output in self.outputs)
-
-    @property
-    def hindmost(self) -> dict[str, int]:
-        """By stream: the position of the partition that has got least far."""
-        return {stream: min(positions.values()) for stream, positions in self.positions.items() if positions}
+    failures_in_a_row: int = 0
+    held_since: float | None = None  # by the vendor's budget
 
     @property
     def ended(self) -> bool:
-        return self.busy == 0 and (self.given_up or (self.planned and not self.pending and not self.ready))
+        return self.busy == 0 and (self.given_up or (self.planned and not (self.pending or self.begun or self.ready)))
 
     @property
-    def names(self) -> str:
-        return ", ".join(output.stream for output in self.outputs)
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One request's worth of work: plan a reading's partitions (no window), or go on with a window."""
-
-    reading: Reading
-    window: Window | None = None
-    outputs: tuple[Output, ...] = ()
-
-
-@dataclass
-class Page:
-    """What a step brought, or a part of it: lines to write, and the positions that hold once they are written.
-
-    reached     per partition index: everything before this instant is in pages handed over up to this one
-    """
-
-    step: Step
-    block: Block | None
-    reached: dict[int, int]
+    def demand(self) -> int:
+        """How many workers it could use, as far as is known."""
+        if self.ended:
+            return 0
+        if not self.planned:
+            return 2**31
+        helpable = 2**31 if self.reading.endpoint.splittable and self.begun else 0
+        return min(
+            self.busy + len(self.ready) + len(self.pending) + helpable, self.reading.endpoint.most_at_once or 2**31
+        )
 
 
 class Scheduler:
-    """Hands out steps until every reading has ended; at most `workers` of them have a request under way."""
+    """Hands out work until every reading has ended; at most `workers` requests are under way at once."""
 
     def __init__(self, readings: Sequence[Reading], *, workers: int) -> None:
-        self.readings = list(readings)
-        lock = threading.RLock()
-        self.lock = threading.Condition(lock)  # notified when there may be work
-        self._place_free = threading.Condition(lock)
-        self.decoding = threading.Lock()  # held by whoever makes an answer into a page
-        self._turn = deque(self.readings)
+        self._lock = threading.RLock()
+        self._may_work = threading.Condition(self._lock)
+        self._place_free = threading.Condition(self._lock)
+        self._queues = deque(_Queue(reading) for reading in readings)
+        self._queue_of = {id(queue.reading): queue for queue in self._queues}
         self._workers = workers
-        self._under_way: set[Step] = set()  # from being handed out until their answer is here
+        self._under_way: dict[Window | Reading, str] = {}  # whose request has no answer yet: the vendor
         self._stopped = False
 
-    def next(self) -> Step | None:
-        """The next step, its request's place in the budget taken; waits for one. None when all is done."""
-        with self.lock:
+    # What a worker calls.
+
+    def next(self) -> Work | None:
+        """The next piece of work, its request's place in the vendor's budget taken; waits for one. None at the end."""
+        with self._lock:
             while not self._stopped:
+                for queue in self._queues:
+                    if queue.ended and not queue.announced:
+                        queue.announced = True
+                        self._may_work.notify_all()
+                        return Ended(queue.reading)
+                if all(queue.announced for queue in self._queues):
+                    self._may_work.notify_all()
+                    return None
                 if len(self._under_way) >= self._workers:
                     self._place_free.wait()
                     continue
-                step, wait = self._pick()
-                if step is not None:
-                    step.reading.busy += 1
-                    self._under_way.add(step)
-                    if any(map(self._has_work, self.readings)):
-                        self.lock.notify()  # one wakes the next: each waking takes the interpreter from whoever works
-                    return step
-                self._place_free.notify()  # whoever else waits for it may have a use for it
-                if all(reading.ended for reading in self.readings):
-                    self.lock.notify_all()
-                    return None
-                self.lock.wait(wait)
+                work, wait = self._pick()
+                if work is not None:
+                    self._may_work.notify()  # one wakes the next: each waking takes the interpreter from whoever works
+                    return work
+                if not any(queue.ended and not queue.announced for queue in self._queues):
+                    self._place_free.notify()  # whoever else waits for it may have a use for it
+                    self._may_work.wait(wait)
             return None
 
-    def stop(self) -> None:
-        with self.lock:
-            self._stopped = True
-            self.lock.notify_all()
-            self._place_free.notify_all()
-
-    def received(self, step: Step) -> None:
-        """The answer to the step's request is here: another's goes out while this one is decoded."""
-        with self.lock:
+    def answered(self, window: Window) -> None:
+        """The answer is here: another request goes out while it is decoded."""
+        with self._lock:
             awaited = len(self._under_way) >= self._workers
-            self._leave_place(step)
+            self._leave_place(window)
         if awaited:
             time.sleep(0)  # yields the interpreter, which decoding would keep for longer than sending takes
 
-    def planned(self, reading: Reading, partitions: Sequence[Partition]) -> None:
-        """The reading's partitions are known."""
-        work = reading.plan(partitions)
-        with self.lock:
-            reading.partitions_total = len(partitions)
-            reading.rows_expected = reading.endpoint.known_rows([planned.span for planned in work])
-            reading.pending.extend(work)
-            reading.planned = True
+    def planned(self, reading: Reading, gaps: Iterable[Gap]) -> None:
+        """What a reading has to read is known."""
+        with self._lock:
+            queue = self._leave(reading)
+            queue.planned = True
+            for gap in gaps:
+                gap.cuts_left = self._workers
+                reading.gap_found(gap.outputs, gap.partitions)
+                queue.pending.append(gap)
 
-    def went_on(self, step: Step) -> None:
-        """A page was handed over; the window has more."""
-        assert step.window is not None
-        with self.lock:
-            step.reading.failures_in_a_row = 0
-            self._offer(step.reading, step.window, step.outputs)
+    def returned(self, window: Window) -> bool:
+        """A page of a window was handed over. Whether its gap has ended with it."""
+        with self._lock:
+            queue = self._leave(window)
+            queue.failures_in_a_row = 0
+            if window.gap.failed:
+                return False
+            window.gap.reading.reach.was_granted(window.start)
+            if not window.finished:
+                queue.ready.appendleft(window)
+                return False
+            window.gap.close(window)
+            return self._go_on(queue, window.gap)
 
-    def completed(self, step: Step) -> None:
-        """A window was read to its end: open the next one of its run, at its new length."""
-        assert step.window is not None
-        with self.lock:
-            step.reading.failures_in_a_row = 0
-            step.reading.active.pop(step.window, None)
-            run = step.window.run
-            run.proven = True
-            run.misses += not step.window.rows
-            run.length = max(1, step.reading.endpoint.next_length(run.length, step.window.pages, step.window.rows))
-            # The second half of a window that was halved comes before what is after it.
-            halved = any(window.run is run for window, _ in step.reading.ready)
-            following = None if halved else run.open_window()
-            if following is not None:
-                self._offer(step.reading, following, step.outputs)
+    def restarted(self, window: Window) -> bool:
+        """A window's page token was refused: read what is left of it from a fresh request, if that may help."""
+        gap = window.gap
+        with self._lock:
+            if not gap.restart():
+                return False
+            left = window.left()
+            if len(gap.partitions) == 1:
+                gap.give_back(window, left[0])
+                self._go_on(self._leave(window), gap)
+                return True
+            starts = sorted(set(left.values()) - {window.end})
+            self._replace(window, [([i for i in left if left[i] == start], start) for start in starts])
+            return True
 
-    def failed(self, step: Step, error: LiquidationsError) -> None:
-        """A partition failed, and its reading with it: at once where every partition would fail alike."""
-        with self.lock:
-            reading = step.reading
-            if step.window is not None and step.window.run.failed:
-                return  # another window of the same partitions
-            reading.failures.append(error)
-            reading.failures_in_a_row += error.failure_type == "transient_error"
-            if step.window is None or error.scope == "reading" or reading.failures_in_a_row >= _FAILURES_IN_A_ROW:
-                self.give_up(reading)
-                return
-            if reading.failures_in_a_row == _FAILURES_IN_A_ROW // 2:
-                # Those furthest behind come first, and are so because they fail: let them hold no other up for good.
-                reading.pending.reverse()
-            run = step.window.run
-            run.failed = True
-            reading.ready = deque(item for item in reading.ready if item[0].run is not run)
-            for window in run.windows:
-                reading.active.pop(window, None)
+    def parted(self, window: Window) -> None:
+        """One of a window's partitions is refused: ask for them in halves, until it is found."""
+        indices = list(range(len(window.gap.partitions)))
+        half = (len(indices) + 1) // 2
+        with self._lock:
+            self._replace(window, [(indices[:half], window.start), (indices[half:], window.start)])
 
-    def give_up(self, reading: Reading) -> None:
-        """Begin nothing more for the reading; what is under way still ends."""
-        with self.lock:
-            reading.given_up = True
-            reading.pending.clear()
-            reading.ready.clear()
-            reading.active.clear()
+    def too_large(self, window: Window, error: LiquidationsError) -> None:
+        """The vendor finds a window too large: read it in smaller ones. Raises UnexpectedAnswer for the smallest."""
+        with self._lock:
+            if not window.gap.halve(window):
+                raise UnexpectedAnswer(f"{error.cause} (for the smallest window that there is)", advice=error.advice)
+            self._go_on(self._leave(window), window.gap)
 
-    def halved(self, step: Step, later: Window | None) -> None:
-        """The window was too large and has been cut: read the first half again, and the second if it was opened."""
-        assert step.window is not None
-        with self.lock:
-            if later is not None:
-                self._offer(step.reading, later, step.outputs)
-            self._offer(step.reading, step.window, step.outputs)
+    def too_old(self, window: Window, error: LiquidationsError) -> None:
+        """The key does not reach back to a window's start. Raises the error where it does not reach anything."""
+        gap = window.gap
+        with self._lock:
+            if not gap.reading.reach.was_refused(window.start, error.cause):
+                raise error
+            gap.give_back(window, window.start)
+            self._go_on(self._leave(window), gap)
 
-    def parted(self, step: Step) -> None:
-        """Read the window's partitions in two halves, from its start; by themselves where some have got further."""
-        assert step.window is not None
-        with self.lock:
-            run, written = step.window.run, step.window.written
-            run.failed = True
-            step.reading.active.pop(step.window, None)
-            partitions = run.span.partitions
-            half = (len(partitions) + 1) // 2 if len(set(written)) == 1 else 1
-            for first in range(0, len(partitions), half):
-                span = Span(partitions[first : first + half], written[first], run.span.end)
-                step.reading.pending.append(Planned(span, run.settled, step.outputs, run.since, run.before))
+    def failed(self, work: Window | Reading, error: LiquidationsError) -> bool:
+        """A window or a reading failed, and with it its partitions; at once all of them where each would fail alike.
 
-    def done(self, step: Step) -> bool:
-        """The worker is through with the step, whatever came of it, and asks for the next one: what work this makes is
-        its own. True once, for the last step of its reading.
+        Whether that is news: another window of the same partitions may have failed before.
         """
-        reading = step.reading
-        with self.lock:
-            reading.busy -= 1
-            self._leave_place(step)
-            last = reading.ended and not reading.announced
-            reading.announced = reading.announced or last
-            if last:
-                self.lock.notify_all()
-            return last
+        reading = work.gap.reading if isinstance(work, Window) else work
+        with self._lock:
+            queue = self._leave(work)
+            if isinstance(work, Window):
+                reading.reach.forget(work.start)
+                if work.gap.failed or queue.given_up:
+                    return False
+            reading.failures.append(Failed(error))
+            queue.failures_in_a_row += error.failure_type == "transient_error"
+            if isinstance(work, Reading) or error.scope == "reading" or queue.failures_in_a_row >= _FAILURES_IN_A_ROW:
+                self._give_up(queue)
+                return True
+            if queue.failures_in_a_row == _FAILURES_IN_A_ROW // 2:
+                # Those furthest behind come first, and are so because they fail: let them hold up no other for good.
+                queue.pending.reverse()
+            work.gap.failed = True
+            reading.gap_failed(work.gap.partitions)
+            self._forget(queue, work.gap)
+            return True
 
-    def _leave_place(self, step: Step) -> None:
-        if step in self._under_way:
-            self._under_way.remove(step)
+    def gave_up(self, work: Window | Reading) -> bool:
+        """Begin nothing more for a reading; what is under way still ends. Whether that is news."""
+        with self._lock:
+            queue = self._leave(work)
+            is_news = not queue.given_up
+            self._give_up(queue)
+            return is_news
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            self._may_work.notify_all()
+            self._place_free.notify_all()
+
+    # The rest is called with the lock held.
+
+    def _leave(self, work: Window | Reading) -> _Queue:
+        """A worker is done with a piece of work, whether it succeeded or not."""
+        queue = self._queue_of[id(work.gap.reading if isinstance(work, Window) else work)]
+        queue.busy -= 1
+        self._leave_place(work)
+        if queue.ended:
+            self._may_work.notify_all()
+        return queue
+
+    def _leave_place(self, work: Window | Reading) -> None:
+        if self._under_way.pop(work, None) is not None:
             self._place_free.notify()
 
-    def _pick(self) -> tuple[Step | None, float | None]:
-        """A step that may be sent now, or how long to wait for a budget (None: until something changes)."""
+    def _give_up(self, queue: _Queue) -> None:
+        queue.given_up = True
+        queue.pending.clear()
+        queue.begun.clear()
+        queue.ready.clear()
+
+    def _forget(self, queue: _Queue, gap: Gap) -> None:
+        queue.begun.pop(gap, None)
+        queue.ready = deque(window for window in queue.ready if window.gap is not gap)
+
+    def _replace(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> None:
+        """Gaps in the place of a window's: some of its partitions each, from some instant on."""
+        gap, queue = window.gap, self._leave(window)
+        self._forget(queue, gap)
+        rest = list(gap.ranges)  # of which no window was open is missing for all of them
+        queue.pending.extendleft(
+            gap.split(
+                [([gap.partitions[i] for i in indices], [*rest, (start, window.end)]) for indices, start in parts]
+            )
+        )
+
+    def _go_on(self, queue: _Queue, gap: Gap) -> bool:
+        """Open the gap's next window, if it has one at a time. Whether the gap has ended."""
+        if queue.given_up or gap.failed:
+            return False
+        if not gap.under_way:
+            self._open(queue, gap)
+        return gap.ended
+
+    def _open(self, queue: _Queue, gap: Gap) -> bool:
+        """Make the gap's next window ready, if one can be opened now."""
+        window = None
+        with contextlib.suppress(Waits):
+            window = gap.open()
+        if window is not None:
+            queue.ready.appendleft(window)
+        elif gap.ended:
+            queue.begun.pop(gap, None)
+            gap.reading.gap_ended(gap.outputs, gap.partitions)
+        return window is not None
+
+    def _pick(self) -> tuple[Work | None, float | None]:
+        """Work whose request may be sent now, or how long to wait for a budget (None: until something changes)."""
         wait: float | None = None
-        for _ in range(len(self._turn)):
-            reading = self._turn[0]
-            self._turn.rotate(-1)
-            if not self._has_work(reading):
+        shares = self._shares()
+        for _ in range(len(self._queues)):
+            queue = self._queues[0]
+            self._queues.rotate(-1)
+            if not shares.get(queue.reading.endpoint.vendor) or not self._has_work(queue):
                 continue
-            seconds = 0.0 if not reading.planned else reading.endpoint.client.budget.reserve()
+            reading = queue.reading
+            weight = reading.endpoint.weight(queue.ready[0].asked) if queue.planned else 0.0
+            seconds = reading.endpoint.client.budget.reserve(weight) if queue.planned else 0.0
             if seconds == 0.0:
                 reading.traffic.queued = ""
-                if reading.held_since is not None:
-                    reading.traffic.waited(time.monotonic() - reading.held_since)
-                    reading.held_since = None
-                return self._take(reading), None
+                if queue.held_since is not None:
+                    reading.traffic.waited(time.monotonic() - queue.held_since)
+                    queue.held_since = None
+                queue.busy += 1
+                work = queue.ready.popleft() if queue.planned else reading
+                self._under_way[work] = reading.endpoint.vendor
+                return work, None
             reading.traffic.queued = f"the request budget, {seconds:.1f} s"
-            reading.held_since = reading.held_since or time.monotonic()
+            queue.held_since = queue.held_since or time.monotonic()
             wait = seconds if wait is None else min(wait, seconds)
         return None, wait
 
-    def _has_work(self, reading: Reading) -> bool:
-        if reading.given_up:
-            return False
-        if not reading.planned:
-            return reading.busy == 0
-        if reading.endpoint.most_at_once is not None and reading.busy >= reading.endpoint.most_at_once:
-            return False
-        if reading.ready or reading.pending:
-            return True
-        # A window whose page is being decoded needs no help: its next request goes out at once.
-        idle = sum(other.busy for other in self.readings) < self._workers
-        return idle and self._helpable(reading) is not None
+    def _shares(self) -> dict[str, int]:
+        """By vendor: how many more requests it may have under way.
 
-    def _helpable(self, reading: Reading) -> Window | None:
-        """A window being read whose run has more to open, or that is worth cutting.
-
-        Not before one of the run's windows was read: the vendor may find them too large, all alike.
+        Each has an equal share of the workers. What a vendor has no use for, or cannot use because its budget is spent,
+        goes to the others, but for one place: a slow vendor would keep it.
         """
-        if not reading.endpoint.splittable or not reading.active:
-            return None
-        for window in reading.active:
-            if window.run.proven and window.run.frontier < window.run.span.end:
-                return window
-        worth = (window for window in reading.active if window.run.can_cut(window))
-        return max(worth, key=Window.pages_left, default=None)
+        demand: dict[str, int] = {}
+        held: set[str] = set()
+        for queue in self._queues:
+            vendor = queue.reading.endpoint.vendor
+            demand[vendor] = demand.get(vendor, 0) + queue.demand
+            if queue.held_since is not None:
+                held.add(vendor)
+        busy = {vendor: sum(other == vendor for other in self._under_way.values()) for vendor in demand}
+        active = [vendor for vendor, wanted in demand.items() if wanted]
+        share = max(1, self._workers // max(1, len(active)))
+        free = self._workers - len(self._under_way)
+        owed = {v: max(0, min(1 if v in held else share, demand[v]) - busy[v]) for v in active}
+        return {
+            vendor: max(owed[vendor], free - sum(places for other, places in owed.items() if other != vendor))
+            for vendor in active
+        }
 
-    def _take(self, reading: Reading) -> Step:
-        if not reading.planned:
-            return Step(reading)
-        if not reading.ready and reading.pending:
-            planned = reading.pending.popleft()
-            run = Run(
-                reading.endpoint,
-                planned.span,
-                planned.settled,
-                cuts_left=self._workers,
-                since=planned.since,
-                before=planned.before,
-            )
-            opened = run.open_window()
-            if opened is not None:
-                self._offer(reading, opened, planned.outputs)
-        if not reading.ready:
-            helped = self._helpable(reading)
-            assert helped is not None
-            outputs = reading.active[helped]
-            self._offer(reading, helped.run.open_window() or helped.run.cut(helped), outputs)
-        window, outputs = reading.ready.popleft()
-        return Step(reading, window, outputs)
+    def _has_work(self, queue: _Queue) -> bool:
+        """Whether a window is ready, or can be made so."""
+        if queue.given_up:
+            return False
+        if not queue.planned:
+            return queue.busy == 0
+        most = queue.reading.endpoint.most_at_once
+        if most is not None and queue.busy >= most:
+            return False
+        if queue.ready:
+            return True
+        for gap in list(queue.begun):
+            if not gap.under_way and gap.is_ready and self._open(queue, gap):  # it waited for a probe
+                return True
+        while queue.pending:
+            gap = queue.pending[0]
+            if self._open(queue, gap):
+                queue.begun[queue.pending.popleft()] = None
+                return True
+            if gap.ranges:
+                break  # it waits for a probe
+            queue.pending.popleft()  # nothing of it can be had (any more)
+        return self._help(queue)
 
-    def _offer(self, reading: Reading, window: Window, outputs: tuple[Output, ...]) -> None:
-        """Make a window the next to be read; one under way comes before one not begun."""
-        if not reading.given_up and not window.run.failed:
-            reading.active[window] = outputs
-            reading.ready.appendleft((window, outputs))
+    def _help(self, queue: _Queue) -> bool:
+        """Make ready another window of a gap that is being read, or a part of one that is worth cutting."""
+        # A window whose page is being decoded needs no help: its next request goes out at once.
+        if not queue.reading.endpoint.splittable or sum(other.busy for other in self._queues) >= self._workers:
+            return False
+        for gap in list(queue.begun):
+            if gap.is_ready and self._open(queue, gap):
+                return True
+        worth = [window for gap in queue.begun for window in gap.under_way if window.is_worth_a_cut()]
+        for window in sorted(worth, key=lambda window: -window.pages_left):
+            later = window.gap.cut(window)
+            if later is not None:
+                queue.ready.append(later)
+                return True
+        return False

@@ -1,169 +1,246 @@
-"""Windows: what of a partition's range is being read, and how far it is contiguously done.
-
-Two sides look at a run. Workers read (`Window.reached`, `cut`, under the scheduler's lock); the writer says what
-was written (`Window.written`), and only that moves a position.
-"""
+"""Gaps and windows: what has to be read of some partitions, and the part of it that is being read."""
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from source_liquidations.errors import LiquidationsError
+from source_liquidations import timestamps
+from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Request
-from source_liquidations.reading.endpoint import Endpoint, Span
+from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
+from source_liquidations.reading.pages import Covered, Output
+from source_liquidations.reading.paging import Order, Pages
+from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.slices import Slice
+
+logger = logging.getLogger("airbyte")
 
 _PAGES_WORTH_A_CUT = 6.0
+_MOST_RESTARTS = 2  # without a row more
+_EVER = -(2**63)
+_FAR = timestamps.DAY  # rows at a bound that the vendor rounds are left out; whole pages further away are no answer
 
 
-@dataclass(eq=False)
 class Window:
-    """[start, end) of a run, read by following pages from its first request.
+    """[start, end) of a gap, read by following pages from its first request. It keeps its own books.
 
-    reached     everything before this instant has been fetched (ascending pages only; else stays at `start`)
-    written     per partition: everything before this instant has been written out
+    asked      what its first request asks for: in whole steps
+    finished   all of it has come
     """
 
-    run: Run
-    start: int
-    end: int
-    reached: int = 0
-    following: Request | None = None
-    pages: int = 0
-    pages_when_cut: int = 0
-    rows: int = 0
-    empty_pages: int = 0
-    repeats: int = 0  # of a page whose rows are all alike: twins, if there are few
-    problem: LiquidationsError | None = None  # with the page after the last one
-    restarted_at: int | None = None
-    ascending: bool = True
-    page_marks: set[int] = field(default_factory=set)
-    memory: dict[Any, Any] = field(default_factory=dict)  # the endpoint's, from page to page
-    finished: bool = False  # all fetched
-    latest: int = -(2**63)  # of the last row, where they come in order
-    seen: set[int] = field(default_factory=set)  # partitions of which rows have come, where there are several
-    last_owner: int = -1
-    asked_end: int = 0
-    written: list[int] = field(default_factory=list)
+    def __init__(self, gap: Gap, start: int, end: int) -> None:
+        endpoint = gap.reading.endpoint
+        self.gap = gap
+        self.start = start
+        self.end = end
+        floor, ceiling = timestamps.floor_to(start, endpoint.step), timestamps.ceil_to(end, endpoint.step)
+        self.asked = Span(gap.partitions, floor, ceiling)
+        self.pages = Pages()
+        self.order = Order(endpoint.ascending)
+        self.memory: dict[Any, Any] = {}  # the endpoint's, from page to page
+        self.finished = False
+        self._pages_at_cut = 0
+        self._lock = threading.Lock()  # another worker may take the later half away while a page is on its way
 
-    def __post_init__(self) -> None:
-        self.reached = self.start
-        self.asked_end = self.end  # requests under way keep it where the window is cut
-        self.ascending = self.run.endpoint.ascending
-        self.written = [self.start] * len(self.run.span.partitions)
+    def request(self) -> Request:
+        return self.pages.following or self.gap.reading.endpoint.first(self.asked)
+
+    def accept(self, request: Request, answer: Answer) -> tuple[Rows, dict[int, Slice]]:
+        """The page's rows that are the window's, and by partition the slice that is whole with them.
+
+        Raises NotAdvancing, or UnexpectedAnswer for rows of another time.
+        """
+        self.pages.accept(request, answer)
+        rows = self._asked_for(answer.rows)
+        with self._lock:
+            is_behind = self.order.accept(rows, self.end, self.gap.reading.endpoint.vendor)
+            self.finished = is_behind or (answer.following is None and answer.problem is None)
+            end = self.end
+        self.gap.note(self, answer)
+        everything = dict.fromkeys(range(len(self.gap.partitions)), end)
+        reached = everything if self.finished else self.order.reached
+        whole = {index: (self.start, min(instant, end)) for index, instant in reached.items()}
+        return rows.between(_EVER, end), whole
+
+    def _asked_for(self, rows: Rows) -> Rows:
+        """The rows of the time asked for. Others are not lost: the window that they belong to brings them."""
+        reading, instants = self.gap.reading, rows.instants
+        reading.note_phase(instants)
+        # An interval that began earlier and reaches into the window belongs to it; events have no length.
+        begins = self.asked.start - reading.endpoint.settling
+        if instants and (max(instants) < begins - _FAR or min(instants) > self.asked.end + _FAR):
+            raise UnexpectedAnswer(
+                f"a page with rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
+                advice="Rows read so far are kept. Report this to the vendor.",
+            )
+        strays = len(instants) - len(rows.between(begins, self.asked.end).instants)
+        if strays and not reading.strays:
+            logger.warning("%s: rows outside the time asked for were returned and left out", reading.names)
+        reading.strays += strays
+        return rows.between(begins if reading.is_aggregate else self.start, min(self.asked.end, reading.end))
+
+    def left(self) -> dict[int, int]:
+        """By partition: from where on it has not come."""
+        reached = self.order.reached
+        return {i: max(self.start, reached.get(i, self.start)) for i in range(len(self.gap.partitions))}
 
     @property
-    def span(self) -> Span:
-        return Span(self.run.span.partitions, self.reached, self.end)
-
     def pages_left(self) -> float:
-        """Estimated from the pages so far and the time they cover."""
-        covered = self.reached - self.start
-        return self.pages / covered * (self.end - self.reached) if covered > 0 else 0.0
+        """Estimated from the pages so far and the time that they cover."""
+        covered = self.order.reached.get(0, self.start) - self.start
+        return self.pages.count / covered * (self.end - self.start - covered) if covered > 0 else 0.0
+
+    def is_worth_a_cut(self) -> bool:
+        """Whether another worker may take the later half of what is left, and it is worth a request.
+
+        Only after the window has read pages of its own: how many are left is a guess, wrong where rows are few after a
+        busy time. Each window that turns out empty doubles the pages that the next cut takes.
+        """
+        return (
+            self.order.ascending
+            and not self.finished
+            and len(self.gap.partitions) == 1
+            and self.gap.may_cut(self.pages.count - self._pages_at_cut)
+            and self.pages_left >= _PAGES_WORTH_A_CUT
+        )
+
+    def give_away(self) -> Slice | None:
+        """Take the later half off the window; None where it has become too small meanwhile."""
+        with self._lock:
+            reached = self.order.reached.get(0, self.start)
+            middle = timestamps.floor_to(reached + (self.end - reached) // 2, self.gap.reading.endpoint.step)
+            if self.finished or not reached < middle < self.end:
+                return None
+            later, self.end = (middle, self.end), middle
+            self._pages_at_cut = self.pages.count
+            return later
 
 
 @dataclass(eq=False)
-class Run:
-    """One reading of a span: opened window by window, cut where workers are idle.
+class Gap:
+    """What has to be read of some partitions for some streams, and what is known of its windows.
 
-    settled     no position is reported beyond this instant: what is after it may still change
-    since       the first instant that was asked for, where the span begins earlier, rounded down to a whole step
-    before      the first instant that nobody asked for, where the span ends later, rounded up to a whole step
+    ranges      what no window is open for, the newest last: it comes first
+    length      of the next window
+    under_way   its windows that are open
     """
 
-    endpoint: Endpoint
-    span: Span
-    settled: int
-    cuts_left: int
-    since: int | None = None
-    before: int | None = None
-    windows: list[Window] = field(default_factory=list)
-    misses: int = 0  # windows without rows
+    reading: Reading
+    partitions: tuple[Partition, ...]
+    outputs: tuple[Output, ...]
+    ranges: list[Slice]
+    cuts_left: int = 0
+    under_way: list[Window] = field(default_factory=list)
     failed: bool = False
-    proven: bool = False  # a window was read to its end
-    followed: bool = False  # a page token has led to another page
-    frontier: int = 0
-    length: int = 0
+    broken: set[str] = field(default_factory=set)  # streams whose rows cannot be made, from some page on
+    _misses: int = 0  # windows without rows
+    _proven: bool = False  # a window was read to its end
+    _followed: bool = False  # a page token has led to another page
+    _restarts: int = 0
+    _readable: Slice = (_EVER, -_EVER)  # what the key may read, as answers say
 
     def __post_init__(self) -> None:
-        self.frontier = self.span.start
-        self.length = self.endpoint.longest or max(1, self.span.end - self.span.start)
+        sizing = self.reading.endpoint.sizing
+        self.length = sizing.longest() or max(1, self.ranges[-1][1] - self.ranges[0][0])
+        self._newest = self.ranges[-1][0]
 
-    def open_window(self) -> Window | None:
-        """The next window that nobody reads yet."""
-        if self.frontier >= self.span.end:
-            return None
-        end = min(self.frontier + self.length, self.span.end)
-        window = Window(self, self.frontier, self.endpoint.window_end(self.frontier, end))
-        self.frontier = window.end
-        self.windows.append(window)
-        return window
+    @property
+    def is_ready(self) -> bool:
+        """Whether another window may be opened.
 
-    def can_cut(self, window: Window) -> bool:
-        """Whether another worker may take the later half of what a window has left, and it is worth a request.
-
-        Not before a page of its own: how many are left is a guess, wrong where rows are few after a busy time. Each
-        window that turns out empty doubles the pages that a next cut takes.
+        Until one was read, the vendor may find them all too large; and some endpoints have one at a time.
         """
-        return (
-            self.cuts_left > 0
-            and self.endpoint.splittable
-            and window.ascending
-            and not window.finished
-            and self.followed
-            and window.pages >= window.pages_when_cut + 2**self.misses
-            and len(self.span.partitions) == 1
-            and window.pages_left() >= _PAGES_WORTH_A_CUT
-            and window.reached < self._middle(window) < window.end
-        )
+        if self.failed or not self.ranges:
+            return False
+        return not self.under_way or (self._proven and self.reading.endpoint.splittable)
 
-    def cut(self, window: Window) -> Window:
+    @property
+    def ended(self) -> bool:
+        return self.failed or not (self.ranges or self.under_way)
+
+    def open(self) -> Window | None:
+        """The next window; None where nothing more can be had. Raises Waits."""
+        sizing = self.reading.endpoint.sizing
+        while self.ranges:
+            start, end = self.ranges[-1]
+            is_older = end <= self._newest
+            since = max(start, self._readable[0]) if is_older else start
+            part = self.reading.reach.part_of(since, end, is_older=is_older) if since < end else None
+            self.ranges.pop()
+            if part is None:
+                continue
+            begin = part[0]
+            until = sizing.window_end(begin, min(begin + self.length, end))
+            self.ranges += [rest for rest in ((start, begin), (until, end)) if rest[0] < rest[1]]
+            window = Window(self, begin, until)
+            self.under_way.append(window)
+            return window
+        return None
+
+    def note(self, window: Window, answer: Answer) -> None:
+        """What a page of one of its windows says."""
+        self._followed = self._followed or window.pages.count > 1
+        since, until = answer.readable
+        self._readable = (max(self._readable[0], since or _EVER), min(self._readable[1], until or -_EVER))
+        if any(instant > window.start for instant in window.order.reached.values()):
+            self._restarts = 0
+
+    def covered(self, output: Output, index: int, part: Slice, held: int | None) -> Covered:
+        """What a page's block covers of a partition: no more than the key may read, and nothing that may change."""
+        since = max(self._readable[0], self.reading.reach.since or _EVER)
+        until = min(self._readable[1], self.reading.settled, part[1])
+        return Covered(output.state_partition(self.partitions[index]), (max(since, part[0]), until), since, held)
+
+    def close(self, window: Window) -> None:
+        """A window was read to its end."""
+        self.under_way.remove(window)
+        self._proven = True
+        self._misses += not window.pages.rows
+        sizing = self.reading.endpoint.sizing
+        self.length = max(1, sizing.next_length(self.length, window.pages.rows))
+
+    def give_back(self, window: Window, start: int) -> None:
+        """A window ends before its time: what is left of it is nobody's."""
+        self.under_way.remove(window)
+        self.ranges.append((start, window.end))
+
+    def halve(self, window: Window) -> bool:
+        """The vendor finds a window too large: read it in smaller ones. False where it cannot be made smaller."""
+        step = self.reading.endpoint.step
+        half = max(step, timestamps.floor_to((window.end - window.start) // 2, step))
+        if half >= window.end - window.start:
+            return False
+        self.length = min(self.length, half)
+        self.give_back(window, window.start)
+        return True
+
+    def restart(self) -> bool:
+        """A page token was refused. Whether to go on with a fresh request."""
+        self._restarts += 1
+        return self._restarts <= _MOST_RESTARTS
+
+    def may_cut(self, pages: int) -> bool:
+        return self.cuts_left > 0 and not self.failed and self._followed and pages >= 2**self._misses
+
+    def cut(self, window: Window) -> Window | None:
         """The later half of what a window has left, as a window of its own."""
-        later = Window(self, self._middle(window), window.end)
-        window.end = later.start
-        window.pages_when_cut = window.pages
-        self.windows.insert(self.windows.index(window) + 1, later)
-        self.cuts_left -= 1
-        return later
-
-    def _middle(self, window: Window) -> int:
-        middle = window.reached + (window.end - window.reached) // 2
-        return middle - middle % self.endpoint.step
-
-    def halve(self, window: Window) -> Window | None:
-        """The vendor finds the window too large: keep its first half.
-
-        Returns the second; or None where nothing was opened after it, so that it will be opened in the new length:
-        as large a window as this would be refused again, and so would its halves.
-        """
-        middle = window.start + (window.end - window.start) // 2
-        step = self.endpoint.step
-        middle = max(window.start + step, middle - (middle - window.start) % step)
-        if middle >= window.end:
-            raise ValueError("the window cannot be made smaller")
-        self.length = min(self.length, middle - window.start)
-        end, window.end, window.asked_end = window.end, middle, middle
-        window.following = None
-        window.pages = window.pages_when_cut = window.rows = 0
-        window.memory.clear()
-        window.page_marks.clear()
-        if end == self.frontier:
-            self.frontier = middle
+        later = window.give_away()
+        if later is None:
             return None
-        later = Window(self, middle, end)
-        self.windows.insert(self.windows.index(window) + 1, later)
-        return later
+        self.cuts_left -= 1
+        self.under_way.append(Window(self, *later))
+        return self.under_way[-1]
 
-    def position(self, partition: int) -> int:
-        """Everything of the partition before this instant, from the run's start on, has been written."""
-        position = self.span.start
-        for window in self.windows:
-            position = window.written[partition]
-            if position < window.end:
-                break
-        return position
-
-    def forget_written(self) -> None:
-        """Drop windows that are wholly written, but for the last of them in a row."""
-        while len(self.windows) > 1 and all(written >= self.windows[0].end for written in self.windows[0].written):
-            self.windows.pop(0)
+    def split(self, parts: Sequence[tuple[Sequence[Partition], list[Slice]]]) -> list[Gap]:
+        """Gaps in its place, for some of its partitions each."""
+        self.ranges.clear()
+        self.under_way.clear()
+        return [
+            Gap(self.reading, tuple(partitions), self.outputs, ranges, self.cuts_left, _restarts=self._restarts)
+            for partitions, ranges in parts
+            if partitions and ranges
+        ]

@@ -1,4 +1,4 @@
-"""The vendors. A further one is a file beside these, its schemas, and a line here."""
+"""The vendors. A further one is a folder beside these, and a line here."""
 
 from source_liquidations.vendors.coin_metrics import CoinMetrics
 from source_liquidations.vendors.kaiko import Kaiko

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered, vendor_words
-from source_liquidations.reading.endpoint import Rows
+from source_liquidations.numbers import are_numbers, literal_of
+from source_liquidations.reading.endpoint import Fault, Rows
 from source_liquidations.reading.pages import members, merged
 
 logger = logging.getLogger("airbyte")
 
 Row = TypeVar("Row")
-Body = TypeVar("Body", bound=msgspec.Struct)
 
-# What a documented number may be: some endpoints send it as a string, and any may be null.
-Number = float | str | None
-
+NO_GUESS = "No row was guessed from it."
 _NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def one_line(valid: bytes | msgspec.Raw) -> msgspec.Raw:
     """JSON without line breaks, which stand between tokens only: a record is one line."""
     return msgspec.Raw(bytes(valid).translate(_NO_LINE_BREAKS))
+
+
+def without(members: Mapping[str, msgspec.Raw], names: Collection[str]) -> dict[str, msgspec.Raw]:
+    return {name: value for name, value in members.items() if name not in names}
+
+
+def snake(name: str) -> str:
+    """camelCase in snake_case."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
 class Fields:
@@ -62,24 +71,38 @@ class Fields:
         return found
 
 
-def without(members: Mapping[str, msgspec.Raw], names: Collection[str]) -> dict[str, msgspec.Raw]:
-    return {name: value for name, value in members.items() if name not in names}
+class Page(msgspec.Struct, Generic[Row]):
+    """A decoded body.
 
+    body        its envelope; `data` are typed rows
+    raw         the rows as written
+    collides    whether a row has a field that the connector adds itself
+    bad         by index, what is wrong with a row; it is among the others all the same
+    """
 
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode = msgspec.json.Encoder().encode
+    body: Any
+    raw: list[msgspec.Raw]
+    collides: bool
+    bad: dict[int, LiquidationsError]
 
+    @property
+    def rows(self) -> list[Row]:
+        found: list[Row] = self.body.data
+        return found
 
-def snake(name: str) -> str:
-    """camelCase in snake_case."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+    def must_be_good(self) -> None:
+        """Raise what is wrong with the first bad row."""
+        for error in self.bad.values():
+            raise error
 
 
 class RowDecoder(Generic[Row]):
     """Decodes bodies of the generic struct `body` (its `data` a list of rows) with rows of the struct `row`.
 
-    `added` names the members that the connector adds to each row: should the vendor begin to send one of these
-    itself, the vendor's stays. `fields` is given where several bodies make one row.
+    `numbers` names the fields of a row that hold numbers, and are Raw in the struct: so their literals stay. Each is
+    checked, and text that is a number becomes one. `added` names the members that the connector adds to each row:
+    should the vendor begin to send one of these itself, the vendor's stays. `fields` is given where several bodies
+    make one row.
     """
 
     def __init__(
@@ -88,6 +111,7 @@ class RowDecoder(Generic[Row]):
         body: Any,
         row: type[Row],
         *,
+        numbers: Sequence[str] = (),
         added: Sequence[str] = (),
         fields: Fields | None = None,
     ) -> None:
@@ -96,47 +120,131 @@ class RowDecoder(Generic[Row]):
         self._lenient = msgspec.json.Decoder(body[row])
         self._raw = msgspec.json.Decoder(body[msgspec.Raw])
         self._known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
+        self._numbers = numbers
         self._added = frozenset(added)
         self._fields = fields or Fields(name, self._known | self._added)
 
-    def decode(self, answered: Answered) -> tuple[Any, list[msgspec.Raw], bool]:
-        """The typed body, its rows as written, and whether a row has a field that the connector adds itself."""
+    def decode(self, answered: Answered) -> Page[Row]:
+        """The page, its numbers checked. Raises UnexpectedAnswer for another shape."""
         try:
             typed, new = self._strict.decode(answered.body), False
         except (msgspec.DecodeError, UnicodeDecodeError):
             typed, new = answered.decoded(self._lenient), True
         raw = self._raw.decode(answered.body).data
         if raw is msgspec.UNSET:
-            words = vendor_words(answered.body)
-            raise UnexpectedAnswer(f"the answer has no `data`: {words}.", advice="No row was guessed from it.")
+            raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(answered.body)}.", advice=NO_GUESS)
+        if raw is None:  # null for an empty list
+            raw = typed.data = []
         if b"\n" in answered.body or b"\r" in answered.body:
             raw = [one_line(row) for row in raw]
-        if not new:
-            return typed, raw, False
-        names = {name for row in raw for name in _decode_members(row)}
+        page: Page[Row] = Page(typed, raw, False, {})
+        for field in self._numbers:
+            if not are_numbers([getattr(row, field) for row in typed.data]):
+                self._correct(page, field)
+        if new:
+            self._note_fields(page)
+        return page
+
+    def _correct(self, page: Page[Row], field: str) -> None:
+        """Of a column with something else than numbers: text that is one becomes a number."""
+        for index, row in enumerate(page.rows):
+            value = getattr(row, field)
+            try:
+                literal = msgspec.Raw(literal_of(value))
+            except ValueError as error:
+                problem = UnexpectedAnswer(f"`{field}` of row {index} is {error}.", advice=NO_GUESS)
+                page.bad.setdefault(index, problem)
+                continue
+            if literal != value:
+                setattr(row, field, literal)
+                page.raw[index] = msgspec.Raw(_encode({**_decode_members(page.raw[index]), field: literal}))
+
+    def _note_fields(self, page: Page[Row]) -> None:
+        names = {name for row in page.raw for name in _decode_members(row)}
         if surplus := self._fields.left_out(names):
-            raw = [msgspec.Raw(_encode(without(_decode_members(row), surplus))) for row in raw]
-        return typed, raw, bool(names & self._added - self._known)
+            page.raw[:] = [msgspec.Raw(_encode(without(_decode_members(row), surplus))) for row in page.raw]
+        page.collides = bool(names & self._added - self._known)
 
 
 def added_rows(
-    raw: list[msgspec.Raw],
+    page: Page[Any],
     instants: list[int],
     *,
-    constant: dict[str, str],
+    constant: Mapping[str, str],
     each: list[dict[str, str]] | list[bytes] | None = None,
-    typed: Sequence[Any] = (),
-    collides: bool = False,
 ) -> Rows:
     """Rows with members added: `constant` to all of them, `each` to each (as bytes: ready to splice)."""
-    if not collides:
+    if not page.collides:
         ready = not each or isinstance(each[0], bytes)
         fragments: Any = each if ready else [members(values) for values in each or () if not isinstance(values, bytes)]
-        return Rows(raw, instants, constant=members(constant), added=fragments, typed=typed)
-    decode: Callable[[bytes], dict[str, str]] = msgspec.json.Decoder(dict[str, str]).decode
-    own = [decode(b"{" + e[:-1] + b"}") if isinstance(e, bytes) else e for e in each or [{}] * len(raw)]
-    whole = [merged(row, {**constant, **mine}) for row, mine in zip(raw, own)]  # noqa: B905 - equal lengths
-    return Rows(whole, instants, typed=typed)
+        return Rows(page.raw, instants, constant=members(constant), added=fragments, typed=page.rows)
+    own = [_spliced(e) if isinstance(e, bytes) else e for e in each or [{}] * len(page.raw)]
+    whole = [merged(row, {**constant, **mine}) for row, mine in zip(page.raw, own)]  # noqa: B905 - equal lengths
+    return Rows(whole, instants, typed=page.rows)
+
+
+def _spliced(fragment: bytes) -> dict[str, Any]:
+    return dict(_decode_members(b"{" + fragment[:-1] + b"}"))
+
+
+def good_rows(rows: Rows, bad: Mapping[int, LiquidationsError]) -> Rows:
+    """Without the bad ones, which are its faults: the others arrive, and nothing from the first bad one on counts."""
+    if not bad:
+        return rows
+    found = rows.only([index for index in range(len(rows)) if index not in bad])
+    found.faults = [Fault(rows.instants[index], error) for index, error in bad.items()]
+    return found
+
+
+class Once:
+    """Rows of one key: exact repeats once, differing ones never. By key, the rows of this page and the last one."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+
+    def intervals(self, rows: Rows, keys: Sequence[Any], memory: dict[Any, Any]) -> Rows:
+        """Rows of an aggregate, each interval once. Raises UnexpectedAnswer where one comes with two values."""
+        before: dict[Any, bytes] = memory.get("last page", {})
+        here: dict[Any, bytes] = {}
+        keep = []
+        for index, key in enumerate(keys):
+            row = bytes(rows.raw[index])
+            other = here.get(key, before.get(key))
+            if other is None:
+                keep.append(index)
+            elif other != row:
+                raise UnexpectedAnswer(
+                    f"one interval comes twice with different values: {shown(str(key))}.", advice=NO_GUESS
+                )
+            here[key] = row
+        memory["last page"] = here
+        return rows if len(keep) == len(keys) else rows.only(keep)
+
+
+class EventIds:
+    """Says once, with the key, that two events have one id: a destination that deduplicates keeps one of them."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._warned = False
+
+    def check(self, ids: Sequence[Any], raw: Sequence[Any], memory: dict[Any, Any]) -> None:
+        """`ids` are the rows' keys; rows that are repeated exactly are no such events."""
+        before: dict[Any, Any] = memory.get("last page", {})
+        here = dict(zip(ids, raw, strict=True))
+        memory["last page"] = here
+        if self._warned or (len(here) == len(ids) and here.keys().isdisjoint(before)):
+            return
+        seen = dict(before)
+        for key, row in zip(ids, raw, strict=True):
+            if seen.setdefault(key, row) != row:
+                self._warned = True
+                logger.warning(
+                    "%s: two different rows have the same key, %s: a destination that deduplicates keeps the later one",
+                    self._stream,
+                    key,
+                )
+                return
 
 
 def unix_instants(name: str, values: list[int]) -> tuple[list[int], list[bytes]]:
@@ -144,17 +252,17 @@ def unix_instants(name: str, values: list[int]) -> tuple[list[int], list[bytes]]
 
     Raises UnexpectedAnswer, naming the field, where one is of no known unit.
     """
+    if not values:
+        return [], []
     try:
         low, high = timestamps.unix_unit(min(values)), timestamps.unix_unit(max(values))
         if low != high:
-            instants, units = zip(
-                *((v * timestamps.unix_unit(v)[0], timestamps.unix_unit(v)[1]) for v in values), strict=True
-            )
-            return list(instants), [
-                timestamps.format_instant(t, digits).encode() for t, digits in zip(instants, units, strict=True)
-            ]
+            units = [timestamps.unix_unit(value) for value in values]
+            instants = [value * unit[0] for value, unit in zip(values, units, strict=True)]
+            pairs = zip(instants, units, strict=True)
+            return instants, [timestamps.format_instant(instant, unit[1]).encode() for instant, unit in pairs]
     except ValueError as error:
-        raise UnexpectedAnswer(f"`{name}`: {error}.", advice="No row was guessed from it.") from None
+        raise UnexpectedAnswer(f"`{name}`: {error}.", advice=NO_GUESS) from None
     per_unit, digits = low
     scaled = [value * per_unit for value in values]
     if digits != 3:
@@ -180,9 +288,29 @@ def time_members(times: Sequence[bytes], instants: Sequence[int]) -> list[bytes]
     return [b'"time":"%b","time_ns":%d,' % pair for pair in zip(times, instants, strict=True)]
 
 
-def iso_instants(name: str, texts: list[str]) -> list[int]:
+def iso_instants(name: str, texts: Sequence[str]) -> list[int]:
     """ISO 8601 texts as nanoseconds. Raises UnexpectedAnswer, naming the field, where one is none."""
     try:
         return [timestamps.parse(text) for text in texts]
     except ValueError as error:
-        raise UnexpectedAnswer(f"`{name}`: {error}.", advice="No row was guessed from it.") from None
+        raise UnexpectedAnswer(f"`{name}`: {error}.", advice=NO_GUESS) from None
+
+
+def utc_times(texts: Sequence[str], instants: Sequence[int]) -> list[bytes]:
+    """Each time in UTC with a `Z`, with the digits that the vendor gave, but at least three."""
+    return [
+        text.encode()
+        if len(text) > _SHORTEST_TIME and text[-1] == "Z" and text[10] == "T"
+        else timestamps.format_instant(instant, fraction_digits(text)).encode()
+        for text, instant in zip(texts, instants, strict=True)
+    ]
+
+
+_SHORTEST_TIME = len("2024-01-01T00:00:00.00Z")
+
+
+def fraction_digits(text: str) -> int:
+    """Fraction digits of a time, at least three."""
+    fraction = text.partition(".")[2]
+    digits = len(fraction) - len(fraction.lstrip("0123456789"))
+    return max(3, digits)

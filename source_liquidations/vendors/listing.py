@@ -4,54 +4,29 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from source_liquidations import timestamps
+from source_liquidations.errors import shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.paging import Pages
 
 logger = logging.getLogger("airbyte")
 
 # A member of a row that is no part of its key: it arrives whatever it is.
 Unread = msgspec.Raw | msgspec.UnsetType
 
-
-def is_pattern(entry: str) -> bool:
-    """Whether an entry of the configuration is to be matched against a list: `*` and `?` stand for anything."""
-    return "*" in entry or "?" in entry
-
-
-class ListedDate:
-    """A date in the rows of a list, in whatever form. One that cannot be read is logged once, and is none."""
-
-    def __init__(self, stream: str, field: str) -> None:
-        self._name = f"{stream}, `{field}`"
-        self._warned = False
-
-    def read(self, literal: Unread, market: str) -> int | None:
-        """Nanoseconds since the epoch; None where there is no date, or none that can be read."""
-        if isinstance(literal, msgspec.UnsetType):
-            return None
-        value = msgspec.json.decode(literal)
-        if value is None or value == "":
-            return None
-        try:
-            return timestamps.instant_of(value if isinstance(value, (str, int, float)) else str(value))
-        except ValueError:
-            if not self._warned:
-                self._warned = True
-                shown = bytes(literal)[:60].decode("utf-8", "replace")
-                logger.warning("%s of %s is %s, not a date: it has no row of coverage", self._name, market, shown)
-            return None
+NOWHEN = Span((Partition(()),), 0, 1)
 
 
 class Listing(Endpoint):
-    """A list without times: one partition, one window, no position to remember.
+    """A list without times: one partition, one window, no progress to remember.
 
     `first_page` is its first request; `page` makes a body's rows, as JSON objects, and the next request.
     """
@@ -82,3 +57,41 @@ class Listing(Endpoint):
     def page(
         self, answered: Answered, request: Request, memory: dict[Any, Any]
     ) -> tuple[Sequence[Any], Request | None]: ...
+
+
+def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) -> Iterator[Any]:
+    """Every row of a list, for what has to be known before anything is read. Raises NotAdvancing for endless pages."""
+    request: Request | None = first or listing.first_page()
+    pages, memory = Pages(), {}  # type: ignore[var-annotated]
+    while request is not None:
+        answer = listing.decode(listing.client.fetch(request, traffic), NOWHEN, request, memory)
+        pages.accept(request, answer)
+        yield from answer.rows.raw
+        if answer.problem is not None:
+            raise answer.problem
+        request = answer.following
+
+
+class ListedDate:
+    """A date in the rows of a list, in whatever form. One that cannot be read is logged once, and is none."""
+
+    def __init__(self, stream: str, field: str) -> None:
+        self._name = f"{stream}, `{field}`"
+        self._warned = False
+
+    def read(self, literal: Unread, market: str) -> int | None:
+        """Nanoseconds since the epoch; None where there is no date, or none that can be read."""
+        if isinstance(literal, msgspec.UnsetType):
+            return None
+        value = msgspec.json.decode(literal)
+        if value is None or value == "":
+            return None
+        try:
+            return timestamps.instant_of(value if isinstance(value, (str, int, float)) else str(value))
+        except ValueError:
+            if not self._warned:
+                self._warned = True
+                logger.warning(
+                    "%s of %s is %s, not a date: it has no row of coverage", self._name, market, shown(bytes(literal))
+                )
+            return None

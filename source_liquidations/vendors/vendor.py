@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from source_liquidations import timestamps
 from source_liquidations.coverage import Period
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.traffic import Traffic
@@ -23,15 +24,16 @@ class Feed:
     """An endpoint, the vendor stream that takes its rows as they are, and the unified streams with their mappers."""
 
     endpoint: Endpoint
-    stream: str
+    stream: Stream
     mappers: Mapping[str, Mapper] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all vendors get: how many requests may be under way, and when to stop."""
+    """What all vendors get: how many requests may be under way, from when on data is wanted, and when to stop."""
 
     workers: int = 8
+    start: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -79,8 +81,19 @@ class Vendor(ABC):
         """What this configuration can read."""
 
     @abstractmethod
-    def check(self, traffic: Traffic) -> None:
-        """The cheapest real call that proves the key and the entries. Raises a LiquidationsError."""
+    def check(self, traffic: Traffic) -> list[str]:
+        """The cheapest real call that proves the key and the entries: what the user should know all the same.
+
+        Raises a LiquidationsError.
+        """
+
+
+def reaches_back(vendor: str, since: int, start: int) -> list[str]:
+    """What `check` says of a key that does not reach back to start_date; nothing where it does."""
+    if since <= start:
+        return []
+    wanted, first = timestamps.format_shortest(start), timestamps.format_shortest(since)
+    return [f"{vendor}: the key reaches back to {first}. start_date is {wanted}; what is older is not read."]
 
 
 def base_url(config: Mapping[str, Any], documented: str, field_name: str = "base_url") -> str:

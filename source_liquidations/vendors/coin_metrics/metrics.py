@@ -3,10 +3,8 @@
 Pages: https://docs.coinmetrics.io, "Liquidation Metrics"; timeseries/market-metrics and its three siblings.
 
 A row of the streams is the vendor's: one entity and interval, with a column for each metric under the vendor's name,
-and `frequency` added. One row per metric would have four times as many rows, would turn the vendor's columns into
-values, and would need a self-join for what is asked most, buys beside sells. Who wants long rows has
-`liquidation_volumes`: one per side and unit. The three frequencies share the table: `frequency` is in the primary
-key, and the columns of the two that a row does not have are null.
+and `frequency` added. `liquidation_volumes` has long rows instead, one per side and unit. The three frequencies share
+the table: `frequency` is in the primary key, and the columns of the two that a row does not have are null.
 """
 
 from __future__ import annotations
@@ -14,35 +12,43 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
-from source_liquidations.harmonized import POSITIONS, Volume, iso_interval, number, volume_rows
+from source_liquidations.errors import (
+    AccessRefused,
+    ConfigurationError,
+    LiquidationsError,
+    RequestRefused,
+    UnexpectedAnswer,
+)
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
-from source_liquidations.reading.pages import Mapper
+from source_liquidations.numbers import number
+from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Span
+from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
-from source_liquidations.vendors.coin_metrics_calls import (
-    CATALOG,
-    CATALOG_PAGE_SIZE,
+from source_liquidations.unified import POSITION_OF, interval_start, iso_interval, volume_names, volumes
+from source_liquidations.vendors.coin_metrics.calls import (
+    CODES,
     PAGE_SIZE,
     Body,
+    Catalog,
     batched,
-    catalog,
+    entries_named,
     following,
-    is_pattern,
-    matches,
     owners,
-    pages,
+    time_params,
 )
-from source_liquidations.vendors.decoding import RowDecoder, added_rows, iso_instants
+from source_liquidations.vendors.decoding import Once, RowDecoder, added_rows, iso_instants
+from source_liquidations.vendors.listing import rows_of
+from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.probing import probe
 
 logger = logging.getLogger("airbyte")
 
@@ -132,6 +138,8 @@ class LiquidationMetrics(Endpoint):
     """
 
     vendor = "coin_metrics"
+    title = "Coin Metrics"
+    spelling = CODES
     page_size = int(PAGE_SIZE)
     rows_per_step = 1  # at the most: an interval without liquidations has no row
 
@@ -150,8 +158,8 @@ class LiquidationMetrics(Endpoint):
         self._decoder: RowDecoder[Any] = RowDecoder(
             level.stream.name, Body, msgspec.defstruct("MetricsRow", fields), added=("frequency",)
         )
-        known = msgspec.defstruct("KnownEntity", [(level.field, str), ("metrics", list[KnownMetric], [])])
-        self._catalog: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Body[known])  # type: ignore[valid-type]
+        self._known_row = msgspec.defstruct("KnownEntity", [(level.field, str), ("metrics", list[KnownMetric], [])])
+        self._once = Once(level.stream.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         if not self.entries:
@@ -185,24 +193,16 @@ class LiquidationMetrics(Endpoint):
         """The entities that the key sees these metrics of."""
         params = (("metrics", ",".join(metrics_of(self.frequency))),)
         try:
-            if self._only_known:
-                request = Request(CATALOG + self.level.table, (*params, ("page_size", CATALOG_PAGE_SIZE)))
-                found = list(pages(self.client, request, self._decode_known, traffic))
-            else:
-                found = catalog(self.client, self.level.table, params, self._decode_known, traffic)
+            table = Catalog(self.client, self.level.table, RowDecoder("the catalog", Body, self._known_row), params)
+            rows = list(rows_of(table, traffic)) if self._only_known else table.rows(traffic)
         except (AccessRefused, RequestRefused) as error:
             if self._only_known:
                 return []
             raise error.named(f"`coin_metrics.{self.level.setting}`") from None
-        return [name for page in found for name in page]
-
-    def _decode_known(self, answered: Answered) -> tuple[Body[Any], list[str]]:
-        body = answered.decoded(self._catalog)
         wanted = set(metrics_of(self.frequency))
-        rows = body.data or ()
-        return body, [
-            getattr(row, self.level.field) for row in rows if wanted & {known.metric for known in row.metrics}
-        ]
+        decode: Callable[[Any], Any] = msgspec.json.Decoder(self._known_row).decode
+        found = map(decode, rows)
+        return [getattr(row, self.level.field) for row in found if wanted & {known.metric for known in row.metrics}]
 
     def _say_missing(self, entry: str, where: str) -> None:
         problem = f"Coin Metrics' catalog has no liquidation metrics at {self.frequency} for {entry!r}"
@@ -220,15 +220,7 @@ class LiquidationMetrics(Endpoint):
     def first(self, span: Span) -> Request:
         return Request(
             f"/v4/timeseries/{self.level.table}",
-            (
-                *self.asked(span.partitions),
-                # Both bounds are inclusive by default, and pages begin at the end of the time asked for.
-                ("start_time", timestamps.format_instant(span.start)),
-                ("end_time", timestamps.format_instant(span.end)),
-                ("end_inclusive", "false"),
-                ("paging_from", "start"),
-                ("page_size", PAGE_SIZE),
-            ),
+            (*self.asked(span.partitions), *time_params(span)),
         )
 
     def asked(self, partitions: Iterable[Partition]) -> tuple[tuple[str, str], ...]:
@@ -239,12 +231,13 @@ class LiquidationMetrics(Endpoint):
         )
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        del memory
-        body, raw, collides = self._decoder.decode(answered)
-        instants = iso_instants("time", [row.time for row in body.data])
-        rows = added_rows(raw, instants, constant={"frequency": self.frequency}, typed=body.data, collides=collides)
-        rows.owners = owners(self.level.field, (getattr(row, self.level.field) for row in body.data), span)
-        return Answer.before(rows, partial(following, self.client, request, body))
+        page = self._decoder.decode(answered)
+        instants = iso_instants("time", [row.time for row in page.rows])
+        entities = [getattr(row, self.level.field) for row in page.rows]
+        rows = added_rows(page, instants, constant={"frequency": self.frequency})
+        rows.owners = owners(self.level.field, entities, span)
+        rows = self._once.intervals(rows, list(zip(entities, instants, strict=True)), memory)
+        return Answer.before(rows, partial(following, self.client, request, page.body))
 
     def check(self, traffic: Traffic) -> None:
         """One row of as many of the entities as one request takes. Raises what the vendor refuses, with its entry."""
@@ -252,46 +245,45 @@ class LiquidationMetrics(Endpoint):
         if not batch:
             return
         request = Request(f"/v4/timeseries/{self.level.table}", (*self.asked(batch), ("page_size", "1")))
-        try:
-            self.decode(self.client.fetch(request, traffic), Span(batch, 0, 1), request, {})
-        except (AccessRefused, RequestRefused) as error:
-            named = [p.entry for p in batch if f"'{p[self.level.field]}'" in error.cause]
-            named = named or [f"coin_metrics.{self.level.setting}"]
-            raise error.named(", ".join(f"`{entry}`" for entry in named)) from None
 
+        def entries(error: LiquidationsError) -> list[str]:
+            return entries_named(batch, self.level.field, f"coin_metrics.{self.level.setting}", error.cause)
 
-# liquidation_volumes: the side is that of the closing order (a sell closed a long); units are the base asset's.
-_POSITION_OF = {order: position for position, order in POSITIONS.items()}
+        probe(self, request, Span(batch, 0, 1), traffic, entries=entries)
 
 
 def to_volumes(level: Level, frequency: str) -> Mapper:
-    """The mapper of one level: a row for every side and unit that has a value."""
-    interval = iso_interval(frequency)
-    columns = [(metric(side, unit, frequency), side, UNITS[unit]) for side in SIDES for unit in UNITS]
+    """The mapper of one level: a row for every side and unit that has a value.
 
-    def mapped(rows: Rows, span: Span) -> list[bytes]:
+    The side is that of the closing order: a sell closed a long. Units are the base asset's.
+    """
+    interval = iso_interval(frequency)
+    columns = [(metric(side, unit, frequency), POSITION_OF[side], UNITS[unit]) for side in SIDES for unit in UNITS]
+
+    @lru_cache(maxsize=16384)
+    def names_of(entity: str) -> list[bytes]:
+        market, code, name = level.place(entity)
+        return [
+            volume_names("coin_metrics", market, code, name, interval, position, unit) for _, position, unit in columns
+        ]
+
+    def mapped(rows: Rows, span: Span) -> Mapped:
         del span
-        volumes = []
-        for row in rows.typed:
-            market, code, name = level.place(getattr(row, level.field))
-            for column, side, unit in columns:
-                amount = getattr(row, column)
-                if not amount:
-                    continue
-                volumes.append(
-                    Volume(
-                        vendor="coin_metrics",
-                        market=market,
-                        exchange=code,
-                        asset=name,
-                        interval=interval,
-                        interval_start=row.time,
-                        position_side=_POSITION_OF[side],
-                        amount=msgspec.Raw(number(column, amount.encode())),
-                        unit=unit,
-                    )
-                )
-        return volume_rows(volumes)
+        names, starts, amounts, faults = [], [], [], []
+        for row, instant in zip(rows.typed, rows.instants, strict=True):
+            start, found = interval_start(instant), []
+            try:
+                for (column, _, _), name in zip(columns, names_of(getattr(row, level.field)), strict=True):
+                    if text := getattr(row, column):
+                        found.append((name, start, number(column, text.encode())))
+            except UnexpectedAnswer as error:
+                faults.append(Fault(instant, error))
+                continue
+            for name, start, amount in found:
+                names.append(name)
+                starts.append(start)
+                amounts.append(amount)
+        return Mapped(volumes(names=names, starts=starts, amount=amounts), faults)
 
     return mapped
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,17 +19,21 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.pages import Mapped, Mapper
+from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
-from source_liquidations.vendors.coin_metrics_calls import PAGE_SIZE, Body, catalog, following
+from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
 from source_liquidations.vendors.decoding import Fields, RowDecoder
 from source_liquidations.vendors.listing import ListedDate, Listing, Unread
 
 logger = logging.getLogger("airbyte")
 
+STREAM = Stream("coin_metrics_liquidation_markets", ("market",))
+TABLE = "market-liquidations"
+REFERENCE = "/v4/reference-data/markets"
+
 # A market without a liquidation for so long counts as ended.
 _LATELY = 30 * timestamps.DAY
-
-REFERENCE = "/v4/reference-data/markets"
 
 
 class CatalogRow(msgspec.Struct):
@@ -64,6 +69,7 @@ class ReferenceRow(msgspec.Struct):
     order_maker_fee: Unread = msgspec.UNSET
 
 
+catalog_row = msgspec.json.Decoder(CatalogRow).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -79,24 +85,19 @@ class LiquidationMarkets(Listing):
 
     def __init__(self, client: Client) -> None:
         super().__init__("coin_metrics", client)
-        name = "coin_metrics_liquidation_markets"
         own = {field.encode_name for row in (CatalogRow, ReferenceRow) for field in msgspec.structs.fields(row)}
-        fields = Fields(name, own)
-        self._catalog_decoder = RowDecoder(name, Body, CatalogRow, fields=fields)
-        self._reference_decoder = RowDecoder(name, Body, ReferenceRow, fields=fields)
+        fields = Fields(STREAM.name, own)
+        self._catalog_decoder = RowDecoder(STREAM.name, Body, CatalogRow, fields=fields)
+        self._reference_decoder = RowDecoder(STREAM.name, Body, ReferenceRow, fields=fields)
         self._catalog: dict[str, msgspec.Raw] = {}
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        for page in catalog(self.client, "market-liquidations", (), self._decode_catalog, traffic):
-            self._catalog.update(page)
+        rows = Catalog(self.client, TABLE, self._catalog_decoder).rows(traffic)
+        self._catalog = {catalog_row(row).market: row for row in rows}
         if not self._catalog:
             logger.info("coin_metrics: the catalog has no market with liquidations for this key")
             return []
         return super().partitions(traffic)
-
-    def _decode_catalog(self, answered: Answered) -> tuple[Body[CatalogRow], dict[str, msgspec.Raw]]:
-        body, raw, _ = self._catalog_decoder.decode(answered)
-        return body, {row.market: literal for row, literal in zip(body.data, raw, strict=True)}
 
     def first_page(self) -> Request:
         return Request(REFERENCE, (("type", "future"), ("page_size", PAGE_SIZE)))
@@ -104,11 +105,11 @@ class LiquidationMarkets(Listing):
     def page(
         self, answered: Answered, request: Request, memory: dict[Any, Any]
     ) -> tuple[list[msgspec.Raw | bytes], Request | None]:
-        body, raw, _ = self._reference_decoder.decode(answered)
-        after = following(self.client, request, body)
+        page = self._reference_decoder.decode(answered)
+        after = following(self.client, request, page.body)
         joined: set[str] = memory.setdefault("joined", set())
         rows: list[msgspec.Raw | bytes] = []
-        for row, literal in zip(body.data, raw, strict=True):
+        for row, literal in zip(page.rows, page.raw, strict=True):
             if row.market in self._catalog and row.market not in joined:
                 joined.add(row.market)
                 rows.append(beside(self._catalog[row.market], literal))
@@ -123,30 +124,31 @@ def beside(row: msgspec.Raw, other: msgspec.Raw) -> bytes:
     return _encode({**own, **{name: value for name, value in _members(other).items() if name not in own}})
 
 
-_catalog_row = msgspec.json.Decoder(CatalogRow)
-_min_time, _max_time = (ListedDate("coin_metrics_liquidation_markets", name) for name in ("min_time", "max_time"))
-
-
-def to_coverage(rows: Rows, span: Span) -> list[bytes]:
+def to_coverage() -> Mapper:
     """From when to when the catalog says that each market has liquidations; one that had some lately has not ended."""
-    return coverage_rows(
-        Period(
-            vendor="coin_metrics",
-            exchange=exchange(row.market.partition("-")[0]),
-            market=row.market,
-            kind=kind,
-            period_start=at,
-            note=note,
-            source="catalog-v2/market-liquidations",
+    return partial(_to_coverage, ListedDate(STREAM.name, "min_time"), ListedDate(STREAM.name, "max_time"))
+
+
+def _to_coverage(min_time: ListedDate, max_time: ListedDate, rows: Rows, span: Span) -> Mapped:
+    def bounds(row: CatalogRow) -> Iterable[tuple[Kind, int, str]]:
+        first, last = min_time.read(row.min_time, row.market), max_time.read(row.max_time, row.market)
+        if first is not None:
+            yield "starts", first, "first liquidation"
+        if last is not None and last < span.end - _LATELY:
+            yield "ends", last, "last liquidation so far"
+
+    return Mapped(
+        coverage_rows(
+            Period(
+                vendor="coin_metrics",
+                exchange=exchange(row.market.partition("-")[0]),
+                market=row.market,
+                kind=kind,
+                period_start=timestamps.format_shortest(at),
+                note=note,
+                source="catalog-v2/market-liquidations",
+            )
+            for row in map(catalog_row, rows.raw)
+            for kind, at, note in bounds(row)
         )
-        for row in map(_catalog_row.decode, rows.raw)
-        for kind, at, note in _bounds(row, span.end)
     )
-
-
-def _bounds(row: CatalogRow, now: int) -> Iterable[tuple[Kind, str, str]]:
-    first, last = _min_time.read(row.min_time, row.market), _max_time.read(row.max_time, row.market)
-    if first is not None:
-        yield "starts", timestamps.format_shortest(first), "first liquidation"
-    if last is not None and last < now - _LATELY:
-        yield "ends", timestamps.format_shortest(last), "last liquidation so far"

@@ -1,0 +1,80 @@
+"""What counts as a number in a vendor's answer: a JSON number, text that is one, or null. Literals stay as written."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from source_liquidations.errors import UnexpectedAnswer, shown
+
+NULL = msgspec.Raw(b"null")
+
+_NUMBER = re.compile(rb"[+-]?\d+(\.\d+)?([eE][-+]?\d+)?")
+_numbers = msgspec.json.Decoder(list[float | None])
+
+
+def literal_of(value: bytes | msgspec.Raw) -> bytes:
+    """The literal of a number: of a JSON number as written, of text without its quotes; `null` for null and "".
+
+    Raises ValueError for anything else, and for what no float can hold.
+    """
+    text = bytes(value).strip()
+    bare = text[1:-1].strip() if text[:1] == b'"' else text
+    if bare in (b"null", b""):
+        return b"null"
+    if _NUMBER.fullmatch(bare) is None or not math.isfinite(float(bare)):
+        raise ValueError(f"{shown(text)}, not a number")
+    return _canonical(bare)
+
+
+def _canonical(literal: bytes) -> bytes:
+    """A decimal as JSON writes it: without a plus and superfluous zeros in front, which text may have."""
+    sign, digits = (b"-", literal[1:]) if literal[:1] == b"-" else (b"", literal.removeprefix(b"+"))
+    stripped = digits.lstrip(b"0")
+    return sign + (stripped if stripped[:1].isdigit() else b"0" + stripped)
+
+
+def are_numbers(literals: Sequence[Any]) -> bool:
+    """Whether each is a JSON number or null; checked in C."""
+    try:
+        _numbers.decode(b"[" + b",".join(literals) + b"]")
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def number(field: str, value: bytes | msgspec.Raw) -> bytes:
+    """One number's literal. Raises UnexpectedAnswer, naming the field."""
+    try:
+        return literal_of(value)
+    except ValueError as error:
+        raise UnexpectedAnswer(f"`{field}` is {error}.", advice="No row was guessed from it.") from None
+
+
+def column(field: str, values: Sequence[Any]) -> Sequence[Any]:
+    """The literals of a whole column. Raises UnexpectedAnswer, naming field and row."""
+    if are_numbers(values):
+        return values
+    found = []
+    for index, value in enumerate(values):
+        try:
+            found.append(literal_of(value))
+        except ValueError as error:
+            raise UnexpectedAnswer(
+                f"`{field}` of row {index} is {error}.", advice="No row was guessed from it."
+            ) from None
+    return found
+
+
+def floats(literals: Sequence[Any]) -> list[float | None]:
+    """The values of literals that are numbers or null."""
+    return _numbers.decode(b"[" + b",".join(literals) + b"]")
+
+
+def texts(values: Sequence[float | int | None]) -> list[bytes]:
+    """JSON of numbers, one by one."""
+    return msgspec.json.encode(values)[1:-1].split(b",") if values else []

@@ -1,0 +1,105 @@
+"""How far back a key reaches, where the vendor has more than the key may read."""
+
+from __future__ import annotations
+
+import logging
+
+from source_liquidations import timestamps
+from source_liquidations.reading.slices import Slice
+
+logger = logging.getLogger("airbyte")
+
+# Found to within this: what lies at the very edge of a rolling history is about to go.
+_PRECISION = timestamps.MINUTE
+# A key that may not even read the newest day is refused altogether.
+_NEWEST = timestamps.DAY
+
+
+class Waits(Exception):
+    """Nothing can be requested until the answer to a probe says more."""
+
+
+class Reach:
+    """The first instant that a key may read: known beforehand, or found by halvings.
+
+    A vendor that refuses what is too old is asked in the middle between what it has refused and what it has granted,
+    until the two are as good as equal. Each granted request brings its rows, so none is wasted.
+
+    known     the first instant, where it is known beforehand
+    refused   the latest instant from which a request was refused as too old
+    granted   the earliest instant from which a request was granted since; at first, the end of the sync
+    cut_off   [wanted, first): what was asked for and cannot be had; None where nothing is
+    """
+
+    def __init__(self, vendor: str, known: int | None, *, refuses_old: bool, step: int, end: int) -> None:
+        self.known = known
+        self.refused: int | None = None
+        self.granted = end
+        self.cut_off: Slice | None = None
+        self._words = ""
+        self._vendor = vendor
+        self._refuses_old = refuses_old
+        self._step = max(step, _PRECISION)
+        self._end = end
+        self._probe: int | None = None
+
+    @property
+    def since(self) -> int | None:
+        """The first instant that can be had; None where no limit is known (yet)."""
+        if self.refused is None:
+            return self.known
+        return self.granted if self.granted - self.refused <= self._step else None
+
+    def part_of(self, start: int, end: int, *, is_older: bool) -> Slice | None:
+        """What to request next of [start, end): it, its later part, or None where nothing of it can be had.
+
+        `is_older` says that earlier syncs have read from `end` on, probably as far back as they could: then its newest
+        step shows whether the key reaches further now. Raises Waits while a probe is under way.
+        """
+        if self.refused is None and self.known is None:
+            is_probe = self._refuses_old and is_older and self.granted > end
+            return (max(start, end - self._step) if is_probe else start, end)
+        if self.refused is not None and start > self.refused:
+            return (start, end)
+        if self.since is not None:
+            return self._cut(start, end, self.since)
+        assert self.refused is not None
+        if end - self.refused <= self._step:
+            return self._cut(start, end, end) if is_older else None
+        if self._probe is not None:
+            raise Waits
+        middle = self.refused + (min(self.granted, end) - self.refused) // 2
+        self._probe = middle - middle % self._step
+        return (self._probe, end)
+
+    def _cut(self, start: int, end: int, since: int) -> Slice | None:
+        if start >= since:
+            return (start, end)
+        if self.cut_off is None:
+            logger.warning(
+                "%s: the key reaches back to %s, and nothing older is read.%s",
+                self._vendor,
+                timestamps.format_shortest(since),
+                f" ({self._words})" if self._words else "",
+            )
+        self.cut_off = (min(start, self.cut_off[0] if self.cut_off else start), since)
+        return (since, end) if since < end else None
+
+    def was_granted(self, start: int) -> None:
+        """A request for a window that begins at `start` was answered."""
+        self.granted = min(self.granted, start)
+        self.forget(start)
+
+    def was_refused(self, start: int, words: str) -> bool:
+        """A request for a window that begins at `start` was refused as too old. Whether a later one may be granted."""
+        self.refused = start if self.refused is None else max(self.refused, start)
+        if self.granted <= self.refused:  # the history rolls on while it is read
+            self.granted = self._end
+        self._words = words
+        self.forget(start)
+        return self._end - start > _NEWEST
+
+    def forget(self, start: int) -> None:
+        """The request for a window that begins at `start` is over, whatever came of it."""
+        if self._probe == start:
+            self._probe = None

@@ -1,0 +1,105 @@
+"""A reading: one endpoint's part in a sync, what it is for, and what has become of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from source_liquidations import timestamps
+from source_liquidations.errors import LiquidationsError
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Endpoint, Partition
+from source_liquidations.reading.pages import Output
+from source_liquidations.reading.reach import Reach
+
+if TYPE_CHECKING:
+    from source_liquidations.reading.windows import Gap
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why the streams lack something: all that the reading feeds, or the one whose rows could not be made."""
+
+    error: LiquidationsError
+    stream: str | None = None
+
+
+@dataclass(eq=False)
+class Reading:
+    """One endpoint, the streams that it feeds, and [start, end) of the configuration.
+
+    plan      from partitions to what has to be read of them
+    """
+
+    endpoint: Endpoint
+    outputs: tuple[Output, ...]
+    start: int
+    end: int
+    plan: Callable[[Reading, Sequence[Partition]], list[Gap]]
+    traffic: Traffic = field(default_factory=Traffic)
+    partitions: Sequence[Partition] = ()
+    rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
+    rows: Counter[str] = field(default_factory=Counter)  # written, by stream
+    failures: list[Failed] = field(default_factory=list)
+    _phase: int | None = None
+    strays: int = 0  # rows outside the time asked for
+    # By stream: partitions of which something has to be read, and how many gaps of each.
+    _unread: dict[str, Counter[Partition]] = field(default_factory=dict)
+    _failed: set[Partition] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.reach = Reach(
+            self.endpoint.vendor,
+            self.endpoint.reach,
+            refuses_old=self.endpoint.refuses_old,
+            step=self.endpoint.step,
+            end=self.end,
+        )
+
+    @property
+    def names(self) -> str:
+        return ", ".join(output.stream for output in self.outputs)
+
+    @property
+    def is_aggregate(self) -> bool:
+        return self.endpoint.rows_per_step is not None
+
+    def note_phase(self, instants: Sequence[int]) -> None:
+        """Rows of an aggregate tell when its intervals begin: a day may begin at 16:00 UTC."""
+        if self._phase is None and instants and self.is_aggregate:
+            self._phase = instants[0] % self.endpoint.step
+
+    @property
+    def settled(self) -> int:
+        """Nothing from this instant on is recorded as read: the interval that has not ended is read again."""
+        if not self.is_aggregate:
+            return self.end
+        step = self.endpoint.step
+        if self._phase is None:
+            return timestamps.floor_to(self.end, step) - self.endpoint.settling
+        return timestamps.floor_to(self.end - self._phase, step) + self._phase
+
+    def gap_found(self, outputs: Sequence[Output], partitions: Sequence[Partition]) -> None:
+        for output in outputs:
+            self._unread.setdefault(output.stream, Counter()).update(partitions)
+
+    def gap_ended(self, outputs: Sequence[Output], partitions: Sequence[Partition]) -> None:
+        for output in outputs:
+            self._unread[output.stream] -= Counter(partitions)  # keeps only what is left
+
+    def gap_failed(self, partitions: Sequence[Partition]) -> None:
+        self._failed.update(partitions)
+
+    def counts_of(self, stream: str) -> tuple[int, int, int]:
+        """How many partitions of a stream are done, failed, and not (all) read yet."""
+        unread = self._unread.get(stream, Counter())
+        failed = len(self._failed & unread.keys())
+        return len(self.partitions) - len(unread), failed, len(unread) - failed
+
+    def failures_of(self, stream: str) -> list[LiquidationsError]:
+        """Why a stream is incomplete. One that is fed only in passing does not fail with the reading."""
+        if any(output.stream == stream and output.in_passing for output in self.outputs):
+            return []
+        return [failed.error for failed in self.failures if failed.stream in (None, stream)]

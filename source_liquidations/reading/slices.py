@@ -1,0 +1,47 @@
+"""Slices: half-open ranges of time, [start, end) in nanoseconds, that were read whole. Sorted, disjoint, merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+Slice = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Slices:
+    """A set of instants, as the fewest slices that hold them. Empty ranges are no slices."""
+
+    ranges: tuple[Slice, ...] = ()
+
+    @classmethod
+    def of(cls, ranges: Iterable[Slice]) -> Slices:
+        merged: list[Slice] = []
+        for start, end in sorted(ranges):
+            if start >= end:
+                continue
+            if merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+            else:
+                merged.append((start, end))
+        return cls(tuple(merged))
+
+    def __iter__(self) -> Iterator[Slice]:
+        return iter(self.ranges)
+
+    def __or__(self, other: Iterable[Slice]) -> Slices:
+        return Slices.of((*self.ranges, *other))
+
+    def within(self, start: int, end: int) -> Slices:
+        """What of it lies in [start, end)."""
+        return Slices.of((max(start, first), min(end, last)) for first, last in self.ranges)
+
+    def missing(self, start: int, end: int) -> Slices:
+        """What of [start, end) it does not hold."""
+        bounds = [start, *(bound for part in self.within(start, end) for bound in part), end]
+        return Slices.of(zip(bounds[::2], bounds[1::2], strict=True))
+
+    @property
+    def end(self) -> int | None:
+        """The end of the last slice; None where there is none."""
+        return self.ranges[-1][1] if self.ranges else None

@@ -1,0 +1,202 @@
+"""What a worker does: one request, its page, and the blocks that it makes of it. The straight line through a sync."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from source_liquidations.errors import (
+    AccessRefused,
+    LiquidationsError,
+    OutOfReach,
+    RequestRefused,
+    SpendingLimit,
+    Stopped,
+    VendorUnavailable,
+    WindowTooLarge,
+)
+from source_liquidations.http.redaction import redact
+from source_liquidations.reading.endpoint import Fault, Rows
+from source_liquidations.reading.handover import Handover
+from source_liquidations.reading.pages import Block, Output, render
+from source_liquidations.reading.reading import Failed, Reading
+from source_liquidations.reading.scheduler import Ended, Scheduler, Work
+from source_liquidations.reading.slices import Slice
+from source_liquidations.reading.windows import Gap, Window
+
+logger = logging.getLogger("airbyte")
+
+_QUERY_TIMED_OUT = 504
+_LARGE_QUERY = 500  # steps; a smaller query that times out is an outage
+
+# What the writer gets: blocks to write, a gap that has ended with them, a reading that has ended.
+Item = Block | Gap | Ended
+
+
+class Workers:
+    """Threads that take work from the scheduler and hand over what they make of it."""
+
+    def __init__(self, scheduler: Scheduler, handover: Handover[Item]) -> None:
+        self._scheduler = scheduler
+        self._handover = handover
+        # One page at a time is decoded and handed over: more would take memory, and gain no time.
+        self._decoding = threading.Lock()
+
+    def start(self, count: int) -> None:
+        for number in range(count):
+            threading.Thread(target=self._run, name=f"reader-{number}", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            while (work := self._scheduler.next()) is not None:
+                self.do(work)
+        except BaseException as error:
+            # Neither a worker nor the scheduler may fail silently: the writer would wait for ever.
+            self._handover.fail(error)
+
+    def do(self, work: Work) -> None:
+        """One piece of work, and what becomes of it."""
+        if isinstance(work, Ended):
+            self._handover.put(work, 0)
+            return
+        reading = work.gap.reading if isinstance(work, Window) else work
+        try:
+            if isinstance(work, Window):
+                self._read(work)
+            else:
+                self._plan(work)
+        except Stopped:
+            return
+        except SpendingLimit as error:
+            if self._scheduler.gave_up(work):
+                logger.warning("%s: %s", reading.names, error.named(reading.endpoint.vendor).message)
+        except LiquidationsError as error:
+            placed = _placed(work, error) if isinstance(work, Window) else error.named(reading.endpoint.vendor)
+            if self._scheduler.failed(work, placed):
+                _log(reading.names, placed)
+
+    def _plan(self, reading: Reading) -> None:
+        endpoint = reading.endpoint
+        with _surprises_explained():
+            partitions = list(endpoint.partitions(reading.traffic))
+            gaps = reading.plan(reading, partitions)
+        if endpoint.unresolved and not partitions:
+            raise endpoint.unresolved[0]
+        for error in endpoint.unresolved:
+            _log(reading.names, error.named(endpoint.vendor))
+            reading.failures.append(Failed(error))
+        reading.partitions = partitions
+        self._scheduler.planned(reading, gaps)
+
+    def _read(self, window: Window) -> None:
+        """The window's next page; or a window in its place, where the vendor refuses this one."""
+        endpoint = window.gap.reading.endpoint
+        is_large = not endpoint.paged and (window.end - window.start) // endpoint.step > _LARGE_QUERY
+        try:
+            self._read_page(window, twice_at_most=_QUERY_TIMED_OUT if is_large else None)
+        except OutOfReach as error:
+            self._scheduler.too_old(window, error)
+        except WindowTooLarge as error:
+            self._scheduler.too_large(window, error)
+        except VendorUnavailable as error:
+            if not is_large or error.status != _QUERY_TIMED_OUT:
+                raise
+            self._scheduler.too_large(window, error)
+        except (AccessRefused, RequestRefused) as error:
+            if error.scope == "reading":  # the key itself
+                raise
+            if window.pages.following is not None:
+                # The life of a page token is not documented.
+                logger.info("%s: page token refused, reading on from a fresh request", window.gap.reading.names)
+                if not self._scheduler.restarted(window):
+                    raise VendorUnavailable(
+                        f"page tokens are refused again and again, though used at once: {error.cause}",
+                        advice="Rows read so far are kept. Report this to the vendor.",
+                    ) from None
+            elif len(window.gap.partitions) > 1:
+                self._scheduler.parted(window)  # one unknown market fails the whole request
+            else:
+                raise
+
+    def _read_page(self, window: Window, *, twice_at_most: int | None) -> None:
+        reading = window.gap.reading
+        with _surprises_explained():
+            request = window.request()
+            answered = reading.endpoint.client.fetch(
+                request,
+                reading.traffic,
+                reserved=True,
+                twice_at_most=twice_at_most,
+                weight=reading.endpoint.weight(window.asked),
+            )
+        self._scheduler.answered(window)
+        with self._decoding, _surprises_explained():
+            answer = reading.endpoint.decode(answered, window.asked, request, window.memory)
+            rows, whole = window.accept(request, answer)
+            for output in window.gap.outputs:
+                self._hand_over(window, output, rows, whole)
+        if answer.problem is not None:
+            raise answer.problem
+        if self._scheduler.returned(window):
+            self._handover.put(window.gap, 0)
+
+    def _hand_over(self, window: Window, output: Output, rows: Rows, whole: dict[int, Slice]) -> None:
+        """A page's blocks for one stream. Outputs fail apart: one that cannot be made stops no other."""
+        if output.stream in window.gap.broken:
+            return
+        faults = list(rows.faults)
+        last = Block(output.stream, 0, b"")
+        try:
+            for block in render(output, rows, window.asked, faults):
+                if last.records:
+                    self._put(last)
+                last = block
+                last.account = window.gap.reading.rows
+        except LiquidationsError as error:
+            if len(window.gap.outputs) == 1:
+                raise
+            window.gap.broken.add(output.stream)
+            faults = [Fault(0, error)]
+        for fault in faults:
+            placed = _placed(window, fault.error)
+            _log(output.stream, placed)
+            window.gap.reading.failures.append(Failed(placed, output.stream))
+        if output.stream not in window.gap.broken:
+            held = min((fault.instant for fault in faults), default=None)
+            last.covers = [window.gap.covered(output, index, part, held) for index, part in whole.items()]
+            self._put(last)
+
+    def _put(self, block: Block) -> None:
+        self._handover.put(block, len(block.data))
+
+
+@contextmanager
+def _surprises_explained() -> Iterator[None]:
+    """What a vendor's code raises without meaning to fails its partition, with the stack in the trace."""
+    try:
+        yield
+    except (LiquidationsError, Stopped):
+        raise
+    except Exception as error:
+        raise LiquidationsError(
+            redact(f"internal error, {type(error).__name__}: {error}."), advice="Please report this, with its trace."
+        ) from error
+
+
+def _placed(window: Window, error: LiquidationsError) -> LiquidationsError:
+    """The error with vendor and partition named, and the configuration's entry where the partition came from one."""
+    vendor = window.gap.reading.endpoint.vendor
+    if isinstance(error, AccessRefused) and error.scope == "reading":
+        error.named(f"`{vendor}.api_key`")  # no partition is to blame
+    elif len(window.gap.partitions) == 1 and error.scope == "partition":
+        partition = window.gap.partitions[0]
+        error.named(f"{partition} (`{partition.entry}`)" if partition.entry else str(partition))
+        if isinstance(error, RequestRefused):
+            window.gap.reading.endpoint.hinted(error, str(partition))
+    return error.named(vendor)
+
+
+def _log(streams: str, error: LiquidationsError) -> None:
+    logger.error("%s: %s", streams, redact(error.message))

@@ -1,0 +1,167 @@
+"""One shape for all vendors: the streams `liquidations` and `liquidation_volumes`.
+
+A vendor's file says which of its fields means what; this module says what the words are. Rows are made by columns, a
+page at a time: nothing here is done for each row by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from source_liquidations import timestamps
+from source_liquidations.numbers import texts
+from source_liquidations.reading.pages import Table, members
+from source_liquidations.streams import Stream
+from source_liquidations.symbols import exchange
+
+LIQUIDATIONS = Stream("liquidations", ("vendor", "market", "liquidation_id"), "liquidated_at")
+LIQUIDATION_VOLUMES = Stream(
+    "liquidation_volumes",
+    ("vendor", "market", "asset", "interval", "position_side", "unit", "interval_start"),
+    "interval_start",
+)
+
+POSITIONS = {"long": "sell", "short": "buy"}  # the order that closes each
+POSITION_OF = {order: position for position, order in POSITIONS.items()}
+
+_NULL = b"null"
+# The members that say which side, by position.
+_SIDES = {
+    position: members({"position_side": position, "order_side": order})
+    for position, order in (*POSITIONS.items(), (None, None))
+}
+_NO_SIDE = _SIDES[None]
+
+Column = bytes | Sequence[Any]
+
+
+@lru_cache(maxsize=16384)
+def event_names(
+    vendor: str,
+    market: str,
+    exchange_code: str,
+    base_asset: str | None,
+    quote_asset: str | None,
+    event_type: str,
+    amount_unit: str,
+) -> bytes:
+    """The members of `liquidations` that all events of one market and kind share, ready to splice."""
+    names = {
+        "vendor": vendor,
+        "market": market,
+        "exchange": exchange(exchange_code),
+        "base_asset": base_asset,
+        "quote_asset": quote_asset,
+        "event_type": event_type,
+        "amount_unit": amount_unit,
+    }
+    return members(names)
+
+
+def liquidations(
+    *,
+    names: Column,
+    ids: Sequence[Any],
+    times: Sequence[bytes],
+    instants: Sequence[int],
+    positions: Sequence[str | None],
+    price: Column,
+    amount: Column,
+    amount_usd: Column = _NULL,
+    amount_base: Column = _NULL,
+    notional_usd: Column = _NULL,
+    notional_source: Column = _NULL,
+) -> Table:
+    """Rows of `liquidations`. Columns are JSON texts, one for each row or one for all of them.
+
+    ids         liquidation_id, as JSON strings
+    times       liquidated_at, RFC 3339 in UTC without quotes; `instants` the same in nanoseconds
+    positions   long, short, or anything else for not known
+    """
+    return Table(
+        len(ids),
+        (
+            b"{",
+            names,
+            b'"liquidation_id":',
+            ids,
+            b',"liquidated_at":"',
+            times,
+            b'","liquidated_at_ns":',
+            texts(instants),
+            b",",
+            [_SIDES.get(position, _NO_SIDE) for position in positions],
+            b'"price":',
+            price,
+            b',"amount":',
+            amount,
+            b',"amount_usd":',
+            amount_usd,
+            b',"amount_base":',
+            amount_base,
+            b',"notional_usd":',
+            notional_usd,
+            b',"notional_source":',
+            notional_source,
+            b"}",
+        ),
+    )
+
+
+@lru_cache(maxsize=16384)
+def volume_names(
+    vendor: str, market: str, exchange_name: str, asset: str, interval: str, position_side: str, unit: str
+) -> bytes:
+    """The members of `liquidation_volumes` that all intervals of one series share, ready to splice."""
+    names = {
+        "vendor": vendor,
+        "market": market,
+        "exchange": exchange_name,
+        "asset": asset,
+        "interval": interval,
+        "position_side": position_side,
+        "unit": unit,
+    }
+    return members(names)
+
+
+def volumes(*, names: Column, starts: Sequence[bytes], amount: Sequence[Any], count: Column = _NULL) -> Table:
+    """Rows of `liquidation_volumes`. Columns are JSON texts; `starts` is interval_start without quotes."""
+    return Table(
+        len(starts),
+        (
+            b"{",
+            names,
+            b'"interval_start":"',
+            starts,
+            b'","amount":',
+            amount,
+            b',"liquidation_count":',
+            count,
+            b"}",
+        ),
+    )
+
+
+@lru_cache(maxsize=65536)
+def interval_start(instant: int) -> bytes:
+    """An interval's start: RFC 3339 in UTC, to the second."""
+    return timestamps.format_instant(instant, 0).encode()
+
+
+def iso_interval(interval: str) -> str:
+    """The vendors' names of an interval as ISO 8601 durations."""
+    known = {
+        "MINUTE": "PT1M",
+        "FIVE_MINUTES": "PT5M",
+        "FIFTEEN_MINUTES": "PT15M",
+        "HOUR": "PT1H",
+        "FOUR_HOURS": "PT4H",
+        "DAY": "P1D",
+        "WEEK": "P1W",
+    }
+    if interval in known:
+        return known[interval]
+    return f"P{interval[:-1]}D" if interval.endswith("d") else f"PT{interval[:-1]}{interval[-1].upper()}"

@@ -1,0 +1,117 @@
+"""What Coin Metrics' calls share: bodies, page tokens, several entities in a request, catalogs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Params, Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.vendors.decoding import NO_GUESS, RowDecoder
+from source_liquidations.vendors.listing import Listing, rows_of
+from source_liquidations.vendors.page_tokens import next_token
+
+CATALOG = "/v4/catalog-v2/"  # what the key sees
+CATALOG_ALL = "/v4/catalog-all-v2/"  # all there is
+TOKEN = "next_page_token"  # nosec B105
+
+PAGE_SIZE = "10000"
+CATALOG_PAGE_SIZE = "1000"
+# A URL of more than 10,000 characters is refused (414); this much is for the list of entities.
+LONGEST_LIST = 9_000
+# The vendor's codes of exchanges, by the names that rows have.
+CODES = {name: (name,) for name in ("binance", "bybit", "deribit", "bitmex", "bitfinex", "huobi", "kraken", "ftx")}
+CODES["okx"] = ("okex",)
+
+T = TypeVar("T")
+
+
+class Body(msgspec.Struct, Generic[T]):
+    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+    next_page_token: str | None = None
+    next_page_url: str | None = None
+
+
+def following(client: Client, request: Request, body: Body[Any]) -> Request | None:
+    """The request of the next page: the same with its token. next_page_url embeds the key, so it is not followed."""
+    token = next_token(client, token=body.next_page_token, url=body.next_page_url, name=TOKEN)
+    if token is None:
+        return None
+    params = tuple(param for param in request.params if param[0] != TOKEN)
+    return Request(request.path, (*params, (TOKEN, token)))
+
+
+def time_params(span: Span) -> Params:
+    """Both bounds are inclusive by default, and pages begin at the end of the time asked for."""
+    return (
+        ("start_time", timestamps.format_instant(span.start)),
+        ("end_time", timestamps.format_instant(span.end)),
+        ("end_inclusive", "false"),
+        ("paging_from", "start"),
+        ("page_size", PAGE_SIZE),
+    )
+
+
+class Catalog(Listing):
+    """A table of the catalog."""
+
+    def __init__(self, client: Client, table: str, decoder: RowDecoder[Any], params: Params = ()) -> None:
+        super().__init__("coin_metrics", client)
+        self._table = table
+        self._params = (*params, ("page_size", CATALOG_PAGE_SIZE))
+        self._decoder = decoder
+
+    def first_page(self) -> Request:
+        return Request(CATALOG + self._table, self._params)
+
+    def page(
+        self, answered: Answered, request: Request, memory: dict[Any, Any]
+    ) -> tuple[list[msgspec.Raw], Request | None]:
+        del memory
+        page = self._decoder.decode(answered)
+        return page.raw, following(self.client, request, page.body)
+
+    def rows(self, traffic: Traffic) -> list[msgspec.Raw]:
+        """What the key sees of the table; all there is where the key may not ask what it sees."""
+        try:
+            return list(rows_of(self, traffic))
+        except (AccessRefused, RequestRefused) as error:
+            if error.status not in {403, 404}:
+                raise
+        return list(rows_of(self, traffic, Request(CATALOG_ALL + self._table, self._params)))
+
+
+def batched(partitions: Sequence[Partition], field: str, most: int) -> list[tuple[Partition, ...]]:
+    """Partitions in the vendor's order, as many together as a request may name, and `most` at the most."""
+    batches: list[list[Partition]] = []
+    length = 0
+    for partition in sorted(partitions, key=lambda partition: partition[field]):
+        length += len(partition[field]) + 1
+        if not batches or length > LONGEST_LIST or len(batches[-1]) >= most:
+            batches.append([])
+            length = len(partition[field]) + 1
+        batches[-1].append(partition)
+    return [tuple(batch) for batch in batches]
+
+
+def owners(field: str, entities: Iterable[str], span: Span) -> list[int] | None:
+    """Each row's partition, where the request asked for several."""
+    if len(span.partitions) == 1:
+        return None
+    index = {partition[field]: number for number, partition in enumerate(span.partitions)}
+    try:
+        return [index[entity] for entity in entities]
+    except KeyError as error:
+        raise UnexpectedAnswer(f"`{field}`: rows of {error}, which was not asked for.", advice=NO_GUESS) from None
+
+
+def entries_named(partitions: Sequence[Partition], field: str, setting: str, words: str) -> list[str]:
+    """The entries of the configuration whose entities the vendor's words quote; the setting where they quote none."""
+    named = [f"`{partition.entry}`" for partition in partitions if f"'{partition[field]}'" in words]
+    return named or [f"`{setting}`"]

@@ -1,0 +1,183 @@
+"""Coin Metrics, "Market Level Liquidations": GET /v4/timeseries/market-liquidations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from source_liquidations import numbers, timestamps
+from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Params, Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.pages import Mapped
+from source_liquidations.streams import Stream
+from source_liquidations.symbols import assets_of
+from source_liquidations.unified import POSITION_OF, event_names, liquidations
+from source_liquidations.vendors.coin_metrics.calls import (
+    CODES,
+    PAGE_SIZE,
+    Body,
+    Catalog,
+    batched,
+    entries_named,
+    following,
+    owners,
+    time_params,
+)
+from source_liquidations.vendors.coin_metrics.markets import CatalogRow, catalog_row
+from source_liquidations.vendors.decoding import EventIds, RowDecoder, added_rows, iso_instants, utc_times
+from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.probing import probe
+
+STREAM = Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time")
+PATH = "/v4/timeseries/market-liquidations"
+SETTING = "coin_metrics.markets"
+
+COMMUNITY_HISTORY = timestamps.DAY
+# Over up to so much time, many markets are read by one request, ordered by (market, time). Over more, each market is
+# read for itself, so that all workers have something to do and every page can be checkpointed.
+LONGEST_BATCH = 2 * timestamps.DAY
+
+
+class LiquidationRow(msgspec.Struct):
+    """Every value is a string; `side` may be absent."""
+
+    market: str
+    time: str
+    coin_metrics_id: str
+    type: str
+    amount: str | None = None
+    price: str | None = None
+    database_time: str | None = None
+    side: str | None = None
+
+
+class MarketLiquidations(Endpoint):
+    vendor = "coin_metrics"
+    title = "Coin Metrics"
+    spelling = CODES
+    page_size = int(PAGE_SIZE)
+
+    def __init__(self, client: Client, entries: Sequence[str], *, community: bool) -> None:
+        self.client = client
+        self._entries = entries
+        self._community = community
+        self._lists: dict[Params, list[str]] = {}
+        self._decoder = RowDecoder(STREAM.name, Body, LiquidationRow, added=("time_ns",))
+        self._ids = EventIds(STREAM.name)
+        # The community API leaves out what is older, silently.
+        self.reach = time.time_ns() - COMMUNITY_HISTORY if community else None
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        found: dict[Partition, None] = {}
+        matching = partial(self._matching, traffic=traffic)
+        for market, where in self.resolved(SETTING, self._entries, is_pattern, matching):
+            found.setdefault(Partition.of(market=market, entry=where))
+        return list(found)
+
+    def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
+        """The markets with liquidations that match, of those that the key can see.
+
+        Whether the catalog's filter takes a pattern is documented nowhere, and `?` is not: where it does not, its list
+        is matched here.
+        """
+        code = pattern.partition("-")[0]
+        try:
+            markets = [] if "?" in pattern else self._filtered(pattern, traffic)
+            if not markets:
+                markets = self._listed(() if is_pattern(code) else (("exchange", code),), traffic)
+        except (AccessRefused, RequestRefused) as error:
+            raise error.named(f"`{where}`") from None
+        found = [market for market in markets if matches(pattern, market)]
+        if not found:
+            raise ConfigurationError(
+                where,
+                f"no market with liquidations matches {pattern!r}.",
+                advice="Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future.",
+            )
+        return found
+
+    def _filtered(self, pattern: str, traffic: Traffic) -> list[str]:
+        """What the catalog has of a pattern; nothing where it refuses it as no market."""
+        try:
+            listed = self._listed((("markets", pattern),), traffic)
+        except RequestRefused as error:
+            if error.status != 400:
+                raise
+            return []
+        return [market for market in listed if matches(pattern, market)]
+
+    def _listed(self, filters: Params, traffic: Traffic) -> list[str]:
+        """The markets of the catalog, asked for once: several patterns may need the same ones."""
+        if filters not in self._lists:
+            decoder = RowDecoder("coin_metrics_liquidation_markets", Body, CatalogRow)
+            rows = Catalog(self.client, "market-liquidations", decoder, filters).rows(traffic)
+            self._lists[filters] = [catalog_row(row).market for row in rows]
+        return self._lists[filters]
+
+    def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
+        if end - start > LONGEST_BATCH and not self._community:
+            return [(partition,) for partition in partitions]
+        return batched(partitions, "market", len(partitions))
+
+    def first(self, span: Span) -> Request:
+        return Request(PATH, (_markets(span.partitions), *time_params(span)))
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = self._decoder.decode(answered)
+        typed: list[LiquidationRow] = page.rows
+        texts = [row.time for row in typed]
+        instants = iso_instants("time", texts)
+        self._ids.check([(row.market, row.coin_metrics_id, row.type) for row in typed], page.raw, memory)
+        each = [b'"time_ns":%d,' % instant for instant in instants]
+        rows = added_rows(page, instants, constant={}, each=each)
+        rows.owners = owners("market", (row.market for row in typed), span)
+        rows.times = utc_times(texts, instants)
+        return Answer.before(rows, partial(following, self.client, request, page.body))
+
+    def check(self, traffic: Traffic) -> None:
+        """One row of as many of the markets as one request takes; patterns must match something."""
+        batch = next(iter(self.batches(self.all_partitions(traffic), 0, 0)))
+        request = Request(PATH, (_markets(batch), ("limit_per_market", "1"), ("page_size", "1")))
+
+        def entries(error: LiquidationsError) -> list[str]:
+            return entries_named(batch, "market", SETTING, error.cause)
+
+        probe(self, request, Span(batch, 0, 1), traffic, entries=entries)
+
+
+def _markets(partitions: Sequence[Partition]) -> tuple[str, str]:
+    return "markets", ",".join(partition["market"] for partition in partitions)
+
+
+def to_liquidations(rows: Rows, span: Span) -> Mapped:
+    """The amount counts contracts; the side is that of the order that closed the position: a sell closed a long."""
+    del span
+    typed: Sequence[LiquidationRow] = rows.typed
+    return Mapped(
+        liquidations(
+            names=[_names(row.market, row.type) for row in typed],
+            ids=[msgspec.json.encode(f"{row.coin_metrics_id}:{row.type}") for row in typed],
+            times=rows.times,
+            instants=rows.instants,
+            positions=[POSITION_OF.get(row.side or "") for row in typed],
+            price=_column("price", [row.price for row in typed]),
+            amount=_column("amount", [row.amount for row in typed]),
+        )
+    )
+
+
+def _names(market: str, event_type: str) -> bytes:
+    code, _, symbol = market.partition("-")
+    assets = assets_of(symbol.removesuffix("-future"), code)
+    return event_names("coin_metrics", market, code, *assets, event_type, "contracts")
+
+
+def _column(field: str, texts: Sequence[str | None]) -> Sequence[Any]:
+    return numbers.column(field, [text.encode() if text else b"null" for text in texts])

@@ -1,0 +1,149 @@
+"""Coin Metrics: key, hosts, budget, streams, check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from source_liquidations.coverage import COVERAGE, documented
+from source_liquidations.errors import ConfigurationError
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.http.transport import origin
+from source_liquidations.streams import Stream
+from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
+from source_liquidations.vendors.coin_metrics import market_liquidations, markets
+from source_liquidations.vendors.coin_metrics.market_liquidations import MarketLiquidations
+from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets
+from source_liquidations.vendors.coin_metrics.metrics import (
+    DEFAULT_FREQUENCY,
+    EXCHANGE,
+    EXCHANGE_ASSET,
+    LEVELS,
+    MARKET,
+    PAIR,
+    Level,
+    LiquidationMetrics,
+    refused_metric,
+    to_volumes,
+)
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
+
+PAID_HOST = "https://api.coinmetrics.io"
+COMMUNITY_HOST = "https://community-api.coinmetrics.io"
+
+PAID_BUDGET = (6000, 20.0)
+COMMUNITY_BUDGET = (10, 6.0)
+
+
+def feeds_volumes(config: Mapping[str, Any]) -> bool:
+    """Whether metrics go into liquidation_volumes, too: where the configuration asks for any.
+
+    Not every key may read them, and `liquidation_volumes` works without them.
+    """
+    return any(value for name, value in config.items() if name.startswith("metrics_"))
+
+
+class CoinMetrics(Vendor):
+    name = "coin_metrics"
+    required = ("markets",)
+    streams = (market_liquidations.STREAM, *(level.stream for level in LEVELS), markets.STREAM)
+    unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
+    coverage = documented(
+        "coin_metrics",
+        "Coin Metrics, Market Level Liquidations",
+        [
+            ("deribit", "starts", "2018-08-14", None, "coverage begins"),
+            ("ftx", "starts", "2019-04-19", None, "coverage begins"),
+            ("bitfinex", "starts", "2019-08-01", None, "coverage begins"),
+            ("binance", "starts", "2019-09-10", None, "coverage begins"),
+            ("huobi", "starts", "2020-07-10", None, "coverage begins"),
+            ("okx", "starts", "2020-10-01", None, "coverage begins"),
+            ("bitmex", "starts", "2020-10-08", None, "coverage begins"),
+            ("kraken", "starts", "2020-12-09", None, "coverage begins"),
+            ("bybit", "starts", "2021-04-24", None, "coverage begins"),
+            ("binance", "missing", "2021-04-27", "2021-05-11", "a breaking change of Binance's API"),
+            ("binance", "under_reported", "2021-05-11", "2021-08-31", "only the last fill of each second was kept"),
+            ("binance", "throttled", "2021-08-31", None, "at most one liquidation per symbol and second, summed"),
+            ("okx", "under_reported", "2020-10-01", "2021-09-21", "identical neighbours were stored once"),
+            ("bitmex", "under_reported", "2020-10-08", "2021-09-20", "rate limits of the exchange"),
+            ("bybit", "missing", "2021-09-24", "2021-09-29", "an endpoint of the exchange was switched off"),
+        ],
+    )
+
+    @classmethod
+    def unified_streams(cls, config: Mapping[str, Any]) -> tuple[Stream, ...]:
+        return cls.unified if feeds_volumes(config) else (LIQUIDATIONS,)
+
+    @classmethod
+    def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
+        if field != "markets" or not entry.endswith(("-spot", "-option")):
+            return None
+        return (
+            f"{entry!r} is not a futures market, and only those have liquidations.",
+            "Use an id such as binance-BTCUSDT-future, or a pattern such as binance-*-future.",
+        )
+
+    @classmethod
+    def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
+        frequency = config.get("metrics_frequency", DEFAULT_FREQUENCY)
+        for level in (EXCHANGE_ASSET, PAIR, EXCHANGE):
+            if config.get(level.setting) and frequency not in level.frequencies:
+                yield ConfigurationError(
+                    "coin_metrics.metrics_frequency",
+                    f"there are no liquidation metrics of {level.words} at {frequency}.",
+                    advice=f"Allowed: {' or '.join(level.frequencies)}; or leave `coin_metrics.{level.setting}` empty.",
+                )
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        key = config.get("api_key")
+        per_minute = config.get("requests_per_minute")
+        self._config = config
+        self._shared = shared
+        self._community = not key
+        self._client = Client(
+            vendor="coin_metrics",
+            hosts={"data": base_url(config, PAID_HOST if key else COMMUNITY_HOST)},
+            key_params=(("api_key", key),) if key else (),
+            own_origins=frozenset((origin(PAID_HOST), origin(COMMUNITY_HOST))),
+            budget=Budget(per_minute, 60.0) if per_minute else Budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),
+            explain=refused_metric,
+            connections=shared.workers,
+            stop=shared.stop,
+        )
+        self._liquidations = MarketLiquidations(self._client, config["markets"], community=self._community)
+
+    def feeds(self) -> Sequence[Feed]:
+        return (
+            Feed(
+                self._liquidations,
+                market_liquidations.STREAM,
+                {LIQUIDATIONS.name: market_liquidations.to_liquidations},
+            ),
+            *(self._metrics_feed(level) for level in LEVELS),
+            Feed(LiquidationMarkets(self._client), markets.STREAM, {COVERAGE.name: markets.to_coverage()}),
+        )
+
+    def _metrics_feed(self, level: Level) -> Feed:
+        endpoint = self._metrics(level)
+        unified = {LIQUIDATION_VOLUMES.name: to_volumes(level, endpoint.frequency)}
+        return Feed(endpoint, level.stream, unified if feeds_volumes(self._config) else {})
+
+    def _metrics(self, level: Level) -> LiquidationMetrics:
+        wanted = level is not MARKET or self._config.get("metrics_for_markets", True)
+        entries = tuple(self._config.get(level.setting, ())) if wanted else ()
+        frequency = self._config.get("metrics_frequency", DEFAULT_FREQUENCY)
+        return LiquidationMetrics(self._client, level, entries, frequency, community=self._community)
+
+    def check(self, traffic: Traffic) -> list[str]:
+        """One row of as many of the named markets as one request takes, and of the entities with metrics.
+
+        The markets' metrics are not requested: a key may have the markets' liquidations alone.
+        """
+        self._liquidations.check(traffic)
+        for level in (EXCHANGE_ASSET, PAIR, EXCHANGE):
+            metrics = self._metrics(level)
+            if metrics.entries:
+                metrics.check(traffic)
+        return reaches_back("coin_metrics", self._liquidations.reach or 0, self._shared.start)

@@ -1,0 +1,148 @@
+"""What Kaiko's calls share: the envelope of answers, page tokens, what the key may read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.coverage import observed
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.vendors.page_tokens import next_token
+
+logger = logging.getLogger("airbyte")
+
+PAGE_SIZE = "1000"
+TOKEN = "continuation_token"  # nosec B105
+# The vendor's codes of exchanges, by the names that rows have.
+CODES = {
+    "binance": ("binc",),
+    "bybit": ("bbit",),
+    "okx": ("okex",),
+    "deribit": ("drbt",),
+    "bitmex": ("bmex", "btmx"),
+    "bitfinex": ("bfnx",),
+    "huobi": ("huob", "hbdm"),
+    "kraken": ("krkn",),
+    "ftx": ("ftxx",),
+}
+
+T = TypeVar("T")
+
+
+class Body(msgspec.Struct, Generic[T]):
+    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+    continuation_token: str | None = None
+    next_url: str | None = None
+    access: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Range(msgspec.Struct):
+    start_timestamp: int | None = None
+    end_timestamp: int | None = None
+
+
+class _Access(msgspec.Struct):
+    access_range: _Range | None = None
+
+
+_access = msgspec.json.Decoder(_Access)
+
+
+def following(client: Client, body: Body[Any], request: Request) -> Request | None:
+    """The next page's request: a token carries all parameters, so it stands alone."""
+    token = next_token(client, token=body.continuation_token, url=body.next_url, name=TOKEN)
+    return Request(request.path, ((TOKEN, token),), request.host) if token else None
+
+
+class KaikoEndpoint(Endpoint):
+    """What both data endpoints share: ascending pages of 1,000."""
+
+    vendor = "kaiko"
+    title = "Kaiko"
+    spelling = CODES
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._noted: set[tuple[Partition, int]] = set()
+
+    def path(self, partition: Partition) -> str:
+        raise NotImplementedError
+
+    def params(self, partition: Partition) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def place(self, partition: Partition) -> tuple[str, str]:
+        """Exchange and market, as the stream of coverage has them."""
+        raise NotImplementedError
+
+    def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
+        raise NotImplementedError
+
+    def first(self, span: Span) -> Request:
+        # start_time is inclusive, end_time exclusive, in milliseconds; `sort` defaults to desc.
+        partition = span.partitions[0]
+        return Request(
+            self.path(partition),
+            (
+                *self.params(partition),
+                ("start_time", timestamps.format_instant(span.start, 3)),
+                ("end_time", timestamps.format_instant(span.end, 3)),
+                ("sort", "asc"),
+                ("page_size", PAGE_SIZE),
+            ),
+        )
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        body, rows = self.page(answered, span, memory)
+        readable = self._readable(body, span, rows.instants)
+        return Answer.before(rows, lambda: following(self.client, body, request), readable)
+
+    def _readable(self, body: Body[Any], span: Span, instants: Sequence[int]) -> tuple[int | None, int | None]:
+        """Since when and until when the key may read, if no row shows otherwise.
+
+        No page says what becomes of rows from outside; they are just not there.
+        """
+        if body.access is msgspec.UNSET:
+            return None, None
+        try:
+            told = _access.decode(body.access).access_range or _Range()
+        except msgspec.DecodeError:  # nothing that a row depends on
+            return None, None
+        since, until = _limit(told.start_timestamp), _limit(told.end_timestamp)
+        since = None if since and instants and instants[0] < since else since
+        until = None if until and instants and instants[-1] >= until else until
+        self._note(span, since, until)
+        return since, until
+
+    def _note(self, span: Span, since: int | None, until: int | None) -> None:
+        """Rows of coverage for what the key may not read of a span, and one warning."""
+        partition = span.partitions[0]
+        if (partition, span.end) in self._noted:  # later pages have no more to say
+            return
+        self._noted.add((partition, span.end))
+        outside = [(span.start, min(since, span.end))] if since and span.start < since else []
+        outside += [(max(until, span.start), span.end)] if until and until < span.end else []
+        for start, end in outside:
+            if start == end:  # of a span without length: `check` gives no time
+                continue
+            if not self.observations:
+                logger.warning(
+                    "kaiko: the key reads from %s to %s; what lies outside is not read",
+                    *(timestamps.format_shortest(limit) if limit else "any time" for limit in (since, until)),
+                )
+            note = "outside the access range of the key"
+            self.observations.append(observed("kaiko", *self.place(partition), "missing", start, end, note))
+
+
+def _limit(timestamp: int | None) -> int | None:
+    """A bound of the access range in nanoseconds; None where there is none, or none that can be read."""
+    try:
+        return timestamp * timestamps.unix_unit(timestamp)[0] if timestamp else None
+    except ValueError:
+        return None

@@ -1,0 +1,114 @@
+"""Kaiko, "Derivative liquidation events".
+
+GET /v2/data/liquidation.v1/trades/{exchange}/{instrument_class}/{instrument}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from source_liquidations import numbers
+from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.pages import Mapped
+from source_liquidations.streams import Stream
+from source_liquidations.symbols import assets_of, exchange
+from source_liquidations.unified import event_names, liquidations
+from source_liquidations.vendors.decoding import EventIds, RowDecoder, added_rows, time_members, unix_instants
+from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
+from source_liquidations.vendors.kaiko.reference_data import matching_instruments
+from source_liquidations.vendors.patterns import is_pattern
+
+STREAM = Stream("kaiko_liquidation_events", ("exchange", "instrument_class", "instrument", "trade_id"), "time")
+PATH = "/v2/data/liquidation.v1/trades"
+
+_numbers = ("amount", "amount_quote", "amount_usd", "price", "rate")
+_integers = msgspec.json.Decoder(list[int])
+
+
+class TradeRow(msgspec.Struct):
+    timestamp: msgspec.Raw
+    trade_id: str
+    position_side: str | None = None
+    amount: msgspec.Raw = numbers.NULL
+    amount_quote: msgspec.Raw = numbers.NULL
+    amount_usd: msgspec.Raw = numbers.NULL
+    price: msgspec.Raw = numbers.NULL
+    rate: msgspec.Raw = numbers.NULL
+
+
+class LiquidationEvents(KaikoEndpoint):
+    step = 1_000_000  # times are sent in milliseconds
+
+    def __init__(self, client: Client, instruments: Sequence[str]) -> None:
+        super().__init__(client)
+        self._instruments = instruments
+        added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
+        self._decoder = RowDecoder(STREAM.name, Body, TradeRow, numbers=("timestamp", *_numbers), added=added)
+        self._ids = EventIds(STREAM.name)
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        found: dict[Partition, None] = {}
+        matching = partial(matching_instruments, self.client, traffic, {})
+        for name, where in self.resolved("kaiko.instruments", self._instruments, is_pattern, matching):
+            code, instrument_class, instrument = name.split("/", 2)
+            partition = Partition.of(
+                exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where
+            )
+            found.setdefault(partition)
+        return list(found)
+
+    def place(self, partition: Partition) -> tuple[str, str]:
+        return exchange(partition["exchange"]), str(partition)
+
+    def path(self, partition: Partition) -> str:
+        return "/".join([PATH, *(quote(value, safe="") for _, value in partition.values)])
+
+    def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
+        page = self._decoder.decode(answered)
+        page.must_be_good()
+        instants, times = unix_instants("timestamp", _whole_numbers([row.timestamp for row in page.rows]))
+        self._ids.check([row.trade_id for row in page.rows], page.raw, memory)
+        constant = dict(span.partitions[0].values)
+        rows = added_rows(page, instants, constant=constant, each=time_members(times, instants))
+        rows.times = times
+        return page.body, rows
+
+
+def _whole_numbers(literals: Sequence[msgspec.Raw]) -> list[int]:
+    try:
+        return _integers.decode(b"[" + b",".join(literals) + b"]")
+    except msgspec.DecodeError as error:
+        raise UnexpectedAnswer(f"`timestamp`: {error}.", advice="No row was guessed from it.") from None
+
+
+def to_liquidations(rows: Rows, span: Span) -> Mapped:
+    """The amount is in the base asset, the price is the execution's, position_side is the position."""
+    partition = span.partitions[0]
+    code = partition["exchange"]
+    typed: Sequence[TradeRow] = rows.typed
+    return Mapped(
+        liquidations(
+            names=event_names(
+                "kaiko", str(partition), code, *assets_of(partition["instrument"], code), "trade", "base"
+            ),
+            ids=[msgspec.json.encode(row.trade_id) for row in typed],
+            times=rows.times,
+            instants=rows.instants,
+            positions=[row.position_side for row in typed],
+            price=[row.price for row in typed],
+            amount=[row.amount for row in typed],
+            amount_usd=[row.amount_usd for row in typed],
+            amount_base=[row.amount for row in typed],
+            notional_usd=[row.amount_usd for row in typed],
+            notional_source=[b"null" if row.amount_usd == numbers.NULL else b'"vendor"' for row in typed],
+        )
+    )

@@ -1,0 +1,121 @@
+"""Kaiko, "Token-level liquidation volumes": GET /v2/data/liquidation.v1/token/{asset}. Amounts are US dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from source_liquidations import numbers, timestamps
+from source_liquidations.coverage import ALL
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.pages import Mapped
+from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset, exchange
+from source_liquidations.unified import POSITIONS, interval_start, iso_interval, volume_names, volumes
+from source_liquidations.vendors.decoding import NO_GUESS, Once, RowDecoder, added_rows, good_rows, iso_instants
+from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
+
+STREAM = Stream("kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time")
+PATH = "/v2/data/liquidation.v1/token"
+
+_counts = ("total_trades", "total_amount", "long_trades", "long_amount", "short_trades", "short_amount")
+
+
+class Counts(msgspec.Struct):
+    total_trades: msgspec.Raw = numbers.NULL
+    total_amount: msgspec.Raw = numbers.NULL
+    long_trades: msgspec.Raw = numbers.NULL
+    long_amount: msgspec.Raw = numbers.NULL
+    short_trades: msgspec.Raw = numbers.NULL
+    short_amount: msgspec.Raw = numbers.NULL
+
+
+class ExchangeCounts(Counts, kw_only=True):
+    exchange: str
+
+
+class TokenRow(Counts, kw_only=True):
+    interval_time: str
+    interval_timestamp: msgspec.Raw = numbers.NULL
+    exchanges: list[ExchangeCounts] | None = None
+
+
+class TokenVolumes(KaikoEndpoint):
+    rows_per_step = 1
+
+    def __init__(self, client: Client, assets: Sequence[str], interval: str) -> None:
+        super().__init__(client)
+        self._assets = assets
+        self._interval = interval
+        self.step = int(interval[:-1]) * (timestamps.DAY if interval[-1] == "d" else timestamps.HOUR)
+        self._decoder = RowDecoder(
+            STREAM.name, Body, TokenRow, numbers=("interval_timestamp", *_counts), added=("asset", "interval")
+        )
+        self._once = Once(STREAM.name)
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        del traffic
+        return dict.fromkeys(
+            Partition.of(asset=name, interval=self._interval, entry=f"kaiko.assets[{index}]")
+            for index, name in enumerate(self._assets)
+        )
+
+    def place(self, partition: Partition) -> tuple[str, str]:
+        return ALL, f"all/{partition['asset']}"
+
+    def path(self, partition: Partition) -> str:
+        return f"{PATH}/{quote(partition['asset'], safe='')}"
+
+    def params(self, partition: Partition) -> tuple[tuple[str, str], ...]:
+        return (("interval", partition["interval"]),)
+
+    def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
+        page = self._decoder.decode(answered)
+        instants = iso_instants("interval_time", [row.interval_time for row in page.rows])
+        bad = {**page.bad, **_bad_exchanges(page.rows, page.bad)}
+        rows = added_rows(page, instants, constant=dict(span.partitions[0].values))
+        return page.body, self._once.intervals(good_rows(rows, bad), good_rows(rows, bad).instants, memory)
+
+
+def _bad_exchanges(rows: Sequence[TokenRow], known: dict[int, LiquidationsError]) -> dict[int, LiquidationsError]:
+    """Rows with something else than a number in the counts of an exchange."""
+    found: dict[int, LiquidationsError] = {}
+    for field in _counts:
+        if numbers.are_numbers([getattr(counts, field) for row in rows for counts in row.exchanges or ()]):
+            continue
+        for index, row in enumerate(rows):
+            for counts in row.exchanges or ():
+                try:
+                    setattr(counts, field, msgspec.Raw(numbers.literal_of(getattr(counts, field))))
+                except ValueError as error:
+                    problem = UnexpectedAnswer(f"`exchanges`, `{field}` of row {index} is {error}.", advice=NO_GUESS)
+                    found.setdefault(index, problem)
+    return {index: error for index, error in found.items() if index not in known}
+
+
+def to_volumes(rows: Rows, span: Span) -> Mapped:
+    """For each interval and side: the asset over all exchanges, then each exchange."""
+    partition = span.partitions[0]
+    code, interval = partition["asset"], iso_interval(partition["interval"])
+    names: list[bytes] = []
+    starts: list[bytes] = []
+    amounts: list[msgspec.Raw] = []
+    counted: list[msgspec.Raw] = []
+    for row, instant in zip(rows.typed, rows.instants, strict=True):
+        start = interval_start(instant)
+        for place, counts in (("all", row), *((one.exchange, one) for one in row.exchanges or ())):
+            for side in POSITIONS:
+                names.append(
+                    volume_names("kaiko", f"{place}/{code}", exchange(place), asset(code), interval, side, "usd")
+                )
+                starts.append(start)
+            amounts += (counts.long_amount, counts.short_amount)
+            counted += (counts.long_trades, counts.short_trades)
+    return Mapped(volumes(names=names, starts=starts, amount=amounts, count=counted))

@@ -1,0 +1,91 @@
+"""Kaiko: key, hosts, budget, streams, check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from source_liquidations.coverage import documented, throttled_at_binance
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.http.transport import origin
+from source_liquidations.reading.endpoint import Span
+from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
+from source_liquidations.vendors.kaiko import liquidation_events, token_volumes
+from source_liquidations.vendors.kaiko.liquidation_events import LiquidationEvents
+from source_liquidations.vendors.kaiko.reference_data import (
+    CLASSES,
+    EXCHANGES_STREAM,
+    HOST,
+    INSTRUMENTS_STREAM,
+    InstrumentList,
+    exchange_list,
+)
+from source_liquidations.vendors.kaiko.token_volumes import TokenVolumes
+from source_liquidations.vendors.patterns import matches
+from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
+
+MARKET_DATA = {region: f"https://{region}.market-api.kaiko.io" for region in ("us", "eu")}
+REFERENCE_DATA = "https://reference-data-api.kaiko.io"
+REQUESTS_PER_MINUTE = 6000
+ENTRIES_CHECKED = 100
+
+
+class Kaiko(Vendor):
+    name = "kaiko"
+    required = ("api_key",)
+    one_of = ("instruments", "assets")
+    streams = (liquidation_events.STREAM, token_volumes.STREAM, INSTRUMENTS_STREAM, EXCHANGES_STREAM)
+    unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
+    coverage = documented(
+        "kaiko",
+        "Kaiko, token-level liquidation volumes",
+        [("all", "starts", "2025-01-08", None, "token-level volumes; liquidation events may begin earlier")],
+    ) + throttled_at_binance("kaiko")
+
+    @classmethod
+    def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
+        if field != "instruments" or any(matches(entry.split("/", 2)[1], name) for name in CLASSES):
+            return None
+        return (
+            f"{entry.split('/', 2)[1]!r} is not a class of instruments with liquidations.",
+            f"Allowed: {' or '.join(CLASSES)}, or a pattern that matches one of them.",
+        )
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._shared = shared
+        self._client = Client(
+            vendor="kaiko",
+            hosts={
+                "data": base_url(config, MARKET_DATA[config.get("region", "us")]),
+                HOST: base_url(config, REFERENCE_DATA, "reference_base_url"),
+            },
+            headers={"X-Api-Key": config["api_key"]},
+            keyless_hosts=frozenset({HOST}),
+            own_origins=frozenset(origin(url) for url in (*MARKET_DATA.values(), REFERENCE_DATA)),
+            budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
+            connections=shared.workers,
+            stop=shared.stop,
+        )
+        self._events = LiquidationEvents(self._client, config.get("instruments", ()))
+        self._volumes = TokenVolumes(self._client, config.get("assets", ()), config.get("interval", "1h"))
+
+    def feeds(self) -> Sequence[Feed]:
+        return (
+            Feed(self._events, liquidation_events.STREAM, {LIQUIDATIONS.name: liquidation_events.to_liquidations}),
+            Feed(self._volumes, token_volumes.STREAM, {LIQUIDATION_VOLUMES.name: token_volumes.to_volumes}),
+            Feed(InstrumentList(self._client), INSTRUMENTS_STREAM),
+            Feed(exchange_list(self._client), EXCHANGES_STREAM),
+        )
+
+    def check(self, traffic: Traffic) -> list[str]:
+        """One row of each of the first entries; wildcards must match something."""
+        notes: list[str] = []
+        for endpoint in (self._events, self._volumes):
+            for partition in endpoint.all_partitions(traffic)[:ENTRIES_CHECKED]:
+                request = Request(endpoint.path(partition), (("page_size", "1"),))
+                since, _ = probe(endpoint, request, Span((partition,), 0, 0), traffic).readable
+                notes += reaches_back("kaiko", since or 0, self._shared.start)
+        return list(dict.fromkeys(notes))

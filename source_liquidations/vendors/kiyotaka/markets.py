@@ -1,0 +1,149 @@
+"""Kiyotaka, GET /v1/markets: for its own stream, for patterns, and for the stream of coverage. Weighs nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.coverage import Period
+from source_liquidations.coverage import rows as coverage_rows
+from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Params, Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Rows, Span
+from source_liquidations.reading.pages import Mapped, Mapper
+from source_liquidations.streams import Stream
+from source_liquidations.symbols import exchange
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, snake, without
+from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of
+from source_liquidations.vendors.patterns import is_pattern, matches
+
+STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"))
+PATH = "/v1/markets"
+PAGE_SIZE = 100
+
+T = TypeVar("T")
+
+
+class Body(msgspec.Struct, Generic[T]):
+    """An empty list, and the offset behind the last page, may be left out."""
+
+    data: list[T] | None = msgspec.field(name="symbols", default_factory=list)
+    nextOffset: int | str | None = None
+
+
+class MarketRow(msgspec.Struct):
+    """As the vendor sends it; the columns of the stream are in snake_case."""
+
+    exchange: str
+    rawSymbol: str
+    normalizedSymbol: Unread = msgspec.UNSET
+    coin: Unread = msgspec.UNSET
+    category: str | None = None
+    availableSince: Unread = msgspec.UNSET
+
+
+class _Row(msgspec.Struct):
+    """As far as this module reads a row of the stream."""
+
+    exchange: str
+    raw_symbol: str
+    category: str | None = None
+    available_since: Unread = msgspec.UNSET
+
+    @property
+    def market(self) -> str:
+        return f"{self.exchange}/{self.raw_symbol}"
+
+
+_row = msgspec.json.Decoder(_Row).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class MarketList(Listing):
+    """All markets, spot included: what its filter `type` takes is not documented."""
+
+    page_size = PAGE_SIZE
+
+    def __init__(self, client: Client) -> None:
+        super().__init__("kiyotaka", client)
+        self._decoder = RowDecoder(STREAM.name, Body, MarketRow)
+        self._columns = Fields(STREAM.name, map(snake, MarketRow.__struct_fields__))
+
+    def first_page(self) -> Request:
+        return page_at(0)
+
+    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[bytes], Request | None]:
+        del memory
+        page = self._decoder.decode(answered)
+        return [self._columns_of(literal) for literal in page.raw], following(request, page.body)
+
+    def _columns_of(self, literal: msgspec.Raw) -> bytes:
+        """A row with the stream's names. `available_since` is text, however the vendor writes it."""
+        members = {snake(name): value for name, value in _members(literal).items()}
+        since = bytes(members.get("available_since", b"null"))
+        if since[:1] not in (b'"', b"n"):
+            members["available_since"] = msgspec.Raw(_encode(since.decode()))
+        return _encode(without(members, self._columns.left_out(members)))
+
+
+def page_at(offset: int, filters: Params = ()) -> Request:
+    return Request(PATH, (*filters, ("pageSize", str(PAGE_SIZE)), ("pageOffset", str(offset))))
+
+
+def following(request: Request, body: Body[Any]) -> Request | None:
+    """The next page; none after an empty one."""
+    try:
+        offset = int(body.nextOffset or 0)
+    except ValueError:
+        raise UnexpectedAnswer(f"`nextOffset` is {body.nextOffset!r}, not a number.", advice=NO_GUESS) from None
+    if not body.data or not offset:
+        return None
+    if offset <= int(dict(request.params)["pageOffset"]):
+        raise UnexpectedAnswer("the list of markets repeats its offset; it would never end.", advice=NO_GUESS)
+    return page_at(offset, request.params[:-2])
+
+
+def matching_markets(client: Client, traffic: Traffic, pattern: str, where: str) -> list[str]:
+    """`EXCHANGE/rawSymbol` of the markets that match a pattern and may have liquidations: all but spot.
+
+    Raises ConfigurationError where none does.
+    """
+    code = pattern.split("/", 1)[0]
+    filters = () if is_pattern(code) else (("exchange", code),)
+    rows = map(_row, rows_of(MarketList(client), traffic, page_at(0, filters)))
+    found = {row.market for row in rows if row.category != "SPOT" and matches(pattern, row.market)}
+    if not found:
+        raise ConfigurationError(
+            where, f"no market of Kiyotaka's list matches {pattern!r}.", advice="Compare it with /v1/markets."
+        )
+    return sorted(found)
+
+
+def to_coverage() -> Mapper:
+    """Since when the list of markets says that each has data."""
+    return partial(_to_coverage, ListedDate(STREAM.name, "availableSince"))
+
+
+def _to_coverage(date: ListedDate, rows: Rows, span: Span) -> Mapped:
+    del span
+    return Mapped(
+        coverage_rows(
+            Period(
+                vendor="kiyotaka",
+                exchange=exchange(row.exchange),
+                market=row.market,
+                kind="starts",
+                period_start=timestamps.format_shortest(since),
+                note="available since, of any kind of data",
+                source=PATH,
+            )
+            for row in map(_row, rows.raw)
+            if (since := date.read(row.available_since, row.market)) is not None
+        )
+    )

@@ -1,0 +1,132 @@
+"""Kiyotaka: key, hosts, budget, error words, streams, check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from source_liquidations import timestamps
+from source_liquidations.coverage import COVERAGE, throttled_at_binance
+from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, WindowTooLarge
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.budgets import Allowance, Budget
+from source_liquidations.http.client import Client
+from source_liquidations.http.statuses import words_of
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.unified import LIQUIDATION_VOLUMES
+from source_liquidations.vendors.kiyotaka import liquidation_agg, markets
+from source_liquidations.vendors.kiyotaka.liquidation_agg import LiquidationAgg
+from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+
+# platform: (host, header that carries the key)
+PLATFORMS = {
+    "kiyotaka": ("https://api.kiyotaka.ai", "X-Kiyotaka-Key"),
+    "openmarket": ("https://api.openmarket.xyz", "X-OpenMarket-Key"),
+}
+ENTRIES_CHECKED = 25
+# The smallest plan's; answers do not tell the plan.
+PER_MINUTE = 10
+WEIGHT_PER_DAY = 1_000
+BURST = 2  # times what a minute has may be saved up
+
+
+class Kiyotaka(Vendor):
+    name = "kiyotaka"
+    required = ("api_key",)
+    one_of = ("symbols", "coins")
+    streams = (liquidation_agg.STREAM, markets.STREAM)
+    unified = (LIQUIDATION_VOLUMES,)
+    coverage = throttled_at_binance("kiyotaka")
+
+    @classmethod
+    def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
+        if config.get("coins") and not config.get("coin_exchanges"):
+            yield ConfigurationError(
+                "kiyotaka.coin_exchanges",
+                "is required with coins and missing.",
+                advice='Name the exchanges to sum over, e.g. ["BINANCE_FUTURES", "BYBIT"].',
+            )
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._config = config
+        self._shared = shared
+        self._platform = config.get("platform", "kiyotaka")
+        host, header = PLATFORMS[self._platform]
+        requests = config.get("requests_per_minute")
+        weight = config.get("weight_per_minute", requests or PER_MINUTE)
+        most_weight = float(BURST * weight)
+        allowances = [Allowance(weight, 60.0, most=most_weight)]
+        # Who gives a plan's figure has another plan than the smallest.
+        per_day = config.get("weight_per_day", None if requests or "weight_per_minute" in config else WEIGHT_PER_DAY)
+        if per_day is not None:
+            allowances.append(Allowance(per_day, 86_400.0, most=float(per_day)))
+            most_weight = min(most_weight, float(per_day))
+        self._client = Client(
+            vendor="kiyotaka",
+            hosts={"data": base_url(config, host)},
+            headers={header: config["api_key"]},
+            budget=Budget(requests or PER_MINUTE, 60.0, *allowances),
+            explain=self._explain,
+            connections=shared.workers,
+            stop=shared.stop,
+        )
+        self._points = LiquidationAgg(self._client, config, most_weight=most_weight)
+
+    def _explain(self, answered: Answered) -> LiquidationsError | None:
+        """What a refusal means, by its words: 403 is used for three things."""
+        if answered.status == 401:
+            other = next(name for name in PLATFORMS if name != self._platform)
+            return AccessRefused(
+                words_of(answered),
+                status=401,
+                advice=f"Check the key. If it is one of {other}, set `kiyotaka.platform` to {other}.",
+            )
+        return explain(answered)
+
+    def feeds(self) -> Sequence[Feed]:
+        return (
+            Feed(self._points, liquidation_agg.STREAM, {LIQUIDATION_VOLUMES.name: liquidation_agg.to_volumes}),
+            Feed(markets.MarketList(self._client), markets.STREAM, {COVERAGE.name: markets.to_coverage()}),
+        )
+
+    def check(self, traffic: Traffic) -> list[str]:
+        """The newest interval of the first symbols and coins: half of what the budget has for a minute.
+
+        And one at start_date: whether the key's history goes back that far.
+        """
+        by_entry: dict[str, Partition] = {}
+        for partition in self._points.all_partitions(traffic):
+            by_entry.setdefault(partition.entry, partition)
+        most = max(1, min(ENTRIES_CHECKED, self._client.budget.requests // 2 - bool(self._config.get("coins"))))
+        symbols = [partition for entry, partition in by_entry.items() if "symbols" in entry]
+        coins = [partition for entry, partition in by_entry.items() if "symbols" not in entry]
+        checked = (*symbols[:most], *coins[:1])
+        for partition in checked:
+            self._probe(partition, time.time_ns() - self._points.step, traffic)
+        try:
+            self._probe(checked[0], self._shared.start, traffic)
+        except OutOfReach as error:
+            wanted = timestamps.format_shortest(self._shared.start)
+            return [f"kiyotaka: the key's history begins after {wanted}: {error.cause}. What is older is not read."]
+        return []
+
+    def _probe(self, partition: Partition, at: int, traffic: Traffic) -> None:
+        start = timestamps.floor_to(at, self._points.step)
+        span = Span((partition,), start, start + self._points.step)
+        probe(self._points, self._points.first(span), span, traffic)
+
+
+def explain(answered: Answered) -> LiquidationsError | None:
+    """What a 403 means, by its words."""
+    if answered.status != 403:
+        return None
+    words = words_of(answered)
+    lower = words.lower()
+    if "point count" in lower:
+        return WindowTooLarge(f"{words}.", advice="Choose a longer interval.")
+    if "histor" in lower or "range" in lower:
+        return OutOfReach(words, status=403, advice="Set `start_date` within your plan's history, or upgrade the plan.")
+    return None

@@ -1,0 +1,55 @@
+"""Kwery, GET /v1/limits: what the key's plan allows. A free call."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from source_liquidations import timestamps
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
+
+PATH = "/v1/limits"
+
+
+class RateLimits(msgspec.Struct):
+    requests_per_second: float | None = None
+    requests_per_minute: float | None = None
+
+
+class CreditsLeft(msgspec.Struct):
+    remaining: int | None = None
+
+
+class Limits(msgspec.Struct):
+    plan: str | None = None
+    credits: CreditsLeft | None = None
+    max_rows_per_request: int | None = None
+    max_history_days: int | None = None
+    rate_limits: RateLimits | None = None
+
+    @property
+    def reach(self) -> int | None:
+        """The first instant that the plan has; None where it says nothing."""
+        if not self.max_history_days:
+            return None
+        return time.time_ns() - self.max_history_days * timestamps.DAY
+
+    @property
+    def rate(self) -> tuple[int, float] | None:
+        """So many requests in so many seconds, spread evenly: there is a limit for each second, too, told or not."""
+        told = self.rate_limits or RateLimits()
+        per_minute, per_second = told.requests_per_minute or 0.0, told.requests_per_second or 0.0
+        rate = min(filter(None, (per_minute / 60, per_second)), default=0.0)
+        if not rate:
+            return None
+        at_once = max(1, int(rate if rate >= 1 else per_second or per_minute))
+        return at_once, at_once / rate
+
+
+_decoder = msgspec.json.Decoder(Limits, strict=False)  # numbers as text, too
+
+
+def limits(client: Client, traffic: Traffic) -> Limits:
+    return client.fetch(Request(PATH), traffic).decoded(_decoder)

@@ -1,0 +1,331 @@
+"""Kwery, GET /v1/liquidations. What its page documents and what it was seen to answer differ in the form of times,
+meta and cursor; both are taken."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from source_liquidations import numbers, timestamps
+from source_liquidations.errors import RequestRefused, UnexpectedAnswer, VendorUnavailable, WindowTooLarge
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.redaction import redact
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Sizing, Span
+from source_liquidations.reading.pages import Mapped
+from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset
+from source_liquidations.unified import event_names
+from source_liquidations.unified import liquidations as unified_rows
+from source_liquidations.vendors.decoding import (
+    NO_GUESS,
+    RowDecoder,
+    added_rows,
+    fraction_digits,
+    iso_instants,
+)
+from source_liquidations.vendors.kwery.credits import (
+    CREDITS_PER_REQUEST,
+    CREDITS_PER_ROW,
+    MOST_ROWS_A_SECOND,
+    Credits,
+    cost,
+    with_param,
+)
+from source_liquidations.vendors.kwery.limits import limits
+
+logger = logging.getLogger("airbyte")
+
+STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time")
+PATH = "/v1/liquidations"
+LARGEST_LIMIT = 1000
+
+# Rows come in no documented order, so only a whole window can be checkpointed: what a crash repeats costs credits.
+FIRST_WINDOW = timestamps.DAY
+ROWS_WORTH_A_WINDOW = 4000
+ROWS_ARE_SETTLED_AFTER = timestamps.MINUTE
+LONG_SILENCE = timestamps.DAY
+
+_CAPPED = "rows of a page that was cut off"
+
+T = TypeVar("T")
+
+
+class LiquidationRow(msgspec.Struct):
+    timestamp: str
+    symbol: str
+    source: str | None = None
+    side: str | None = None
+    quantity: msgspec.Raw = numbers.NULL
+    price: msgspec.Raw = numbers.NULL
+    avg_price: msgspec.Raw = numbers.NULL
+    usd_value: msgspec.Raw = numbers.NULL
+
+
+class Meta(msgspec.Struct):
+    next_cursor: str | int | None = None
+    has_more: bool | None = None
+
+
+class Body(msgspec.Struct, Generic[T]):
+    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+    meta: Meta | None = None
+
+
+class Windows(Sizing):
+    """Windows of a few pages: longer after few rows, shorter after many; and what is left of the credits pays for them.
+
+    limit   rows that the plan has on a page
+    worth   rows that a window should have
+    """
+
+    def __init__(self, credits: Credits) -> None:
+        self._credits = credits
+        self.limit = LARGEST_LIMIT
+        self.worth = ROWS_WORTH_A_WINDOW
+        super().__init__()
+
+    def longest(self) -> int:
+        """A first window that can be paid whatever it holds."""
+        rows = self._credits.rows_left(self.limit)
+        if rows is None:
+            return FIRST_WINDOW
+        return min(FIRST_WINDOW, max(1, rows // MOST_ROWS_A_SECOND) * timestamps.SECOND)
+
+    def longest_lookback(self) -> int | None:
+        """Else a small limit would be spent on what is read again, and a sync could never make progress."""
+        return None if self._credits.most is None else self.longest() // 2
+
+    def next_length(self, length: int, rows: int) -> int:
+        factor = 8.0 if rows == 0 else min(4.0, max(0.25, self.worth / rows))
+        longer = int(length * factor)
+        payable = self._credits.rows_left(self.limit)
+        if payable is not None:
+            # A window that cannot be paid to its end is paid in vain: leave room for twice the rows expected.
+            longer = max(min(longer, length * payable // (2 * max(1, rows))), self.longest())
+        return max(Liquidations.step, timestamps.floor_to(longer, Liquidations.step))
+
+    def window_end(self, start: int, end: int) -> int:
+        """Apart from what may have a second page: the last minute, whose rows may still be on their way.
+
+        A cursor that is an offset moves on where a row arrives before it: the next page would repeat a row, and that
+        would look like a twin.
+        """
+        edge = timestamps.floor_to(time.time_ns() - ROWS_ARE_SETTLED_AFTER, Liquidations.step)
+        return edge if start < edge < end and end - start > self.limit * timestamps.SECOND else end
+
+
+class Liquidations(Endpoint):
+    vendor = "kwery"
+    title = "Kwery"
+    ascending = False
+    splittable = False
+    refuses_old = True
+    step = 1_000_000  # times are sent in milliseconds
+
+    def __init__(self, client: Client, config: Mapping[str, Any], credits: Credits) -> None:
+        self.client = client
+        self._symbols = tuple(config.get("symbols", ("BTC",)))
+        self._filters = {"side": config.get("side", "all"), "min_usd": config.get("min_usd")}
+        self._own_budget = not config.get("requests_per_minute")
+        self._credits = credits
+        self._decoder = RowDecoder(
+            STREAM.name,
+            Body,
+            LiquidationRow,
+            numbers=("quantity", "price", "avg_price", "usd_value"),
+            added=("time", "liquidation_id"),
+        )
+        self._silence = Silence()
+        self.windows = self.sizing = Windows(credits)
+        # Windows side by side would each spend what another one needs to be read to its end.
+        self.most_at_once = None if credits.most is None else 1
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        try:
+            self.follow_plan(traffic)
+        except (RequestRefused, VendorUnavailable, UnexpectedAnswer) as error:
+            logger.info(
+                "kwery: going on with the documented limits of the Free plan; /v1/limits did not return the key's: %s",
+                redact(error.cause),
+            )
+        return self.configured()
+
+    def follow_plan(self, traffic: Traffic) -> Any:
+        """Ask what the key's plan allows, and keep to it."""
+        plan = limits(self.client, traffic)
+        if self._own_budget and plan.rate is not None:
+            self.client.budget.change(*plan.rate)
+        if plan.max_rows_per_request:
+            self.windows.limit = min(LARGEST_LIMIT, plan.max_rows_per_request)
+        self.reach = plan.reach
+        return plan
+
+    def configured(self) -> list[Partition]:
+        # A narrower filter is another set of rows, with progress of its own.
+        filters = {name: str(value) for name, value in self._filters.items() if value not in (None, "all")}
+        return list(
+            dict.fromkeys(
+                Partition.of(symbol=symbol, entry=f"kwery.symbols[{index}]", **filters)
+                for index, symbol in enumerate(self._symbols)
+            )
+        )
+
+    def first(self, span: Span) -> Request:
+        params = [
+            ("symbol", span.partitions[0]["symbol"]),
+            ("start", timestamps.format_instant(span.start, 3)),
+            ("end", timestamps.format_instant(span.end, 3)),
+            ("side", str(self._filters["side"])),
+        ]
+        if self._filters["min_usd"] is not None:
+            params.append(("min_usd", str(self._filters["min_usd"])))
+        return Request(PATH, (*params, ("limit", str(self.windows.limit))))
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = self._decoder.decode(answered)
+        self._note_credits(answered, len(page.raw))
+        page.must_be_good()
+        following = next_request(request, page.body.meta, len(page.raw))
+        self._must_be_whole(answered, len(page.raw), following, memory)
+        typed: list[LiquidationRow] = page.rows
+        instants = iso_instants("timestamp", [row.timestamp for row in typed])
+        times = [
+            timestamps.format_instant(instant, fraction_digits(row.timestamp))
+            for instant, row in zip(instants, typed, strict=True)
+        ]
+        if following is None:
+            self._credits.windows += 1
+        self._silence.note(span, instants)
+        ids = identified(typed, instants, page.raw, memory)
+        each = [{"time": time, "liquidation_id": name} for time, name in zip(times, ids, strict=True)]
+        rows = added_rows(page, instants, constant={}, each=each)
+        rows.typed = list(zip(typed, ids, strict=True))
+        rows.times = [time.encode() for time in times]
+        return Answer(rows, following)
+
+    def _must_be_whole(self, answered: Answered, rows: int, following: Request | None, memory: dict[Any, Any]) -> None:
+        """Raise WindowTooLarge where the plan cut the result off."""
+        was_cut, memory[_CAPPED] = memory.get(_CAPPED, 0), 0
+        if answered.headers.get("X-Rows-Capped", "").lower() == "true":
+            memory[_CAPPED] = rows
+        # Cut off with a cursor, the rest is on the next page: unless that is empty.
+        if (memory[_CAPPED] and following is None) or (was_cut and not rows):
+            self.windows.worth = max(1, max(rows, was_cut) // 2)
+            raise WindowTooLarge(
+                "the plan cut the result off (X-Rows-Capped), so rows are missing.",
+                advice="Even the shortest window has more rows than the plan returns: a larger plan is needed.",
+            )
+
+    def _note_credits(self, answered: Answered, rows: int) -> None:
+        charged = (answered.headers.get(name, "") for name in ("X-Credits-Used", "X-Credits-Charged"))
+        self._credits.spend(next((int(text) for text in charged if text.isdecimal()), cost(rows)))
+        left = answered.headers.get("X-Credits-Remaining", "")
+        if left.isdecimal():
+            self._credits.left_in_cycle = int(left)
+
+    def price(self, requests: int, rows: int) -> dict[str, int]:
+        return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
+
+    def spent(self) -> dict[str, int]:
+        left = self._credits.left_in_cycle
+        return {"credits used": self._credits.spent} | ({} if left is None else {"credits left": left})
+
+
+class Silence:
+    """Says once of each symbol that its first row is much later than what was requested.
+
+    Some plans leave out what is older than they reach back, silently.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[str, int] = {}
+        self._done: set[str] = set()
+
+    def note(self, span: Span, instants: Sequence[int]) -> None:
+        symbol = span.partitions[0]["symbol"]
+        asked = self._asked.setdefault(symbol, span.start)
+        if symbol in self._done or not instants:
+            return
+        self._done.add(symbol)
+        if min(instants) - asked > LONG_SILENCE:
+            logger.warning(
+                "kwery: requested data of %s from %s, but the first row is from %s. Either nothing happened before, or"
+                " the key's history is shorter than the vendor reports.",
+                symbol,
+                timestamps.format_shortest(asked),
+                timestamps.format_shortest(min(instants)),
+            )
+
+
+def next_request(request: Request, meta: Meta | None, rows: int) -> Request | None:
+    """The same request from the cursor on; None on the last page. Raises UnexpectedAnswer where that is unclear."""
+    is_full = rows >= int(dict(request.params)["limit"])
+    if meta is None and is_full:
+        raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.", advice=NO_GUESS)
+    meta = meta or Meta()
+    if meta.has_more and meta.next_cursor in (None, ""):
+        raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.", advice=NO_GUESS)
+    if meta.next_cursor in (None, "") or meta.has_more is False or (not rows and not meta.has_more):
+        return None
+    return with_param(request, "after", str(meta.next_cursor))
+
+
+def identified(
+    rows: Sequence[LiquidationRow], instants: Sequence[int], raw: Sequence[Any], seen: dict[Any, Any]
+) -> list[str]:
+    """An id for each row: a digest of its content, and an ordinal among identical rows of the same instant.
+
+    The same on every re-read: times are compared as instants and numbers as values, however they are written, and
+    `usd_value`, a product of the others, is left out, and so is what no page documents. Rows that differ in these
+    alone are numbered by how they are written (`raw`), since the order of rows is not documented. `seen` counts the
+    window's rows so far, over all its pages; identical rows share an instant, so they share a window.
+    """
+    values = [
+        [None if value is None else repr(value) for value in numbers.floats([getattr(row, name) for row in rows])]
+        for name in ("quantity", "price", "avg_price")
+    ]
+    digests = []
+    for row, instant, *content in zip(rows, instants, *values, strict=True):
+        text = msgspec.json.encode([instant, row.symbol, row.source, row.side, *content])
+        digests.append(hashlib.blake2b(text, digest_size=16).hexdigest())
+    order: Iterable[int] = range(len(rows))
+    if len(set(digests)) < len(digests):
+        order = sorted(order, key=lambda index: bytes(raw[index]))
+    ordinals = [0] * len(rows)
+    for index in order:
+        ordinals[index] = seen[digests[index]] = seen.get(digests[index], -1) + 1
+    return [f"{digest}-{ordinal}" for digest, ordinal in zip(digests, ordinals, strict=True)]
+
+
+def to_liquidations(rows: Rows, span: Span) -> Mapped:
+    """quantity is in the base asset, avg_price is what it was filled at, side is the position."""
+    del span
+    typed: Sequence[tuple[LiquidationRow, str]] = rows.typed
+    found = [row for row, _ in typed]
+    names = []
+    for row in found:
+        source = row.source or "binance_futures"
+        names.append(event_names("kwery", f"{source}/{row.symbol}", source, asset(row.symbol), None, "trade", "base"))
+    usd = [row.usd_value for row in found]
+    return Mapped(
+        unified_rows(
+            names=names,
+            ids=[b'"%b"' % name.encode() for _, name in typed],
+            times=rows.times,
+            instants=rows.instants,
+            positions=[row.side and row.side.lower() for row in found],
+            price=[row.avg_price for row in found],
+            amount=[row.quantity for row in found],
+            amount_usd=usd,
+            amount_base=[row.quantity for row in found],
+            notional_usd=usd,
+            notional_source=[b"null" if value == numbers.NULL else b'"vendor"' for value in usd],
+        )
+    )

@@ -1,0 +1,142 @@
+"""Kwery: key, host, budget, error words, streams, check."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from source_liquidations import timestamps
+from source_liquidations.coverage import COVERAGE, documented
+from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, RequestRefused
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client
+from source_liquidations.http.redaction import redact
+from source_liquidations.http.statuses import words_of
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Span
+from source_liquidations.unified import LIQUIDATIONS
+from source_liquidations.vendors.kwery import liquidations, symbols
+from source_liquidations.vendors.kwery.credits import CREDITS_PER_REQUEST, CREDITS_PER_ROW, Credits, cost, with_param
+from source_liquidations.vendors.kwery.limits import Limits
+from source_liquidations.vendors.kwery.liquidations import Liquidations
+from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
+
+logger = logging.getLogger("airbyte")
+
+HOST = "https://kwery-api.com"
+REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
+FEWEST_ROWS_A_SYNC = 10
+_NOT_FOUND = 404
+
+# code in the vendor's words: (error, status, advice)
+_REFUSALS: dict[str, tuple[type[AccessRefused] | type[RequestRefused], int, str]] = {
+    "tier_restricted": (AccessRefused, 403, "`kwery.min_usd` needs the Business plan: upgrade, or leave it empty."),
+    "invalid_time_range": (OutOfReach, 403, "Set `start_date` within your plan's history, or upgrade the plan."),
+    "credits_exhausted": (
+        AccessRefused,
+        402,
+        "The credits of this billing cycle are spent: wait for the next one, or buy more. Everything read so far is"
+        " kept; the next sync goes on from there.",
+    ),
+}
+
+
+def explain(answered: Answered) -> LiquidationsError | None:
+    """What a refusal means, by its code."""
+    words = words_of(answered) if answered.status < 429 else ""
+    for code, (error, status, advice) in _REFUSALS.items():
+        if code in words:
+            return error(words, status=status, advice=advice)
+    return None
+
+
+class Kwery(Vendor):
+    name = "kwery"
+    required = ("api_key",)
+    streams = (liquidations.STREAM, symbols.STREAM)
+    unified = (LIQUIDATIONS,)
+    coverage = documented(
+        "kwery",
+        "Kwery, GET /v1/liquidations; Binance, forced order feed",
+        [("binance", "throttled", "2024-01-15", None, "at most one liquidation per symbol and second: a floor")],
+    )
+
+    @classmethod
+    def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
+        most = config.get("max_credits_per_sync")
+        least = cost(FEWEST_ROWS_A_SYNC)
+        if most is not None and most < least:
+            yield ConfigurationError(
+                "kwery.max_credits_per_sync",
+                f"{most} credits do not pay for {FEWEST_ROWS_A_SYNC} rows, so a sync could never make progress.",
+                advice=f"Allowed: {least} or more ({CREDITS_PER_REQUEST} a request and {CREDITS_PER_ROW} a row).",
+            )
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._config = config
+        self._shared = shared
+        credits = Credits(config.get("max_credits_per_sync"), shared.stop)
+        self._client = Client(
+            vendor="kwery",
+            hosts={"data": base_url(config, HOST)},
+            headers={"X-API-Key": config["api_key"]},
+            other_key_params=(("api-key", config["api_key"]),),
+            budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
+            explain=explain,
+            purse=credits,
+            connections=shared.workers,
+            stop=shared.stop,
+        )
+        self._liquidations = Liquidations(self._client, config, credits)
+
+    def feeds(self) -> Sequence[Feed]:
+        return (
+            Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS.name: liquidations.to_liquidations}),
+            Feed(symbols.SymbolList(self._client), symbols.STREAM, {COVERAGE.name: symbols.to_coverage()}),
+        )
+
+    def check(self, traffic: Traffic) -> list[str]:
+        """Two free calls: the key's plan, and the symbols there are. Where the plan cannot be asked for: one row."""
+        plan = self._plan(traffic)
+        if plan.credits is not None and plan.credits.remaining == 0:
+            raise ConfigurationError(
+                "kwery.api_key",
+                "the credits of this billing cycle are spent.",
+                advice="Wait for the next cycle, or buy more.",
+            )
+        if self._config.get("min_usd") is not None and (plan.plan or "").lower() in {"free", "pro"}:
+            raise ConfigurationError(
+                "kwery.min_usd", f"the {plan.plan} plan does not have it.", advice="Leave it empty, or upgrade."
+            )
+        self._check_symbols(traffic)
+        return reaches_back("kwery", plan.reach or 0, self._shared.start)
+
+    def _plan(self, traffic: Traffic) -> Limits:
+        try:
+            plan: Limits = self._liquidations.follow_plan(traffic)
+        except RequestRefused as error:
+            if error.status != _NOT_FOUND:
+                raise
+            end = time.time_ns()
+            span = Span(tuple(self._liquidations.configured()[:1]), end - timestamps.MINUTE, end)
+            probe(self._liquidations, with_param(self._liquidations.first(span), "limit", "1"), span, traffic)
+            return Limits()
+        return plan
+
+    def _check_symbols(self, traffic: Traffic) -> None:
+        try:
+            names = symbols.symbols(self._client, traffic)
+        except RequestRefused as error:
+            logger.info("kwery: the symbols were not compared with the vendor's list: %s", redact(error.cause))
+            return
+        for index, symbol in enumerate(self._config.get("symbols", ())):
+            if symbol not in names:
+                raise ConfigurationError(
+                    f"kwery.symbols[{index}]",
+                    f"{symbol!r} is not a symbol of Kwery.",
+                    advice=f"Allowed: {', '.join(names)}.",
+                )
