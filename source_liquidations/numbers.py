@@ -22,8 +22,8 @@ def literal_of(value: bytes | msgspec.Raw) -> bytes:
 
     Raises ValueError for anything else, and for what no float can hold.
     """
-    text = bytes(value).strip()
-    bare = text[1:-1].strip() if text[:1] == b'"' else text
+    text = bytes(value)
+    bare = text[1:-1] if text[:1] == b'"' else text
     if bare in (b"null", b""):
         return b"null"
     if _NUMBER.fullmatch(bare) is None or not math.isfinite(float(bare)):

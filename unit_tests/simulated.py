@@ -16,16 +16,18 @@ from functools import partial
 from typing import Any
 
 from source_liquidations import planning
-from source_liquidations.config import Config
-from source_liquidations.errors import LiquidationsError, RequestRefused, Stopped, WindowTooLarge
+from source_liquidations.errors import OutOfReach, RequestRefused, Stopped, WindowTooLarge
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading import loop
-from source_liquidations.reading.checkpoints import StreamState
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Sizing, Span
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output
-from source_liquidations.reading.scheduler import Page, Reading
+from source_liquidations.reading.progress import StreamState
+from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.scheduler import Ended
+from source_liquidations.reading.slices import Slices
+from source_liquidations.reading.workers import Workers
 
 STREAM = "simulated"
 Row = tuple[str, int, int]  # market, instant, number among the rows of the same instant
@@ -34,7 +36,8 @@ Row = tuple[str, int, int]  # market, instant, number among the rows of the same
 class Unlimited:
     """A budget that never says no."""
 
-    def reserve(self) -> float:
+    def reserve(self, weight: float = 1.0) -> float:
+        del weight
         return 0.0
 
 
@@ -76,13 +79,18 @@ class FakeVendor(Endpoint):
         tokens_die: Callable[[], bool] = lambda: False,
         shuffled: bool = False,
         newest_first: bool = False,
+        refuses_before: int | None = None,
+        rows_per_step: int | None = None,
     ) -> None:
         self.rows = {market: sorted(instants) for market, instants in rows.items()}
         self.page_size = page_size
         self.ascending = ascending
         self.splittable = splittable
         self.step = step
-        self.longest = longest
+        self.sizing = Sizing(longest)
+        self.refuses_old = refuses_before is not None
+        self.refuses_before = refuses_before
+        self.rows_per_step = rows_per_step
         self.batch = batch
         self.most_rows = most_rows
         self.unknown = frozenset(unknown)
@@ -118,6 +126,8 @@ class FakeVendor(Endpoint):
                 raise RequestRefused(f"HTTP 400: no market {market}", status=400)
         if "offset" in params and self.tokens_die():
             raise RequestRefused("HTTP 400: the token has expired", status=400)
+        if self.refuses_before is not None and int(params["start"]) < self.refuses_before:
+            raise OutOfReach("HTTP 403: the plan has less history", status=403)
         if self.most_rows is not None and len(self._asked(request)) > self.most_rows:
             raise WindowTooLarge("too many rows")
 
@@ -147,7 +157,7 @@ class FakeVendor(Endpoint):
 
 
 class Simulation:
-    """One sync of one endpoint, from saved positions on."""
+    """One sync of one endpoint, from saved progress on."""
 
     def __init__(
         self,
@@ -159,27 +169,29 @@ class Simulation:
         workers: int = 3,
         lookback: int = 0,
         saved: dict[str, Any] | None = None,
-        check_positions: bool = True,
+        check_progress: bool = True,
     ) -> None:
         self.endpoint = endpoint
-        self.config = Config(start=start, end=end, lookback=lookback, workers=workers, vendors={})
-        self.state = StreamState(STREAM, "time", saved)
-        known = {market: position - lookback for market, position in self.positions().items()}
-        self.starts = {market: max(start, known.get(market, start)) for market in endpoint.rows}
+        self.start, self.end, self.lookback = start, end, lookback
+        self.state = StreamState(STREAM, "time", saved, start=start)
+        self.saved = self.read_slices()
         self.chance = chance or random.Random(0)
         states = {STREAM: self.state}
-        outputs = (Output(STREAM),)
-        self.reading = Reading(endpoint, outputs, partial(planning._plan, self.config, endpoint, outputs, states))
+        plan = partial(planning.gaps, states=states, lookback=lookback)
+        self.reading = Reading(endpoint, (Output(STREAM),), start, end, plan)
         self.sync = loop.Sync([self.reading], states, workers=workers, stop=threading.Event())
-        self.sync._handover = Handover(2**60, threading.Event())
         self.scheduler = self.sync._scheduler
-        self.workers = workers
-        self.check_positions = check_positions
+        self.handover: Handover[Any] = Handover(2**60, threading.Event())
+        self.workers = Workers(self.scheduler, self.handover)
+        self.count = workers
+        self.check_progress = check_progress
         self.busy = 0
         self.ended = False
         self.written: Counter[Row] = Counter()
         self.items: list[loop.Item] = []
         endpoint.client.meanwhile = self._meanwhile
+        # While a page is decoded, nobody else decodes; here one thread does everything, and may come by again.
+        self.workers._decoding = threading.RLock()  # type: ignore[assignment]
         for stream in self.sync._streams:
             self.sync._set_status(stream, "STARTED")
 
@@ -192,49 +204,48 @@ class Simulation:
             turns += 1
             if self.chance.random() < 0.5:
                 self.write()
-            elif not self.work() and not self.sync._handover._items:
-                assert self.ended, "no step to take and nothing to write: a deadlock"
+            elif not self.work() and not self.handover._items:
+                assert self.ended, "no work to do and nothing to write: a deadlock"
 
     def work(self) -> bool:
-        """One worker takes a step and goes through with it. Whether there was one."""
-        if self.busy >= self.workers:
+        """One worker takes a piece of work and does it. Whether there was one."""
+        if self.busy >= self.count:
             return False
-        with self.scheduler.lock:
-            step, _ = self.scheduler._pick()
-            if step is None:
-                return False
-            step.reading.busy += 1
+        work = self._next()
+        if work is None:
+            return False
         self.busy += 1
         try:
-            self.sync._do(step)
+            self.workers.do(work)
         except Stopped:
             pass
-        except LiquidationsError as error:
-            self.sync._fail(step, error)
         finally:
             self.busy -= 1
-        if self.scheduler.done(step):
-            self.sync._handover.put(step.reading, 0)
         self._check_windows()
         return True
 
+    def _next(self) -> Any:
+        """What `Scheduler.next` would return, without waiting."""
+        with self.scheduler._lock:
+            for queue in self.scheduler._queues:
+                if queue.ended and not queue.announced:
+                    queue.announced = True
+                    return Ended(queue.reading)
+            return self.scheduler._pick()[0]
+
     def write(self) -> bool:
-        """The writer takes the oldest page. Whether there was one."""
-        if not self.sync._handover._items:
+        """The writer takes the oldest item. Whether there was one."""
+        if not self.handover._items:
             return False
-        item = self.sync._handover.get()
-        if isinstance(item, Page):
-            before = self.positions()
-            for passed in self.sync._pass_on(item):
-                self.items.append(passed)
-                if isinstance(passed, Block):
-                    self.written.update(rows_of(passed.data))
-            if self.check_positions:
-                self._check_positions(before)
-        else:
-            assert not self.ended, "the reading ended twice"
-            self.ended = True
-            self.items.extend(self.sync._end(STREAM))
+        item = self.handover.get()
+        before = self.read_slices()
+        self.ended = isinstance(item, Ended)
+        for passed in self.sync.take(item):
+            self.items.append(passed)
+            if isinstance(passed, Block):
+                self.written.update(rows_of(passed.data))
+        if self.check_progress:
+            self._check_progress(before)
         return True
 
     def _meanwhile(self) -> None:
@@ -243,29 +254,46 @@ class Simulation:
 
     # What must hold at any time.
 
-    def positions(self) -> dict[str, int]:
+    def read_slices(self) -> dict[str, Slices]:
+        """By market: what a later sync need not read."""
         return {
-            partition["market"]: position
-            for partition, position in ((p, self.state.position(p)) for p in self.endpoint.partitions(Traffic()))
-            if position is not None
+            partition["market"]: self.state.of(partition).recorded for partition in self.endpoint.partitions(Traffic())
         }
 
-    def _check_positions(self, before: dict[str, int]) -> None:
-        for market, position in self.positions().items():
-            assert position >= before.get(market, position), "a position went back"
-            if position == before.get(market):
-                continue
-            unread = set(self.endpoint.all_rows(self.starts[market], position, [market])) - set(self.written)
-            assert not unread, "a position ran ahead of the rows"
+    def positions(self) -> dict[str, int]:
+        return {market: slices.end for market, slices in self.read_slices().items() if slices.end is not None}
+
+    def _check_progress(self, before: dict[str, Slices]) -> None:
+        for market, slices in self.read_slices().items():
+            lost = [part for part in before[market] if slices.missing(*part).ranges]
+            assert not lost or self.endpoint.reach is not None, "slices have shrunk"
+            new = (part for part in slices if self.saved.get(market, Slices()).missing(*part).ranges)
+            for start, end in new:
+                for first, last in self.saved.get(market, Slices()).missing(start, end):
+                    unread = set(self.endpoint.all_rows(first, last, [market])) - set(self.written)
+                    assert not unread, "a slice holds what was not written"
+
+    def paid_twice(self) -> set[Row]:
+        """Rows read again although earlier syncs had read them, but for late rows, and those at a bound."""
+        found = set()
+        for row in self.written:
+            market, instant, _ = row
+            saved, progress = self.saved.get(market, Slices()), self.state.of(Partition.of(market=market))
+            lookback = min(progress.recheck[0], progress.recheck[1] - self.lookback)
+            edge = self.endpoint.step
+            around = (instant - edge, instant + 1 + edge)
+            was_read = saved.within(*around) == Slices.of([around])
+            if was_read and (instant < lookback - edge or progress.recheck[0] >= 2**62):
+                found.add(row)
+        return found
 
     def _check_windows(self) -> None:
-        runs = {id(window.run): window.run for window in self.reading.active}
-        for run in runs.values():
-            for earlier, later in zip(run.windows, run.windows[1:], strict=False):
-                assert earlier.end == later.start, "windows have a gap or overlap"
-            assert run.windows[-1].end == run.frontier
-            assert all(window.start < window.end for window in run.windows)
-            assert all(window.start <= window.reached <= window.asked_end for window in run.windows)
+        """Nothing is read twice at once, and nothing is left out."""
+        for queue in self.scheduler._queues:
+            for gap in queue.begun:
+                parts = [(window.start, window.end) for window in gap.under_way] + gap.ranges
+                assert sum(end - start for start, end in parts) == sum(e - s for s, e in Slices.of(parts)), "an overlap"
+                assert all(window.start < window.end for window in gap.under_way)
 
 
 def resumed(simulation: Simulation, **changes: Any) -> Simulation:
@@ -273,11 +301,11 @@ def resumed(simulation: Simulation, **changes: Any) -> Simulation:
     blob = json.loads(json.dumps(simulation.state.blob()))
     return Simulation(
         simulation.endpoint,
-        changes.get("start", simulation.config.start),
-        changes.get("end", simulation.config.end),
+        changes.get("start", simulation.start),
+        changes.get("end", simulation.end),
         chance=simulation.chance,
-        workers=simulation.workers,
-        lookback=changes.get("lookback", simulation.config.lookback),
+        workers=simulation.count,
+        lookback=changes.get("lookback", simulation.lookback),
         saved=blob,
     )
 

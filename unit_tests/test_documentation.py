@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from source_liquidations.harmonized import POSITIONS
 from source_liquidations.symbols import ASSETS, EXCHANGES, assets_of
+from source_liquidations.unified import POSITIONS
 from source_liquidations.vendors.kiyotaka import POSITION_OF
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The loop with threads: statuses, checkpoints, failures, stopping; a checkpoint never runs ahead of its consumer."""
+"""The loop with threads: statuses, progress, failures, stopping; a checkpoint never runs ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 from airbyte_cdk.models import FailureType
 
-from source_liquidations import planning
-from source_liquidations.config import Config
+from source_liquidations import planning, timestamps
 from source_liquidations.errors import LiquidationsError, Stopped, VendorUnavailable
 from source_liquidations.http.client import Request
 from source_liquidations.messages import trace_message, traced_failure
-from source_liquidations.reading import checkpoints, loop, pages
-from source_liquidations.reading.checkpoints import StreamState
+from source_liquidations.reading import loop, pages, progress
 from source_liquidations.reading.endpoint import Answer, Partition
 from source_liquidations.reading.pages import Block, Output
-from source_liquidations.reading.scheduler import Reading
+from source_liquidations.reading.progress import StreamState
+from source_liquidations.reading.reading import Reading
 from unit_tests.simulated import STREAM, FakeClient, FakeVendor, rows_of
 
 START, END = 0, 10_000
@@ -29,10 +28,9 @@ START, END = 0, 10_000
 def sync_of(
     endpoint: FakeVendor, *, workers: int = 4, stop: threading.Event | None = None, streams: tuple[str, ...] = (STREAM,)
 ) -> loop.Sync:
-    config = Config(start=START, end=END, lookback=0, workers=workers, vendors={})
     states = {name: StreamState(name, "time") for name in streams}
     outputs = tuple(Output(name) for name in streams)
-    reading = Reading(endpoint, outputs, partial(planning._plan, config, endpoint, outputs, states))
+    reading = Reading(endpoint, outputs, START, END, partial(planning.gaps, states=states, lookback=0))
     return loop.Sync([reading], states, workers=workers, stop=stop or threading.Event())
 
 
@@ -44,10 +42,7 @@ def taken(sync: loop.Sync) -> Iterator[Any]:
     """Items as a consumer takes them in; of a checkpoint, what a platform would store of it at that moment."""
     for item in sync:
         if isinstance(item, loop.Checkpoint):
-            yield {
-                partition["partition"]["market"]: partition["cursor"]["time"]
-                for partition in item.state.blob()["states"]
-            }
+            yield {entry["partition"]["market"]: entry["slices"] for entry in item.state.blob()["states"]}
             item.state.take(1_000)
         else:
             yield item
@@ -71,7 +66,7 @@ def test_a_checkpoint_says_nothing_that_was_not_taken_before(
 ) -> None:
     """Not even where a page of seven rows comes in blocks of three, with a checkpoint after each."""
     monkeypatch.setattr(pages, "_MOST_RECORDS", most_records)
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     endpoint = many(10, 100)
     seen: set[Any] = set()
     for item in taken(sync_of(endpoint, workers=workers)):
@@ -79,9 +74,10 @@ def test_a_checkpoint_says_nothing_that_was_not_taken_before(
             assert item.records <= most_records
             seen |= set(rows_of(item.data))
         elif isinstance(item, dict):
-            for market, position in item.items():
-                until = int(position.partition(".")[2].rstrip("Z").ljust(9, "0") or 0)
-                assert seen >= set(endpoint.all_rows(START, until, [market]))
+            for market, slices in item.items():
+                for part in slices:
+                    start, end = timestamps.parse(part["start"]), timestamps.parse(part["end"])
+                    assert seen >= set(endpoint.all_rows(start, end, [market]))
 
 
 def test_a_slow_consumer_bounds_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +217,7 @@ def test_a_failure_is_told_after_the_status() -> None:
     assert isinstance(status, loop.Status)
     assert status.name == "INCOMPLETE"
     assert isinstance(failure, loop.Failure)
-    assert (failure.stream, failure.partitions) == (STREAM, 1)
+    assert (failure.stream, failure.count) == (STREAM, 1)
     assert str(failure.error) == "fake, m001 (`fake.markets[1]`): down"
     markets = {row[0] for item in items if isinstance(item, Block) for row in rows_of(item.data)}
     assert markets == {"m000", "m002", "m003", "m004"}
@@ -266,3 +262,25 @@ def test_partitions_are_known_by_their_values_in_any_order() -> None:
     assert one == other
     assert hash(one) == hash(other)
     assert str(one) == "1/2"
+
+
+@pytest.mark.parametrize("method", ["_pick", "returned", "planned"])
+def test_an_exception_in_the_scheduler_fails_the_sync_loudly(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a worker nor the scheduler may die silently: the writer would wait for ever."""
+
+    def broken(*_: Any) -> Any:
+        raise AssertionError("a broken invariant")
+
+    sync = sync_of(many(3, 20))
+    monkeypatch.setattr(sync._scheduler, method, broken)
+    items: list[Any] = []
+
+    def consume() -> None:
+        for item in taken(sync):
+            items.append(item)
+
+    with pytest.raises(AssertionError, match="a broken invariant"):
+        consume()
+    assert isinstance(items[-1], loop.Status)
+    assert items[-1].name == "INCOMPLETE"
+    assert isinstance(items[-2], dict), "a last checkpoint"

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_liquidations.errors import AccessRefused, VendorUnavailable
-from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
 from source_liquidations.reading.pages import Output
-from source_liquidations.reading.scheduler import Planned, Reading, Scheduler
-from source_liquidations.reading.steps import take_step
+from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.scheduler import Ended, Scheduler
+from source_liquidations.reading.windows import Gap, Window
 from unit_tests.simulated import FakeClient, FakeVendor, Request, Row, Simulation, resumed
 
 START, END = 1_000, 2_000
@@ -79,7 +79,7 @@ def test_a_vendor_that_forgets_its_order_loses_no_row(
 ) -> None:
     """Positions may be wrong until the disorder shows; what is read in this sync is complete all the same."""
     endpoint = FakeVendor(rows, page_size=page_size, shuffled=True, splittable=False)
-    sync = Simulation(endpoint, START, END, chance=chance, check_positions=False)
+    sync = Simulation(endpoint, START, END, chance=chance, check_progress=False)
     sync.run()
     assert set(asked_for(endpoint)) <= set(sync.written)
 
@@ -119,7 +119,7 @@ def test_one_unknown_market_fails_for_itself(
     known = [market for market in rows if market not in unknown]
     assert sorted(sync.written.elements()) == sorted(asked_for(endpoint, known))
     assert {name: sync.positions().get(name) for name in known} == dict.fromkeys(known, END)
-    named = sorted(str(failure) for failure in sync.reading.failures)
+    named = sorted(str(failed.error) for failed in sync.reading.failures)
     assert named == sorted(
         f"fake, {market} (`fake.markets[{n}]`): HTTP 400: no market {market}"
         for n, market in enumerate(rows)
@@ -145,7 +145,7 @@ def test_a_window_too_large_however_small_is_an_error_and_no_endless_loop() -> N
     endpoint = FakeVendor({"a": [1_200] * 5, "b": [1_300]}, most_rows=4)
     sync = Simulation(endpoint, START, END)
     sync.run()
-    assert [str(failure) for failure in sync.reading.failures] == [
+    assert [str(failed.error) for failed in sync.reading.failures] == [
         "fake, a (`fake.markets[0]`): too many rows (for the smallest window that there is)"
     ]
     assert sync.written[("b", 1_300, 0)] == 1
@@ -163,7 +163,8 @@ def test_tokens_that_expire_cost_a_request_and_no_row(
         assert set(asked_for(endpoint)) <= set(sync.written)
         assert sync.positions() == dict.fromkeys(rows, END)
     else:
-        assert all("expired" in str(failure) for failure in sync.reading.failures), "refused twice in one place"
+        assert all("expired" in str(failed.error) for failed in sync.reading.failures), "refused again and again"
+        assert all(failed.error.failure_type == "transient_error" for failed in sync.reading.failures)
 
 
 @given(st.one_of(markets, crowds), st.integers(1, 5), st.integers(1, 3), st.integers(1, 60), st.booleans(), chances)
@@ -234,7 +235,7 @@ def test_a_market_taken_out_keeps_its_entry() -> None:
     del first.endpoint.rows["a"]
     second = resumed(first)
     second.run()
-    assert second.state.position(Partition.of(market="a")) == END
+    assert second.state.of(Partition.of(market="a")).recorded.end == END
 
 
 # Failures.
@@ -330,7 +331,7 @@ def test_twins_that_fill_pages_are_no_endless_loop() -> None:
         return Answer(Rows(rows, answer.rows.instants), answer.following)
 
     endpoint.decode = alike  # type: ignore[method-assign]
-    sync = Simulation(endpoint, START, END, workers=1, check_positions=False)
+    sync = Simulation(endpoint, START, END, workers=1, check_progress=False)
     sync.run()
     assert sync.reading.failures == []
     assert sync.written == {("a", 1_100, 0): 6, ("a", 1_200, 0): 1, ("a", 1_201, 0): 1, ("a", 1_300, 0): 1}
@@ -349,15 +350,15 @@ class Threads:
         self.threads = [threading.Thread(target=self._work, args=(scheduler,), daemon=True) for _ in range(count)]
 
     def _work(self, scheduler: Scheduler) -> None:
-        while (step := scheduler.next()) is not None:
-            if step.window is None:
-                scheduler.planned(step.reading, [Partition.of(market=f"m{n}") for n in range(500)])
-            else:
-                scheduler.completed(step)
-            ended = scheduler.done(step)
+        while (work := scheduler.next()) is not None:
+            if isinstance(work, Reading):
+                scheduler.planned(work, work.plan(work, [Partition.of(market=f"m{n}") for n in range(500)]))
+            elif isinstance(work, Window):
+                work.finished = True
+                scheduler.returned(work)
             with self._lock:
-                self.steps += 1
-                self.ends += ended
+                self.steps += not isinstance(work, Ended)
+                self.ends += isinstance(work, Ended)
 
     def join(self) -> None:
         for thread in self.threads:
@@ -368,13 +369,17 @@ class Threads:
         assert not any(thread.is_alive() for thread in self.threads), "a deadlock"
 
 
+def a_gap_each(reading: Reading, partitions: Sequence[Partition]) -> list[Gap]:
+    return [Gap(reading, (partition,), reading.outputs, [(0, 100)]) for partition in partitions]
+
+
+def reading_of(endpoint: FakeVendor) -> Reading:
+    return Reading(endpoint, (Output("x"),), 0, 100, a_gap_each)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 40])
 def test_any_number_of_workers_comes_to_an_end(workers: int) -> None:
-    def plan(partitions: Sequence[Partition]) -> list[Planned]:
-        return [Planned(Span((partition,), 0, 100), 100, outputs) for partition in partitions]
-
-    outputs = (Output("x"),)
-    readings = [Reading(FakeVendor({}), outputs, plan) for _ in range(3)]
+    readings = [reading_of(FakeVendor({})) for _ in range(3)]
     threads = Threads(Scheduler(readings, workers=workers), workers)
     threads.join()
     assert threads.steps == 3 * (500 + 1)
@@ -385,26 +390,18 @@ def test_any_number_of_workers_comes_to_an_end(workers: int) -> None:
 def test_a_window_is_cut_for_an_idle_worker_and_not_for_a_thread_that_waits(workers: int, helped: bool) -> None:
     """While the page of the only worker is decoded, its place is free; but its next request goes out at once."""
     endpoint = FakeVendor({"a": list(range(START, END))}, page_size=10)
-    scheduler = Simulation(endpoint, START, END, workers=workers).scheduler
-    planning = scheduler.next()
-    assert planning is not None
-    scheduler.planned(planning.reading, list(endpoint.partitions(Traffic())))
-    scheduler.done(planning)
-    for _ in range(2):
-        step = scheduler.next()
-        assert step is not None
-        take_step(scheduler, step, lambda page: None)
-        scheduler.went_on(step)
-        scheduler.done(step)
-    step = scheduler.next()
-    assert step is not None
-    scheduler.received(step)
-    beside, _ = scheduler._pick()
-    assert (beside is not None) == helped
+    simulation = Simulation(endpoint, START, END, workers=workers, chance=random.Random(0))
+    endpoint.client.meanwhile = lambda: None
+    for _ in range(3):
+        simulation.work()
+    window = simulation._next()
+    assert isinstance(window, Window)
+    simulation.scheduler.answered(window)
+    assert (simulation._next() is not None) == helped
 
 
 def test_nothing_to_read_ends_too() -> None:
-    reading = Reading(FakeVendor({}), (Output("x"),), lambda partitions: [])
+    reading = Reading(FakeVendor({}), (Output("x"),), 0, 100, lambda reading, partitions: [])
     threads = Threads(Scheduler([reading], workers=4), 4)
     threads.join()
     assert threads.ends == 1
@@ -412,13 +409,13 @@ def test_nothing_to_read_ends_too() -> None:
 
 def test_stop_wakes_everybody() -> None:
     class Never:
-        def reserve(self) -> float:
+        def reserve(self, weight: float) -> float:
             threading.Timer(0.3, scheduler.stop).start()  # once somebody waits for the budget
             return 3_600.0
 
     endpoint = FakeVendor({})
     endpoint.client.budget = Never()  # type: ignore[assignment]
-    reading = Reading(endpoint, (Output("x"),), lambda ps: [Planned(Span((ps[0],), 0, 100), 100, (Output("x"),))])
+    reading = reading_of(endpoint)
     scheduler = Scheduler([reading], workers=4)
     threads = Threads(scheduler, 4)
     threads.join()
@@ -426,25 +423,68 @@ def test_stop_wakes_everybody() -> None:
     assert "the request budget" in reading.traffic.waiting
 
 
-def test_readings_take_turns_and_one_without_budget_holds_no_other_up() -> None:
+def vendor(name: str) -> FakeVendor:
+    endpoint = FakeVendor({})
+    endpoint.vendor = name
+    return endpoint
+
+
+def planned(*endpoints: FakeVendor, workers: int, markets: int) -> tuple[Scheduler, list[Reading]]:
+    readings = [reading_of(endpoint) for endpoint in endpoints]
+    scheduler = Scheduler(readings, workers=workers)
+    for _ in readings:
+        work = scheduler.next()
+        assert isinstance(work, Reading)
+        scheduler.planned(work, work.plan(work, [Partition.of(market=f"m{n}") for n in range(markets)]))
+    return scheduler, readings
+
+
+def under_way(scheduler: Scheduler) -> list[str]:
+    """The vendors of as many requests as can be under way now."""
+    found = []
+    with scheduler._lock:
+        while len(scheduler._under_way) < scheduler._workers:
+            work, _ = scheduler._pick()
+            if work is None:
+                break
+            assert isinstance(work, Window)
+            found.append(work.gap.reading.endpoint.vendor)
+    return sorted(found)
+
+
+def test_a_vendor_without_budget_holds_up_no_other() -> None:
     class Empty:
-        def reserve(self) -> float:
+        def reserve(self, weight: float) -> float:
             return 3_600.0
 
-    def plan(partitions: Sequence[Partition]) -> list[Planned]:
-        return [Planned(Span((partition,), 0, 100), 100, (Output("x"),)) for partition in partitions]
-
-    spent, rich = FakeVendor({}), FakeVendor({})
+    spent = vendor("spent")
     spent.client.budget = Empty()  # type: ignore[assignment]
-    readings = [Reading(endpoint, (Output("x"),), plan) for endpoint in (spent, rich)]
-    scheduler = Scheduler(readings, workers=1)
-    for reading in readings:
-        scheduler.planned(reading, [Partition.of(market="a"), Partition.of(market="b")])
-    taken = []
-    for _ in range(2):
-        step = scheduler.next()
-        assert step is not None
-        taken.append(step.reading)
-        scheduler.completed(step)
-        scheduler.done(step)
-    assert taken == [readings[1], readings[1]]
+    scheduler, _ = planned(spent, vendor("rich"), workers=4, markets=9)
+    under_way(scheduler)
+    assert set(under_way(scheduler)) <= {"rich"}
+    assert list(scheduler._under_way.values()).count("rich") == 3, "one place stays for the vendor that may go on"
+
+
+def test_vendors_have_equal_shares() -> None:
+    scheduler, _ = planned(vendor("one"), vendor("two"), workers=8, markets=9)
+    assert under_way(scheduler) == ["one"] * 4 + ["two"] * 4
+
+
+def test_a_share_that_a_vendor_has_no_use_for_goes_to_the_others() -> None:
+    few, many = vendor("few"), vendor("many")
+    few.splittable = False
+    readings = [reading_of(few), reading_of(many)]
+    scheduler = Scheduler(readings, workers=8)
+    for count in (1, 9):
+        work = scheduler.next()
+        assert isinstance(work, Reading)
+        scheduler.planned(work, work.plan(work, [Partition.of(market=f"m{n}") for n in range(count)]))
+    assert under_way(scheduler) == ["few"] + ["many"] * 7
+
+
+@given(st.integers(1, 3), st.integers(2, 6))
+def test_fewer_workers_than_vendors_is_no_deadlock(workers: int, vendors: int) -> None:
+    readings = [reading_of(vendor(f"v{n}")) for n in range(vendors)]
+    threads = Threads(Scheduler(readings, workers=workers), workers)
+    threads.join()
+    assert threads.ends == vendors

@@ -46,6 +46,8 @@ class Syncs(RuleBasedStateMachine):
         self.states: list[Any] = [None]
         self.state: Any = None
         self.held: dict[tuple[str, int, int], int] = {}
+        self.start = START + 100
+        self.reach: int | None = None
 
     def make(self) -> FakeVendor:
         raise NotImplementedError
@@ -97,15 +99,26 @@ class Syncs(RuleBasedStateMachine):
         lost = {key: value for key, value in found.items() if self.held.get(key) != value}
         assert not lost, f"lost or stale: {lost}"
 
+    @rule(start=st.integers(START, START + 250))
+    def start_date_is_moved(self, start: int) -> None:
+        self.start = min(start, self.now - 1)
+
+    @rule(age=st.one_of(st.none(), st.integers(20, 400)))
+    def the_plan_is_changed(self, age: int | None) -> None:
+        """From now on, the vendor has what is younger than this, and says so."""
+        self.reach = None if age is None else self.now - age
+        self.vendor.reach = self.reach
+
     @rule(data=st.data())
     def the_platform_goes_back_to_an_earlier_state(self, data: st.DataObject) -> None:
         self.state = data.draw(st.sampled_from(self.states))
 
     def sync(self, chance: random.Random, workers: int, turns: int | None) -> None:
         one = Simulation(
-            self.vendor, START, self.now, chance=chance, workers=workers, lookback=LOOKBACK, saved=self.state
+            self.vendor, self.start, self.now, chance=chance, workers=workers, lookback=LOOKBACK, saved=self.state
         )
         one.run(turns)
+        assert not one.paid_twice(), "rows that were read before, and are no late ones"
         for item in one.items:
             if isinstance(item, Block):
                 self.held.update((self.key(row), row[2]) for row in rows_of(item.data))
@@ -126,7 +139,7 @@ class EventSyncs(Syncs):
         return row
 
     def expected(self) -> list[Row]:
-        return self.vendor.all_rows(START, self.now)
+        return self.vendor.all_rows(max(self.start, self.reach or self.start), self.now)
 
 
 class UnorderedSyncs(EventSyncs):
@@ -147,17 +160,17 @@ class BucketSyncs(Syncs):
     """As Kiyotaka and Kaiko's volumes."""
 
     def make(self) -> FakeVendor:
-        return Buckets({}, page_size=5, step=STEP, longest=200)
+        return Buckets({}, page_size=5, step=STEP, longest=200, rows_per_step=1)
 
     def key(self, row: Row) -> tuple[str, int, int]:
         return row[0], row[1], 0
 
     def expected(self) -> list[Row]:
-        return self.vendor.all_rows(START, self.now)
+        return self.vendor.all_rows(max(self.start, self.reach or self.start), self.now)
 
 
 @pytest.mark.parametrize("machine", [EventSyncs, UnorderedSyncs, BatchedSyncs, BucketSyncs])
 def test_all_comes_to_everything(machine: type[Syncs]) -> None:
     case = machine.TestCase
-    case.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+    case.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
     case("runTest").runTest()

@@ -1,4 +1,4 @@
-"""Windows: contiguous whatever is opened, cut and halved; a position is what has been written without a gap."""
+"""Gaps and windows: everything is read once, whatever is opened, cut, halved, given back or split."""
 
 from __future__ import annotations
 
@@ -6,211 +6,274 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.windows import Run, Window
+from source_liquidations.http.client import Request
+from source_liquidations.reading.endpoint import Answer, Partition, Rows
+from source_liquidations.reading.pages import Output
+from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.slices import Slice, Slices
+from source_liquidations.reading.windows import Gap, Window
 from unit_tests.simulated import FakeVendor
 
-MARKET = Partition.of(market="a")
+OUTPUT = Output("x")
 
 
-def run_of(start: int, end: int, *, step: int = 1, longest: int | None = None, cuts: int = 8, markets: int = 1) -> Run:
-    endpoint = FakeVendor({}, step=step, longest=longest)
-    partitions = tuple(Partition.of(market=f"m{n}") for n in range(markets))
-    return Run(endpoint, Span(partitions, start, end), settled=end, cuts_left=cuts)
+def gap_of(
+    *ranges: Slice, step: int = 1, longest: int | None = None, cuts: int = 8, markets: int = 1, aggregate: bool = False
+) -> Gap:
+    endpoint = FakeVendor({}, step=step, longest=longest, rows_per_step=1 if aggregate else None)
+    reading = Reading(endpoint, (OUTPUT,), 0, 10**9, lambda *_: [])
+    return Gap(reading, tuple(Partition.of(market=f"m{n}") for n in range(markets)), (OUTPUT,), [*ranges], cuts)
 
 
-def read_on(window: Window, to: int, pages: int = 1) -> None:
-    window.reached = to
-    window.pages += pages
-    window.run.followed = True
-
-
-def write(window: Window, to: int) -> None:
-    window.written = [max(written, to) for written in window.written]
-
-
-def contiguous(run: Run, start: int) -> bool:
-    bounds = [(window.start, window.end) for window in run.windows]
-    ends = [start, *(end for _, end in bounds)]
-    return all(start == end for (start, _), end in zip(bounds, ends, strict=False)) and ends[-1] == run.frontier
-
-
-def test_one_window_takes_the_whole_span_unless_the_vendor_caps_it() -> None:
-    run = run_of(100, 1_000)
-    window = run.open_window()
+def opened(gap: Gap) -> Window:
+    window = gap.open()
     assert window is not None
-    assert (window.start, window.end, window.asked_end) == (100, 1_000, 1_000)
-    assert run.open_window() is None
+    return window
 
 
-def test_a_capped_span_is_opened_window_by_window() -> None:
-    run = run_of(100, 1_000, longest=400)
-    opened = [run.open_window() for _ in range(4)]
-    assert [(w.start, w.end) for w in opened if w] == [(100, 500), (500, 900), (900, 1_000)]
-    assert opened[3] is None
+def page(*instants: int, owners: list[int] | None = None, more: int | None = 1) -> Answer:
+    """A page with rows at these instants; `more` numbers its token, None on the last page."""
+    raw = [b'{"t":%d,"n":%d}' % (instant, index) for index, instant in enumerate(instants)]
+    following = None if more is None else Request("/rows", (("token", f"{more}"),))
+    return Answer(Rows(raw, list(instants), owners=owners), following)
 
 
-def test_an_empty_span_opens_nothing() -> None:
-    assert run_of(100, 100).open_window() is None
+def read(window: Window, answer: Answer) -> tuple[list[int], dict[int, Slice]]:
+    rows, whole = window.accept(window.request(), answer)
+    return rows.instants, whole
 
 
-def test_a_window_with_much_left_is_cut_in_the_middle_of_what_is_left() -> None:
-    run = run_of(0, 1_000)
-    window = run.open_window()
-    assert window is not None
-    read_on(window, 100, pages=10)
-    assert run.can_cut(window)
-    later = run.cut(window)
+def read_pages(window: Window, to: int, count: int) -> None:
+    """So many pages up to an instant, evenly."""
+    start = window.left()[0]
+    for number in range(1, count + 1):
+        read(window, page(start + (to - start) * number // count, more=10**6 * window.start + window.pages.count))
+
+
+# Opening.
+
+
+def test_one_window_takes_a_range_unless_the_vendor_caps_it() -> None:
+    gap = gap_of((100, 1_000))
+    window = opened(gap)
+    assert (window.start, window.end) == (100, 1_000)
+    assert (window.asked.start, window.asked.end) == (100, 1_000)
+    assert gap.open() is None
+
+
+def test_a_capped_range_is_opened_window_by_window() -> None:
+    gap = gap_of((100, 1_000), longest=400)
+    assert [(w.start, w.end) for w in iter(gap.open, None)] == [(100, 500), (500, 900), (900, 1_000)]
+
+
+def test_the_newest_range_comes_first() -> None:
+    gap = gap_of((0, 100), (200, 300), (400, 500))
+    assert [(w.start, w.end) for w in iter(gap.open, None)] == [(400, 500), (200, 300), (0, 100)]
+
+
+def test_a_window_asks_for_whole_steps_and_keeps_what_is_its_own() -> None:
+    window = opened(gap_of((1_005, 1_027), step=10))
+    assert (window.asked.start, window.asked.end) == (1_000, 1_030)
+    assert read(window, page(1_000, 1_004, 1_005, 1_026, 1_027, 1_029, more=None))[0] == [1_005, 1_026]
+
+
+def test_no_second_window_before_one_was_read() -> None:
+    """The vendor may find them all too large."""
+    gap = gap_of((0, 1_000), longest=100)
+    first = opened(gap)
+    assert not gap.is_ready
+    read(first, page(50, more=None))
+    gap.close(first)
+    second = opened(gap)
+    assert gap.is_ready
+    assert (second.start, second.end) == (100, 200)
+
+
+# Pages.
+
+
+def test_what_is_whole_grows_page_by_page() -> None:
+    window = opened(gap_of((0, 1_000)))
+    assert read(window, page(10, 20)) == ([10, 20], {0: (0, 20)})
+    assert read(window, page(20, 30, more=2)) == ([20, 30], {0: (0, 30)})
+    assert read(window, page(40, more=None)) == ([40], {0: (0, 1_000)})
+    assert window.finished
+
+
+def test_rows_out_of_order_make_only_the_whole_window_count() -> None:
+    window = opened(gap_of((0, 1_000)))
+    assert read(window, page(30, 20)) == ([30, 20], {})
+    assert read(window, page(40, more=2)) == ([40], {})
+    assert read(window, page(35, more=None)) == ([35], {0: (0, 1_000)})
+
+
+def test_of_several_partitions_what_another_has_followed_is_whole() -> None:
+    window = opened(gap_of((0, 1_000), markets=3))
+    _, whole = read(window, page(10, 500, 20, owners=[0, 0, 2]))
+    assert whole == {0: (0, 1_000), 2: (0, 20)}
+    assert window.left() == {0: 1_000, 1: 0, 2: 20}
+    _, whole = read(window, page(30, owners=[2], more=None))
+    assert whole == {0: (0, 1_000), 1: (0, 1_000), 2: (0, 1_000)}
+
+
+def test_a_window_that_was_cut_ends_at_a_page_behind_its_end() -> None:
+    """A row that is late may stand behind rows of the other window: only a page that begins there is behind."""
+    gap = gap_of((0, 1_000))
+    window = opened(gap)
+    read_pages(window, 100, 20)
+    later = gap.cut(window)
+    assert later is not None
     assert (window.end, later.start, later.end) == (550, 550, 1_000)
-    assert window.asked_end == 1_000, "the request under way asked for all of it"
-    assert run.cuts_left == 7
+    assert read(window, page(549, 560, more=100)) == ([549], {0: (0, 550)})
+    assert not window.finished
+    assert read(window, page(570, 580, more=101))[0] == []
+    assert window.finished
+
+
+def test_rows_of_another_window_are_left_to_it() -> None:
+    window = opened(gap_of((100, 200)))
+    instants, _ = read(window, page(99, 100, 199, 200, more=None))
+    assert instants == [100, 199]
+
+
+def test_an_interval_that_reaches_into_the_window_is_its_own() -> None:
+    window = opened(gap_of((700, 1_400), step=7, aggregate=True))
+    assert read(window, page(694, 700, more=None))[0] == [694, 700], "weeks begin where the vendor says"
+
+
+# Cutting.
 
 
 def test_neither_half_is_cut_again_before_a_page_of_its_own() -> None:
     """Rows may be many at first and few from then on: every cut of what holds none would cost a request."""
-    run = run_of(0, 1_000)
-    window = run.open_window()
-    assert window is not None
-    read_on(window, 100, pages=10)
-    later = run.cut(window)
-    assert not run.can_cut(window)
-    assert not run.can_cut(later)
-    read_on(window, 110, pages=1)
-    read_on(later, 560, pages=1)
-    assert run.can_cut(window)
-    assert run.can_cut(later)
-    run.misses = 2
-    read_on(window, 130, pages=2)
-    assert not run.can_cut(window)
-    read_on(window, 140, pages=1)
-    assert run.can_cut(window)
+    gap = gap_of((0, 1_000))
+    window = opened(gap)
+    read_pages(window, 100, 10)
+    later = gap.cut(window)
+    assert later is not None
+    assert gap.cuts_left == 7
+    assert not window.is_worth_a_cut()
+    assert not later.is_worth_a_cut()
+    read_pages(window, 110, 1)
+    read_pages(later, 560, 2)
+    assert window.is_worth_a_cut()
+    assert later.is_worth_a_cut()
 
 
-def test_a_window_with_little_left_is_not_cut() -> None:
-    run = run_of(0, 1_000)
-    window = run.open_window()
-    assert window is not None
-    read_on(window, 500, pages=5)
-    assert not run.can_cut(window)
+def test_a_window_without_rows_makes_the_next_cut_wait_longer() -> None:
+    gap = gap_of((0, 1_000))
+    window = opened(gap)
+    read_pages(window, 100, 10)
+    later = gap.cut(window)
+    assert later is not None
+    read(later, page(more=None))
+    gap.close(later)
+    read_pages(window, 110, 1)
+    assert not window.is_worth_a_cut()
+    read_pages(window, 120, 1)
+    assert window.is_worth_a_cut()
 
 
-def test_what_is_not_to_be_cut() -> None:
-    for spoil in ("unordered", "finished", "no cuts left", "not splittable", "two markets"):
-        run = run_of(0, 1_000, cuts=0 if spoil == "no cuts left" else 8, markets=2 if spoil == "two markets" else 1)
-        window = run.open_window()
-        assert window is not None
-        read_on(window, 10, pages=50)
-        window.ascending = spoil != "unordered"
-        window.finished = spoil == "finished"
-        run.endpoint.splittable = spoil != "not splittable"
-        assert not run.can_cut(window), spoil
+@pytest.mark.parametrize("spoil", ["little left", "unordered", "finished", "no cuts left", "two markets", "failed"])
+def test_what_is_not_to_be_cut(spoil: str) -> None:
+    gap = gap_of((0, 1_000), cuts=0 if spoil == "no cuts left" else 8, markets=2 if spoil == "two markets" else 1)
+    window = opened(gap)
+    read_pages(window, 800 if spoil == "little left" else 100, 10)
+    window.order.ascending = spoil != "unordered"
+    window.finished = spoil == "finished"
+    gap.failed = spoil == "failed"
+    assert not window.is_worth_a_cut()
 
 
-@given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 2_000))
+@given(st.integers(1, 60), st.integers(2, 5), st.integers(10, 2_000))
 def test_cuts_are_at_multiples_of_the_step(step: int, pages: int, length: int) -> None:
-    run = run_of(step * 3, step * 3 + length * step, step=step)
-    window = run.open_window()
-    if window is None:
-        return
-    read_on(window, window.start + step, pages=1_000 * pages)
-    if run.can_cut(window):
-        later = run.cut(window)
+    gap = gap_of((step * 3, step * 3 + length * step), step=step)
+    window = opened(gap)
+    read_pages(window, window.start + step, pages)
+    if window.is_worth_a_cut() and (later := gap.cut(window)):
         assert later.start % step == 0
-        assert window.reached < later.start < later.end
+        assert window.left()[0] < later.start == window.end < later.end
+
+
+# Too large, given back, split.
 
 
 @given(st.integers(1, 50), st.integers(1, 400), st.integers(0, 10))
 def test_halving_goes_on_down_to_one_step_and_then_says_so(step: int, steps: int, offset: int) -> None:
     start = offset * step
-    run = run_of(start, start + steps * step, step=step)
-    window = run.open_window()
-    assert window is not None
+    gap = gap_of((start, start + steps * step), step=step)
+    window = opened(gap)
     halvings = 0
-    while window.end - window.start > step:
-        assert run.halve(window) is None, "the second half is opened in the new length"
+    while gap.halve(window):
         halvings += 1
-        assert run.frontier == window.end == window.asked_end
+        window = opened(gap)
+        assert window.start == start
         assert (window.end - start) % step == 0
-        assert run.length == window.end - window.start
+        assert Slices.of([*gap.ranges, (window.start, window.end)]).ranges == ((start, start + steps * step),)
+    assert window.end - window.start == step
     assert halvings <= steps.bit_length()
-    assert contiguous(run, start)
-    with pytest.raises(ValueError, match="smaller"):
-        run.halve(window)
 
 
-def test_a_window_between_others_is_halved_in_its_place() -> None:
-    run = run_of(0, 1_000, longest=400)
-    first, second = run.open_window(), run.open_window()
-    assert first is not None
-    assert second is not None
-    later = run.halve(first)
-    assert later is not None
-    assert (first.start, first.end, later.start, later.end, run.length) == (0, 200, 200, 400, 200)
-    assert run.halve(second) is None
-    assert (second.end, run.frontier, run.length) == (600, 600, 200), "the shorter length stays"
-    assert contiguous(run, 0)
+def test_a_restart_is_bounded_where_it_brings_nothing_new() -> None:
+    gap = gap_of((0, 1_000))
+    window = opened(gap)
+    read(window, page(10, 20))
+    for at in (20, 20):
+        assert gap.restart()
+        gap.give_back(window, window.left()[0])
+        window = opened(gap)
+        assert window.start == at
+        read(window, page(20, 20))
+    assert not gap.restart()
 
 
-def test_the_position_is_where_the_first_gap_begins() -> None:
-    run = run_of(0, 1_000)
-    window = run.open_window()
-    assert window is not None
-    read_on(window, 100, pages=100)
-    later = run.cut(window)
-    write(later, 1_000)
-    assert run.position(0) == 0
-    write(window, 300)
-    assert run.position(0) == 300
-    write(window, window.end)
-    assert run.position(0) == 1_000
+def test_a_restart_that_gets_on_may_be_followed_by_another() -> None:
+    gap = gap_of((0, 1_000))
+    window = opened(gap)
+    for at in range(10, 500, 10):
+        read(window, page(at))
+        assert gap.restart()
+        gap.give_back(window, window.left()[0])
+        window = opened(gap)
 
 
-def test_written_windows_are_forgotten_but_for_the_last() -> None:
-    run = run_of(0, 1_000, longest=100)
-    windows = [window for window in (run.open_window() for _ in range(10)) if window]
-    for window in windows:
-        write(window, window.end)
-    run.forget_written()
-    assert run.windows == windows[-1:]
-    assert run.position(0) == 1_000
+def test_a_split_keeps_every_partition_and_range() -> None:
+    gap = gap_of((0, 50), (100, 200), markets=3)
+    window = opened(gap)
+    parts = gap.split([(gap.partitions[:2], [*gap.ranges, (100, 200)]), (gap.partitions[2:], [(150, 200)])])
+    assert [(len(part.partitions), part.ranges) for part in parts] == [(2, [(0, 50), (100, 200)]), (1, [(150, 200)])]
+    assert not gap.under_way
+    assert window.gap is gap
 
 
 @given(st.data(), st.integers(1, 7), st.sampled_from([None, 50, 333]))
 @settings(max_examples=200)
-def test_any_sequence_keeps_windows_contiguous_and_positions_true(
-    data: st.DataObject, step: int, cap: int | None
-) -> None:
-    """Opens, cuts, halvings, pages and writes in any order; what is written is kept beside, second by second."""
+def test_any_sequence_reads_everything_once(data: st.DataObject, step: int, cap: int | None) -> None:
+    """Opens, cuts, halvings, pages and give-backs in any order: what is whole, being read and left is all there is."""
     start, end = step * 2, step * 2 + data.draw(st.integers(1, 120)) * step
-    run = run_of(start, end, step=step, longest=cap and max(step, cap - cap % step))
-    written: set[int] = set()
-    last = start
-    forgotten = start
-    for _ in range(data.draw(st.integers(1, 40))):
-        action = data.draw(st.sampled_from(["open", "cut", "halve", "read", "write", "forget"]))
+    gap = gap_of((start, end), step=step, longest=cap and max(step, cap - cap % step))
+    closed: list[Slice] = []
+    for number in range(data.draw(st.integers(1, 40))):
+        action = data.draw(st.sampled_from(["open", "cut", "halve", "read", "finish", "give back"]))
         if action == "open":
-            run.open_window()
-        windows = [window for window in run.windows if not window.finished]
-        if action == "forget":
-            run.forget_written()
-            forgotten = run.windows[0].start if run.windows else start
-        elif windows:
-            window = data.draw(st.sampled_from(windows))
-            if action == "cut" and run.can_cut(window):
-                run.cut(window)
-            elif action == "halve" and window.reached == window.start and window.end - window.start > step:
-                run.halve(window)
+            gap.open()
+        elif gap.under_way:
+            window = data.draw(st.sampled_from(gap.under_way))
+            reached = window.left()[0]
+            if action == "cut" and window.is_worth_a_cut():
+                gap.cut(window)
+            elif action == "halve" and not window.pages.count:
+                gap.halve(window)
             elif action == "read":
-                read_on(window, data.draw(st.integers(window.reached, window.end)), pages=50)
-                window.finished = window.reached == window.end
-            elif action == "write":
-                written.update(range(window.start, window.reached))
-                write(window, window.reached)
-        for window in (window for window in run.windows if window.finished and action == "write"):
-            written.update(range(window.start, window.end))
-            write(window, window.end)
-        position = run.position(0)
-        assert contiguous(run, forgotten)
-        assert position >= last, "a position went back"
-        assert written.issuperset(range(start, position)), "a position ran ahead"
-        last = position
+                instant = data.draw(st.integers(reached, window.end - 1))
+                read(window, page(instant, more=number))
+            elif action == "finish":
+                _, whole = read(window, page(more=None))
+                closed.append(whole[0])
+                gap.close(window)
+            elif action == "give back":
+                closed.append((window.start, reached))
+                gap.give_back(window, reached)
+        parts = [*closed, *gap.ranges, *((window.start, window.end) for window in gap.under_way)]
+        assert Slices.of(parts).ranges == ((start, end),)
+        assert sum(last - first for first, last in parts) == end - start, "something is read twice"

@@ -42,6 +42,14 @@ class Progress:
         until = min(self.held, end if self.read.missing(start, end).ranges else _FOREVER)
         return self.saved | self.read.within(-_FOREVER, until)
 
+    def cannot_have(self, since: int) -> None:
+        """Nothing before this instant can be had in this sync: what was to be read again counts as missing."""
+        start, end = self.recheck
+        if start < since:
+            gone = min(since, end)
+            self.saved = self.saved.within(-_FOREVER, start) | self.saved.within(gone, _FOREVER)
+            self.recheck = (gone, end)
+
     def todo(self, start: int, end: int, lookback: int) -> Slices:
         """What of [start, end) a sync has to read: what is missing, and the last `lookback` again."""
         last = self.saved.within(-_FOREVER, end).end
@@ -60,7 +68,7 @@ class StreamState:
     """
 
     def __init__(
-        self, stream: str, cursor_field: str | None, saved: Mapping[str, Any] | None = None, *, start: int = -_FOREVER
+        self, stream: str, cursor_field: str | None, saved: Mapping[str, Any] | None = None, *, start: int = 0
     ) -> None:
         self.stream = stream
         self.cursor_field = cursor_field
@@ -119,8 +127,7 @@ class StreamState:
         if self.cursor_field is None:
             return
         progress = self._partitions.setdefault(partition, Progress())
-        start, end = progress.recheck
-        progress.recheck = (max(start, since), end)
+        progress.cannot_have(since)
         progress.held = min(progress.held, _FOREVER if held is None else held)
         if part[0] < part[1]:
             progress.read |= [part]

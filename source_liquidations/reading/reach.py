@@ -82,7 +82,8 @@ class Reach:
                 timestamps.format_shortest(since),
                 f" ({self._words})" if self._words else "",
             )
-        self.cut_off = (min(start, self.cut_off[0] if self.cut_off else start), since)
+        wanted, first = self.cut_off or (start, since)
+        self.cut_off = (min(start, wanted), max(since, first))
         return (since, end) if since < end else None
 
     def was_granted(self, start: int) -> None:

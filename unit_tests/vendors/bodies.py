@@ -11,7 +11,7 @@ from typing import Any
 from source_liquidations.config import Config, parse
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
-from source_liquidations.reading.endpoint import Answer, Partition, Span
+from source_liquidations.reading.endpoint import Answer, Fault, Partition, Span
 from source_liquidations.reading.pages import Output, render
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Feed, Shared
@@ -32,7 +32,7 @@ def feed(stream: str, section: Mapping[str, Any]) -> Feed:
     """The configured endpoint of a vendor stream."""
     for vendor in VENDORS:
         if stream.startswith(vendor.name):
-            found = {held.stream: held for held in vendor(section, Shared()).feeds()}
+            found = {held.stream.name: held for held in vendor(section, Shared()).feeds()}
             return found[stream]
     raise KeyError(stream)
 
@@ -59,14 +59,21 @@ def records(
 ) -> dict[str, list[Row]]:
     """The records of a page by stream: the vendor's own, and the unified ones."""
     vendor = held.endpoint.vendor
-    outputs = [Output(held.stream), *(Output(name, mapper, vendor) for name, mapper in held.mappers.items())]
+    outputs = [Output(held.stream.name), *(Output(name, mapper, vendor) for name, mapper in held.mappers.items())]
     answer = decoded(held, body, span, headers=headers, memory=memory)
-    found: dict[str, list[Row]] = {output.stream: [] for output in outputs}
-    for block in render(outputs, answer.rows, span):
+    return {output.stream: rows_of(output, answer, span) for output in outputs}
+
+
+def rows_of(output: Output, answer: Answer, span: Span) -> list[Row]:
+    """The records of an answer for one stream; nothing in it may be faulty."""
+    faults: list[Fault] = []
+    found: list[Row] = []
+    for block in render(output, answer.rows, span, faults):
         lines = [json.loads(line)["record"] for line in block.data.splitlines()]
         assert {line["stream"] for line in lines} == {block.stream}
         assert len(lines) == block.records
-        found[block.stream] = [line["data"] for line in lines]
+        found += [line["data"] for line in lines]
+    assert not [*faults, *answer.rows.faults]
     return found
 
 

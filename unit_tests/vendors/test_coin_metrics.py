@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_liquidations.vendors.coin_metrics.calls import batched
 
 from source_liquidations import timestamps
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.coin_metrics_calls import batched
 from unit_tests.vendors.bodies import changed, coin_metrics, configured, decoded, records, sample
 
 STREAM = "coin_metrics_market_liquidations"

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from source_liquidations import timestamps
-from source_liquidations.errors import AccessRefused, ConfigurationError, UnexpectedAnswer
-from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Request
-from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.coin_metrics import CoinMetrics
-from source_liquidations.vendors.coin_metrics_calls import LONGEST_LIST, batched, matches
-from source_liquidations.vendors.coin_metrics_metrics import (
+from source_liquidations.vendors.coin_metrics.calls import LONGEST_LIST, batched
+from source_liquidations.vendors.coin_metrics.metrics import (
     EXCHANGE,
     EXCHANGE_ASSET,
     FREQUENCIES,
@@ -29,6 +22,14 @@ from source_liquidations.vendors.coin_metrics_metrics import (
     metrics_of,
     refused_metric,
 )
+
+from source_liquidations import timestamps
+from source_liquidations.errors import AccessRefused, ConfigurationError, UnexpectedAnswer
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Request
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.vendors.coin_metrics import CoinMetrics
+from source_liquidations.vendors.patterns import matches
 from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import configured, decoded, feed, records, sample
 

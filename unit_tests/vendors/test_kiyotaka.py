@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from source_liquidations.reading.progress import StreamState
+from source_liquidations.vendors.kiyotaka.markets import Body, following, page_at
 
 from source_liquidations import planning, timestamps
 from source_liquidations.config import Config
@@ -16,12 +18,10 @@ from source_liquidations.errors import AccessRefused, ConfigurationError, Unexpe
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.checkpoints import StreamState
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Output
-from source_liquidations.reading.windows import Run, Window
-from source_liquidations.vendors.kiyotaka import INTERVALS, KEY, LiquidationAgg, explain
-from source_liquidations.vendors.kiyotaka_markets import Body, following, page_at
+from source_liquidations.vendors.kiyotaka.liquidation_agg import INTERVALS, KEY, LiquidationAgg
+from source_liquidations.vendors.kiyotaka.vendor import explain
 from unit_tests.vendors.bodies import configured, decoded, feed, kiyotaka, records, sample
 
 STREAM = "kiyotaka_liquidation_agg"

@@ -17,6 +17,7 @@ from unittest import mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from source_liquidations.vendors.kwery.credits import Credits, cost
 
 from source_liquidations import timestamps
 from source_liquidations.errors import (
@@ -31,8 +32,8 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Span
-from source_liquidations.vendors.kwery import Liquidations, explain
-from source_liquidations.vendors.kwery_credits import Credits, cost
+from source_liquidations.vendors.kwery.liquidations import Liquidations
+from source_liquidations.vendors.kwery.vendor import explain
 from unit_tests.vendors.bodies import answered, changed, configured, decoded, kwery, records, sample
 
 MILLISECOND = 1_000_000

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets, beside
 
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.answers import Answered
@@ -15,7 +16,6 @@ from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
 from source_liquidations.vendors import VENDORS
-from source_liquidations.vendors.coin_metrics_catalog import LiquidationMarkets, beside
 from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import answered, feed, sample
 

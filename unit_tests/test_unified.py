@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_liquidations.errors import UnexpectedAnswer
-from source_liquidations.harmonized import iso_interval, number
+from source_liquidations.numbers import are_numbers, column, number
 from source_liquidations.reading.endpoint import Partition
+from source_liquidations.unified import iso_interval
 from source_liquidations.vendors import VENDORS
 from unit_tests.vendors.bodies import (
     Row,
@@ -92,7 +93,7 @@ KIYOTAKA_VENUES = [
 def kaiko_case(market: str, side: str) -> tuple[list[Row], list[Row]]:
     held, span = kaiko_events(market)
     found = records(held, changed(sample("kaiko/trades_page"), position_side=side), span)
-    return found[held.stream], found["liquidations"]
+    return found[held.stream.name], found["liquidations"]
 
 
 def coin_metrics_case(market: str, side: str) -> tuple[list[Row], list[Row]]:
@@ -100,13 +101,13 @@ def coin_metrics_case(market: str, side: str) -> tuple[list[Row], list[Row]]:
     value: Any = ... if side == "(none)" else side
     body = changed(sample("coin_metrics/timeseries__market-liquidations.200"), market=market, side=value)
     found = records(held, body, span)
-    return found[held.stream], found["liquidations"]
+    return found[held.stream.name], found["liquidations"]
 
 
 def kwery_case(name: str, side: str) -> tuple[list[Row], list[Row]]:
     held, span = kwery()
     found = records(held, changed(sample(f"kwery/{name}"), side=side), span)
-    return found[held.stream], found["liquidations"]
+    return found[held.stream.name], found["liquidations"]
 
 
 Case = Callable[[str, str], tuple[list[Row], list[Row]]]
@@ -165,7 +166,7 @@ def test_sides_of_kiyotaka_are_the_opposite_of_coin_metrics(code: str, name: str
     for series in body["series"]:
         series["id"]["exchange"] = code
     found = records(held, body, span)
-    (theirs,), (ours,) = found[held.stream], found["liquidation_volumes"]
+    (theirs,), (ours,) = found[held.stream.name], found["liquidation_volumes"]
     assert (theirs["side"], theirs["exchange"]) == (word, code)
     assert ours == {
         "vendor": "kiyotaka",
@@ -173,7 +174,7 @@ def test_sides_of_kiyotaka_are_the_opposite_of_coin_metrics(code: str, name: str
         "exchange": name,
         "asset": "btc",
         "interval": "PT1H",
-        "interval_start": "2026-03-29T16:00:00.000Z",
+        "interval_start": "2026-03-29T16:00:00Z",
         "position_side": position,
         "amount": {"SELL": 0.223, "BUY": 1.529}[word],
         "unit": "coin",
@@ -255,17 +256,47 @@ def test_superfluous_zeros_go_and_digits_stay(whole: int, decimals: int, zeros: 
     assert json.loads(number("amount", f'"{text}"'.encode()), parse_int=Decimal, parse_float=Decimal) == Decimal(text)
 
 
-@pytest.mark.parametrize("literal", [None, b"null"])
-def test_nothing_is_null(literal: bytes | None) -> None:
+@pytest.mark.parametrize("literal", [b"null", b'""'])
+def test_nothing_is_null(literal: bytes) -> None:
     assert number("price", literal) == b"null"
 
 
 @pytest.mark.parametrize(
-    "literal", [b'"NaN"', b'"abc"', b"true", b"{}", b'""', b'"1,5"', b'"1_000"', b'"0x10"', b'" 1"']
+    "literal",
+    [
+        b'"NaN"',
+        b'"Infinity"',
+        b'"-inf"',
+        b"1e400",
+        b'"-1e400"',
+        b'"abc"',
+        b"true",
+        b"{}",
+        b"[1]",
+        b'"1,5"',
+        b'"1_000"',
+        b'"0x10"',
+        b'" 1"',
+        b'" "',
+        '"\u0661"'.encode(),
+    ],
 )
 def test_no_number_is_guessed(literal: bytes) -> None:
     with pytest.raises(UnexpectedAnswer, match="`price`"):
         number("price", literal)
+    with pytest.raises(UnexpectedAnswer, match="`price` of row 1 is "):
+        column("price", [b"1.5", literal])
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**20), 10**20))))
+def test_a_column_of_numbers_stays_as_it_is(values: list[Any]) -> None:
+    literals = [json.dumps(value).encode() for value in values]
+    assert are_numbers(literals)
+    assert column("price", literals) is literals
+
+
+def test_text_in_a_column_becomes_a_number() -> None:
+    assert column("price", [b"1.50", b'"2.50"', b'""', b"null"]) == [b"1.50", b"2.50", b"null", b"null"]
 
 
 # Times: exact to the nanosecond.
@@ -298,9 +329,10 @@ def test_kaikos_time_to_the_nanosecond(second: int, fraction: int, digits: int, 
     held, span = kaiko_events()
     body = changed(sample("kaiko/trades_page"), timestamp=str(stamp) if quoted else stamp)
     found = records(held, body, span)
-    for row, unified in zip(found[held.stream], found["liquidations"], strict=True):
+    for row, unified in zip(found[held.stream.name], found["liquidations"], strict=True):
         check_time(unified, stamp * 10 ** (9 - digits), digits)
         assert row["time"] == unified["liquidated_at"]
+        assert (row["time_ns"], row["timestamp"]) == (unified["liquidated_at_ns"], stamp)
 
 
 @given(seconds, st.integers(0, 10**9 - 1))
@@ -313,13 +345,43 @@ def test_coin_metrics_time_to_the_nanosecond(second: int, fraction: int) -> None
         assert unified["liquidated_at"] == text
 
 
+@pytest.mark.parametrize(
+    ("text", "unified"),
+    [
+        ("2025-11-02T02:00:00.123456789-04:00", "2025-11-02T06:00:00.123456789Z"),
+        ("2025-11-02 06:00:00+00:00", "2025-11-02T06:00:00.000Z"),
+        ("2025-11-02", "2025-11-02T00:00:00.000Z"),
+        ("2025-11-02T06:00:00Z", "2025-11-02T06:00:00.000Z"),
+        ("2025-11-02T06:00:00.5Z", "2025-11-02T06:00:00.500Z"),
+        ("2025-11-02T06:00:00.1234Z", "2025-11-02T06:00:00.1234Z"),
+    ],
+)
+def test_unified_times_are_written_from_the_instant(text: str, unified: str) -> None:
+    held, span = coin_metrics()
+    found = records(held, changed(sample("coin_metrics/timeseries__market-liquidations.200"), time=text), span)
+    assert {row["liquidated_at"] for row in found["liquidations"]} == {unified}
+    assert {row["time"] for row in found[held.stream.name]} == {text}, "the vendor's row is unaltered"
+    held, span = kwery()
+    assert (
+        records(held, changed(sample("kwery/liquidations"), timestamp=text), span)["liquidations"][0]["liquidated_at"]
+        == unified
+    )
+
+
+@pytest.mark.parametrize("text", ["2025-02-27T23:00:00.000Z", "2025-02-27T18:00:00-05:00", "2025-02-27 23:00:00+00:00"])
+def test_an_hour_has_one_spelling(text: str) -> None:
+    held, span = kaiko_volumes()
+    rows = records(held, changed(sample("kaiko/token_page"), interval_time=text), span)["liquidation_volumes"]
+    assert {row["interval_start"] for row in rows} == {"2025-02-27T23:00:00Z"}
+
+
 @given(seconds, st.integers(0, 9), st.data(), st.sampled_from(["Z", "+00:00"]))
 def test_kwerys_time_to_the_nanosecond(second: int, digits: int, data: st.DataObject, zone: str) -> None:
     fraction = data.draw(st.text("0123456789", min_size=digits, max_size=digits))
     held, span = kwery()
     body = changed(sample("kwery/liquidations"), timestamp=iso(second, fraction, zone))
     found = records(held, body, span)
-    (row,), (unified,) = found[held.stream], found["liquidations"]
+    (row,), (unified,) = found[held.stream.name], found["liquidations"]
     check_time(unified, second * 10**9 + int(fraction.ljust(9, "0")), max(3, digits))
     assert row["time"] == unified["liquidated_at"]
 
@@ -331,8 +393,9 @@ def test_kiyotakas_time_to_the_nanosecond(second: int, fraction: int) -> None:
     for series in body["series"]:
         series["points"][0]["Point"]["timestamp"] = {"s": second, **({"ns": fraction} if fraction else {})}
     found = records(held, body, span)
-    for row, unified in zip(found[held.stream], found["liquidation_volumes"], strict=True):
-        assert exact(unified["interval_start"]) == exact(row["time"]) == second * 10**9 + fraction
+    for row, unified in zip(found[held.stream.name], found["liquidation_volumes"], strict=True):
+        assert exact(row["time"]) == second * 10**9 + fraction
+        assert unified["interval_start"] == iso(second, "", "Z"), "one form, since it is in the key"
 
 
 # The schemas tell what is emitted.

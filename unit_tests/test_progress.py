@@ -1,0 +1,244 @@
+"""Stream state: what was saved comes back, positions go forward only, and checkpoints come often but not too often."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_liquidations import timestamps
+from source_liquidations.errors import ConfigurationError
+from source_liquidations.reading import progress
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.progress import StreamState
+from source_liquidations.reading.slices import Slices
+
+instants = st.integers(timestamps.parse("2009-01-01"), timestamps.parse("2100-01-01"))
+partitions = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=12), min_size=1, max_size=4).map(
+    lambda values: Partition(tuple(values.items()))
+)
+
+
+def state(saved: Any = None) -> StreamState:
+    return StreamState("events", "time", saved)
+
+
+def stored(blob: dict[str, Any]) -> dict[str, Any]:
+    """A state as a platform may give it back: through JSON, keys in another order, entries too."""
+    shuffled: dict[str, Any] = json.loads(json.dumps(blob, sort_keys=True))
+    random.Random(1).shuffle(shuffled["states"])
+    return shuffled
+
+
+@given(st.dictionaries(partitions, st.lists(st.tuples(instants, instants), min_size=1, max_size=3), max_size=6))
+def test_slices_come_back_to_the_nanosecond_in_any_order_of_keys(
+    slices: dict[Partition, list[tuple[int, int]]],
+) -> None:
+    saved = state()
+    for partition, parts in slices.items():
+        for part in parts:
+            saved.add(partition, part)
+    loaded = state(stored(saved.blob()))
+    for partition, parts in slices.items():
+        assert loaded.of(Partition(tuple(reversed(partition.values)))).recorded == Slices.of(parts)
+
+
+def test_the_form_is_airbytes() -> None:
+    saved = state()
+    day = timestamps.parse("2024-01-01")
+    saved.add(Partition.of(exchange="bbit", instrument="btc-usdt"), (day, day + timestamps.SECOND // 2))
+    assert saved.blob() == {
+        "states": [
+            {
+                "partition": {"exchange": "bbit", "instrument": "btc-usdt"},
+                "cursor": {"time": "2024-01-01T00:00:00.500Z"},
+                "slices": [{"start": "2024-01-01T00:00:00Z", "end": "2024-01-01T00:00:00.500Z"}],
+            }
+        ]
+    }
+
+
+def test_a_state_of_0_1_0_was_read_from_start_date_on() -> None:
+    old = {"states": [{"partition": {"market": "a"}, "cursor": {"time": "2024-03-01T00:00:00Z"}}]}
+    start, position = timestamps.parse("2024-01-01"), timestamps.parse("2024-03-01")
+    loaded = StreamState("events", "time", old, start=start)
+    assert loaded.of(Partition.of(market="a")).recorded.ranges == ((start, position),)
+    assert loaded.blob()["states"][0]["cursor"] == old["states"][0]["cursor"]
+
+
+def test_a_partition_that_is_named_twice_keeps_both() -> None:
+    entries = [{"partition": {"market": "a"}, "cursor": {"time": f"2024-0{month}-01T00:00:00Z"}} for month in (3, 5, 2)]
+    loaded = StreamState("events", "time", {"states": entries}, start=timestamps.parse("2024-01-01"))
+    assert loaded.of(Partition.of(market="a")).recorded.end == timestamps.parse("2024-05-01")
+    assert len(loaded.blob()["states"]) == 1
+
+
+def test_one_number_is_one_partition_however_it_is_written() -> None:
+    old = {"states": [{"partition": {"symbol": "BTC", "min_usd": "10000.0"}, "cursor": {"time": "2024-03-01"}}]}
+    assert state(old).of(Partition.of(symbol="BTC", min_usd="10000")).recorded.ranges
+
+
+# What a sync has to read, and what it records.
+
+
+MARKET = Partition.of(market="a")
+
+
+def read_before(*parts: tuple[int, int]) -> StreamState:
+    saved = state()
+    for part in parts:
+        saved.add(MARKET, part)
+    return state(stored(saved.blob()))
+
+
+def test_what_is_missing_and_the_lookback_are_read() -> None:
+    assert state().todo(MARKET, 100, 900, 50).ranges == ((100, 900),)
+    assert read_before((100, 500)).todo(MARKET, 100, 900, 50).ranges == ((450, 900),)
+    assert read_before((100, 500)).todo(MARKET, 40, 900, 50).ranges == ((40, 100), (450, 900))
+    assert read_before((100, 300), (400, 500)).todo(MARKET, 100, 900, 0).ranges == ((300, 400), (500, 900))
+    assert read_before((100, 500)).todo(MARKET, 100, 400, 50).ranges == ((350, 400),), "end_date was moved back"
+    assert read_before((100, 500)).todo(MARKET, 480, 900, 50).ranges == ((480, 900),), "start_date was moved on"
+
+
+def test_nothing_behind_the_lookback_is_recorded_before_it_is_read_again() -> None:
+    saved = read_before((100, 500))
+    saved.todo(MARKET, 100, 900, 50)
+    saved.add(MARKET, (600, 900))
+    assert saved.of(MARKET).recorded.ranges == ((100, 500),)
+    saved.add(MARKET, (450, 520))
+    assert saved.of(MARKET).recorded.ranges == ((100, 520), (600, 900))
+
+
+def test_a_lookback_that_cannot_be_had_any_more_holds_nothing_back_and_is_missing() -> None:
+    saved = read_before((100, 500))
+    saved.todo(MARKET, 100, 900, 50)
+    saved.add(MARKET, (700, 900), 700)
+    assert saved.of(MARKET).recorded.ranges == ((100, 450), (700, 900))
+
+
+def test_what_is_earlier_is_recorded_at_once() -> None:
+    saved = read_before((100, 500))
+    saved.todo(MARKET, 40, 900, 50)
+    saved.add(MARKET, (40, 100))
+    assert saved.of(MARKET).recorded.ranges == ((40, 500),)
+
+
+def test_nothing_from_a_row_on_that_could_not_be_taken_is_recorded() -> None:
+    saved = state()
+    saved.todo(MARKET, 100, 900, 50)
+    saved.add(MARKET, (100, 500), held=300)
+    saved.add(MARKET, (500, 900))
+    assert saved.of(MARKET).recorded.ranges == ((100, 300),)
+
+
+def test_an_unknown_partition_has_no_slices() -> None:
+    assert state().of(MARKET).recorded == Slices()
+
+
+def test_entries_of_markets_no_longer_configured_are_kept() -> None:
+    old = {"states": [{"partition": {"market": "gone"}, "cursor": {"time": "2024-01-01T00:00:00.123456789Z"}}]}
+    loaded = state(old)
+    loaded.add(Partition.of(market="new"), (0, 1))
+    found = loaded.blob()["states"][0]
+    assert {name: found[name] for name in ("partition", "cursor")} == old["states"][0]
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"states": {}},
+        {"states": [1]},
+        {"states": [{}]},
+        {"states": [{"partition": {}}]},
+        {"states": [{"partition": [], "cursor": {"time": "2024-01-01"}}]},
+        {"states": [{"partition": {"a": "b"}, "cursor": {}}]},
+        {"states": [{"partition": {"a": "b"}, "cursor": {"time": "yesterday"}}]},
+        {"states": [{"partition": {"a": "b"}, "cursor": {"time": 1700000000}}]},
+        {"states": [{"partition": {"a": "b"}, "cursor": {"time": None}}]},
+        {"states": [{"partition": {"a": "b"}, "slices": [{"start": "2024-01-01"}]}]},
+        {"states": [{"partition": {"a": "b"}, "slices": {"start": "2024-01-01"}}]},
+    ],
+)
+def test_a_state_that_cannot_be_used_names_the_stream_and_the_form(saved: Any) -> None:
+    with pytest.raises(ConfigurationError, match="`state of events`") as caught:
+        state(saved)
+    assert '"cursor": {"time":' in caught.value.advice
+
+
+@pytest.mark.parametrize("saved", [None, {}, {"states": []}])
+def test_no_state_is_a_state(saved: Any) -> None:
+    assert state(saved).blob() == {"states": []}
+
+
+# When to write.
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1_000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def written(saved: StreamState) -> int:
+    return saved.take(len(json.dumps(saved.blob())))
+
+
+def test_the_end_of_a_partition_is_written_at_once(clock: list[float]) -> None:
+    saved = state()
+    saved.wrote(10, 1_000)
+    saved.add(Partition.of(market="a"), (0, 5))
+    assert not saved.due(partition_ended=False)
+    assert saved.due(partition_ended=True)
+    assert written(saved) == 10
+    assert not saved.due(partition_ended=True), "nothing is new"
+
+
+def test_time_passed_is_reason_enough(clock: list[float]) -> None:
+    saved = state()
+    written(saved)
+    saved.wrote(3, 300)
+    assert not saved.due(partition_ended=False)
+    clock[0] += progress.SECONDS_BETWEEN_CHECKPOINTS
+    assert progress.SECONDS_BETWEEN_CHECKPOINTS <= 30
+    assert saved.due(partition_ended=False)
+
+
+def test_without_anything_new_a_state_is_only_a_sign_of_life(clock: list[float]) -> None:
+    saved = state()
+    written(saved)
+    clock[0] += progress.SECONDS_BETWEEN_SIGNS_OF_LIFE - 0.1
+    assert not saved.unwritten
+    assert not saved.due(partition_ended=True)
+    clock[0] += 0.2
+    assert saved.due(partition_ended=False)
+
+
+def test_a_large_state_is_not_repeated_for_each_of_its_partitions(clock: list[float]) -> None:
+    saved = state()
+    written_bytes = written_states = 0
+    for n in range(4_000):
+        saved.wrote(2, 400)
+        saved.add(Partition.of(market=f"exchange-MARKET{n:05d}-future"), (0, n + 1))
+        if saved.due(partition_ended=True):
+            size = len(json.dumps(saved.blob()))
+            saved.take(size)
+            written_bytes += size
+            written_states += 1
+    assert written_states > 10
+    assert written_bytes <= 4_000 * 400 + 2 * len(json.dumps(saved.blob())) + 400 * 32 * 1024
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=50))
+def test_the_records_of_all_checkpoints_add_up(steps: list[tuple[int, bool]]) -> None:
+    saved = state()
+    told = 0
+    for records, checkpoint in steps:
+        saved.wrote(records, records * 100)
+        if checkpoint:
+            told += written(saved)
+    assert told + written(saved) == sum(records for records, _ in steps)

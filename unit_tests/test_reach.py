@@ -1,0 +1,122 @@
+"""How far back a key reaches: known, or found by a few halvings, whatever it is; and what it costs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_liquidations import timestamps
+from source_liquidations.reading.reach import Reach, Waits
+from source_liquidations.reading.slices import Slice, Slices
+
+DAY, HOUR, MINUTE = timestamps.DAY, timestamps.HOUR, timestamps.MINUTE
+END = 20_000 * DAY
+
+
+def found(start: int, true: int, *, step: int = HOUR, older: int | None = None) -> tuple[Slices, list[int], Reach]:
+    """What is read of [start, END) with a key that reaches back to `true`: slices, refused starts, the reach."""
+    reach = Reach("acme", None, refuses_old=True, step=step, end=END)
+    ranges: list[Slice] = [(start, END)] if older is None else [(start, older), (END - HOUR, END)]
+    read: list[Slice] = []
+    refused: list[int] = []
+    while ranges:
+        first, last = ranges.pop()
+        part = reach.part_of(first, last, is_older=older is not None and last <= older)
+        if part is None:
+            continue
+        if first < part[0]:
+            ranges.append((first, part[0]))
+        if part[0] < true:
+            refused.append(part[0])
+            assert reach.was_refused(part[0], "HTTP 403"), "a later one may be granted"
+            ranges.append(part)
+        else:
+            reach.was_granted(part[0])
+            read.append(part)
+    return Slices.of(read), refused, reach
+
+
+@given(st.integers(1, 2_000 * 24 * 60), st.integers(25 * 60, 2_000 * 24 * 60), st.sampled_from([MINUTE, HOUR, DAY]))
+def test_everything_that_can_be_had_is_read_and_the_reach_is_found_by_halvings(
+    asked: int, history: int, step: int
+) -> None:
+    start, true = END - asked * MINUTE, END - history * MINUTE
+    start -= start % step
+    read, refused, reach = found(start, true, step=step)
+    if start >= true:
+        assert read.ranges == ((start, END),)
+        assert not refused
+        assert reach.cut_off is None
+        return
+    ((first, last),) = read.ranges
+    assert last == END
+    assert true <= first < true + 2 * step
+    assert len(refused) <= 1 + math.log2((END - start) / step)
+    assert reach.since == first
+    assert reach.cut_off == (start, first)
+
+
+def test_what_earlier_syncs_could_not_read_costs_one_request() -> None:
+    older = END - 90 * DAY
+    read, refused, reach = found(END - 400 * DAY, END - 90 * DAY, older=older)
+    assert read.ranges == ((END - HOUR, END),)
+    assert refused == [older - HOUR]
+    assert reach.cut_off == (END - 400 * DAY, older)
+
+
+def test_a_plan_that_reaches_further_now_brings_what_was_missing() -> None:
+    older, true = END - 90 * DAY, END - 365 * DAY
+    read, refused, _ = found(END - 400 * DAY, true, older=older)
+    ((first, last), _) = read.ranges
+    assert last == older
+    assert true <= first < true + 2 * HOUR
+    assert len(refused) < 14
+
+
+def test_a_known_reach_costs_no_request() -> None:
+    reach = Reach("acme", END - DAY, refuses_old=False, step=1, end=END)
+    assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - DAY, END)
+    assert reach.part_of(END - 9 * DAY, END - DAY, is_older=True) is None
+    assert reach.part_of(END - HOUR, END, is_older=False) == (END - HOUR, END)
+    assert reach.cut_off == (END - 9 * DAY, END - DAY)
+
+
+def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFixture) -> None:
+    reach = Reach("acme", END - DAY, refuses_old=False, step=1, end=END)
+    for days in (9, 8, 7):
+        reach.part_of(END - days * DAY, END, is_older=False)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"acme: the key reaches back to {timestamps.format_shortest(END - DAY)}, and nothing older is read."
+
+
+def test_one_probe_at_a_time() -> None:
+    reach = Reach("acme", None, refuses_old=True, step=HOUR, end=END)
+    start = END - 64 * DAY
+    assert reach.part_of(start, END, is_older=False) == (start, END)
+    assert reach.was_refused(start, "")
+    probe = reach.part_of(start, END, is_older=False)
+    assert probe == (END - 32 * DAY, END)
+    with pytest.raises(Waits):
+        reach.part_of(start, END, is_older=False)
+    assert reach.part_of(END - DAY, END, is_older=False) == (END - DAY, END), "what is newer need not wait"
+    reach.forget(END - 32 * DAY)
+    assert reach.part_of(start, END, is_older=False) == probe
+
+
+def test_a_key_that_may_not_even_read_the_newest_day_is_refused() -> None:
+    reach = Reach("acme", None, refuses_old=True, step=HOUR, end=END)
+    assert reach.was_refused(END - 2 * DAY, "")
+    assert not reach.was_refused(END - DAY, "")
+
+
+def test_a_history_that_rolls_on_while_it_is_read_is_found_again() -> None:
+    reach = Reach("acme", None, refuses_old=True, step=MINUTE, end=END)
+    reach.was_granted(END - 30 * DAY)
+    assert reach.was_refused(END - 30 * DAY, "")
+    assert reach.since is None
+    part = reach.part_of(END - 30 * DAY, END, is_older=False)
+    assert part is not None
+    assert part[0] > END - 30 * DAY
