@@ -62,12 +62,11 @@ class Accounts(logging.Handler):
 
 
 def bill(report: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
-    """What each vendor was asked for in a sync; streams that were served by the same requests count once."""
+    """What each vendor was asked for in a sync; requests that served several streams count once."""
     vendors: dict[str, list[dict[str, Any]]] = {}
     for one in report:
-        served = vendors.setdefault(one["vendor"], [])
-        if not any(other["stream"] in one["shared_with"] for other in served):
-            served.append(one)
+        if one["vendor"] is not None:
+            vendors.setdefault(one["vendor"], []).append(one)
     return [
         (
             vendor,

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from harness import Connector, Run, catalog_of
+from harness import Connector, Run, catalog_of, positions, state_of
 
 from sandbox import Sandbox
 from sandbox.times import DAY, iso
@@ -115,11 +115,17 @@ def test_the_report_agrees_with_what_was_written_and_asked(connector: Connector,
     for vendor, stream in (("kaiko", "kaiko_liquidation_events"), ("kwery", "kwery_liquidations")):
         own, unified = found[vendor, stream], found[vendor, "liquidations"]
         assert own["rows"] == len(run.records(stream)) == unified["rows"] > 0
-        assert own["requests"] == len(sandbox.requests(vendor)) == unified["requests"]
-        assert (own["shared_with"], unified["shared_with"]) == (["liquidations"], [stream])
-        assert own["position"] == END
-        assert own["status"] == "COMPLETE"
+        assert (own["requests"], unified["requests"]) == (len(sandbox.requests(vendor)), 0)
+        assert (own["requests_of"], unified["requests_of"]) == (None, stream)
+        assert own["position"] == unified["position"] == END
+        assert own["status"] == unified["status"] == "COMPLETE"
         assert own["bytes"] > 100 * own["rows"]
+        assert [own[f"partitions_{what}"] for what in ("done", "failed", "unread")] == [
+            len(positions(state_of(run.states), stream)),
+            0,
+            0,
+        ]
+        assert own["errors"] == unified["errors"] == []
     spent = sum(25 + 2 * r.rows for r in sandbox.requests("kwery") if r.path == "/v1/liquidations")
     assert found["kwery", "kwery_liquidations"]["spent"]["credits used"] == spent
     assert any(log.startswith("sync report\nvendor") for log in run.logs)

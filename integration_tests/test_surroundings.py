@@ -148,7 +148,7 @@ def test_a_sync_that_waits_shows_that_it_is_alive(connector: Connector, sandbox:
 
 
 def test_what_is_declared_covers_the_longest_silence() -> None:
-    from source_liquidations.reading.checkpoints import SECONDS_BETWEEN_SIGNS_OF_LIFE
+    from source_liquidations.reading.progress import SECONDS_BETWEEN_SIGNS_OF_LIFE
 
     declared = yaml.safe_load((ROOT / "metadata.yaml").read_text())["data"]["maxSecondsBetweenMessages"]
     assert declared >= 2 * SECONDS_BETWEEN_SIGNS_OF_LIFE

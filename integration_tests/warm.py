@@ -22,7 +22,7 @@ LONGEST = 1 << 16
 
 def main(channel: socket.socket) -> None:
     from source_liquidations.http import patience
-    from source_liquidations.reading import checkpoints
+    from source_liquidations.reading import progress
     from source_liquidations.run import run
 
     assert threading.active_count() == 1, "a fork would not take the other threads along"
@@ -46,7 +46,7 @@ def main(channel: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 channel.close()
-                _child(run, patience, checkpoints, request, descriptors)
+                _child(run, patience, progress, request, descriptors)
             running[pid] = request["id"]
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -62,7 +62,7 @@ def _reap(channel: socket.socket, running: dict[int, int]) -> None:
         channel.send(json.dumps({"id": running.pop(pid), "code": code}).encode())
 
 
-def _child(run: Any, patience: Any, checkpoints: Any, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
+def _child(run: Any, patience: Any, progress: Any, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     code = 70
     try:
         signal.set_wakeup_fd(-1)
@@ -74,7 +74,7 @@ def _child(run: Any, patience: Any, checkpoints: Any, request: dict[str, Any], d
         if least := os.environ.get("TEST_LEAST_TIMEOUT"):
             patience._LEAST_TIMEOUT = float(least)
         if seconds := os.environ.get("TEST_SIGNS_OF_LIFE"):
-            checkpoints.SECONDS_BETWEEN_SIGNS_OF_LIFE = float(seconds)
+            progress.SECONDS_BETWEEN_SIGNS_OF_LIFE = float(seconds)
         sys.argv = ["source-liquidations", *request["args"]]
         run()
     except SystemExit as leaving:

@@ -38,10 +38,10 @@ class Config:
 
 def spec() -> dict[str, Any]:
     """The connector's specification: the common fields, and one section per vendor."""
-    package = resources.files("source_liquidations")
+    package = resources.files(__package__)
     whole: dict[str, Any] = json.loads((package / "spec.json").read_text("utf-8"))
     for vendor in VENDORS:
-        section = json.loads((package / "schemas" / "config" / f"{vendor.name}.json").read_text("utf-8"))
+        section = json.loads((package / "vendors" / vendor.name / "config.json").read_text("utf-8"))
         whole["connectionSpecification"]["properties"][vendor.name] = section
     return whole
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from source_liquidations.errors import UnexpectedAnswer, shown
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 
 NULL = msgspec.Raw(b"null")
 
@@ -41,32 +41,23 @@ def _canonical(literal: bytes) -> bytes:
 def are_numbers(literals: Sequence[Any]) -> bool:
     """Whether each is a JSON number or null; checked in C."""
     try:
-        _numbers.decode(b"[" + b",".join(literals) + b"]")
+        return len(_numbers.decode(b"[" + b",".join(literals) + b"]")) == len(literals)
     except msgspec.DecodeError:
         return False
-    return True
 
 
-def number(field: str, value: bytes | msgspec.Raw) -> bytes:
-    """One number's literal. Raises UnexpectedAnswer, naming the field."""
-    try:
-        return literal_of(value)
-    except ValueError as error:
-        raise UnexpectedAnswer(f"`{field}` is {error}.", advice="No row was guessed from it.") from None
-
-
-def column(field: str, values: Sequence[Any]) -> Sequence[Any]:
-    """The literals of a whole column. Raises UnexpectedAnswer, naming field and row."""
+def column(field: str, values: Sequence[Any], bad: dict[int, LiquidationsError]) -> Sequence[Any]:
+    """The literals of a column. What is no number is null, and its index goes to `bad`, unless it is there already."""
     if are_numbers(values):
         return values
     found = []
     for index, value in enumerate(values):
         try:
-            found.append(literal_of(value))
+            found.append(msgspec.Raw(literal_of(value)))
         except ValueError as error:
-            raise UnexpectedAnswer(
-                f"`{field}` of row {index} is {error}.", advice="No row was guessed from it."
-            ) from None
+            found.append(NULL)
+            problem = UnexpectedAnswer(f"`{field}` of row {index} is {error}.", advice="No row was guessed from it.")
+            bad.setdefault(index, problem)
     return found
 
 

@@ -43,7 +43,9 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
             ]
             if outputs:
                 plan = partial(gaps, states=states, lookback=config.lookback)
-                found.append(Reading(feed.endpoint, tuple(outputs), config.start, config.end, plan))
+                is_unified = any(output.mapper and not output.in_passing for output in outputs)
+                prepare = feed.prepare if is_unified else None
+                found.append(Reading(feed.endpoint, tuple(outputs), config.start, config.end, plan, prepare))
     return found
 
 
@@ -65,7 +67,7 @@ def gaps(
     Those that are furthest behind come first, so that a sync that ends early leaves none behind for good.
     """
     endpoint = reading.endpoint
-    reading.reach.known = endpoint.reach
+    reading.reach.knows(endpoint.reach)
     start, end = reading.start, reading.end
     if reading.is_aggregate:  # whole intervals; an event has no length
         start, end = timestamps.floor_to(start, endpoint.step), timestamps.ceil_to(end, endpoint.step)

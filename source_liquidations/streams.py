@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stream:
-    """Name, primary key and cursor; the JSON schema is `schemas/<name>.json`.
+    """Name, primary key and cursor. Its JSON schema is `schemas/<name>.json` beside the module that declares it.
 
     A stream without a cursor is a list that is read whole each time (full refresh).
     """
@@ -18,8 +18,10 @@ class Stream:
     name: str
     primary_key: tuple[str, ...]
     cursor_field: str | None = None
+    declared_in: str = __name__
 
     def json_schema(self) -> dict[str, Any]:
-        text = (resources.files("source_liquidations") / "schemas" / f"{self.name}.json").read_text("utf-8")
+        package = self.declared_in.rpartition(".")[0]
+        text = (resources.files(package) / "schemas" / f"{self.name}.json").read_text("utf-8")
         schema: dict[str, Any] = json.loads(text)
         return schema

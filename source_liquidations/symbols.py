@@ -36,6 +36,11 @@ _EXCHANGE_OF = {code: name for name, codes in EXCHANGES.items() for code in code
 # Multiples (1000SHIB) stay as they are: amounts count them.
 ASSETS = {"xbt": "btc", "xdg": "doge", "ustf0": "usdt"}
 
+# The US dollar, and the stablecoins that stand for one.
+DOLLARS = frozenset(
+    ("usd", "usdt", "usdc", "busd", "fdusd", "tusd", "usd1", "usdp", "pax", "dai", "gusd", "husd", "pyusd", "rlusd")
+)
+
 # Quotes that may follow a separator: BTC-USDT.
 _QUOTES = "usdt|usdc|usd|usd1|busd|fdusd|tusd|ust|eut|testusd|testusdt|eur|gbp|jpy|cnht|xaut|btc|xbt|eth"
 _DAY = r"\d{1,2}(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\d{2}"

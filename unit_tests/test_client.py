@@ -25,7 +25,7 @@ from source_liquidations.errors import (
 )
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client, Request
+from source_liquidations.http.client import Client, Purse, Request
 from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import keep_secret
 from source_liquidations.http.traffic import Traffic
@@ -104,8 +104,17 @@ def make(vendor: Vendor) -> Make:
 
 def impatient_once(make: Make) -> Client:
     """A client that soon gives its first try up, and then has as much patience as a busy machine needs."""
-    client = make(patience=replace(QUICK, answer=0.4), lost=lambda _: setattr(client, "_patience", QUICK))
+    purse = Patient()
+    client = purse.client = make(patience=replace(QUICK, answer=0.4), purse=purse)
     return client
+
+
+class Patient(Purse):
+    client: Client
+
+    def lost(self, request: Request) -> str:
+        vars(self.client)["_patience"] = vars(self.client._transport)["_patience"] = QUICK
+        return ""
 
 
 def decode(answered: Answered) -> list[int]:
@@ -519,6 +528,7 @@ def test_next_page_addresses_are_checked(vendor: Vendor, make: Make) -> None:
     client.check_origin(f"{vendor.url}/x?token=1")
     client.check_origin("https://api.acme.com/x")
     client.check_origin("https://API.acme.com:443/x")
+    client.check_origin("/x?token=1")
     for url in (
         "http://api.acme.com/x",
         "https://api.acme.com:444/x",
@@ -526,7 +536,8 @@ def test_next_page_addresses_are_checked(vendor: Vendor, make: Make) -> None:
         "https://api.acme.com@evil.example/x",
         "https://evil.example/https://api.acme.com/",
         f"http://localhost:{vendor.server.port}/x",
-        "/relative",
+        "//evil.example/x",
+        "/\\evil.example/x",
         "",
     ):
         with pytest.raises(UnexpectedAnswer, match="another origin was refused"):

@@ -19,7 +19,7 @@ import pytest
 
 from source_liquidations.symbols import ASSETS, EXCHANGES, assets_of
 from source_liquidations.unified import POSITIONS
-from source_liquidations.vendors.kiyotaka import POSITION_OF
+from source_liquidations.vendors.kiyotaka.points import POSITION_OF
 
 ROOT = Path(__file__).parents[1]
 UNIFIED = ROOT / "docs" / "unified-streams.md"

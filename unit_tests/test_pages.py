@@ -8,31 +8,35 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.messages import records
+from source_liquidations.numbers import NULL
 from source_liquidations.reading import pages
-from source_liquidations.reading.endpoint import Partition, Rows, Span
-from source_liquidations.reading.pages import Block, Output, members, merged, render
-from source_liquidations.vendors.decoding import RowDecoder, added_rows
+from source_liquidations.reading.endpoint import Fault, Partition, Rows, Span
+from source_liquidations.reading.pages import Block, Mapped, Output, Table, members, merged, render
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 
 SPAN = Span((Partition.of(market="a"),), 0, 1)
 
 
+OWN = ("id", "price", "market", "time")
+
+
 class Row(msgspec.Struct):
     id: str
-    price: float | str | None = None
+    price: msgspec.Raw = NULL
 
 
 class Body(msgspec.Struct, kw_only=True):
-    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    data: list[Any] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def body_of(row: Any) -> Any:
-    return msgspec.defstruct("Body", [("data", list[row] | msgspec.UnsetType, msgspec.UNSET)])  # type: ignore[valid-type]
+    return msgspec.defstruct("Body", [("data", list[row] | msgspec.UnsetType | None, msgspec.UNSET)])  # type: ignore[valid-type]
 
 
 class Bodies:
@@ -43,7 +47,16 @@ class Bodies:
 
 
 def decoder() -> RowDecoder[Row]:
-    return RowDecoder("events", Bodies, Row, added=("market", "time"))
+    return RowDecoder(Bodies, Row, Fields("events", OWN), numbers=("price",), added=("market", "time"))
+
+
+def decoded(body: str | bytes) -> Page[Row]:
+    return decoder().decode(Answered(200, {}, body.encode() if isinstance(body, str) else body))
+
+
+def one_block(rows: Rows, output: Output = Output("events")) -> Block:  # noqa: B008 - frozen
+    (block,) = render(output, rows, SPAN, [])
+    return block
 
 
 # Numbers as a vendor may write them: more digits than a float has, exponents, zeros at the end, minus nought.
@@ -65,10 +78,9 @@ blanks = st.text(st.sampled_from(" \t\r\n"), max_size=3)
 @st.composite
 def rows(draw: st.DrawFn) -> str:
     """A JSON object with the documented fields and any others, blanks wherever JSON allows them."""
-    names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(
-        lambda name: name not in ("id", "price", "market", "time")
-    )
-    fields = draw(st.dictionaries(names, values, max_size=4))
+    names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(str.strip)
+    named = draw(st.lists(st.tuples(names, values), max_size=4, unique_by=lambda pair: pair[0].lower()))
+    fields = {name: value for name, value in named if name.lower() not in OWN}
     fields |= {"id": json.dumps(draw(texts))}
     fields |= {"price": draw(literals)} if draw(st.booleans()) else {}
     pairs = [
@@ -85,6 +97,11 @@ def exact(text: str | bytes) -> Any:
     )
 
 
+def names_that_differ_in_case(written: list[str]) -> bool:
+    names = {name for row in written for name in json.loads(row)}
+    return len(set(map(str.lower, names))) < len(names)
+
+
 def record_lines(block: Block) -> list[bytes]:
     assert block.data.endswith(b"\n")
     lines = block.data[:-1].split(b"\n")
@@ -96,10 +113,12 @@ def record_lines(block: Block) -> list[bytes]:
 @settings(max_examples=300)
 def test_any_row_arrives_as_it_was_written(written: list[str], blank: str) -> None:
     body = f'{blank}{{{blank}"data"{blank}:[{blank}{f"{blank},{blank}".join(written)}]}}'
-    typed, raw, collides = decoder().decode(Answered(200, {}, body.encode()))
-    assert [row.id for row in typed.data] == [json.loads(row)["id"] for row in written]
-    assert not collides
-    (block,) = render([Output("events")], Rows(raw, [0] * len(raw)), SPAN)
+    assume(not names_that_differ_in_case(written))
+    page = decoded(body)
+    assert [row.id for row in page.rows] == [json.loads(row)["id"] for row in written]
+    assert not page.collides
+    assert not page.bad
+    block = one_block(Rows(page.raw, [0] * len(page.raw)))
     for line, row in zip(record_lines(block), written, strict=True):
         assert exact(line)["record"]["data"] == exact(row)
         assert exact(line)["record"]["stream"] == "events"
@@ -112,9 +131,9 @@ def test_any_row_arrives_as_it_was_written(written: list[str], blank: str) -> No
 @settings(max_examples=200)
 def test_added_members_leave_the_rest_as_it_was(written: list[str], constant: dict[str, str]) -> None:
     each = [{"time": f"t{n}"} for n in range(len(written))]
-    _, raw, _ = decoder().decode(Answered(200, {}, f'{{"data":[{",".join(written)}]}}'.encode()))
-    page = added_rows(raw, [0] * len(raw), constant=constant, each=each)
-    (block,) = render([Output("events")], page, SPAN)
+    assume(not names_that_differ_in_case(written))
+    page = decoded(f'{{"data":[{",".join(written)}]}}')
+    block = one_block(added_rows(page, [0] * len(written), constant=constant, each=each))
     for line, row, mine in zip(record_lines(block), written, each, strict=True):
         data = exact(line)["record"]["data"]
         assert data == constant | mine | exact(row)
@@ -129,8 +148,8 @@ def test_a_member_of_the_vendors_takes_the_place_of_ours_unless_it_is_null() -> 
 @given(st.lists(rows(), min_size=1, max_size=3))
 @settings(max_examples=200)
 def test_both_doors_give_the_same_messages(written: list[str]) -> None:
-    _, raw, _ = decoder().decode(Answered(200, {}, f'{{"data":[{",".join(written)}]}}'.encode()))
-    (block,) = render([Output("events")], added_rows(raw, [0] * len(raw), constant={"market": "m"}), SPAN)
+    page = decoded(f'{{"data":[{",".join(written)}]}}')
+    block = one_block(added_rows(page, [0] * len(written), constant={"market": "m"}))
     messages = list(records(block))
     lines = [json.loads(line) for line in record_lines(block)]
     assert [message.type.value for message in messages] == ["RECORD"] * len(written)
@@ -156,10 +175,9 @@ def test_both_doors_take_numbers_that_no_float_holds(literal: str) -> None:
 
 def test_a_field_of_the_vendors_wins_over_ours_of_the_same_name() -> None:
     body = b'{"data":[{"id":"1","market":"theirs","price":1.50},{"id":"2"}]}'
-    _, raw, collides = decoder().decode(Answered(200, {}, body))
-    assert collides
-    page = added_rows(raw, [0, 0], constant={"market": "ours"}, each=[{"time": "a"}, {"time": "b"}], collides=True)
-    (block,) = render([Output("events")], page, SPAN)
+    page = decoded(body)
+    assert page.collides
+    block = one_block(added_rows(page, [0, 0], constant={"market": "ours"}, each=[{"time": "a"}, {"time": "b"}]))
     assert [exact(line)["record"]["data"] for line in record_lines(block)] == [
         {"time": "a", "id": "1", "market": "theirs", "price": ("number", "1.50")},
         {"market": "ours", "time": "b", "id": "2"},
@@ -205,7 +223,11 @@ def test_a_body_without_data_is_told_in_the_vendors_words() -> None:
         decoder().decode(Answered(200, {}, body))
 
 
-@pytest.mark.parametrize("body", [b'{"data":null}', b'{"data":{}}', b"{}", b'{"data":[1]}', b'{"data":[{"price":1}]}'])
+def test_null_is_an_empty_list() -> None:
+    assert decoded('{"data":null}').raw == []
+
+
+@pytest.mark.parametrize("body", [b'{"data":{}}', b"{}", b'{"data":[1]}', b'{"data":[{"price":1}]}'])
 def test_what_has_no_rows_of_the_right_shape_is_refused(body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer):
         decoder().decode(Answered(200, {}, body))
@@ -216,7 +238,7 @@ def test_a_line_break_within_a_text_is_never_turned_into_something_else() -> Non
 
 
 def test_an_empty_page_gives_no_block() -> None:
-    assert list(render([Output("events")], Rows([], []), SPAN)) == []
+    assert list(render(Output("events"), Rows([], []), SPAN, [])) == []
 
 
 def test_a_large_page_comes_in_blocks_that_together_are_what_one_block_would_be(
@@ -224,24 +246,87 @@ def test_a_large_page_comes_in_blocks_that_together_are_what_one_block_would_be(
 ) -> None:
     rows = [b'{"id":"%d"}' % n for n in range(25)]
     page = Rows(rows, list(range(25)), constant=b'"market":"m",', added=[b'"n":%d,' % n for n in range(25)])
-    outputs = [Output("events"), Output("unified", mapper=lambda rows, span: list(map(bytes, rows.raw)))]
-    whole = {block.stream: block.data for block in render(outputs, page, SPAN)}
-    monkeypatch.setattr(pages, "_MOST_RECORDS", 10)
-    found = list(render(outputs, page, SPAN))
-    assert [(block.stream, block.records) for block in found] == [(s, n) for s in whole for n in (10, 10, 5)]
-    for stream, data in whole.items():
-        together = b"".join(block.data for block in found if block.stream == stream)
+    for output in (Output("events"), Output("unified", mapper=as_they_are)):
+        monkeypatch.setattr(pages, "_MOST_RECORDS", 100)
+        whole = one_block(page, output)
+        monkeypatch.setattr(pages, "_MOST_RECORDS", 10)
+        found = list(render(output, page, SPAN, []))
+        assert [(block.stream, block.records) for block in found] == [(output.stream, n) for n in (10, 10, 5)]
+        together = b"".join(block.data for block in found)
         assert [json.loads(line)["record"]["data"] for line in together.splitlines()] == [
-            json.loads(line)["record"]["data"] for line in data.splitlines()
+            json.loads(line)["record"]["data"] for line in whole.data.splitlines()
         ]
 
 
-def test_a_page_feeds_several_streams() -> None:
-    page = Rows([b'{"id":"1"}', b'{"id":"2"}'], [0, 0])
-    unified = Output("unified", mapper=lambda rows, span: [b'{"n":%d}' % len(rows)], vendor="acme")
-    own, other = render([Output("events"), unified], page, SPAN)
-    assert (own.stream, own.records, other.stream, other.records) == ("events", 2, "unified", 1)
-    assert json.loads(other.data)["record"]["data"] == {"n": 2}
+def as_they_are(rows: Rows, span: Span) -> Mapped:
+    return Mapped(Table(len(rows), (rows.raw,)))
+
+
+def test_a_mapper_says_which_rows_it_could_not_take() -> None:
+    fault = Fault(7, UnexpectedAnswer("`price` is no number."))
+    faults: list[Fault] = []
+    output = Output("unified", mapper=lambda rows, span: Mapped(Table(1, (b'{"n":1}',)), [fault]))
+    (block,) = render(output, Rows([b'{"id":"1"}', b'{"id":"2"}'], [0, 7]), SPAN, faults)
+    assert (block.stream, block.records) == ("unified", 1)
+    assert json.loads(block.data)["record"]["data"] == {"n": 1}
+    assert faults == [fault]
+
+
+@given(st.integers(0, 5), st.lists(st.booleans(), min_size=1, max_size=4), st.integers(1, 3))
+def test_a_table_writes_rows_from_its_columns(count: int, constant: list[bool], most: int) -> None:
+    columns = [
+        b'"c":1,' if is_constant else [b'"v%d":%d,' % (n, row) for row in range(count)]
+        for n, is_constant in enumerate(constant)
+    ]
+    rows = [
+        b"{" + b"".join(column if isinstance(column, bytes) else column[row] for column in columns) + b"}\n"
+        for row in range(count)
+    ]
+    table = Table(count, columns)
+    assert table.lines(b"{", b"}\n") == b"".join(rows)
+    parts = list(table.parts(most))
+    assert [part.count for part in parts] == [min(most, count - first) for first in range(0, count, most)]
+    assert b"".join(part.lines(b"{", b"}\n") for part in parts) == b"".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("written", "literal", "arrives"),
+    [
+        ('"1.50"', "1.50", '"1.50"'),
+        ('"+1.50"', "1.50", '"+1.50"'),
+        ('""', "null", "null"),
+        ("null", "null", "null"),
+        ("7e3", "7e3", "7e3"),
+    ],
+)
+def test_text_that_is_a_number_counts_as_one_and_arrives_as_it_is(written: str, literal: str, arrives: str) -> None:
+    page = decoded(f'{{"data":[{{"id":"1","price":{written},"x":"1.0"}}]}}')
+    assert bytes(page.raw[0]) == f'{{"id":"1","price":{arrives},"x":"1.0"}}'.encode()
+    assert bytes(page.rows[0].price) == literal.encode()
+
+
+@pytest.mark.parametrize("written", ['"NaN"', '"Infinity"', "1e400", '"1e400"', '"abc"', "true", "{}", '"1,5"', '" 1"'])
+def test_what_is_no_number_is_told_by_field_and_row(written: str) -> None:
+    page = decoded(f'{{"data":[{{"id":"1","price":1}},{{"id":"2","price":{written}}}]}}')
+    assert list(page.bad) == [1]
+    with pytest.raises(UnexpectedAnswer, match="`price` of row 1"):
+        page.must_be_good()
+
+
+def test_an_undocumented_field_that_differs_from_a_column_in_case_alone_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reading = decoder()
+    for _ in range(2):
+        body = b'{"data":[{"id":"1","Price":1,"TIME":2,"":3," ":4,"new":5,"New":6}]}'
+        page = reading.decode(Answered(200, {}, body))
+        row = json.loads(bytes(page.raw[0]))
+        assert set(map(str.lower, row)) == {"id", "new"}
+        assert len(row) == 2
+    told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert len(told) == 1
+    for name in ("'Price'", "'TIME'", "''", "' '"):
+        assert name in told[0]
 
 
 def test_a_unified_stream_tells_vendors_apart_in_its_state() -> None:
@@ -252,6 +337,6 @@ def test_a_unified_stream_tells_vendors_apart_in_its_state() -> None:
 
 def test_numbers_with_many_digits_stay_exact() -> None:
     literal = "0.12345678901234567890123456789"
-    _, raw, _ = decoder().decode(Answered(200, {}, f'{{"data":[{{"id":"1","price":{literal}}}]}}'.encode()))
-    (block,) = render([Output("events")], Rows(raw, [0]), SPAN)
+    page = decoded(f'{{"data":[{{"id":"1","price":{literal}}}]}}')
+    block = one_block(Rows(page.raw, [0]))
     assert json.loads(block.data, parse_float=Decimal)["record"]["data"]["price"] == Decimal(literal)

@@ -84,10 +84,24 @@ def test_a_known_reach_costs_no_request() -> None:
     assert reach.cut_off == (END - 9 * DAY, END - DAY)
 
 
+def test_a_reach_that_would_leave_nothing_is_not_believed_until_rows_confirm_it() -> None:
+    """The clock of this machine may be wrong, or the end of the sync far in the past."""
+    reach = Reach("acme", END + DAY, refuses_old=False, step=1, end=END)
+    assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - 9 * DAY, END)
+    assert reach.since == END + DAY, "nothing counts as read"
+    assert reach.cut_off == (END - 9 * DAY, END + DAY)
+    reach.saw([END - DAY])
+    assert reach.since is None
+    assert reach.cut_off is None
+    assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - 9 * DAY, END)
+
+
 def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFixture) -> None:
     reach = Reach("acme", END - DAY, refuses_old=False, step=1, end=END)
     for days in (9, 8, 7):
         reach.part_of(END - days * DAY, END, is_older=False)
+    assert not caplog.records
+    reach.tell()
     (line,) = [record.getMessage() for record in caplog.records]
     assert line == f"acme: the key reaches back to {timestamps.format_shortest(END - DAY)}, and nothing older is read."
 

@@ -20,7 +20,7 @@ resource "airbyte_source_definition" "liquidations" {
   workspace_id      = var.workspace_id
   name              = "Liquidations"
   docker_repository = var.image
-  docker_image_tag  = "0.1.0"
+  docker_image_tag  = "0.2.0"
 }
 
 resource "airbyte_source" "liquidations" {

@@ -144,7 +144,7 @@ class Client:
 
         `reserved` says that the budget's place for the first try is taken already, `twice_at_most` is a status that
         a third try would not change, `weight` is what the request weighs in the budget. Raises AccessRefused,
-        RequestRefused, UnexpectedAnswer, VendorUnavailable, ConfigurationError, SpendingLimit, or what `explain` returns.
+        RequestRefused, UnexpectedAnswer, VendorUnavailable, ConfigurationError, SpendingLimit, or what `explain` says.
         """
         traffic = traffic or Traffic()
         try:
@@ -179,6 +179,7 @@ class Client:
 
     def _try(self, request: Request, traffic: Traffic) -> Answered | Failed:
         """One try: a good answer, or why there is none. Raises where another try would not help."""
+        sent_with = self._key_headers
         try:
             answered = self._send(request, traffic)
         except NotWhole as broken:
@@ -193,15 +194,19 @@ class Client:
                 self.budget.went_well()
                 return answered
             return Failed(redact(problem), final=self._purse.lost(request))
-        if answered.status == statuses.NO_KEY and self._other_key_params:
-            # Documents disagree on where the key goes: what works is kept.
-            self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
+        if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
             return self._try(request, traffic)
         error = self._explain(answered) or statuses.refusal(answered)
         if error is not None:
             raise error
         # `Retry-After: 0` means the same as no header.
         return Failed(statuses.words_of(answered), answered.status, reset_seconds(answered) or None)
+
+    def _key_goes_elsewhere(self, refused: Mapping[str, str]) -> bool:
+        """Where documents disagree on where the key goes: send it as a parameter once these headers are refused."""
+        if refused is self._key_headers and self._other_key_params:
+            self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
+        return refused is not self._key_headers
 
     def _pause_after(self, request: Request, failed: Failed, tries: int, traffic: Traffic) -> None:
         """Wait before the next try."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from source_liquidations import timestamps
 from source_liquidations.reading.slices import Slice
@@ -25,23 +26,27 @@ class Reach:
     A vendor that refuses what is too old is asked in the middle between what it has refused and what it has granted,
     until the two are as good as equal. Each granted request brings its rows, so none is wasted.
 
-    known     the first instant, where it is known beforehand
+    known     the first instant, where it is known beforehand. It counts back from now, by this machine's clock. So
+              where nothing at all would be left to read, the vendor is asked nevertheless, and its rows decide
     refused   the latest instant from which a request was refused as too old
     granted   the earliest instant from which a request was granted since; at first, the end of the sync
-    cut_off   [wanted, first): what was asked for and cannot be had; None where nothing is
     """
 
     def __init__(self, vendor: str, known: int | None, *, refuses_old: bool, step: int, end: int) -> None:
-        self.known = known
+        self.knows(known)
         self.refused: int | None = None
         self.granted = end
-        self.cut_off: Slice | None = None
+        self._dropped: Slice | None = None
         self._words = ""
         self._vendor = vendor
         self._refuses_old = refuses_old
         self._step = max(step, _PRECISION)
         self._end = end
         self._probe: int | None = None
+
+    def knows(self, first: int | None) -> None:
+        """The first instant that can be had is known beforehand; None where it is not."""
+        self.known = first
 
     @property
     def since(self) -> int | None:
@@ -50,12 +55,33 @@ class Reach:
             return self.known
         return self.granted if self.granted - self.refused <= self._step else None
 
+    @property
+    def cut_off(self) -> Slice | None:
+        """[wanted, first): what was asked for and cannot be had; None where nothing is."""
+        if self._dropped is None:
+            return None
+        wanted, first = self._dropped
+        return wanted, self.since or first
+
+    def tell(self) -> None:
+        """Warn, at the end of a reading, of what could not be had."""
+        if self.cut_off is not None:
+            logger.warning(
+                "%s: the key reaches back to %s, and nothing older is read.%s",
+                self._vendor,
+                timestamps.format_shortest(self.cut_off[1]),
+                f" ({self._words})" if self._words else "",
+            )
+
     def part_of(self, start: int, end: int, *, is_older: bool) -> Slice | None:
         """What to request next of [start, end): it, its later part, or None where nothing of it can be had.
 
         `is_older` says that earlier syncs have read from `end` on, probably as far back as they could: then its newest
         step shows whether the key reaches further now. Raises Waits while a probe is under way.
         """
+        if self.refused is None and self.known is not None and self.known >= self._end and not is_older:
+            self._cut(start, end, end)  # unless rows show otherwise
+            return (start, end)
         if self.refused is None and self.known is None:
             is_probe = self._refuses_old and is_older and self.granted > end
             return (max(start, end - self._step) if is_probe else start, end)
@@ -65,26 +91,24 @@ class Reach:
             return self._cut(start, end, self.since)
         assert self.refused is not None
         if end - self.refused <= self._step:
-            return self._cut(start, end, end) if is_older else None
+            return self._cut(start, end, end)
         if self._probe is not None:
             raise Waits
         middle = self.refused + (min(self.granted, end) - self.refused) // 2
-        self._probe = middle - middle % self._step
+        self._probe = max(middle - middle % self._step, self.refused + self._step)
         return (self._probe, end)
 
     def _cut(self, start: int, end: int, since: int) -> Slice | None:
         if start >= since:
             return (start, end)
-        if self.cut_off is None:
-            logger.warning(
-                "%s: the key reaches back to %s, and nothing older is read.%s",
-                self._vendor,
-                timestamps.format_shortest(since),
-                f" ({self._words})" if self._words else "",
-            )
-        wanted, first = self.cut_off or (start, since)
-        self.cut_off = (min(start, wanted), max(since, first))
+        wanted, first = self._dropped or (start, since)
+        self._dropped = (min(start, wanted), max(since, first))
         return (since, end) if since < end else None
+
+    def saw(self, instants: Sequence[int]) -> None:
+        """Rows of these times came: a limit that is known to lie behind them is none."""
+        if self.known is not None and instants and min(instants) < self.known - self._step:
+            self.known = self._dropped = None
 
     def was_granted(self, start: int) -> None:
         """A request for a window that begins at `start` was answered."""
@@ -98,7 +122,7 @@ class Reach:
             self.granted = self._end
         self._words = words
         self.forget(start)
-        return self._end - start > _NEWEST
+        return self._end - start > (_NEWEST if self.known is None else self._step)
 
     def forget(self, start: int) -> None:
         """The request for a window that begins at `start` is over, whatever came of it."""

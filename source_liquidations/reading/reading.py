@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from source_liquidations.reading.windows import Gap
 
 
+Prepare = Callable[[Sequence[Partition], Traffic], None]
+
+
 @dataclass(frozen=True)
 class Failed:
     """Why the streams lack something: all that the reading feeds, or the one whose rows could not be made."""
@@ -31,6 +34,7 @@ class Reading:
     """One endpoint, the streams that it feeds, and [start, end) of the configuration.
 
     plan      from partitions to what has to be read of them
+    prepare   asks for what the unified streams have to know of the partitions
     """
 
     endpoint: Endpoint
@@ -38,6 +42,7 @@ class Reading:
     start: int
     end: int
     plan: Callable[[Reading, Sequence[Partition]], list[Gap]]
+    prepare: Prepare | None = None
     traffic: Traffic = field(default_factory=Traffic)
     partitions: Sequence[Partition] = ()
     rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand

@@ -70,6 +70,7 @@ class Window:
         """The rows of the time asked for. Others are not lost: the window that they belong to brings them."""
         reading, instants = self.gap.reading, rows.instants
         reading.note_phase(instants)
+        reading.reach.saw(instants)
         # An interval that began earlier and reaches into the window belongs to it; events have no length.
         begins = self.asked.start - reading.endpoint.settling
         if instants and (max(instants) < begins - _FAR or min(instants) > self.asked.end + _FAR):
@@ -84,9 +85,14 @@ class Window:
         return rows.between(begins if reading.is_aggregate else self.start, min(self.asked.end, reading.end))
 
     def left(self) -> dict[int, int]:
-        """By partition: from where on it has not come."""
-        reached = self.order.reached
-        return {i: max(self.start, reached.get(i, self.start)) for i in range(len(self.gap.partitions))}
+        """By partition: from where on it has not come.
+
+        Of one alone, a page may have gone past the end before the window was over: late rows may follow.
+        """
+        count = len(self.gap.partitions)
+        latest = self.end if count > 1 else self.end - self.gap.reading.endpoint.step
+        reached = (self.order.reached.get(index, self.start) for index in range(count))
+        return {index: max(self.start, min(instant, latest)) for index, instant in enumerate(reached)}
 
     @property
     def pages_left(self) -> float:
@@ -134,6 +140,7 @@ class Gap:
     outputs: tuple[Output, ...]
     ranges: list[Slice]
     cuts_left: int = 0
+    length: int = 0
     under_way: list[Window] = field(default_factory=list)
     failed: bool = False
     broken: set[str] = field(default_factory=set)  # streams whose rows cannot be made, from some page on
@@ -144,8 +151,6 @@ class Gap:
     _readable: Slice = (_EVER, -_EVER)  # what the key may read, as answers say
 
     def __post_init__(self) -> None:
-        sizing = self.reading.endpoint.sizing
-        self.length = sizing.longest() or max(1, self.ranges[-1][1] - self.ranges[0][0])
         self._newest = self.ranges[-1][0]
 
     @property
@@ -165,6 +170,8 @@ class Gap:
     def open(self) -> Window | None:
         """The next window; None where nothing more can be had. Raises Waits."""
         sizing = self.reading.endpoint.sizing
+        if not self.length:  # by what is left to be spent now, not when it was planned
+            self.length = sizing.longest() or max(1, self.ranges[-1][1] - self.ranges[0][0])
         while self.ranges:
             start, end = self.ranges[-1]
             is_older = end <= self._newest
@@ -206,7 +213,10 @@ class Gap:
     def give_back(self, window: Window, start: int) -> None:
         """A window ends before its time: what is left of it is nobody's."""
         self.under_way.remove(window)
-        self.ranges.append((start, window.end))
+        end = window.end
+        if self.ranges and self.ranges[-1][0] == end:
+            end = self.ranges.pop()[1]
+        self.ranges.append((start, end))
 
     def halve(self, window: Window) -> bool:
         """The vendor finds a window too large: read it in smaller ones. False where it cannot be made smaller."""

@@ -82,6 +82,8 @@ class Workers:
         with _surprises_explained():
             partitions = list(endpoint.partitions(reading.traffic))
             gaps = reading.plan(reading, partitions)
+            if gaps and reading.prepare is not None:
+                reading.prepare(partitions, reading.traffic)
         if endpoint.unresolved and not partitions:
             raise endpoint.unresolved[0]
         for error in endpoint.unresolved:

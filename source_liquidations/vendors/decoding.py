@@ -12,9 +12,10 @@ import msgspec
 from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered, vendor_words
-from source_liquidations.numbers import are_numbers, literal_of
+from source_liquidations.numbers import NULL, column
 from source_liquidations.reading.endpoint import Fault, Rows
 from source_liquidations.reading.pages import members, merged
+from source_liquidations.streams import Stream
 
 logger = logging.getLogger("airbyte")
 
@@ -49,13 +50,18 @@ class Fields:
 
     def __init__(self, stream: str, own: Iterable[str]) -> None:
         self._stream = stream
-        self._own = frozenset(own)
-        self._columns = {name.lower(): name for name in self._own}
+        self.own = frozenset(own)
+        self._columns = {name.lower(): name for name in self.own}
         self._left_out: set[str] = set()
+
+    @classmethod
+    def of(cls, stream: Stream) -> Fields:
+        """Documented is what the stream's schema has."""
+        return cls(stream.name, stream.json_schema()["properties"])
 
     def left_out(self, names: Iterable[str], taken: Iterable[str] = ()) -> set[str]:
         """Those of a row's fields that have to be left out: `taken` for sure, and of `names` what is no new column."""
-        new = set(names) - self._own - set(taken)
+        new = set(names) - self.own - set(taken)
         arriving = [name for name in sorted(new) if name.strip() and name.lower() not in self._columns]
         self._columns |= {name.lower(): name for name in reversed(arriving)}
         if arriving := [name for name in arriving if self._columns[name.lower()] == name]:
@@ -99,30 +105,34 @@ class Page(msgspec.Struct, Generic[Row]):
 class RowDecoder(Generic[Row]):
     """Decodes bodies of the generic struct `body` (its `data` a list of rows) with rows of the struct `row`.
 
-    `numbers` names the fields of a row that hold numbers, and are Raw in the struct: so their literals stay. Each is
-    checked, and text that is a number becomes one. `added` names the members that the connector adds to each row:
-    should the vendor begin to send one of these itself, the vendor's stays. `fields` is given where several bodies
-    make one row.
+    fields    the columns of the stream that the rows become; None where they become none, and anything may be in them
+    numbers   fields of the struct that hold numbers, and are Raw: so their literals stay. Each is checked; text that is
+              a number is one in the struct, and arrives as it is
+    added     members that the connector adds to each row; should the vendor send one of these itself, it stays
     """
 
     def __init__(
         self,
-        name: str,
         body: Any,
         row: type[Row],
+        fields: Fields | None = None,
         *,
         numbers: Sequence[str] = (),
         added: Sequence[str] = (),
-        fields: Fields | None = None,
     ) -> None:
-        strict = msgspec.defstruct(f"Strict{row.__name__}", [], bases=(row,), forbid_unknown_fields=True)
-        self._strict = msgspec.json.Decoder(body[strict])
+        known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
+        others = sorted((fields.own if fields else set()) - known - set(added))
+        # What is documented and not read here may be anything.
+        unread: list[Any] = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in others]
+        strict = msgspec.defstruct(
+            f"Strict{row.__name__}", unread, bases=(row,), forbid_unknown_fields=True, kw_only=True
+        )
+        self._strict = msgspec.json.Decoder(body[strict if fields else row])
         self._lenient = msgspec.json.Decoder(body[row])
         self._raw = msgspec.json.Decoder(body[msgspec.Raw])
-        self._known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
         self._numbers = numbers
-        self._added = frozenset(added)
-        self._fields = fields or Fields(name, self._known | self._added)
+        self._added = frozenset(added) - known
+        self._fields = fields or Fields("", ())
 
     def decode(self, answered: Answered) -> Page[Row]:
         """The page, its numbers checked. Raises UnexpectedAnswer for another shape."""
@@ -139,31 +149,27 @@ class RowDecoder(Generic[Row]):
             raw = [one_line(row) for row in raw]
         page: Page[Row] = Page(typed, raw, False, {})
         for field in self._numbers:
-            if not are_numbers([getattr(row, field) for row in typed.data]):
-                self._correct(page, field)
+            self._check(page, field)
         if new:
             self._note_fields(page)
         return page
 
-    def _correct(self, page: Page[Row], field: str) -> None:
-        """Of a column with something else than numbers: text that is one becomes a number."""
-        for index, row in enumerate(page.rows):
-            value = getattr(row, field)
-            try:
-                literal = msgspec.Raw(literal_of(value))
-            except ValueError as error:
-                problem = UnexpectedAnswer(f"`{field}` of row {index} is {error}.", advice=NO_GUESS)
-                page.bad.setdefault(index, problem)
-                continue
-            if literal != value:
-                setattr(row, field, literal)
+    def _check(self, page: Page[Row], field: str) -> None:
+        """Of a column of numbers: text that is one counts as one, and empty text is null."""
+        values = [getattr(row, field) for row in page.rows]
+        literals = column(field, values, page.bad)
+        if literals is values:
+            return
+        for index, (row, literal, value) in enumerate(zip(page.rows, literals, values, strict=True)):
+            setattr(row, field, literal)
+            if literal == NULL != value:
                 page.raw[index] = msgspec.Raw(_encode({**_decode_members(page.raw[index]), field: literal}))
 
     def _note_fields(self, page: Page[Row]) -> None:
         names = {name for row in page.raw for name in _decode_members(row)}
         if surplus := self._fields.left_out(names):
             page.raw[:] = [msgspec.Raw(_encode(without(_decode_members(row), surplus))) for row in page.raw]
-        page.collides = bool(names & self._added - self._known)
+        page.collides = bool(names & self._added)
 
 
 def added_rows(

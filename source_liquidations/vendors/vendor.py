@@ -16,16 +16,21 @@ from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint
 from source_liquidations.reading.pages import Mapper
+from source_liquidations.reading.reading import Prepare
 from source_liquidations.streams import Stream
 
 
 @dataclass(frozen=True)
 class Feed:
-    """An endpoint, the vendor stream that takes its rows as they are, and the unified streams with their mappers."""
+    """An endpoint, the vendor stream that takes its rows as they are, and the unified streams with their mappers.
+
+    `prepare` asks for what the mappers have to know of the partitions.
+    """
 
     endpoint: Endpoint
     stream: Stream
     mappers: Mapping[str, Mapper] = field(default_factory=dict)
+    prepare: Prepare | None = None
 
 
 @dataclass(frozen=True)

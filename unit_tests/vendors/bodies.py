@@ -58,23 +58,37 @@ def records(
     held: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
 ) -> dict[str, list[Row]]:
     """The records of a page by stream: the vendor's own, and the unified ones."""
-    vendor = held.endpoint.vendor
-    outputs = [Output(held.stream.name), *(Output(name, mapper, vendor) for name, mapper in held.mappers.items())]
     answer = decoded(held, body, span, headers=headers, memory=memory)
-    return {output.stream: rows_of(output, answer, span) for output in outputs}
+    return {output.stream: rows_of(output, answer, span) for output in outputs_of(held)}
+
+
+def partly(held: Feed, body: Any, span: Span, *, memory: Any = None) -> dict[str, tuple[list[Row], list[Fault]]]:
+    """The records of a page by stream, and the rows that could not be taken."""
+    answer = decoded(held, body, span, memory=memory)
+    return {output.stream: rows_and_faults_of(output, answer, span) for output in outputs_of(held)}
+
+
+def outputs_of(held: Feed) -> list[Output]:
+    mapped = (Output(name, mapper, held.endpoint.vendor) for name, mapper in held.mappers.items())
+    return [Output(held.stream.name), *mapped]
 
 
 def rows_of(output: Output, answer: Answer, span: Span) -> list[Row]:
     """The records of an answer for one stream; nothing in it may be faulty."""
-    faults: list[Fault] = []
+    found, faults = rows_and_faults_of(output, answer, span)
+    assert not faults
+    return found
+
+
+def rows_and_faults_of(output: Output, answer: Answer, span: Span) -> tuple[list[Row], list[Fault]]:
+    faults = list(answer.rows.faults)
     found: list[Row] = []
     for block in render(output, answer.rows, span, faults):
         lines = [json.loads(line)["record"] for line in block.data.splitlines()]
         assert {line["stream"] for line in lines} == {block.stream}
         assert len(lines) == block.records
         found += [line["data"] for line in lines]
-    assert not [*faults, *answer.rows.faults]
-    return found
+    return found, faults
 
 
 def configured(vendor: str, section: Mapping[str, Any]) -> Config:

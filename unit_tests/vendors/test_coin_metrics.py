@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_liquidations.vendors.coin_metrics.calls import batched
 
 from source_liquidations import timestamps
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Partition, Span
-from unit_tests.vendors.bodies import changed, coin_metrics, configured, decoded, records, sample
+from source_liquidations.vendors.coin_metrics.calls import batched
+from unit_tests.vendors.bodies import changed, coin_metrics, configured, decoded, partly, records, sample
 
 STREAM = "coin_metrics_market_liquidations"
 BODY = "coin_metrics/timeseries__market-liquidations.200"
@@ -90,7 +90,10 @@ def test_the_documented_example() -> None:
     held, span = coin_metrics()
     body = sample(BODY)
     found = records(held, body, span)
-    assert found[STREAM] == body["data"]
+    assert found[STREAM] == [
+        {**row, "time_ns": time}
+        for row, time in zip(body["data"], (1602344682105000000, 1602344737067000000), strict=True)
+    ]
     assert found["liquidations"][0] == {
         "vendor": "coin_metrics",
         "market": "binance-BTCUSDT-future",
@@ -107,6 +110,9 @@ def test_the_documented_example() -> None:
         "amount": 0.045,
         "amount_unit": "contracts",
         "amount_usd": None,
+        "amount_base": None,
+        "notional_usd": None,
+        "notional_source": None,
     }
 
 
@@ -130,6 +136,19 @@ def test_values_stay_strings_and_undocumented_ones_arrive() -> None:
         assert "side" not in row
 
 
+def test_a_time_in_nanoseconds_that_the_vendor_sends_stays() -> None:
+    held, span = coin_metrics()
+    found = records(held, changed(sample(BODY), time_ns="theirs"), span)
+    assert [row["time_ns"] for row in found[STREAM]] == ["theirs"] * 2
+    assert [row["liquidated_at_ns"] for row in found["liquidations"]] == [1602344682105000000, 1602344737067000000]
+
+
+def test_null_is_no_rows() -> None:
+    held, span = coin_metrics()
+    answer = decoded(held, {"data": None}, span)
+    assert (len(answer.rows), answer.following) == (0, None)
+
+
 def test_a_batchs_rows_know_their_partition() -> None:
     held, _ = coin_metrics()
     body = sample(BODY)
@@ -150,10 +169,55 @@ def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, val
         decoded(held, changed(sample(BODY), **{field: value}), span)
 
 
-def test_no_number_is_guessed() -> None:
+@pytest.mark.parametrize("field", ["amount", "price"])
+@pytest.mark.parametrize("text", ["a few", "1,5", "1, 5", "NaN", "-Infinity", "1e400", "[1]", "{}", "true", "1_000"])
+def test_no_number_is_guessed(field: str, text: str) -> None:
+    """The vendor's row arrives as it is. In the other shape it is a fault, and the row beside it arrives."""
     held, span = coin_metrics()
-    with pytest.raises(UnexpectedAnswer, match="`amount`"):
-        records(held, changed(sample(BODY), amount="a few"), span)
+    body = sample(BODY)
+    good = records(held, body, span)
+    body["data"][0][field] = text
+    found = partly(held, body, span)
+    assert found[STREAM] == ([{**good[STREAM][0], field: text}, good[STREAM][1]], [])
+    rows, (fault,) = found["liquidations"]
+    assert rows == good["liquidations"][1:]
+    assert fault.instant == 1602344682105000000
+    assert isinstance(fault.error, UnexpectedAnswer)
+    assert f"`{field}` of row 0 is " in str(fault.error)
+
+
+def test_a_row_with_two_faults_is_told_of_once() -> None:
+    held, span = coin_metrics()
+    rows, faults = partly(held, changed(sample(BODY), amount="a few", price="high"), span)["liquidations"]
+    assert rows == []
+    assert [str(fault.error).split(" is ")[0] for fault in faults] == ["`price` of row 0", "`price` of row 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0012.50", 12.5), ("+5", 5), ("-0.0", 0), ("1E-7", 1e-7), ("", None), (None, None)]
+)
+def test_text_that_is_a_number_becomes_one(text: str | None, number: float | None) -> None:
+    held, span = coin_metrics()
+    body = sample(BODY)
+    body["data"][0]["amount"] = text
+    found = records(held, body, span)
+    assert [row["amount"] for row in found["liquidations"]] == [number, 0.004]
+    assert found[STREAM][0]["amount"] == text
+
+
+def test_two_events_of_one_key_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Both arrive, and so does an exact repeat, of which nothing is said."""
+    held, span = coin_metrics()
+    body = sample(BODY)
+    body["data"] += [body["data"][0], {**body["data"][0], "amount": "7"}]
+    memory: dict[Any, Any] = {}
+    assert len(records(held, {"data": body["data"][:3]}, span, memory=memory)[STREAM]) == 3
+    assert not caplog.messages
+    for _ in range(2):
+        assert len(records(held, {"data": body["data"][3:]}, span, memory=memory)[STREAM]) == 1
+    (told,) = caplog.messages
+    assert told.startswith(f"{STREAM}: two different rows have the same key")
+    assert "1602344682105000000" in told
 
 
 @pytest.mark.parametrize("market", ["binance-btc-usdt-spot", "deribit-BTC-30JUN23-20000-C-option"])

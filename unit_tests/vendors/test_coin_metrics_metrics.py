@@ -9,6 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from source_liquidations import timestamps
+from source_liquidations.errors import AccessRefused, ConfigurationError, UnexpectedAnswer
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Request
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.vendors.coin_metrics import CoinMetrics
 from source_liquidations.vendors.coin_metrics.calls import LONGEST_LIST, batched
 from source_liquidations.vendors.coin_metrics.metrics import (
     EXCHANGE,
@@ -22,16 +29,9 @@ from source_liquidations.vendors.coin_metrics.metrics import (
     metrics_of,
     refused_metric,
 )
-
-from source_liquidations import timestamps
-from source_liquidations.errors import AccessRefused, ConfigurationError, UnexpectedAnswer
-from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Request
-from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.coin_metrics import CoinMetrics
 from source_liquidations.vendors.patterns import matches
 from source_liquidations.vendors.vendor import Feed
-from unit_tests.vendors.bodies import configured, decoded, feed, records, sample
+from unit_tests.vendors.bodies import configured, decoded, feed, partly, records, sample
 
 SECTION = {"api_key": "key", "markets": ["binance-BTCUSDT-future"], "metrics_for_markets": True}
 ENTITIES = {MARKET: "binance-BTCUSDT-future", EXCHANGE_ASSET: "binance-btc", PAIR: "btc-usd", EXCHANGE: "binance"}
@@ -162,7 +162,7 @@ def test_the_sample_of_markets_in_liquidation_volumes() -> None:
         "exchange": "binance",
         "asset": "btc",
         "interval": "PT5M",
-        "interval_start": "2022-01-19T20:00:00.000000000Z",
+        "interval_start": "2022-01-19T20:00:00Z",
         "position_side": "short",
         "amount": 1298.36866,
         "unit": "usd",
@@ -173,6 +173,10 @@ def test_the_sample_of_markets_in_liquidation_volumes() -> None:
 def row_of(level: Level, entity: str, frequency: str = "1h", **values: str | None) -> dict[str, Any]:
     named = {f"liquidations_reported_future_{name}_{frequency}": value for name, value in values.items()}
     return {level.field: entity, "time": "2026-03-08T01:00:00.000000000Z", **named}
+
+
+def hour_of(hour: int, **values: str | None) -> dict[str, Any]:
+    return {**row_of(PAIR, "btc-usd", "1h", **values), "time": f"2026-03-08T{hour:02d}:00:00.000000000Z"}
 
 
 @pytest.mark.parametrize(
@@ -259,10 +263,63 @@ def test_a_next_page_elsewhere_is_not_asked_for() -> None:
     assert answer.following is None
 
 
-def test_a_value_that_is_no_number_is_refused_in_volumes() -> None:
+@pytest.mark.parametrize("text", ["NaN", "much", "1,5", "1e400", "[]"])
+def test_a_value_that_is_no_number_is_refused_in_volumes(text: str) -> None:
+    """With it goes all of that interval. The vendor's row arrives as it is, and intervals beside it in both shapes."""
     found, span = held(PAIR)
-    with pytest.raises(UnexpectedAnswer, match="liquidations_reported_future_buy_usd_1h"):
-        records(found, {"data": [row_of(PAIR, "btc-usd", buy_usd="NaN")]}, span)
+    rows = [
+        hour_of(1, sell_usd="1"),
+        hour_of(2, buy_units="2", buy_usd=text, sell_usd="2"),
+        hour_of(3, sell_usd="3"),
+    ]
+    told = partly(found, {"data": rows}, span)
+    assert told[PAIR.stream.name] == ([{**row, "frequency": "1h"} for row in rows], [])
+    volumes, (fault,) = told["liquidation_volumes"]
+    assert [(row["interval_start"], row["amount"]) for row in volumes] == [
+        ("2026-03-08T01:00:00Z", 1),
+        ("2026-03-08T03:00:00Z", 3),
+    ]
+    assert fault.instant == timestamps.parse("2026-03-08T02:00:00Z")
+    assert isinstance(fault.error, UnexpectedAnswer)
+    assert "`liquidations_reported_future_buy_usd_1h`" in str(fault.error)
+
+
+def test_an_interval_that_is_repeated_exactly_comes_once() -> None:
+    """On one page, and from a page to the next."""
+    found, span = held(PAIR)
+    rows = [hour_of(hour, sell_usd="1") for hour in (1, 2, 3)]
+    memory: dict[Any, Any] = {}
+    first = records(found, {"data": [rows[0], rows[1], rows[1]]}, span, memory=memory)
+    then = records(found, {"data": [rows[1], rows[2]]}, span, memory=memory)
+    for stream in (PAIR.stream.name, "liquidation_volumes"):
+        assert len(first[stream]) == 2
+        assert len(then[stream]) == 1
+    assert [*first[PAIR.stream.name], *then[PAIR.stream.name]] == [{**row, "frequency": "1h"} for row in rows]
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one page", "two pages"])
+def test_an_interval_with_two_values_is_refused(apart: bool) -> None:
+    found, span = held(PAIR)
+    rows = [row_of(PAIR, "btc-usd", sell_usd="1"), row_of(PAIR, "btc-usd", sell_usd="2")]
+    memory: dict[Any, Any] = {}
+    if apart:
+        decoded(found, {"data": [rows.pop(0)]}, span, memory=memory)
+    with pytest.raises(UnexpectedAnswer, match="twice with different values"):
+        decoded(found, {"data": rows}, span, memory=memory)
+
+
+def test_entities_have_the_same_intervals_each() -> None:
+    found, _ = held(PAIR)
+    span = Span(tuple(Partition.of(pair=name, frequency="1h") for name in ("a-b", "c-d")), 0, 2**62)
+    rows = [row_of(PAIR, "a-b", sell_usd="1"), row_of(PAIR, "c-d", sell_usd="1"), row_of(PAIR, "c-d", sell_usd="1")]
+    answer = decoded(found, {"data": rows}, span)
+    assert (len(answer.rows), answer.rows.owners) == (2, [0, 1])
+
+
+def test_null_is_no_rows() -> None:
+    found, span = held(PAIR)
+    answer = decoded(found, {"data": None}, span)
+    assert (len(answer.rows), answer.following) == (0, None)
 
 
 def test_a_frequency_that_the_vendor_sends_stays() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from source_liquidations import timestamps
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Span
+from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import (
     answered,
     changed,
@@ -20,6 +23,7 @@ from unit_tests.vendors.bodies import (
     decoded,
     kaiko_events,
     kaiko_volumes,
+    partly,
     records,
     sample,
 )
@@ -113,10 +117,11 @@ def test_the_documented_events() -> None:
     body = sample("kaiko/trades_page")
     place = {"exchange": "bbit", "instrument_class": "perpetual-future", "instrument": "eth-usdt"}
     found = records(held, body, span)
-    assert found[EVENTS] == [
-        {**row, **place, "time": time}
-        for row, time in zip(body["data"], ("2025-02-24T23:59:13.739Z", "2025-02-24T23:57:26.020Z"), strict=True)
-    ]
+    times = (
+        {"time": "2025-02-24T23:59:13.739Z", "time_ns": 1740441553739000000},
+        {"time": "2025-02-24T23:57:26.020Z", "time_ns": 1740441446020000000},
+    )
+    assert found[EVENTS] == [{**row, **place, **time} for row, time in zip(body["data"], times, strict=True)]
     assert found["liquidations"][0] == {
         "vendor": "kaiko",
         "market": "bbit/perpetual-future/eth-usdt",
@@ -133,6 +138,9 @@ def test_the_documented_events() -> None:
         "amount": 0.1,
         "amount_unit": "base",
         "amount_usd": 249.76370743089532,
+        "amount_base": 0.1,
+        "notional_usd": 249.76370743089532,
+        "notional_source": "vendor",
     }
 
 
@@ -154,6 +162,7 @@ def test_numbers_that_are_missing_are_null_and_not_nought() -> None:
     body = changed(sample("kaiko/trades_page"), amount=..., amount_usd=None, price="0012.50")
     for row in records(held, body, span)["liquidations"]:
         assert (row["amount"], row["amount_usd"], row["price"]) == (None, None, 12.5)
+        assert (row["amount_base"], row["notional_usd"], row["notional_source"]) == (None, None, None)
     held, span = kaiko_volumes()
     body = changed(sample("kaiko/token_page"), long_amount=..., short_trades=None, exchanges=None)
     long, short = records(held, body, span)["liquidation_volumes"]
@@ -179,15 +188,16 @@ def test_units_may_differ_from_row_to_row() -> None:
     body["data"][0]["timestamp"] = 1741785829372000001
     found = records(held, body, span)
     assert [row["time"] for row in found[EVENTS]] == ["2025-03-12T13:23:49.372000001Z", "2025-02-24T23:57:26.020Z"]
+    assert [row["time_ns"] for row in found[EVENTS]] == [1741785829372000001, 1740441446020000000]
     assert [row["liquidated_at"] for row in found["liquidations"]] == [row["time"] for row in found[EVENTS]]
 
 
 def test_undocumented_fields_arrive_and_the_vendors_own_win() -> None:
     held, span = kaiko_events()
-    body = changed(sample("kaiko/trades_page"), venue={"a": 1}, exchange="theirs", time="theirs")
+    body = changed(sample("kaiko/trades_page"), venue={"a": 1}, exchange="theirs", time="theirs", time_ns="theirs")
     found = records(held, body, span)
     for row in found[EVENTS]:
-        assert (row["venue"], row["exchange"], row["time"]) == ({"a": 1}, "theirs", "theirs")
+        assert (row["venue"], row["exchange"], row["time"], row["time_ns"]) == ({"a": 1}, *["theirs"] * 3)
         assert row["instrument"] == "eth-usdt"
     assert [row["liquidated_at"] for row in found["liquidations"]] == [
         "2025-02-24T23:59:13.739Z",
@@ -202,6 +212,84 @@ def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, val
     held, span = kaiko_events()
     with pytest.raises(UnexpectedAnswer, match=field):
         decoded(held, changed(sample("kaiko/trades_page"), **{field: value}), span)
+
+
+@pytest.mark.parametrize("value", ["much", [], {}, True, "NaN", "1,5", "1e400"])
+@pytest.mark.parametrize("place", ["long_amount", "total_trades", "interval_timestamp", "exchanges"])
+def test_a_volume_that_is_no_number_is_a_fault_and_the_interval_beside_it_arrives(place: str, value: Any) -> None:
+    held, span = kaiko_volumes()
+    body = sample("kaiko/token_page")
+    (row,) = body["data"]
+    body["data"] = [
+        {**copy.deepcopy(row), "interval_time": f"2025-02-27T{hour}:00:00.000Z"} for hour in ("21", "22", "23")
+    ]
+    good = records(held, body, span)
+    if place == "exchanges":
+        body["data"][1]["exchanges"][1]["short_trades"] = value
+    else:
+        body["data"][1][place] = value
+    for stream, (rows, faults) in partly(held, body, span).items():
+        starts = "interval_start" if stream == "liquidation_volumes" else "interval_time"
+        assert rows == [each for each in good[stream] if "T22:" not in each[starts]]
+        (fault,) = faults
+        assert fault.instant == timestamps.parse("2025-02-27T22:00:00Z")
+        assert isinstance(fault.error, UnexpectedAnswer)
+        assert f"`{'short_trades' if place == 'exchanges' else place}` of row 1 is " in str(fault.error)
+
+
+def test_text_that_is_a_number_counts_as_one_also_in_an_exchange() -> None:
+    held, span = kaiko_volumes()
+    body = sample("kaiko/token_page")
+    body["data"][0]["long_amount"] = "0012.5"
+    body["data"][0]["exchanges"][0]["long_trades"] = "007"
+    found = records(held, body, span)
+    assert found[VOLUMES][0]["long_amount"] == "0012.5", "it arrives as it is"
+    (whole, _, one, *_) = found["liquidation_volumes"]
+    assert (whole["market"], whole["amount"]) == ("all/eth", 12.5)
+    assert (one["market"], one["liquidation_count"]) == ("bbit/eth", 7)
+
+
+def test_an_interval_that_is_repeated_exactly_comes_once() -> None:
+    """On one page, and from a page to the next."""
+    held, span = kaiko_volumes()
+    (row,) = sample("kaiko/token_page")["data"]
+    memory: dict[Any, Any] = {}
+    first = records(held, {"data": [row, row]}, span, memory=memory)
+    then = records(held, {"data": [row]}, span, memory=memory)
+    assert (len(first[VOLUMES]), len(first["liquidation_volumes"])) == (1, 6)
+    assert then == {VOLUMES: [], "liquidation_volumes": []}
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one page", "two pages"])
+def test_an_interval_with_two_values_is_refused(apart: bool) -> None:
+    held, span = kaiko_volumes()
+    (row,) = sample("kaiko/token_page")["data"]
+    rows = [row, {**row, "long_amount": 7}]
+    memory: dict[Any, Any] = {}
+    if apart:
+        decoded(held, {"data": [rows.pop(0)]}, span, memory=memory)
+    with pytest.raises(UnexpectedAnswer, match="twice with different values"):
+        decoded(held, {"data": rows}, span, memory=memory)
+
+
+def test_two_events_of_one_id_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Both arrive, and so does an exact repeat, of which nothing is said."""
+    held, span = kaiko_events()
+    (row, _) = sample("kaiko/trades_page")["data"]
+    memory: dict[Any, Any] = {}
+    assert len(records(held, {"data": [row, row]}, span, memory=memory)[EVENTS]) == 2
+    assert not caplog.messages
+    for _ in range(2):
+        assert len(records(held, {"data": [{**row, "amount": 7}]}, span, memory=memory)[EVENTS]) == 1
+    (told,) = caplog.messages
+    assert told.startswith(f"{EVENTS}: two different rows have the same key, {row['trade_id']}")
+
+
+@pytest.mark.parametrize("made", [kaiko_events, kaiko_volumes])
+def test_null_is_no_rows(made: Callable[[], tuple[Feed, Span]]) -> None:
+    held, span = made()
+    answer = decoded(held, {"data": None}, span)
+    assert (len(answer.rows), answer.following) == (0, None)
 
 
 def test_a_result_that_is_no_error_is_fine() -> None:

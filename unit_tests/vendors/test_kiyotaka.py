@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+import threading
+from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from source_liquidations.reading.progress import StreamState
-from source_liquidations.vendors.kiyotaka.markets import Body, following, page_at
 
 from source_liquidations import planning, timestamps
-from source_liquidations.config import Config
-from source_liquidations.errors import AccessRefused, ConfigurationError, UnexpectedAnswer, WindowTooLarge
+from source_liquidations.errors import (
+    AccessRefused,
+    ConfigurationError,
+    OutOfReach,
+    UnexpectedAnswer,
+    VendorUnavailable,
+    WindowTooLarge,
+)
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading import loop
 from source_liquidations.reading.endpoint import Span
-from source_liquidations.reading.pages import Output
+from source_liquidations.reading.pages import Block, Output
+from source_liquidations.reading.progress import StreamState
+from source_liquidations.reading.reading import Failed, Reading
+from source_liquidations.reading.slices import Slice, Slices
+from source_liquidations.reading.windows import Gap, Window
 from source_liquidations.vendors.kiyotaka.liquidation_agg import INTERVALS, KEY, LiquidationAgg
+from source_liquidations.vendors.kiyotaka.markets import Body, following, page_at
 from source_liquidations.vendors.kiyotaka.vendor import explain
-from unit_tests.vendors.bodies import configured, decoded, feed, kiyotaka, records, sample
+from unit_tests.simulated import FakeVendor, Simulation, Unlimited
+from unit_tests.vendors.bodies import answered, configured, decoded, feed, kiyotaka, partly, records, sample
 
 STREAM = "kiyotaka_liquidation_agg"
 START = timestamps.parse("2026-03-08T00:00:00Z")
@@ -90,118 +102,276 @@ def test_partitions_are_symbols_and_coins_with_what_makes_other_numbers() -> Non
 def test_exchanges_in_another_order_are_the_same_sum() -> None:
     """Else turning the list round would read everything again, under other keys in liquidation_volumes."""
     names = ["OKEX_SWAP", "BYBIT", "BINANCE_FUTURES"]
-    one, other = (
+    one, *others = (
         feed(STREAM, {"api_key": "k" * 8, "coins": ["BTC"], "coin_exchanges": given}).endpoint
-        for given in (names, names[::-1])
+        for given in (names, names[::-1], [*names, "BYBIT"])
     )
-    assert list(one.partitions(Traffic())) == list(other.partitions(Traffic()))
+    for other in others:
+        assert list(one.partitions(Traffic())) == list(other.partitions(Traffic()))
 
 
 # Windows.
 
 
-def planned(endpoint: LiquidationAgg, start: int, end: int, saved: int | None, lookback: int) -> Run:
-    config = Config(start=start, end=end, lookback=lookback, workers=1, vendors={})
-    state = StreamState(STREAM, "time")
+def reading_of(endpoint: LiquidationAgg, start: int, end: int, read: Slices = Slices(), lookback: int = 0) -> Reading:  # noqa: B008 - frozen
+    """A sync of one partition, of which earlier ones have `read` slices."""
     (partition,) = endpoint.partitions(Traffic())
-    if saved is not None:
-        state.advance(partition, saved)
-    (plan,) = planning._plan(config, endpoint, [Output(STREAM)], {STREAM: state}, [partition])
-    return Run(endpoint, plan.span, plan.settled, cuts_left=8)
+    slices = [{"start": timestamps.format_shortest(a), "end": timestamps.format_shortest(b)} for a, b in read]
+    saved = [{"partition": dict(partition.values), "slices": slices}] if slices else []
+    states = {STREAM: StreamState(STREAM, "time", {"states": saved})}
+    plan = partial(planning.gaps, states=states, lookback=lookback)
+    return Reading(endpoint, (Output(STREAM),), start, end, plan)
 
 
-def asked(endpoint: LiquidationAgg, window: Window) -> tuple[int, int, int]:
+def gaps_of(reading: Reading) -> list[Gap]:
+    return reading.plan(reading, list(reading.endpoint.partitions(Traffic())))
+
+
+def planned(reading: Reading) -> Gap:
+    (gap,) = gaps_of(reading)
+    return gap
+
+
+def asked(window: Window) -> tuple[int, int, int]:
     """A window's first request: from, to (seconds), and points over both sides."""
-    params = dict(endpoint.first(window.span).params)
+    endpoint = window.gap.reading.endpoint
+    params = dict(window.request().params)
     start, period = int(params["from"]), int(params["period"])
     return start, start + period, 2 * period * timestamps.SECOND // endpoint.step
+
+
+def most_weight(endpoint: LiquidationAgg) -> float:
+    """What the budget can save up: a request that weighs more would be refused."""
+    return min(allowance.most for allowance in endpoint.client.budget._allowances)
+
+
+PLANS: list[dict[str, int]] = [
+    {},
+    {"requests_per_minute": 100},
+    {"weight_per_minute": 1},
+    {"requests_per_minute": 600, "weight_per_day": 7},
+]
 
 
 @settings(max_examples=150)
 @given(
     interval=st.sampled_from(list(INTERVALS)),
     market=st.sampled_from(["BYBIT/BTCUSDT", SUM]),
+    plan=st.sampled_from(PLANS),
     start=st.integers(timestamps.parse("2019-09-10"), timestamps.parse("2026-01-01")),
     seconds=st.integers(1, 4 * 365 * 86_400),
     fraction=st.integers(0, 10**9 - 1),
-    saved=st.one_of(st.none(), st.floats(0, 1)),
+    saved=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=3),
     lookback=st.sampled_from([0, timestamps.HOUR, 3 * timestamps.DAY]),
     most=st.integers(2, 100_000),
 )
 def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflow(
     interval: str,
     market: str,
+    plan: dict[str, int],
     start: int,
     seconds: int,
     fraction: int,
-    saved: float | None,
+    saved: list[tuple[float, float]],
     lookback: int,
     most: int,
 ) -> None:
     """`most` is what the vendor really takes: windows above it are refused, and halved."""
-    most = max(most, seconds * timestamps.SECOND * 2 // INTERVALS[interval] // 500)  # a few hundred windows at most
-    endpoint = endpoint_of(market, interval=interval)
+    endpoint = endpoint_of(market, interval=interval, **plan)
+    step = endpoint.step
+    all_points = seconds * timestamps.SECOND * 2 // step
+    most = max(most, all_points // 500)  # a few hundred windows at most
+    assume(all_points / (most_weight(endpoint) * 1_000) < 500)
     end = start + seconds * timestamps.SECOND + fraction
-    position = None if saved is None else start + int(saved * (end - start))
-    run = planned(endpoint, start, end, position, lookback)
-    read: list[tuple[int, int]] = []
+    bounds = [tuple(start + int(part * (end - start)) for part in sorted(pair)) for pair in saved]
+    read = Slices.of((since, until) for since, until in bounds)
+    done: list[Slice] = []
     refused = 0
-    opened = run.open_window()
-    assert opened is not None
-    todo = [opened]
-    while todo:
-        window = todo.pop()
-        first, last, points = asked(endpoint, window)
-        assert points <= 100_000
-        assert first * timestamps.SECOND % endpoint.step == 0
-        assert last * timestamps.SECOND % endpoint.step == 0
-        assert last > first
-        if points > most:
-            refused += 1
-            later = run.halve(window)
-            todo += [window] if later is None else [later, window]
-            continue
-        read.append((first, last))
-        if not todo and (following := run.open_window()) is not None:
-            todo.append(following)
-    assert all(one[1] == other[0] for one, other in pairwise(read)), "a gap, or points read twice"
-    since = start if position is None else max(start, position - lookback)
-    assert read[0][0] * timestamps.SECOND == timestamps.floor_to(since, endpoint.step)
-    assert read[-1][1] * timestamps.SECOND == timestamps.ceil_to(end, endpoint.step)
+    gaps = gaps_of(reading_of(endpoint, start, end, read, lookback))
+    assert len(gaps) <= 1
+    for gap in gaps:
+        while (window := gap.open()) is not None:
+            first, last, points = asked(window)
+            assert points <= 100_000
+            assert endpoint.weight(window.asked) <= most_weight(endpoint)
+            assert first * timestamps.SECOND % step == last * timestamps.SECOND % step == 0
+            assert last > first
+            assert (window.start, window.end) == (window.asked.start, window.asked.end)
+            if points > most:
+                refused += 1
+                assert gap.halve(window)
+                continue
+            done.append((first * timestamps.SECOND, last * timestamps.SECOND))
+            gap.reading.reach.was_granted(window.start)
+            gap.close(window)
+        assert gap.ended
+    covered = Slices.of(done)
+    assert sum(b - a for a, b in done) == sum(b - a for a, b in covered), "points read twice"
+    # Whole intervals of what no sync has read, and of what is looked back on.
+    wanted = read.missing(timestamps.floor_to(start, step), timestamps.ceil_to(end, step))
+    if read.end is not None:
+        wanted |= [(max(timestamps.floor_to(start, step), read.end - lookback), read.end)]
+    assert covered == Slices.of((timestamps.floor_to(a, step), timestamps.ceil_to(b, step)) for a, b in wanted)
     assert refused <= 17, "halved once and for all, not for every window anew"
 
 
-def test_a_window_is_filled() -> None:
-    endpoint = endpoint_of(interval="MINUTE")
-    run = planned(endpoint, START, START + 70 * timestamps.DAY, None, 0)
-    windows = [run.open_window(), run.open_window(), run.open_window(), run.open_window()]
-    assert [asked(endpoint, window)[2] for window in windows[:3] if window] == [100_000, 100_000, 1_600]
-    assert windows[3] is None
+@pytest.mark.parametrize(
+    ("market", "plan", "points"),
+    [
+        ("BYBIT/BTCUSDT", {"requests_per_minute": 100}, [100_000, 100_000, 1_600]),
+        ("BYBIT/BTCUSDT", {"weight_per_minute": 50}, [100_000, 100_000, 1_600]),
+        ("BYBIT/BTCUSDT", {"weight_per_minute": 25}, [50_000, 50_000, 50_000, 50_000, 1_600]),
+        ("BYBIT/BTCUSDT", {"weight_per_minute": 25, "weight_per_day": 30}, [30_000] * 6 + [21_600]),
+        ("BYBIT/BTCUSDT", {}, [20_000] * 10 + [1_600]),  # the smallest plan's
+        (SUM, {}, [14_000] * 14 + [5_600]),  # 14 of them weigh 19.6
+        (SUM, {"requests_per_minute": 100}, [100_000, 100_000, 1_600]),
+        (SUM, {"weight_per_minute": 25}, [35_000] * 5 + [26_600]),
+    ],
+)
+def test_a_window_is_filled(market: str, plan: dict[str, int], points: list[int]) -> None:
+    """Up to what the vendor takes in one request, and to what the budget can save up for it."""
+    endpoint = endpoint_of(market, interval="MINUTE", **plan)
+    gap = planned(reading_of(endpoint, START, START + 70 * timestamps.DAY))
+    assert [asked(window)[2] for window in iter(gap.open, None)] == points
+
+
+@pytest.mark.parametrize(
+    ("market", "intervals", "weight"),
+    [
+        ("BYBIT/BTCUSDT", 1, 1),
+        ("BYBIT/BTCUSDT", 500, 1),
+        ("BYBIT/BTCUSDT", 501, 2),
+        ("BYBIT/BTCUSDT", 50_000, 100),
+        (SUM, 500, 1.4),
+        (SUM, 50_000, 140),
+        ("A+B+C+D+E/BTC", 500, 2),
+    ],
+)
+def test_what_a_request_weighs(market: str, intervals: int, weight: float) -> None:
+    """One for each thousand points begun, of both sides; and a fifth more for each exchange of a sum."""
+    held, span = kiyotaka(market)
+    window = Span(span.partitions, START, START + intervals * timestamps.HOUR)
+    assert held.endpoint.weight(window) == pytest.approx(weight)
 
 
 def test_a_window_of_one_interval_cannot_be_halved() -> None:
-    endpoint = endpoint_of()
-    run = planned(endpoint, START, START + timestamps.HOUR, None, 0)
-    window = run.open_window()
+    gap = planned(reading_of(endpoint_of(), START, START + timestamps.HOUR))
+    window = gap.open()
     assert window is not None
-    with pytest.raises(ValueError, match="cannot be made smaller"):
-        run.halve(window)
+    assert not gap.halve(window)
+    assert (gap.under_way, gap.ranges) == ([window], []), "it is still to be read"
 
 
 @pytest.mark.parametrize(("interval", "settled"), [("HOUR", 0), ("DAY", 0), ("WEEK", 7 * timestamps.DAY)])
 def test_open_buckets_are_read_and_not_settled(interval: str, settled: int) -> None:
     endpoint = endpoint_of(interval=interval)
     end = START + 40 * timestamps.DAY + 90 * timestamps.MINUTE
-    run = planned(endpoint, START, end, None, 0)
-    assert run.span.end > end
-    assert run.settled == timestamps.floor_to(end, endpoint.step) - settled <= end
+    reading = reading_of(endpoint, START, end)
+    gap = planned(reading)
+    ((since, until),) = gap.ranges
+    assert since <= START < end < until
+    assert reading.settled == timestamps.floor_to(end, endpoint.step) - settled <= end
+    (output,) = reading.outputs
+    covered = gap.covered(output, 0, (since, until), None)
+    assert covered.part == (since, reading.settled)
 
 
-@pytest.mark.parametrize(("points", "worth"), [(100, False), (1_000, False), (1_001, True)])
-def test_only_large_queries_that_time_out_are_halved(points: int, worth: bool) -> None:
-    held, span = kiyotaka()
-    window = Span(span.partitions, START, START + points * timestamps.HOUR)
-    assert held.endpoint.worth_halving(window) is worth
+def test_rows_tell_when_weeks_begin() -> None:
+    """Then nothing but the week that is open is read again."""
+    endpoint = endpoint_of(interval="WEEK")
+    monday = timestamps.parse("2026-03-09T00:00:00Z")
+    reading = reading_of(endpoint, START, monday + 17 * timestamps.DAY)
+    reading.note_phase([monday])
+    assert reading.settled == monday + 14 * timestamps.DAY
+
+
+# Queries that take too long.
+
+
+class FromMemory:
+    """Answers each query with a row an hour; but one of more intervals than `most` with a status."""
+
+    def __init__(self, most: int, status: int) -> None:
+        self.budget = Unlimited()
+        self.sent: list[tuple[int, Any]] = []  # intervals, and the status that ends the tries
+        self._most = most
+        self._status = status
+
+    def fetch(self, request: Request, traffic: Traffic, *, twice_at_most: int | None, **_: Any) -> Answered:
+        params = dict(request.params)
+        start, period = int(params["from"]), int(params["period"])
+        self.sent.append((period // 3600, twice_at_most))
+        if period // 3600 > self._most:
+            raise VendorUnavailable(f"HTTP {self._status}", status=self._status)
+        points = [{"timestamp": {"s": at}, "liquidations": 1} for at in range(start, start + period, 3600)]
+        return answered(series_of({"side": "BUY"}, *points))
+
+
+def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, Any]], list[int], list[Failed]]:
+    """What was asked for, the times that arrived, and what failed."""
+    endpoint = endpoint_of("BYBIT/BTCUSDT", requests_per_minute=100)
+    client = FromMemory(most, status)
+    endpoint.client = client  # type: ignore[assignment]
+    states = {STREAM: StreamState(STREAM, "time")}
+    reading = reading_of(endpoint, START, START + hours * timestamps.HOUR)
+    reading.plan = partial(planning.gaps, states=states, lookback=0)
+    items = list(loop.Sync([reading], states, workers=1, stop=threading.Event()))
+    lines = [line for item in items if isinstance(item, Block) for line in item.data.splitlines()]
+    return client.sent, [json.loads(line)["record"]["data"]["timestamp"] for line in lines], reading.failures
+
+
+def hours_from(start: int, count: int) -> list[int]:
+    return [start // timestamps.SECOND + 3600 * hour for hour in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("hours", "most", "sent"),
+    [
+        (501, 500, [(501, 504), (250, None), (250, None), (1, None)]),
+        (2_000, 1_000, [(2_000, 504), (1_000, 504), (1_000, 504)]),
+        (2_000, 600, [(2_000, 504), (1_000, 504), (500, None), (500, None), (500, None), (500, None)]),
+        (2_000, 2_000, [(2_000, 504)]),
+    ],
+)
+def test_large_queries_that_time_out_are_halved(hours: int, most: int, sent: list[tuple[int, Any]]) -> None:
+    """The client tries them twice; more than 500 intervals are large."""
+    asked_for, times, failures = synced(hours, most)
+    assert asked_for == sent
+    assert times == hours_from(START, hours)
+    assert not failures
+
+
+@pytest.mark.parametrize(
+    ("hours", "status", "sent"),
+    [
+        (100, 504, [(100, None)]),
+        (500, 504, [(500, None)]),  # an outage
+        (2_000, 503, [(2_000, 504)]),
+        (2_000, 504, [(2_000, 504), (1_000, 504), (500, None)]),  # halved until it is an outage
+    ],
+)
+def test_other_queries_that_fail_are_not(hours: int, status: int, sent: list[tuple[int, Any]]) -> None:
+    asked_for, times, (failed,) = synced(hours, 0, status)
+    assert asked_for == sent
+    assert times == []
+    assert isinstance(failed.error, VendorUnavailable)
+    assert failed.error.status == status
+
+
+def test_pages_that_time_out_are_not_asked_for_in_halves() -> None:
+    """A page is no smaller for the time that its first request names."""
+    endpoint = FakeVendor({"a": [*range(2_000)]})
+    assert endpoint.paged
+
+    def fetch(request: Request, *_: Any, twice_at_most: int | None, **__: Any) -> Any:
+        endpoint.client.sent.append(request)
+        assert twice_at_most is None
+        raise VendorUnavailable("HTTP 504", status=504)
+
+    endpoint.client.fetch = fetch  # type: ignore[method-assign, assignment]
+    sync = Simulation(endpoint, 0, 2_000)
+    sync.run()
+    assert len(endpoint.client.sent) == len(sync.reading.failures) == 1
 
 
 # Rows.
@@ -278,11 +448,95 @@ def test_sums_over_exchanges_of_one_company_name_it_once() -> None:
     assert (row["market"], row["exchange"]) == ("BINANCE_DELIVERY+BINANCE_FUTURES+BYBIT/btc", "binance+bybit")
 
 
-def test_two_series_that_cannot_be_told_apart_are_an_error() -> None:
+@pytest.mark.parametrize("market", [SUM, "BINANCE_FUTURES/BTCUSDT"])
+def test_two_series_that_cannot_be_told_apart_are_an_error(market: str) -> None:
     """Without the side both would have one key, and one would overwrite the other."""
-    held, span = kiyotaka(SUM)
-    with pytest.raises(UnexpectedAnswer, match="same id"):
+    held, span = kiyotaka(market)
+    with pytest.raises(UnexpectedAnswer, match="2026-03-29T16:00:00Z") as raised:
         decoded(held, grouped("side"), span)
+    assert "one interval comes twice with different values" in str(raised.value)
+
+
+def test_a_sum_is_keyed_as_a_sum_whatever_its_ids_carry() -> None:
+    """Else its rows would have the keys of one of its symbols. The sample's ids are those of a symbol."""
+    held, span = kiyotaka(SUM)
+    body = sample("kiyotaka/liquidation_agg")
+    found = records(held, body, span)
+    assert found == records(held, grouped("exchange", "rawSymbol", "normalizedSymbol", "category"), span)
+    for row in found[STREAM]:
+        assert [row[name] for name in ("exchange", "raw_symbol", "category", "coin")] == ["", "", "", "BTC"]
+        assert row["normalized_symbol"] is None
+    alone, its_span = kiyotaka("BINANCE_FUTURES/BTCUSDT")
+    keys = [tuple(row[name] for name in KEY) for row in (*found[STREAM], *records(alone, body, its_span)[STREAM])]
+    assert len(set(keys)) == len(keys) == 4
+
+
+@pytest.mark.parametrize("point", [{"liquidations": 7}, {"liquidations": 7.25}, {"liquidations": 0}, {}])
+@pytest.mark.parametrize("apart", [False, True], ids=["one series", "two series"])
+def test_an_interval_that_is_repeated_exactly_comes_once(point: dict[str, Any], apart: bool) -> None:
+    held, span = kiyotaka()
+    points = [{**point, "timestamp": {"s": 1774800000 + 3600 * hour}} for hour in (0, 1, 1, 2, 0)]
+    body = series_of({"side": "BUY"}, *points)
+    if apart:
+        body["series"] += series_of({"side": "BUY"}, *points[1:])["series"]
+    for rows in records(held, body, span).values():
+        assert len(rows) == 3
+    assert decoded(held, body, span).rows.instants == [(1774800000 + 3600 * hour) * 10**9 for hour in range(3)]
+
+
+@pytest.mark.parametrize("values", [(7, 8), (7, 0), (None, 7), ("7", 7.5)])
+@pytest.mark.parametrize("apart", [False, True], ids=["one series", "two series"])
+def test_an_interval_with_two_values_is_refused(values: tuple[Any, Any], apart: bool) -> None:
+    held, span = kiyotaka()
+    points = [{"timestamp": {"s": 1774800000}, "liquidations": value} for value in values]
+    body = series_of({"side": "BUY"}, *points[: 1 if apart else 2])
+    if apart:
+        body["series"] += series_of({"side": "BUY"}, points[1])["series"]
+    with pytest.raises(UnexpectedAnswer, match="twice with different values: 2026-03-29T16:00:00Z"):
+        decoded(held, body, span)
+
+
+def test_the_sides_have_the_same_intervals_each() -> None:
+    held, span = kiyotaka()
+    point = {"timestamp": {"s": 1774800000}, "liquidations": 7}
+    body = {"series": [series_of({"side": side}, point)["series"][0] for side in ("BUY", "SELL")]}
+    assert [len(rows) for rows in records(held, body, span).values()] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("market", "identity"),
+    [
+        ("BYBIT/BTCUSDT", {"exchange": "OKEX_SWAP"}),
+        ("BYBIT/BTCUSDT", {"exchange": "bybit"}),
+        ("BYBIT/BTCUSDT", {"rawSymbol": "ETHUSDT"}),
+        ("BYBIT/BTCUSDT", {"rawSymbol": 5}),
+        ("BYBIT/BTCUSDT", {"interval": "DAY"}),
+        (SUM, {"interval": "MINUTE"}),
+        (SUM, {"coin": "ETH"}),
+        (SUM, {"coin": {}}),
+    ],
+)
+@pytest.mark.parametrize("points", [1, 0])
+def test_an_answer_for_something_else_than_asked_for_is_refused(
+    market: str, identity: dict[str, Any], points: int
+) -> None:
+    """Also one without points: it does not say that there were none of what was asked for."""
+    held, span = kiyotaka(market)
+    point = {"timestamp": {"s": 1774800000}, "liquidations": 7}
+    body = series_of({"side": "BUY", **identity}, *[point] * points)
+    (name,) = identity
+    name = {"rawSymbol": "raw_symbol"}.get(name, name)
+    with pytest.raises(UnexpectedAnswer, match=f"`{name}` is .* but '.*' was requested"):
+        decoded(held, body, span)
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_what_was_asked_for_may_be_written_in_another_way(escaped: bool) -> None:
+    held, span = kiyotaka("BINANCE_FUTURES/币安人生USDT")
+    identity = {"exchange": "BINANCE_FUTURES", "rawSymbol": "币安人生USDT", "interval": "HOUR", "side": "BUY"}
+    body = series_of(identity, {"timestamp": {"s": 1774800000}, "liquidations": 7})
+    (row,) = records(held, json.dumps(body, ensure_ascii=escaped).encode(), span)[STREAM]
+    assert (row["raw_symbol"], row["liquidations"]) == ("币安人生USDT", 7)
 
 
 def test_one_series_in_two_parts_is_none() -> None:
@@ -294,14 +548,35 @@ def test_one_series_in_two_parts_is_none() -> None:
     assert len(records(held, body, span)[STREAM]) == 3
 
 
-@pytest.mark.parametrize("side", ["LONG", "", "buy"])
-def test_no_side_is_guessed_for_liquidation_volumes(side: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "arrives"),
+    [
+        ("side", "LONG", "LONG"),
+        ("side", "", ""),
+        ("side", "buy", "buy"),
+        ("side", 5, 5),
+        ("coin", 5, 5),
+        ("normalizedSymbol", [1], [1]),
+    ],
+)
+def test_no_side_is_guessed_for_liquidation_volumes_and_no_asset(name: str, value: Any, arrives: Any) -> None:
+    """The vendor's rows arrive as they are; in the other shape the series is a fault, and the one beside it arrives."""
     held, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
-    body["series"] = body["series"][:1]
-    body["series"][0]["id"]["side"] = side
-    with pytest.raises(UnexpectedAnswer, match="`side`"):
-        records(held, body, span)
+    good = records(held, body, span)
+    points = body["series"][0]["points"]
+    points.insert(0, {"Point": {"timestamp": {"s": 1774800000 + 3600}, "liquidations": 1}})
+    body["series"][0]["id"][name] = value
+    found = partly(held, body, span)
+    column = "normalized_symbol" if name == "normalizedSymbol" else name
+    rows, faults = found[STREAM]
+    assert not faults
+    assert [row[column] for row in rows] == [arrives, arrives, good[STREAM][1][column]]
+    rows, (fault,) = found["liquidation_volumes"]
+    assert rows == good["liquidation_volumes"][1:]
+    assert fault.instant == 1774800000 * 10**9, "the first of its intervals"
+    assert isinstance(fault.error, UnexpectedAnswer)
+    assert f"`{column}` is " in str(fault.error)
 
 
 def test_undocumented_fields_arrive() -> None:
@@ -373,10 +648,47 @@ def test_no_undocumented_field_gets_in_the_place_of_a_column(place: str, caplog:
         assert all(bytes(row).count(f'"{name}":'.encode()) == 1 for row in raw for name in columns)
         assert records(held, body, span) == documented
     (told,) = caplog.messages
-    assert told.endswith(f"left out: {', '.join(sorted(columns))}")
+    assert told == (
+        "kiyotaka_liquidation_agg: undocumented fields that a table cannot hold beside its other columns, left out: "
+        + ", ".join(map(repr, sorted(columns)))
+    )
 
 
-@pytest.mark.parametrize("body", [{}, {"series": []}, {"series": [{"id": {}}]}, {"series": [{"id": {}, "points": []}]}])
+def test_a_field_that_differs_from_another_in_case_alone_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    held, span = kiyotaka()
+    body = sample("kiyotaka/liquidation_agg")
+    body["series"] = body["series"][:1]
+    (entry,) = body["series"][0]["points"]
+    body["series"][0]["id"] |= {"Coin": 1, "Side": 2, "": 3, "_": 4}
+    entry["Point"] |= {"Liquidations": 5, "novel": 6, "Novel": 7, " ": 8}
+    entry["Raw_Symbol"] = 9
+    for _ in range(2):
+        (row,) = records(held, body, span)[STREAM]
+        assert len({name.lower() for name in row}) == len(row)
+        assert all(name.strip() for name in row)
+        assert (row["coin"], row["liquidations"], row["raw_symbol"]) == ("BTC", 0.223, "BTCUSDT")
+        assert (row["side"], row["Novel"], "novel" in row) == ("SELL", 7, False)
+    left_out = f"{STREAM}: undocumented fields that a table cannot hold beside its other columns, left out: "
+    assert caplog.messages == [
+        left_out + "'', 'coin', 'side'",
+        f"{STREAM}: undocumented fields, which arrive as sent: Novel",
+        left_out + "' ', 'Liquidations', 'Raw_Symbol', 'novel'",
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"series": []},
+        {"series": None},
+        {"series": [{"id": {}}]},
+        {"series": [{"id": {}, "points": []}]},
+        {"series": [{"id": {}, "points": None}]},
+        {"series": [{"id": {}, "points": None, "novel": 1}]},
+        {"series": [{"points": None}, {"novel": 1}]},
+    ],
+)
 def test_nothing_is_no_rows(body: Any) -> None:
     held, span = kiyotaka()
     answer = decoded(held, body, span)
@@ -392,8 +704,6 @@ def test_nothing_is_no_rows(body: Any) -> None:
         ({"timestamp": {"s": 1774800000, "ns": 10**9}}, "timestamp"),
         ({"timestamp": 1774800000}, "timestamp"),
         ({}, "timestamp"),
-        ({"timestamp": {"s": 1774800000}, "liquidations": "much"}, "liquidations"),
-        ({"timestamp": {"s": 1774800000}, "liquidations": {}}, "liquidations"),
     ],
 )
 def test_a_point_of_another_shape_is_an_error_that_names_the_field(point: Any, words: str) -> None:
@@ -402,6 +712,24 @@ def test_a_point_of_another_shape_is_an_error_that_names_the_field(point: Any, w
     body["series"][0]["points"] = [{"Point": point}]
     with pytest.raises(UnexpectedAnswer, match=words):
         decoded(held, body, span)
+
+
+@pytest.mark.parametrize("value", ["much", {}, [], [1], True, "NaN", "Infinity", "1,5", "1e400", " 7"])
+@pytest.mark.parametrize("novel", [{}, {"novel": 1}], ids=["documented", "with a new field"])
+def test_a_value_that_is_no_number_is_a_fault_and_the_points_beside_it_arrive(
+    value: Any, novel: dict[str, Any]
+) -> None:
+    held, span = kiyotaka()
+    values = [7, value, None, "8"]
+    points = [{"timestamp": {"s": 1774800000 + 3600 * n}, "liquidations": v} for n, v in enumerate(values)]
+    body = series_of({"side": "BUY"}, *({**point, **novel} for point in points))
+    for stream, (rows, (fault,)) in partly(held, body, span).items():
+        amount, time = ("liquidations", "time") if stream == STREAM else ("amount", "interval_start")
+        assert [row[amount] for row in rows] == [7, 0, 8]
+        assert [timestamps.parse(row[time]) // 10**9 for row in rows] == [1774800000 + 3600 * n for n in (0, 2, 3)]
+        assert fault.instant == (1774800000 + 3600) * 10**9
+        assert isinstance(fault.error, UnexpectedAnswer)
+        assert "`liquidations` of row 1 is " in str(fault.error)
 
 
 @pytest.mark.parametrize("body", [[], {"series": {}}, {"series": [{"points": [{}]}]}])
@@ -442,12 +770,13 @@ def test_an_offset_that_does_not_advance_is_an_error(offset: Any) -> None:
     ("message", "kind", "advice"),
     [
         ("Point count exceeded", WindowTooLarge, "longer interval"),
-        ("History range exceeded: your plan covers 30 days", AccessRefused, "`start_date`"),
+        ("History range exceeded: your plan covers 30 days", OutOfReach, "`start_date`"),
     ],
 )
 def test_a_403_is_told_by_its_words(message: str, kind: type[Exception], advice: str) -> None:
     error = explain(Answered(403, {}, json.dumps({"error": "FORBIDDEN", "message": message}).encode()))
-    assert isinstance(error, kind)
+    assert type(error) is kind
+    assert error is not None
     assert advice in error.message
     assert message in error.message
 
@@ -458,6 +787,16 @@ def test_a_403_is_told_by_its_words(message: str, kind: type[Exception], advice:
 )
 def test_other_answers_are_left_to_their_status(status: int, message: str) -> None:
     assert explain(Answered(status, {}, json.dumps({"error": "FORBIDDEN", "message": message}).encode())) is None
+
+
+@pytest.mark.parametrize(("platform", "other"), [("kiyotaka", "openmarket"), ("openmarket", "kiyotaka")])
+def test_a_key_that_is_refused_may_be_the_other_platforms(platform: str, other: str) -> None:
+    body = json.dumps({"error": "UNAUTHORIZED", "message": "Unknown key"}).encode()
+    error = endpoint_of(platform=platform).client._explain(Answered(401, {}, body))
+    assert isinstance(error, AccessRefused)
+    assert (error.status, error.scope) == (401, "reading")
+    assert "Unknown key" in error.message
+    assert f"set `kiyotaka.platform` to {other}" in error.message
 
 
 @pytest.mark.parametrize(
@@ -506,20 +845,23 @@ def test_what_the_connector_says_itself_is_in_a_row_once() -> None:
     assert found["time"] == "2026-03-08T00:00:00.000Z"
 
 
-def test_a_sum_that_comes_exchange_by_exchange_is_told_apart() -> None:
+def test_a_sum_that_comes_exchange_by_exchange_is_refused() -> None:
+    """It is no sum; and which of the two is meant for its key, nobody knows."""
     held, span = kiyotaka(SUM)
-    point = {"timestamp": {"s": 1772928000}, "liquidations": 7}
     body = {
         "series": [
-            series_of({"exchange": name, "side": "BUY", "coin": "BTC"}, point)["series"][0]
-            for name in ("BINANCE_FUTURES", "BYBIT")
+            series_of(
+                {"exchange": name, "side": "BUY", "coin": "BTC"},
+                {"timestamp": {"s": 1772928000}, "liquidations": amount},
+            )["series"][0]
+            for name, amount in (("BINANCE_FUTURES", 7), ("BYBIT", 8))
         ]
     }
-    volumes = records(held, body, span)["liquidation_volumes"]
-    assert [(row["market"], row["exchange"]) for row in volumes] == [
-        ("BINANCE_FUTURES/btc", "binance"),
-        ("BYBIT/btc", "bybit"),
-    ]
+    for amounts in ((7, 8), (7, 7)):
+        for series, amount in zip(body["series"], amounts, strict=True):
+            series["points"][0]["Point"]["liquidations"] = amount
+        with pytest.raises(UnexpectedAnswer, match="two series that cannot be told apart"):
+            decoded(held, body, span)
 
 
 @pytest.mark.parametrize(

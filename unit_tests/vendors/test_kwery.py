@@ -8,43 +8,208 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 from unittest import mock
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from source_liquidations.vendors.kwery.credits import Credits, cost
 
-from source_liquidations import timestamps
+from source_liquidations import planning, timestamps
 from source_liquidations.errors import (
     AccessRefused,
     ConfigurationError,
+    NotAdvancing,
+    OutOfReach,
     RequestRefused,
     SpendingLimit,
+    Stopped,
     UnexpectedAnswer,
+    VendorUnavailable,
     WindowTooLarge,
 )
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Answered, NotSent, NotWhole
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Span
-from source_liquidations.vendors.kwery.liquidations import Liquidations
-from source_liquidations.vendors.kwery.vendor import explain
-from unit_tests.vendors.bodies import answered, changed, configured, decoded, kwery, records, sample
+from source_liquidations.http.transport import Transport
+from source_liquidations.reading import loop
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.reading.pages import Block
+from source_liquidations.reading.paging import Pages
+from source_liquidations.reading.progress import StreamState
+from source_liquidations.reading.reading import Reading
+from source_liquidations.vendors.kwery.credits import Credits, cost
+from source_liquidations.vendors.kwery.liquidations import Liquidations, Windows
+from source_liquidations.vendors.kwery.vendor import Kwery, explain
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor
+from unit_tests.vendors.bodies import answered, changed, configured, decoded, feed, kwery, records, sample
 
 MILLISECOND = 1_000_000
 START = timestamps.parse("2026-03-08T00:00:00Z")
-DAY = timestamps.DAY
+DAY, HOUR, MINUTE, SECOND = timestamps.DAY, timestamps.HOUR, timestamps.MINUTE, timestamps.SECOND
+KEY = "k" * 8
+STREAM = "kwery_liquidations"
+PATH = "/v1/liquidations"
 
 
 def endpoint_of(**section: Any) -> Liquidations:
-    held, _ = kwery(**section)
+    return liquidations_of(kwery(**section)[0])
+
+
+def liquidations_of(held: Feed) -> Liquidations:
     assert isinstance(held.endpoint, Liquidations)
     return held.endpoint
+
+
+def purse_of(held: Feed) -> Credits:
+    """What the client pays from."""
+    purse = held.endpoint.client._purse
+    assert isinstance(purse, Credits)
+    return purse
+
+
+# Kwery in memory. No test reaches for a network.
+
+
+def unreachable(*_: Any) -> Answered:
+    raise AssertionError("a test reaches for the network")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_network() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_LIQUIDATIONS_PATIENCE", "0.001")  # pauses are short
+        patch.setattr(Transport, "get", unreachable)
+        yield
+
+
+@dataclass(frozen=True)
+class Arrived:
+    path: str
+    params: dict[str, str]
+    headers: Mapping[str, str]
+
+
+@dataclass
+class Wire:
+    """Kwery's side of the wire: its rows, the plan that it tells, its habits; and what arrived, and the bill.
+
+    plan       the body of /v1/limits, or an answer of another kind; None where there is none
+    reach      the first instant that the key has
+    refuses    what is older is refused; else it is left out silently
+    backwards  the newest rows come first
+    keys       where a key is taken: header, query, nowhere
+    breaks     the liquidations' answers break so on the way
+    """
+
+    instants: Sequence[int] = ()
+    plan: dict[str, Any] | Answered | None = field(default_factory=dict)
+    reach: int = 0
+    refuses: bool = True
+    backwards: bool = False
+    keys: str = "header"
+    breaks: Exception | None = None
+    arrived: list[Arrived] = field(default_factory=list)
+    bill: int = 0
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        with mock.patch.object(Transport, "get", self.get):
+            yield
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Answered:
+        assert len(self.arrived) < 1_000, "the sync would never end"
+        parts = urlsplit(url)
+        request = Arrived(parts.path, dict(parse_qsl(parts.query)), headers)
+        self.arrived.append(request)
+        keys = {"header": headers.get("X-API-Key"), "query": request.params.get("api-key")}
+        if keys.get(self.keys) != KEY:
+            return refusal(401, "unauthorized")
+        if parts.path == "/v1/limits":
+            plan = refusal(404, "not_found") if self.plan is None else self.plan
+            return plan if isinstance(plan, Answered) else answered(plan)
+        if parts.path == "/v1/symbols":
+            return answered(sample("kwery/symbols"))
+        if self.breaks is not None:
+            raise self.breaks
+        return self.liquidations(request.params)
+
+    def liquidations(self, params: Mapping[str, str]) -> Answered:
+        start, end = timestamps.parse(params["start"]), timestamps.parse(params["end"])
+        if self.refuses and start < self.reach:
+            return refusal(400, "invalid_time_range")
+        found = [instant for instant in self.instants if max(start, self.reach) <= instant < end]
+        found = found[::-1] if self.backwards else found
+        limit, offset = int(params["limit"]), int(params.get("after", 0))
+        page = found[offset : offset + limit]
+        self.bill += cost(len(page))
+        cursor = str(offset + limit) if offset + limit < len(found) else None
+        rows = [row_at(instant, symbol=params["symbol"]) for instant in page]
+        return answered({"data": rows, "meta": {"next_cursor": cursor}})
+
+    @property
+    def paid(self) -> list[Arrived]:
+        return [request for request in self.arrived if request.path == PATH]
+
+
+def refusal(status: int, code: str) -> Answered:
+    return Answered(status, {}, json.dumps({"error": code, "message": "Words of the vendor."}).encode())
+
+
+def row_at(instant: int, **values: Any) -> dict[str, Any]:
+    row: dict[str, Any] = sample("kwery/liquidations")["data"][0]
+    return {**row, "timestamp": timestamps.format_instant(instant, 9), **values}
+
+
+def page_of(*instants: int, **meta: Any) -> dict[str, Any]:
+    return {"data": [row_at(instant) for instant in instants], "meta": meta}
+
+
+@dataclass
+class Synced:
+    """What has become of a sync, with the real core between the vendor and the rows."""
+
+    rows: list[dict[str, Any]]
+    state: StreamState
+    vendors: Sequence[Vendor]
+    readings: Sequence[Reading]
+    status: str
+
+    def slices(self, symbol: str = "BTC") -> list[tuple[int, int]]:
+        return list(self.state.of(Partition.of(symbol=symbol)).recorded)
+
+    @property
+    def coverage(self) -> list[dict[str, Any]]:
+        """The rows of the coverage that this sync saw."""
+        table = planning.coverage_rows(self.vendors, self.readings)
+        found = [json.loads(line) for line in table.lines(b"", b"\n").splitlines()]
+        return [row for row in found if row["source"] == "seen by this sync"]
+
+
+def synced(wire: Wire, start: int, end: int | None = None, *, state: Any = None, **section: Any) -> Synced:
+    config = configured("kwery", {"api_key": KEY, "requests_per_minute": 60_000, **section})
+    config = replace(config, start=start, end=end or config.end)
+    vendors = planning.configured_vendors(config, Shared(workers=2, start=start))
+    states = {STREAM: StreamState(STREAM, "time", state, start=start)}
+    readings = planning.readings(config, vendors, states)
+    rows: list[dict[str, Any]] = []
+    status = ""
+    with wire.connected():
+        for item in loop.Sync(readings, states, workers=2, stop=threading.Event()):
+            if isinstance(item, Block):
+                rows += [json.loads(line)["record"]["data"] for line in item.data.splitlines()]
+            elif isinstance(item, loop.Status):
+                status = item.name
+    return Synced(rows, states[STREAM], vendors, readings, status)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 # Requests.
@@ -54,7 +219,7 @@ def test_the_first_request_names_every_parameter() -> None:
     held, span = kwery()
     request = held.endpoint.first(Span(span.partitions, START, START + DAY + MILLISECOND))
     assert request == Request(
-        "/v1/liquidations",
+        PATH,
         (
             ("symbol", "BTC"),
             ("start", "2026-03-08T00:00:00.000Z"),
@@ -71,13 +236,25 @@ def test_filters_are_passed_on() -> None:
     assert (params["side"], params["min_usd"]) == ("short", "2500.5")
 
 
+def test_filters_have_progress_of_their_own_and_a_symbol_is_read_once() -> None:
+    section = {"symbols": ["BTC", "ETH", "BTC"]}
+    assert endpoint_of(**section).configured() == [Partition.of(symbol="BTC"), Partition.of(symbol="ETH")]
+    assert endpoint_of(**section, side="all").configured() == endpoint_of(**section).configured()
+    found = endpoint_of(**section, side="long", min_usd=100).configured()
+    assert found == [Partition.of(symbol=symbol, side="long", min_usd="100") for symbol in ("BTC", "ETH")]
+    assert [partition.entry for partition in found] == ["kwery.symbols[0]", "kwery.symbols[1]"]
+
+
 @pytest.mark.parametrize(
     ("meta", "after"),
     [
         ({"next_cursor": "abc", "has_more": True}, "abc"),
         ({"next_cursor": "abc", "count": 1, "interval": None}, "abc"),
+        ({"next_cursor": "abc", "has_more": None}, "abc"),
+        ({"next_cursor": 17}, "17"),
         ({"next_cursor": "abc", "has_more": False}, None),
-        ({"next_cursor": None, "has_more": True}, None),
+        ({"next_cursor": None, "has_more": False}, None),
+        ({"next_cursor": None, "has_more": None}, None),
         ({"next_cursor": ""}, None),
         ({}, None),
     ],
@@ -93,6 +270,14 @@ def test_the_cursor_is_followed_as_it_is(meta: dict[str, Any], after: str | None
         assert following.params == (*held.endpoint.first(span).params, ("after", after))
 
 
+@pytest.mark.parametrize("meta", [{"next_cursor": None}, {"next_cursor": ""}, {}])
+@pytest.mark.parametrize("rows", [0, 1])
+def test_more_rows_without_a_cursor_to_them_are_an_error(meta: dict[str, Any], rows: int) -> None:
+    held, span = kwery()
+    with pytest.raises(UnexpectedAnswer, match="`has_more` is true, but there is no `next_cursor`"):
+        decoded(held, page_of(*[START] * rows, **meta, has_more=True), span)
+
+
 def test_a_later_cursor_takes_the_place_of_the_one_before() -> None:
     held, span = kwery()
     body = {**sample("kwery/liquidations"), "meta": {"next_cursor": "one"}}
@@ -103,15 +288,100 @@ def test_a_later_cursor_takes_the_place_of_the_one_before() -> None:
     assert [value for name, value in second.params if name == "after"] == ["two"]
 
 
-def test_an_empty_page_is_the_last_whatever_its_cursor() -> None:
+@pytest.mark.parametrize("more", [{}, {"has_more": None}, {"has_more": False}])
+def test_an_empty_page_is_the_last_whatever_its_cursor(more: dict[str, Any]) -> None:
     held, span = kwery()
-    body = {"data": [], "meta": {"next_cursor": "abc", "has_more": True}}
+    body = {"data": [], "meta": {"next_cursor": "abc", **more}}
     assert decoded(held, body, span).following is None
 
 
-def test_a_body_without_meta_is_the_last_page() -> None:
+def test_an_empty_page_that_says_that_there_is_more_is_followed() -> None:
     held, span = kwery()
-    assert decoded(held, {"data": sample("kwery/liquidations")["data"]}, span).following is None
+    following = decoded(held, page_of(next_cursor="abc", has_more=True), span).following
+    assert following is not None
+    assert dict(following.params)["after"] == "abc"
+
+
+def test_empty_pages_without_end_are_given_up() -> None:
+    held, span = kwery()
+    pages, request, memory = Pages(), held.endpoint.first(span), {}  # type: ignore[var-annotated]
+
+    def follow() -> None:
+        nonlocal request
+        for number in range(100):
+            body = answered(page_of(next_cursor=f"{number}", has_more=True))
+            answer = held.endpoint.decode(body, span, request, memory)
+            pages.accept(request, answer)
+            assert answer.following is not None
+            request = answer.following
+
+    with pytest.raises(NotAdvancing, match="empty pages in a row"):
+        follow()
+    assert pages.count == 20
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": None}])
+def test_a_body_without_meta_is_the_last_page_unless_it_is_full(meta: dict[str, Any]) -> None:
+    held, span = kwery()
+    rows = sample("kwery/liquidations")["data"]
+    assert decoded(held, {"data": rows, **meta}, span).following is None
+    assert decoded(held, {"data": [], **meta}, span).following is None
+    assert decoded(held, {"data": rows * 999, **meta}, span).following is None
+    with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
+        decoded(held, {"data": rows * 1000, **meta}, span)
+    liquidations_of(held).windows.limit = 3
+    assert decoded(held, {"data": rows * 2, **meta}, span).following is None
+    with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
+        decoded(held, {"data": rows * 3, **meta}, span)
+
+
+def test_a_page_is_full_with_the_rows_that_could_be_paid() -> None:
+    held, span = kwery(max_credits_per_sync=125)
+    row = sample("kwery/liquidations")["data"][0]
+    request = held.endpoint.first(span)
+    for rows in (49, 50):
+        with purse_of(held).paying(request) as paid:
+            assert dict(paid.params)["limit"] == "50"
+        body = answered({"data": [row] * rows}, {"X-Credits-Used": "0"})
+        if rows == 49:
+            assert held.endpoint.decode(body, span, request, {}).following is None
+            continue
+        with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
+            held.endpoint.decode(body, span, request, {})
+
+
+# The key.
+
+
+@pytest.mark.parametrize("keys", ["header", "query"])
+def test_a_key_goes_where_it_is_taken_and_stays_there(keys: str) -> None:
+    held, span = kwery()
+    wire, traffic = Wire([START], keys=keys), Traffic()
+    request = held.endpoint.first(Span(span.partitions, START, START + DAY))
+    with wire.connected():
+        for _ in range(2):
+            body = held.endpoint.client.fetch(request, traffic)
+            assert len(held.endpoint.decode(body, span, request, {}).rows) == 1
+    in_header = [arrived.headers.get("X-API-Key") for arrived in wire.arrived]
+    in_query = [arrived.params.get("api-key") for arrived in wire.arrived]
+    if keys == "header":
+        assert (in_header, in_query) == ([KEY, KEY], [None, None])
+    else:
+        assert (in_header, in_query) == ([KEY, None, None], [None, KEY, KEY])
+    asked = [{name: value for name, value in a.params.items() if name != "api-key"} for a in wire.arrived]
+    assert asked == [dict(request.params)] * len(wire.arrived), "the same request"
+    assert traffic.requests == len(wire.arrived)
+    assert purse_of(held).spent == 2 * cost(1)
+
+
+def test_a_key_that_is_taken_nowhere_is_refused_after_both() -> None:
+    held, span = kwery()
+    wire = Wire(keys="nowhere")
+    with wire.connected(), pytest.raises(AccessRefused, match="HTTP 401: unauthorized") as raised:
+        held.endpoint.client.fetch(held.endpoint.first(span))
+    assert raised.value.scope == "reading"
+    assert KEY not in raised.value.message
+    assert [(a.headers.get("X-API-Key"), a.params.get("api-key")) for a in wire.arrived] == [(KEY, None), (None, KEY)]
 
 
 # Rows.
@@ -120,7 +390,7 @@ def test_a_body_without_meta_is_the_last_page() -> None:
 def test_the_documented_example() -> None:
     held, span = kwery()
     body = sample("kwery/docs_example_page")
-    found = records(held, body, span)["kwery_liquidations"]
+    found = records(held, body, span)[STREAM]
     for row, sent in zip(found, body["data"], strict=True):
         identity = row.pop("liquidation_id")
         assert len(identity) == 34
@@ -131,7 +401,7 @@ def test_the_documented_example() -> None:
 def test_the_recorded_answer() -> None:
     held, span = kwery()
     body = sample("kwery/liquidations")
-    (row,) = records(held, body, span)["kwery_liquidations"]
+    (row,) = records(held, body, span)[STREAM]
     assert row["time"] == "2026-03-16T07:53:38.520000Z"
     assert {name: value for name, value in row.items() if name not in ("time", "liquidation_id")} == body["data"][0]
 
@@ -139,7 +409,7 @@ def test_the_recorded_answer() -> None:
 def test_an_id_never_changes_between_versions() -> None:
     """Ids are primary keys in people's tables: a change here doubles every row that they have."""
     held, span = kwery()
-    (row,) = records(held, sample("kwery/liquidations"), span)["kwery_liquidations"]
+    (row,) = records(held, sample("kwery/liquidations"), span)[STREAM]
     assert row["liquidation_id"] == PINNED
 
 
@@ -149,17 +419,19 @@ PINNED = "62a78c7ce7ae24ef5ac5b55019e9920f-0"
 def test_undocumented_fields_arrive_and_do_not_change_the_id() -> None:
     held, span = kwery()
     body = sample("kwery/liquidations")
-    (plain,) = records(held, body, span)["kwery_liquidations"]
-    (row,) = records(held, changed(body, order_type="LIQUIDATION", usd_value=1), span)["kwery_liquidations"]
+    (plain,) = records(held, body, span)[STREAM]
+    (row,) = records(held, changed(body, order_type="LIQUIDATION", usd_value=1), span)[STREAM]
     assert row["order_type"] == "LIQUIDATION"
     assert row["liquidation_id"] == plain["liquidation_id"]
 
 
 def test_the_vendors_own_id_would_win_over_ours() -> None:
     held, span = kwery()
-    (row,) = records(held, changed(sample("kwery/liquidations"), liquidation_id="theirs"), span)["kwery_liquidations"]
+    (row,) = records(held, changed(sample("kwery/liquidations"), liquidation_id="theirs"), span)[STREAM]
     assert row["liquidation_id"] == "theirs"
     assert row["time"] == "2026-03-16T07:53:38.520000Z"
+    (row,) = records(held, changed(sample("kwery/liquidations"), liquidation_id=None), span)[STREAM]
+    assert row["liquidation_id"] == PINNED, "null is no key"
 
 
 @pytest.mark.parametrize(
@@ -170,8 +442,11 @@ def test_the_vendors_own_id_would_win_over_ours() -> None:
         ("timestamp", ...),
         ("symbol", ...),
         ("quantity", "many"),
+        ("quantity", "NaN"),
         ("price", {}),
+        ("price", True),
         ("avg_price", [1]),
+        ("usd_value", "1,5"),
     ],
 )
 def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, value: Any) -> None:
@@ -180,11 +455,71 @@ def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, val
         decoded(held, changed(sample("kwery/liquidations"), **{field: value}), span)
 
 
-@pytest.mark.parametrize("body", [{}, {"meta": {}}, {"data": None}, {"data": {}}, []])
+@pytest.mark.parametrize("body", [{}, {"meta": {}}, {"data": {}}, {"data": "none"}, []])
 def test_a_body_of_another_shape_is_an_error(body: Any) -> None:
     held, span = kwery()
     with pytest.raises(UnexpectedAnswer):
         decoded(held, body, span)
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": None}, {"meta": {"next_cursor": None, "has_more": False}}])
+def test_null_is_an_empty_list(meta: dict[str, Any]) -> None:
+    held, span = kwery()
+    answer = decoded(held, {"data": None, **meta}, span)
+    assert (len(answer.rows), answer.following, answer.problem) == (0, None, None)
+    assert purse_of(held).windows == 1, "read to its end"
+    with pytest.raises(UnexpectedAnswer, match="no `data`"):
+        decoded(held, meta, span)
+
+
+def unified(**values: Any) -> dict[str, Any]:
+    held, span = kwery()
+    (row,) = records(held, changed(sample("kwery/liquidations"), **values), span)["liquidations"]
+    return row
+
+
+def test_the_recorded_answer_in_the_shape_of_all_vendors() -> None:
+    assert unified() == {
+        "vendor": "kwery",
+        "market": "binance_futures/BTC",
+        "exchange": "binance",
+        "base_asset": "btc",
+        "quote_asset": None,
+        "event_type": "trade",
+        "amount_unit": "base",
+        "liquidation_id": PINNED,
+        "liquidated_at": "2026-03-16T07:53:38.520000Z",
+        "liquidated_at_ns": timestamps.parse("2026-03-16T07:53:38.520000Z"),
+        "position_side": "long",
+        "order_side": "sell",
+        "price": 73366.2,
+        "amount": 0.03,
+        "amount_usd": 2200.986,
+        "amount_base": 0.03,
+        "notional_usd": 2200.986,
+        "notional_source": "vendor",
+    }
+
+
+@pytest.mark.parametrize("value", [None, ..., ""])
+def test_a_value_in_dollars_that_is_not_told_has_no_source(value: Any) -> None:
+    row = unified(usd_value=value)
+    assert (row["amount_usd"], row["notional_usd"], row["notional_source"]) == (None, None, None)
+    assert (row["amount"], row["amount_base"]) == (0.03, 0.03)
+
+
+@pytest.mark.parametrize(("value", "number"), [(0, 0), ("2200.9860", 2200.986), (12, 12)])
+def test_a_value_in_dollars_is_the_vendors_however_it_is_written(value: Any, number: float) -> None:
+    row = unified(usd_value=value)
+    assert (row["amount_usd"], row["notional_usd"], row["notional_source"]) == (number, number, "vendor")
+
+
+def test_what_a_row_does_not_tell_is_null() -> None:
+    row = unified(source=..., side=..., quantity=..., avg_price=None)
+    assert (row["market"], row["exchange"]) == ("binance_futures/BTC", "binance")
+    names = ("position_side", "order_side", "price", "amount", "amount_base")
+    assert [row[name] for name in names] == [None] * 5
+    assert unified(side="SHORT")["position_side"] == "short"
 
 
 # Ids: the same on every re-read, whatever the windows, pages, order and flavour, and twins kept apart.
@@ -269,7 +604,7 @@ def read(history: Sequence[Liquidation], way: Way, since: int = 0) -> list[tuple
         for at in range(0, max(1, len(rows)), way.page):
             page = rows[at : at + way.page]
             body = {"data": [event.written(way.recorded) for event in page], "meta": {}}
-            ids = [row["liquidation_id"] for row in records(held, body, window, memory=memory)["kwery_liquidations"]]
+            ids = [row["liquidation_id"] for row in records(held, body, window, memory=memory)[STREAM]]
             found += zip(ids, page, strict=True)
     return found
 
@@ -301,19 +636,42 @@ def test_a_filter_does_not_change_ids(history: list[Liquidation], way: Way) -> N
     assert dict(longs).items() <= whole.items()
 
 
+def test_rows_that_differ_in_undocumented_fields_alone_keep_their_ids_in_any_order() -> None:
+    held, span = kwery()
+    row = sample("kwery/liquidations")["data"][0]
+    twins = [{**row, "order_id": number} for number in (7, 3, 5)]
+    forth = {r["order_id"]: r["liquidation_id"] for r in records(held, {"data": twins, "meta": {}}, span)[STREAM]}
+    back = {r["order_id"]: r["liquidation_id"] for r in records(held, {"data": twins[::-1], "meta": {}}, span)[STREAM]}
+    assert forth == back
+    assert len(set(forth.values())) == 3
+
+
 # Plans.
 
 
 def test_a_capped_answer_asks_for_a_smaller_window_from_then_on() -> None:
     held, span = kwery()
+    windows = liquidations_of(held).windows
     capped = {"X-Rows-Capped": "true"}
     body = {**sample("kwery/docs_example_page"), "meta": {}}
-    before = held.endpoint.next_length(DAY, 1, 100)
+    before = windows.next_length(DAY, 100)
     with pytest.raises(WindowTooLarge, match="X-Rows-Capped") as raised:
         decoded(held, body, span, headers=capped)
     assert "a larger plan is needed" in raised.value.advice
     assert before == 4 * DAY
-    assert held.endpoint.next_length(DAY, 1, 100) == DAY // 4, "else the next window would be capped again"
+    assert windows.next_length(DAY, 100) == DAY // 4, "else the next window would be capped again"
+
+
+@pytest.mark.parametrize(
+    "meta", [{"has_more": True}, {"has_more": False, "next_cursor": "abc"}, {"next_cursor": ""}, None]
+)
+def test_a_capped_answer_without_a_cursor_is_no_riddle(meta: Any) -> None:
+    """The header says why there is more, and no cursor to it."""
+    held, span = kwery()
+    liquidations_of(held).windows.limit = 3
+    body = {**sample("kwery/docs_example_page"), "meta": meta}
+    with pytest.raises(WindowTooLarge, match="X-Rows-Capped"):
+        decoded(held, body, span, headers={"x-rows-capped": "True", "X-Rows-Capped": "True"})
 
 
 def test_a_capped_page_with_a_cursor_goes_on() -> None:
@@ -322,31 +680,51 @@ def test_a_capped_page_with_a_cursor_goes_on() -> None:
     assert answer.following is not None
 
 
+def test_an_answer_that_is_not_capped_or_has_no_rows_is_whole() -> None:
+    held, span = kwery()
+    body = {**sample("kwery/docs_example_page"), "meta": {}}
+    assert decoded(held, body, span, headers={"X-Rows-Capped": "false"}).following is None
+    assert decoded(held, page_of(), span, headers={"X-Rows-Capped": "true"}).following is None
+
+
 def test_windows_follow_the_rows() -> None:
     endpoint = endpoint_of()
-    assert endpoint.longest == DAY
-    assert endpoint.next_length(DAY, 1, 0) == 8 * DAY
-    assert endpoint.next_length(DAY, 4, 4000) == DAY
-    assert endpoint.next_length(DAY, 40, 40_000) == DAY // 4
-    assert endpoint.next_length(MILLISECOND, 40, 40_000) == MILLISECOND
+    sizing = endpoint.sizing
+    assert sizing is endpoint.windows
+    assert not endpoint.splittable, "a window is as long as the one before it says"
+    assert sizing.longest() == DAY
+    assert sizing.next_length(DAY, 0) == 8 * DAY
+    assert sizing.next_length(DAY, 100) == 4 * DAY
+    assert sizing.next_length(DAY, 4000) == DAY
+    assert sizing.next_length(DAY, 40_000) == DAY // 4
+    assert sizing.next_length(MILLISECOND, 40_000) == MILLISECOND
+    assert sizing.next_length(DAY, 2_999) % MILLISECOND == 0
 
 
 def test_the_last_minute_is_read_apart_where_there_may_be_a_second_page() -> None:
     """A row that arrives late moves the offsets of what is behind it."""
-    endpoint = endpoint_of()
+    sizing = endpoint_of().sizing
     now = time.time_ns()
-    end = endpoint.window_end(now - timestamps.HOUR, now)
-    assert 59 * timestamps.SECOND <= now - end <= 90 * timestamps.SECOND
+    end = sizing.window_end(now - HOUR, now)
+    assert 59 * SECOND <= now - end <= 90 * SECOND
     assert end % MILLISECOND == 0
-    assert endpoint.window_end(end, now) == now
-    assert endpoint.window_end(now - 1000 * timestamps.SECOND, now) == now, "a row a second: no second page"
-    assert endpoint.window_end(now - 2 * DAY, now - DAY) == now - DAY
+    assert sizing.window_end(end, now) == now
+    assert sizing.window_end(now - 1000 * SECOND, now) == now, "a row a second: no second page"
+    assert sizing.window_end(now - 2 * DAY, now - DAY) == now - DAY
+
+
+def test_the_last_minute_is_read_apart_of_a_plans_pages_too() -> None:
+    windows = endpoint_of().windows
+    windows.limit = 250
+    now = time.time_ns()
+    assert windows.window_end(now - 251 * SECOND, now) < now
+    assert windows.window_end(now - 250 * SECOND, now) == now
 
 
 @pytest.mark.parametrize(
     ("status", "code", "kind", "words"),
     [
-        (400, "invalid_time_range", RequestRefused, "`start_date`"),
+        (400, "invalid_time_range", OutOfReach, "`start_date`"),
         (402, "credits_exhausted", AccessRefused, "buy more"),
         (403, "tier_restricted", AccessRefused, "`kwery.min_usd`"),
     ],
@@ -355,10 +733,11 @@ def test_the_last_minute_is_read_apart_where_there_may_be_a_second_page() -> Non
 def test_refusals_say_what_to_do(status: int, code: str, kind: type[Exception], words: str, nested: bool) -> None:
     body: Any = {"error": code, "message": "Words of the vendor."}
     error = explain(Answered(status, {}, json.dumps({"detail": body} if nested else body).encode()))
-    assert isinstance(error, kind)
+    assert type(error) is kind
     assert words in error.message
     assert f"HTTP {status}" in error.message
     assert "Words of the vendor." in error.message
+    assert error.scope == ("reading" if status == 402 else "partition")
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, ""), (401, "unauthorized"), (429, "rate_limited"), (503, "")])
@@ -366,61 +745,19 @@ def test_other_answers_are_left_to_their_status(status: int, code: str) -> None:
     assert explain(Answered(status, {}, json.dumps({"error": code}).encode())) is None
 
 
-def clamped(
-    start: int, rows: list[dict[str, Any]], caplog: pytest.LogCaptureFixture, *, known: bool = True
-) -> list[str]:
-    """What is logged when a plan of 30 days is asked for a window from `start` on and these rows come."""
-    held, span = kwery()
-    assert isinstance(held.endpoint, Liquidations)
-    held.endpoint._history.reach = time.time_ns() - 30 * DAY if known else None
-    caplog.clear()
-    with caplog.at_level(logging.WARNING, logger="airbyte"):
-        for _ in range(2):
-            decoded(held, {"data": rows, "meta": {}}, Span(span.partitions, start, start + 40 * DAY))
-    told = [record for record in caplog.records if "plan reaches back" in record.getMessage()]
-    assert len(held.endpoint.observations) == len(told), "a row of the coverage"
-    return [record.getMessage() for record in caplog.records]
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_word_in_an_answer_that_passes_is_no_refusal(status: int) -> None:
+    assert explain(refusal(status, "credits_exhausted")) is None
 
 
-def test_rows_that_a_plan_leaves_out_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    now = time.time_ns()
-    row = sample("kwery/liquidations")["data"][0]
-    new, old = (
-        {**row, "timestamp": timestamps.format_instant(now - days * DAY, 3).replace("Z", "+00:00")} for days in (29, 31)
-    )
-    (told,) = clamped(now - 60 * DAY, [new], caplog)
-    assert "kwery" in told
-    assert "left out without a word" in told
-    assert "larger plan" in told
-    assert len(clamped(now - 60 * DAY, [], caplog)) == 1
-    assert clamped(now - 60 * DAY, [new, old], caplog) == [], "the vendor has more than it says"
-    assert clamped(now - 29 * DAY, [new], caplog) == []
-    late = {**row, "timestamp": timestamps.format_instant(now - 25 * DAY, 3)}
-    assert len(clamped(now - 60 * DAY, [late], caplog)) == 2, "it reaches less far back than it says"
-    (told,) = clamped(now - 60 * DAY, [new], caplog, known=False)
-    assert "the first row of BTC is of" in told
-    assert clamped(now - 60 * DAY, [], caplog, known=False) == []
-
-
-def test_a_plan_that_reaches_less_far_back_than_it_says_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    """/v1/limits says 30 days, 20 are asked for, and the vendor leaves out all but the last: window by window."""
-    held, span = kwery()
-    assert isinstance(held.endpoint, Liquidations)
-    now = time.time_ns()
-    held.endpoint._history.reach = now - 30 * DAY
-    row = {**sample("kwery/liquidations")["data"][0], "timestamp": timestamps.format_instant(now - DAY, 3)}
-    with caplog.at_level(logging.WARNING, logger="airbyte"):
-        for start, end, rows in ((20, 19, []), (19, 11, []), (11, 0, [row])):
-            decoded(held, {"data": rows, "meta": {}}, Span(span.partitions, now - start * DAY, now - end * DAY))
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert "the first row of BTC is of" in told
-
-
-def test_a_clock_that_is_half_an_hour_off_does_not_hide_what_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    now = time.time_ns()
-    old = timestamps.format_instant(now - 30 * DAY - 30 * timestamps.MINUTE, 3)
-    (told,) = clamped(now - 60 * DAY, [{**sample("kwery/liquidations")["data"][0], "timestamp": old}], caplog)
-    assert "plan reaches back" in told
+def with_plan(held: Feed, plan: Any) -> Liquidations:
+    """The endpoint, with what /v1/limits says of the key's plan."""
+    endpoint = liquidations_of(held)
+    with mock.patch.object(endpoint.client, "fetch", return_value=answered(plan)) as fetch:
+        endpoint.follow_plan(Traffic())
+    (request,) = [call.args[0] for call in fetch.call_args_list]
+    assert request == Request("/v1/limits")
+    return endpoint
 
 
 @pytest.mark.parametrize(
@@ -430,33 +767,211 @@ def test_a_clock_that_is_half_an_hour_off_does_not_hide_what_is_left_out(caplog:
         ({"requests_per_second": 2, "requests_per_minute": 600}, 2, 1.0),
         ({"requests_per_second": 2, "requests_per_minute": 40}, 2, 3.0),
         ({"requests_per_minute": 40}, 40, 60.0),
+        ({"requests_per_minute": "40"}, 40, 60.0),
         ({"requests_per_minute": 90}, 1, 60 / 90),
         ({"requests_per_second": 3}, 3, 1.0),
         ({"requests_per_second": 0.5}, 1, 2.0),
+        ({"requests_per_second": None}, 15, 60.0),
+        ({}, 15, 60.0),
+        (None, 15, 60.0),
     ],
 )
-def test_both_of_a_plans_rates_are_kept(told: dict[str, float], requests: int, seconds: float) -> None:
-    held, _ = kwery()
-    assert isinstance(held.endpoint, Liquidations)
-    body = answered({"rate_limits": told})
-    with mock.patch.object(held.endpoint.client, "fetch", return_value=body):
-        held.endpoint.plan_limits(Traffic())
-    budget = held.endpoint.client.budget
-    assert (budget.requests, budget.seconds) == (requests, pytest.approx(seconds))
+def test_both_of_a_plans_rates_are_kept(told: dict[str, float] | None, requests: int, seconds: float) -> None:
+    budget = with_plan(kwery()[0], {"rate_limits": told}).client.budget
+    assert budget.requests == requests
+    assert budget.seconds == pytest.approx(seconds)
 
 
-def test_windows_without_rows_before_what_a_plan_reaches_say_nothing_yet(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rate_of_the_users_own_stays() -> None:
+    budget = with_plan(kwery(requests_per_minute=7)[0], sample("kwery/limits")).client.budget
+    assert (budget.requests, budget.seconds) == (7, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "limit"), [(250, 250), ("250", 250), (1000, 1000), (2500, 1000), (None, 1000), (0, 1000)]
+)
+def test_a_request_asks_for_as_many_rows_as_the_plan_has(told: Any, limit: int) -> None:
     held, span = kwery()
-    assert isinstance(held.endpoint, Liquidations)
+    endpoint = with_plan(held, {"max_rows_per_request": told})
+    assert dict(endpoint.first(span).params)["limit"] == str(limit)
+    assert endpoint.windows.limit == limit
+
+
+def test_the_reach_is_what_the_plan_says() -> None:
+    before = time.time_ns()
+    endpoint = with_plan(kwery()[0], sample("kwery/limits"))
+    assert endpoint.reach is not None
+    assert before <= endpoint.reach + 90 * DAY < time.time_ns() + timestamps.SECOND
+    assert endpoint.reach % timestamps.SECOND == 0
+    assert with_plan(kwery()[0], {"max_history_days": None}).reach is None
+    assert with_plan(kwery()[0], {}).reach is None
+    assert endpoint_of().reach is None, "nothing is known before it is asked for"
+    assert endpoint_of().refuses_old
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RequestRefused("HTTP 404: not_found", status=404),
+        VendorUnavailable("no usable answer"),
+        UnexpectedAnswer("another shape"),
+    ],
+)
+def test_a_plan_that_cannot_be_asked_for_stops_nobody(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    endpoint = endpoint_of(symbols=["BTC", "ETH"])
+    with (
+        caplog.at_level(logging.INFO, logger="airbyte"),
+        mock.patch.object(endpoint.client, "fetch", side_effect=error),
+    ):
+        assert list(endpoint.partitions(Traffic())) == endpoint.configured()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "documented limits of the Free plan" in line
+    assert str(error) in line
+    assert (endpoint.reach, endpoint.windows.limit, endpoint.client.budget.requests) == (None, 1000, 15)
+
+
+def test_a_key_that_is_refused_stops_the_reading() -> None:
+    endpoint = endpoint_of()
+    error = AccessRefused("HTTP 401: unauthorized", status=401)
+    with mock.patch.object(endpoint.client, "fetch", side_effect=error), pytest.raises(AccessRefused):
+        list(endpoint.partitions(Traffic()))
+
+
+# History.
+
+
+def test_what_a_plan_does_not_reach_is_not_asked_for_and_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     now = time.time_ns()
-    held.endpoint._history.reach = now - 30 * DAY
-    old = {**sample("kwery/liquidations")["data"][0], "timestamp": timestamps.format_instant(now - 45 * DAY, 3)}
+    hours = [now - number * HOUR for number in range(60 * 24, 0, -1)]
+    wire = Wire(hours, {"max_history_days": 30})
+    found = synced(wire, now - 60 * DAY, symbols=["BTC", "ETH"])
+    ((first, _),) = found.slices()
+    assert now - 30 * DAY <= first <= time.time_ns() - 30 * DAY + SECOND
+    read = sorted((row["symbol"], timestamps.parse(row["time"])) for row in found.rows)
+    assert read == [(symbol, hour) for symbol in ("BTC", "ETH") for hour in hours if hour >= first]
+    assert min(timestamps.parse(request.params["start"]) for request in wire.paid) == first
+    (told,) = warnings(caplog)
+    assert f"kwery: the key reaches back to {timestamps.format_shortest(first)}" in told
+    (row,) = found.coverage
+    assert (row["kind"], row["vendor"]) == ("missing", "kwery")
+    assert row["period_start"] == timestamps.format_shortest(now - 60 * DAY)
+    assert row["period_end"] == timestamps.format_shortest(first)
+
+
+def test_what_a_plan_does_not_reach_is_told_of_without_a_row_too(caplog: pytest.LogCaptureFixture) -> None:
+    now = time.time_ns()
+    found = synced(Wire(plan={"max_history_days": 30}), now - 60 * DAY)
+    (told,) = warnings(caplog)
+    assert "the key reaches back to" in told
+    assert len(found.coverage) == 1
+
+
+def test_within_what_a_plan_reaches_nothing_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    now = time.time_ns()
+    found = synced(Wire([now - 29 * DAY + HOUR], {"max_history_days": 30}), now - 29 * DAY)
+    assert len(found.rows) == 1
+    assert warnings(caplog) == []
+    assert found.coverage == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "days"),
+    [
+        pytest.param({"max_history_days": 30}, 30, id="a little"),
+        pytest.param({"max_history_days": 30}, 20, id="a lot"),
+        pytest.param({}, 20, id="not told"),
+        pytest.param(None, 20, id="no list of limits"),
+        pytest.param({"max_history_days": 1}, 1, id="the Free plan"),
+    ],
+)
+def test_a_history_that_is_shorter_than_the_plan_says_is_found_by_halvings(
+    plan: Any, days: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The vendor's clock is ahead of ours, the history rolls on, or /v1/limits says too much, or nothing."""
+    now = time.time_ns()
+    true = now - days * DAY + 17 * MINUTE
+    hours = [now - number * HOUR for number in range(60 * 24, 0, -1)]
+    wire = Wire(hours, plan, reach=true)
+    found = synced(wire, now - 60 * DAY)
+    assert found.status == "COMPLETE"
+    ((first, last),) = found.slices()
+    assert true <= first <= true + 2 * MINUTE
+    assert last > now - MINUTE
+    assert sorted(timestamps.parse(row["time"]) for row in found.rows) == [hour for hour in hours if hour >= first]
+    (told,) = warnings(caplog)
+    assert f"the key reaches back to {timestamps.format_shortest(first)}" in told
+    assert "invalid_time_range" in told
+    assert len(wire.paid) < 40
+    assert len(found.coverage) == 1
+
+
+def heard(windows: Sequence[tuple[float, float, Sequence[float]]], caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What is logged where windows are read one after another: from, to, and times of rows, in days before now."""
+    held, span = kwery()
+    now = time.time_ns()
+    caplog.clear()
     with caplog.at_level(logging.WARNING, logger="airbyte"):
-        for start, end, rows in ((60, 50, []), (50, 40, [old]), (40, 20, [])):
-            asked = Span(span.partitions, now - start * DAY, now - end * DAY)
-            decoded(held, {"data": rows, "meta": {}}, asked)
-    assert not [record for record in caplog.records if "plan reaches back" in record.getMessage()]
-    assert held.endpoint.observations == []
+        for start, end, rows in windows:
+            asked = Span(span.partitions, now - int(start * DAY), now - int(end * DAY))
+            decoded(held, page_of(*[now - int(row * DAY) for row in rows]), asked)
+    return warnings(caplog)
+
+
+def test_a_first_row_much_later_than_asked_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    (told,) = heard([(60, 20, [29, 28]), (20, 0, [10])], caplog)
+    assert "kwery: requested data of BTC from " in told
+    assert "but the first row is from " in told
+    assert "shorter than the vendor reports" in told
+    assert heard([(60, 20, [59.5, 29]), (20, 0, [1])], caplog) == []
+    assert heard([(60, 20, [59.5]), (20, 0, [])], caplog) == []
+    assert len(heard([(60, 20, [58.9])], caplog)) == 1
+    assert heard([(60, 20, [59.1])], caplog) == []
+
+
+def test_windows_without_rows_say_nothing_until_a_row_comes(caplog: pytest.LogCaptureFixture) -> None:
+    """20 days are asked for, and the vendor leaves out all but the last: window by window."""
+    silent: list[tuple[float, float, list[float]]] = [(20, 19, []), (19, 11, [])]
+    assert heard(silent, caplog) == []
+    for first in (10.9, 1):  # long after what was asked for at first, wherever it stands in its window
+        (told,) = heard([*silent, (11, 0, [first])], caplog)
+        assert "the first row is from" in told
+
+
+def test_each_symbols_first_row_is_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    held, _ = kwery()
+    with caplog.at_level(logging.WARNING, logger="airbyte"):
+        for symbol, days in (("BTC", 3), ("ETH", 3), ("SOL", 0), ("BTC", 9)):
+            asked = Span((Partition.of(symbol=symbol),), START, START + 10 * DAY)
+            decoded(held, page_of(START + days * DAY), asked)
+    assert [line.split()[4] for line in warnings(caplog)] == ["BTC", "ETH"]
+
+
+def test_the_first_row_may_be_on_any_page(caplog: pytest.LogCaptureFixture) -> None:
+    """Rows come in no order: a descending feed begins with the last one."""
+    late, early = (START + 9 * DAY, START + 8 * DAY), (START + HOUR,)
+    for pages in ((late, early), (early, late)):
+        held, span = kwery()
+        asked, memory = Span(span.partitions, START, START + 10 * DAY), {}  # type: ignore[var-annotated]
+        decoded(held, page_of(*pages[0], next_cursor="2"), asked, memory=memory)
+        decoded(held, page_of(*pages[1]), asked, memory=memory)
+    assert warnings(caplog) == []
+    now = time.time_ns()
+    rows = [now - 20 * DAY + number * HOUR for number in range(19 * 24)]
+    synced(Wire(rows, {"max_rows_per_request": 10}, backwards=True), now - 30 * DAY)
+    (told,) = warnings(caplog)
+    assert f"from {timestamps.format_shortest(rows[0])}. " in told
+
+
+def test_rows_that_are_left_out_although_the_plan_has_them_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """/v1/limits says 30 days, 60 are asked for, and the first row is of 25 days ago."""
+    now = time.time_ns()
+    rows = [now - number * HOUR for number in range(60 * 24, 0, -1)]
+    wire = Wire(rows, {"max_history_days": 30}, reach=now - 25 * DAY, refuses=False)
+    found = synced(wire, now - 60 * DAY)
+    assert len(found.rows) == 25 * 24
+    silence, reach = warnings(caplog)
+    assert "the first row is from" in silence
+    assert "the key reaches back to" in reach
 
 
 def test_a_page_that_was_cut_off_and_leads_to_an_empty_one_is_asked_for_in_halves() -> None:
@@ -470,55 +985,84 @@ def test_a_page_that_was_cut_off_and_leads_to_an_empty_one_is_asked_for_in_halve
         decoded(held, {"data": [], "meta": {}}, span, memory=memory)
 
 
-def test_rows_that_differ_in_undocumented_fields_alone_keep_their_ids_in_any_order() -> None:
+def test_a_page_behind_one_that_was_cut_off_makes_it_whole() -> None:
     held, span = kwery()
-    row = sample("kwery/liquidations")["data"][0]
-    twins = [{**row, "order_id": number} for number in (7, 3, 5)]
-    forth = {
-        r["order_id"]: r["liquidation_id"]
-        for r in records(held, {"data": twins, "meta": {}}, span)["kwery_liquidations"]
-    }
-    back = {
-        r["order_id"]: r["liquidation_id"]
-        for r in records(held, {"data": twins[::-1], "meta": {}}, span)["kwery_liquidations"]
-    }
-    assert forth == back
-    assert len(set(forth.values())) == 3
+    memory: dict[Any, Any] = {}
+    capped = {"X-Rows-Capped": "true"}
+    decoded(held, page_of(START, next_cursor="c"), span, headers=capped, memory=memory)
+    assert decoded(held, page_of(START + SECOND, next_cursor="d"), span, memory=memory).following is not None
+    assert decoded(held, page_of(), span, memory=memory).following is None
 
 
 # Credits.
 
 
+def request_of(rows: int, length: int = DAY) -> Request:
+    start, end = timestamps.format_instant(START, 3), timestamps.format_instant(START + length, 3)
+    return Request(PATH, (("symbol", "BTC"), ("start", start), ("end", end), ("limit", str(rows))))
+
+
+def rows_paid(request: Request) -> int:
+    return int(dict(request.params)["limit"])
+
+
 @pytest.mark.parametrize("most", [0, 1, 27, 44])
 def test_a_limit_too_small_to_get_ahead_is_refused(most: int) -> None:
     with pytest.raises(ConfigurationError, match=r"kwery\.max_credits_per_sync") as raised:
-        configured("kwery", {"api_key": "k" * 8, "max_credits_per_sync": most})
+        configured("kwery", {"api_key": KEY, "max_credits_per_sync": most})
     assert ("45 or more" if most else "1 or more") in raised.value.message
-    configured("kwery", {"api_key": "k" * 8, "max_credits_per_sync": 45})
+    configured("kwery", {"api_key": KEY, "max_credits_per_sync": 45})
 
 
 def test_a_request_asks_for_no_more_rows_than_can_be_paid() -> None:
     held, span = kwery(max_credits_per_sync=125)
     request = held.endpoint.first(span)
-    with held.endpoint.admitted(request) as admitted:
-        assert dict(admitted.params)["limit"] == "50"
-        assert [pair for pair in admitted.params if pair[0] != "limit"] == list(request.params[:-1])
+    with purse_of(held).paying(request) as paid:
+        assert dict(paid.params)["limit"] == "50"
+        assert [pair for pair in paid.params if pair[0] != "limit"] == list(request.params[:-1])
+        assert (paid.path, paid.host) == (request.path, request.host)
+
+
+def test_a_request_reserves_no_more_rows_than_its_window_may_have() -> None:
+    """Else what it does not need is kept from others."""
+    limited, unlimited = kwery(max_credits_per_sync=100_000)[0], kwery()[0]
+    for held, rows in ((limited, 22), (unlimited, 1000)):
+        with purse_of(held).paying(request_of(1000, 10 * SECOND)) as paid:
+            assert rows_paid(paid) == rows
+            assert purse_of(held)._reserved == cost(rows)
+        assert purse_of(held)._reserved == 0
+
+
+def test_a_free_call_is_free() -> None:
+    credits = purse_of(kwery(max_credits_per_sync=45)[0])
+    credits.spend(45)
+    for path in ("/v1/limits", "/v1/symbols"):
+        with credits.paying(Request(path)) as paid:
+            assert paid == Request(path)
+        assert credits.lost(Request(path)) == ""
+    assert credits.assumed == 0
 
 
 def test_a_request_that_cannot_be_paid_is_not_sent() -> None:
     held, span = kwery(max_credits_per_sync=45)
     decoded(held, {**sample("kwery/liquidations"), "meta": {}}, span, headers={"X-Credits-Used": "27"})
-    with pytest.raises(SpendingLimit) as raised, held.endpoint.admitted(held.endpoint.first(span)):
-        pytest.fail("admitted")
+    wire = Wire()
+    with pytest.raises(SpendingLimit) as raised, wire.connected():
+        held.endpoint.client.fetch(held.endpoint.first(span))
+    assert wire.arrived == []
     assert "27 of 45 credits are spent" in raised.value.message
     assert "the next sync goes on from there" in raised.value.message
+    assert raised.value.scope == "reading"
 
 
 def test_a_limit_that_pays_for_no_window_says_so() -> None:
     held, span = kwery(max_credits_per_sync=45)
     decoded(held, sample("kwery/docs_example_page"), span, headers={"X-Credits-Used": "31"})  # and a cursor
-    with pytest.raises(SpendingLimit, match="45 credits") as raised, held.endpoint.admitted(held.endpoint.first(span)):
-        pytest.fail("admitted")
+    with (
+        pytest.raises(SpendingLimit, match="45 credits") as raised,
+        purse_of(held).paying(held.endpoint.first(span)),
+    ):
+        pytest.fail("it is paid")
     assert "raise it" in raised.value.message
 
 
@@ -532,50 +1076,197 @@ def test_credits_are_what_the_vendor_says_else_what_it_documents() -> None:
     assert held.endpoint.spent()["credits used"] == 31 + 2 * (25 + 3 * 2)
 
 
-@given(st.integers(45, 200_000), st.integers(1, 1000), st.integers(0, 1000))
+@pytest.mark.parametrize(
+    ("headers", "spent"),
+    [
+        ({"X-Credits-Charged": "16"}, 16),
+        ({"X-Credits-Charged": "0"}, 0),
+        ({"X-Credits-Used": "31", "X-Credits-Charged": "16"}, 31),
+        ({"X-Credits-Used": "lots", "X-Credits-Charged": "16"}, 16),
+        ({"X-Credits-Used": "-3", "X-Credits-Charged": "1.5"}, 31),
+    ],
+)
+def test_credits_are_told_under_either_name(headers: dict[str, str], spent: int) -> None:
+    held, span = kwery()
+    decoded(held, sample("kwery/docs_example_page"), span, headers=headers)
+    assert held.endpoint.spent() == {"credits used": spent}
+
+
+@pytest.mark.parametrize(
+    ("body", "spent"),
+    [
+        (changed(sample("kwery/docs_example_page"), quantity="many"), cost(3)),
+        ({"data": sample("kwery/docs_example_page")["data"], "meta": {"has_more": True}}, cost(3)),
+        (changed(sample("kwery/docs_example_page"), timestamp=17), cost(1000)),
+        ({}, cost(1000)),
+    ],
+    ids=["a row", "the meta", "a field", "the body"],
+)
+def test_an_answer_that_cannot_be_used_has_been_paid_for(body: Any, spent: int) -> None:
+    """As many rows as were asked for, where nothing says how many came."""
+    held, span = kwery()
+    for headers, more in (({"X-Credits-Used": "31"}, 31), ({}, spent)):
+        before = purse_of(held).spent
+        with pytest.raises(UnexpectedAnswer):
+            decoded(held, body, span, headers=headers)
+        assert purse_of(held).spent - before == more
+
+
+def test_what_requests_and_rows_cost() -> None:
+    assert endpoint_of().price(3, 368) == {"credits": 811}
+
+
+@given(st.integers(45, 200_000), st.integers(2, 1000), st.integers(0, 1000))
 def test_a_first_window_is_paid_for_whatever_it_holds(most: int, page: int, rows: int) -> None:
     """Two rows a second, in full pages, never cost more than there is."""
-    credits = Credits(most)
+    credits = Credits(most, threading.Event())
     held = credits.rows_left(page)
     assert held is not None
     pages = -(-held // page)
     assert pages * 25 + held * 2 <= most
-    endpoint = endpoint_of(max_credits_per_sync=most)
-    assert endpoint.longest is not None
-    in_window = 2 * endpoint.longest // timestamps.SECOND
-    assert -(-in_window // 1000) * 25 + in_window * 2 <= most
-    longer = endpoint.next_length(endpoint.longest, 1, rows)
-    assert longer >= endpoint.longest, "never less than what is paid for anyway"
+    own = Windows(credits)
+    own.limit = page
+    for windows in (own, endpoint_of(max_credits_per_sync=most).windows):
+        longest = windows.longest()
+        in_window = 2 * longest // SECOND
+        assert -(-in_window // windows.limit) * 25 + in_window * 2 <= most
+        longer = windows.next_length(longest, rows)
+        assert longer >= longest, "never less than what is paid for anyway"
+
+
+def test_a_window_leaves_room_for_twice_the_rows_that_are_expected() -> None:
+    windows = endpoint_of(max_credits_per_sync=10_000).windows
+    payable = 4 * 1000 + (10_000 - 4 * cost(1000) - 25) // 2
+    assert windows.longest() == payable // 2 * SECOND
+    assert windows.next_length(HOUR, 1000) == HOUR * payable // 2000 // MILLISECOND * MILLISECOND < 4 * HOUR
+    assert windows.next_length(HOUR, 100_000) == windows.longest()
+    assert endpoint_of(max_credits_per_sync=10_000_000).windows.next_length(2 * DAY, 1000) == 8 * DAY
+
+
+def test_what_is_spent_shortens_the_windows_that_follow() -> None:
+    held, span = kwery(max_credits_per_sync=10_000)
+    windows = liquidations_of(held).windows
+    before = windows.longest()
+    decoded(held, sample("kwery/docs_example_page"), span, headers={"X-Credits-Used": "9900"})
+    assert windows.longest() == 37 // 2 * SECOND < before
 
 
 def test_the_lookback_is_no_more_than_half_of_what_is_paid_for() -> None:
     small, large = endpoint_of(max_credits_per_sync=300), endpoint_of(max_credits_per_sync=100_000)
-    for endpoint in (small, large):
-        endpoint.plan_limits = lambda traffic: None  # type: ignore[method-assign, assignment, return-value]
-        list(endpoint.partitions(None))  # type: ignore[arg-type]
-    assert small.longest_lookback == 34 * timestamps.SECOND
-    assert large.longest_lookback is not None
-    assert large.longest_lookback > timestamps.HOUR
-    assert endpoint_of().longest_lookback is None
+    assert small.sizing.longest_lookback() == 34 * SECOND
+    longest = large.sizing.longest_lookback()
+    assert longest is not None
+    assert longest > HOUR
+    assert endpoint_of().sizing.longest_lookback() is None
     assert (small.most_at_once, endpoint_of().most_at_once) == (1, None)
 
 
+def test_the_lookback_is_that_of_a_plans_pages() -> None:
+    held, _ = kwery(max_credits_per_sync=300)
+    endpoint = with_plan(held, {"max_rows_per_request": 10})
+    assert endpoint.sizing.longest_lookback() == 62 // 2 * SECOND // 2
+
+
 def test_a_lost_answer_counts_as_paid() -> None:
-    credits = Credits(125)
-    granted = credits.reserve(40, threading.Event())
-    assert granted == 40
-    assert not credits.lose(granted), "105 may be gone, and another 105 is more than there is"
-    credits.release(granted)
-    assert credits.reserve(1, threading.Event()) == 0
+    credits = Credits(125, threading.Event())
+    with credits.paying(request_of(40)) as paid:
+        assert rows_paid(paid) == 40
+        words = credits.lost(paid)
+        assert "105 credits may have been charged" in words, "105 may be gone, and another 105 is more than there is"
+        assert "`kwery.max_credits_per_sync` allows no other try" in words
+    with pytest.raises(VendorUnavailable), credits.paying(request_of(1)):
+        pytest.fail("it is paid")
     assert credits.spent == 0, "what is told is what the vendor told"
 
 
+def test_a_lost_answer_may_be_paid_again_while_credits_last() -> None:
+    credits = Credits(1_000, threading.Event())
+    with credits.paying(request_of(100)) as paid:
+        assert [bool(credits.lost(paid)) for _ in range(4)] == [False, False, False, True]
+    assert credits.assumed == 4 * cost(100)
+
+
+def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
+    credits = Credits(125, threading.Event())
+    credits.spend(27)
+    with credits.paying(request_of(30)) as paid:
+        credits.lost(paid)
+    with pytest.raises(SpendingLimit) as raised, credits.paying(request_of(30)):
+        pytest.fail("it is paid")
+    assert "27 of 125 credits are spent, and up to 85 on answers that did not arrive" in raised.value.message
+
+
+def test_answers_that_get_lost_are_not_asked_for_beyond_the_limit() -> None:
+    held, span = kwery(max_credits_per_sync=8_000)
+    wire = Wire(breaks=NotWhole("cut"))
+    request = held.endpoint.first(span)
+    with wire.connected():
+        with pytest.raises(VendorUnavailable, match="in 3 tries") as raised:
+            held.endpoint.client.fetch(request)
+        assert "Up to 6,075 credits may have been charged for answers that did not arrive" in raised.value.message
+        assert len(wire.paid) == 3, "a fourth might have been too much"
+        with pytest.raises(VendorUnavailable, match="in 1 tries"):
+            held.endpoint.client.fetch(request)
+        with pytest.raises(VendorUnavailable, match=r"no answer arrived\. Up to 8,000 credits"):
+            held.endpoint.client.fetch(request)
+    assert [int(arrived.params["limit"]) for arrived in wire.paid] == [1000, 1000, 1000, 950]
+    assert purse_of(held).spent == 0
+    assert purse_of(held)._reserved == 0
+
+
+def test_a_request_that_is_not_sent_costs_nothing() -> None:
+    held, span = kwery(max_credits_per_sync=100)
+    wire = Wire(breaks=NotSent("nobody listens"))
+    with wire.connected(), pytest.raises(VendorUnavailable, match="nobody listens"):
+        held.endpoint.client.fetch(held.endpoint.first(span))
+    assert len(wire.paid) == 6, "the outage ends it, not the limit"
+    assert (purse_of(held).assumed, purse_of(held)._reserved) == (0, 0)
+
+
 def test_without_a_limit_nothing_is_held_back() -> None:
-    credits = Credits(None)
+    credits = Credits(None, threading.Event())
     for _ in range(3):
-        assert credits.reserve(1000, threading.Event()) == 1000
-        assert credits.lose(1000)
+        with credits.paying(request_of(1000)) as paid:
+            assert rows_paid(paid) == 1000
+            assert credits.lost(paid) == ""
     assert credits.rows_left(1000) is None
+
+
+def waiting(credits: Credits, found: list[Any]) -> threading.Thread:
+    """Somebody who would like 1000 rows."""
+
+    def work() -> None:
+        try:
+            with credits.paying(request_of(1000)) as paid:
+                found.append(rows_paid(paid))
+        except Stopped:
+            found.append(Stopped)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive(), "it does not wait"
+    return thread
+
+
+def test_what_a_request_does_not_need_is_given_to_the_next() -> None:
+    credits, found = Credits(2_100, threading.Event()), []  # type: ignore[var-annotated]
+    with credits.paying(request_of(1000)):
+        thread = waiting(credits, found)
+        credits.spend(cost(0))
+    thread.join(60)
+    assert found == [1000]
+
+
+def test_stop_is_heard_by_those_who_wait_for_credits() -> None:
+    stop, found = threading.Event(), []  # type: ignore[var-annotated]
+    credits = Credits(2_100, stop)
+    with credits.paying(request_of(1000)):
+        thread = waiting(credits, found)
+        stop.set()
+        thread.join(60)
+    assert found == [Stopped]
+    assert credits._reserved == 0
 
 
 @settings(max_examples=25)
@@ -586,7 +1277,7 @@ def test_without_a_limit_nothing_is_held_back() -> None:
 )
 def test_the_ledger_never_exceeds_the_limit_under_concurrency(most: int, wishes: list[int], seed: int) -> None:
     """Eight requests at once: fewer rows than asked for, answers lost, and never more spent than allowed."""
-    credits, stop = Credits(most), threading.Event()
+    credits = Credits(most, threading.Event())
     charged, lock = [0], threading.Lock()
     waiting = list(enumerate(wishes))
 
@@ -596,28 +1287,28 @@ def test_the_ledger_never_exceeds_the_limit_under_concurrency(most: int, wishes:
             charged[0] += cost(rows)
             assert charged[0] <= most
 
+    def send(paid: Request, wish: int, chance: random.Random) -> None:
+        granted = rows_paid(paid)
+        assert 0 < granted <= wish
+        while chance.random() < 0.3:
+            charge(granted)
+            if credits.lost(paid):
+                return
+        rows = chance.randint(0, granted)
+        charge(rows)
+        credits.spend(cost(rows))
+
     def work() -> None:
         while True:
             with lock:
                 if not waiting:
                     return
                 number, wish = waiting.pop()
-            chance = random.Random(seed + number)
-            granted = credits.reserve(wish, stop)
-            assert granted <= wish
-            if granted == 0:
-                continue
             try:
-                payable = True
-                while payable and chance.random() < 0.3:
-                    charge(granted)
-                    payable = credits.lose(granted)
-                if payable:
-                    rows = chance.randint(0, granted)
-                    charge(rows)
-                    credits.spend(cost(rows))
-            finally:
-                credits.release(granted)
+                with credits.paying(request_of(wish)) as paid:
+                    send(paid, wish, random.Random(seed + number))
+            except (SpendingLimit, VendorUnavailable):
+                continue
 
     failures: list[BaseException] = []
 
@@ -635,4 +1326,107 @@ def test_the_ledger_never_exceeds_the_limit_under_concurrency(most: int, wishes:
     assert not failures, failures
     assert not any(thread.is_alive() for thread in threads), "a request waits for ever"
     assert credits._reserved == 0
-    assert charged[0] <= most
+    assert charged[0] == credits.spent + credits.assumed <= most
+
+
+@pytest.mark.parametrize(
+    ("most", "symbols", "seconds", "backwards"),
+    [(45, ["BTC"], 60, False), (100, ["BTC", "ETH"], 200, True), (2_500, ["BTC", "ETH"], 4_000, True)],
+)
+def test_a_limit_is_kept_and_every_sync_gets_ahead_until_all_is_read(
+    most: int, symbols: list[str], seconds: int, backwards: bool
+) -> None:
+    instants = [START + second * SECOND for second in range(seconds) if second % 7 in (0, 1, 3)]
+    end = START + seconds * SECOND
+    state: Any = None
+    ids: dict[str, set[str]] = {symbol: set() for symbol in symbols}
+    before = 0
+    for _ in range(100):
+        wire = Wire(instants, backwards=backwards)
+        found = synced(wire, START, end, state=state, symbols=symbols, max_credits_per_sync=most)
+        assert wire.bill <= most
+        assert found.status == "COMPLETE"
+        for row in found.rows:
+            ids[row["symbol"]].add(row["liquidation_id"])
+        state = found.state.blob()
+        read = sum(last - first for symbol in symbols for first, last in found.slices(symbol))
+        if read == len(symbols) * (end - START):
+            break
+        assert read > before, "no progress"
+        before = read
+    else:
+        pytest.fail("never done")
+    assert {symbol: len(found) for symbol, found in ids.items()} == dict.fromkeys(symbols, len(instants))
+
+
+# The check.
+
+
+def checked(wire: Wire, start: int = START, **section: Any) -> list[str]:
+    with wire.connected():
+        return Kwery({"api_key": KEY, "symbols": ["BTC"], **section}, Shared(start=start)).check(Traffic())
+
+
+def test_the_check_asks_for_nothing_that_costs() -> None:
+    wire = Wire(plan=sample("kwery/limits"))
+    assert checked(wire, time.time_ns() - 89 * DAY) == []
+    assert [(request.path, request.params) for request in wire.arrived] == [("/v1/limits", {}), ("/v1/symbols", {})]
+
+
+def test_the_check_says_how_far_back_the_plan_reaches() -> None:
+    now = time.time_ns()
+    (told,) = checked(Wire(plan={"max_history_days": 30}), now - 60 * DAY)
+    assert told.startswith(f"kwery: the key reaches back to {timestamps.format_instant(now - 30 * DAY, 0)[:13]}")
+    assert timestamps.format_shortest(now - 60 * DAY) in told
+    assert checked(Wire(plan={}), now - 6000 * DAY) == [], "nothing is known"
+
+
+def test_the_check_asks_for_a_row_where_there_is_no_list_of_limits() -> None:
+    wire = Wire(plan=None)
+    assert checked(wire) == []
+    (request,) = wire.paid
+    assert (request.params["symbol"], request.params["limit"]) == ("BTC", "1")
+    assert timestamps.parse(request.params["end"]) - timestamps.parse(request.params["start"]) == MINUTE
+
+
+@pytest.mark.parametrize(
+    ("plan", "section", "field", "words"),
+    [
+        ({"credits": {"remaining": 0}}, {}, "kwery.api_key", "credits of this billing cycle are spent"),
+        ({"plan": "Pro"}, {"min_usd": 5}, "kwery.min_usd", "the Pro plan does not have it"),
+        ({}, {"symbols": ["BTC", "DOGE"]}, "kwery.symbols[1]", "Allowed: BTC, ETH, SOL, XRP"),
+    ],
+)
+def test_the_check_says_what_is_wrong(plan: Any, section: dict[str, Any], field: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        checked(Wire(plan=plan), **section)
+    assert raised.value.field == field
+    assert words in raised.value.message
+
+
+def test_the_check_pays_for_nothing_where_limits_are_refused_for_another_reason() -> None:
+    wire = Wire(plan=refusal(400, "invalid_parameter"))
+    with pytest.raises(RequestRefused, match="HTTP 400"):
+        checked(wire)
+    assert wire.paid == []
+
+
+def test_the_check_has_nothing_against_a_filter_of_the_business_plan() -> None:
+    assert checked(Wire(plan={"plan": "business", "credits": {"remaining": 1}}), min_usd=5) == []
+
+
+# The list of symbols.
+
+
+def test_the_list_of_symbols_says_since_when_there_is_data(caplog: pytest.LogCaptureFixture) -> None:
+    held = feed("kwery_symbols", {"api_key": KEY})
+    dates: list[Any] = ["2024-01-15T00:00:00Z", "2024-01-15", 1705276800, None, "", "soon", "later", ...]
+    rows = [{"symbol": f"S{number}", "earliest_data": date} for number, date in enumerate(dates) if date is not ...]
+    body = {"symbols": [*rows, {"symbol": "S7"}]}
+    found = records(held, body, Span((Partition(()),), 0, 1))["liquidation_coverage"]
+    assert [(row["market"], row["kind"], row["period_start"]) for row in found] == [
+        (f"binance_futures/S{number}", "starts", "2024-01-15T00:00:00Z") for number in range(3)
+    ]
+    (told,) = warnings(caplog)
+    assert "S5" in told
+    assert "'soon'" in told or '"soon"' in told

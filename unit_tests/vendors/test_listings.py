@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets, beside
 
-from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
 from source_liquidations.vendors import VENDORS
+from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets, beside
+from source_liquidations.vendors.kiyotaka.markets import matching_markets
 from source_liquidations.vendors.vendor import Feed
-from unit_tests.vendors.bodies import answered, feed, sample
+from unit_tests.vendors.bodies import answered, feed, records, sample
 
 KAIKO = {"api_key": "key", "instruments": ["bbit/perpetual-future/btc-usdt"]}
 KIYOTAKA = {"api_key": "key", "symbols": ["BYBIT/BTCUSDT"]}
@@ -93,13 +94,164 @@ def test_kiyotakas_following_page(offset: Any) -> None:
     assert page(held, {**body, "symbols": []}).following is None
 
 
-@pytest.mark.parametrize(("offset", "says"), [(100, "repeats"), (50, "repeats"), ("next", "no number")])
+@pytest.mark.parametrize(("offset", "says"), [(100, "repeats"), (50, "repeats"), ("next", "not a number")])
 def test_kiyotakas_offset_has_to_advance(offset: Any, says: str) -> None:
     held = feed("kiyotaka_markets", KIYOTAKA)
     request = Request("/v1/markets", (("pageSize", "100"), ("pageOffset", "100")))
     body = {"symbols": [{"exchange": "BYBIT", "rawSymbol": "BTCUSDT"}], "nextOffset": offset}
     with pytest.raises(UnexpectedAnswer, match=says):
         page(held, body, request)
+
+
+def kiyotakas(*rows: str) -> list[str]:
+    """Rows of the stream, from rows of the vendor's."""
+    return raw(page(feed("kiyotaka_markets", KIYOTAKA), f'{{"symbols": [{", ".join(rows)}]}}'.encode()).rows)
+
+
+@pytest.mark.parametrize("literal", ["1.50", "12345678901234567890.10", "1e400", '"\\u00e9"', "null", "[1, {}]"])
+def test_kiyotakas_rows_have_columns_in_snake_case_and_values_as_written(literal: str) -> None:
+    given = {"exchange": '"x"', "rawSymbol": '"y"', "category": '"PERPETUAL"'}
+    given |= dict.fromkeys(("normalizedSymbol", "coin", "marginType"), literal)
+    columns = ("exchange", "raw_symbol", "category", "normalized_symbol", "coin", "margin_type")
+    written = ",\n ".join(f'"{name}": {value}' for name, value in given.items())
+    row = ",".join(f'"{column}":{value}' for column, value in zip(columns, given.values(), strict=True))
+    assert kiyotakas(f"{{{written}}}", f"{{{written}}}") == [f"{{{row}}}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("literal", "text"),
+    [
+        ("1568102400", '"1568102400"'),
+        ("1.50", '"1.50"'),
+        ("12345678901234567890.10", '"12345678901234567890.10"'),
+        ("1e400", '"1e400"'),
+        ("true", '"true"'),
+        ('{"s": 1}', r'"{\"s\": 1}"'),
+        ("[1, {}]", '"[1, {}]"'),
+        ('"2019-09-10"', '"2019-09-10"'),
+        ('"\\u00e9"', '"\\u00e9"'),
+        ("null", "null"),
+    ],
+)
+def test_since_when_kiyotaka_has_a_market_is_text_however_it_is_written(literal: str, text: str) -> None:
+    (row,) = kiyotakas(f'{{"exchange": "x", "rawSymbol": "y", "availableSince": {literal}}}')
+    assert row == f'{{"exchange":"x","raw_symbol":"y","available_since":{text}}}'
+
+
+def test_a_field_that_kiyotaka_leaves_out_is_in_no_row() -> None:
+    assert kiyotakas('{"exchange": "x", "rawSymbol": "y"}') == ['{"exchange":"x","raw_symbol":"y"}']
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["behind", "in front"])
+def test_no_undocumented_field_gets_in_the_place_of_a_column_of_kiyotakas(
+    first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it is called: in snake case, in other letters, or with nothing that a column can be called."""
+    odd = '"raw_symbol": "theirs", "Exchange": "theirs", "RawSymbol": 1, "available_since": 2, "_": 3, "": 4, " ": 5'
+    own = '"exchange": "x", "rawSymbol": "y", "novelOne": 6'
+    held = feed("kiyotaka_markets", KIYOTAKA)
+    row = f"{{{odd}, {own}}}" if first else f"{{{own}, {odd}}}"
+    for _ in range(2):
+        rows = raw(page(held, f'{{"symbols": [{row}, {row}]}}'.encode()).rows)
+        # `RawSymbol` is `raw_symbol`, too, and there is one of each.
+        assert [json.loads(found) for found in rows] == [{"exchange": "x", "raw_symbol": "y", "novel_one": 6}] * 2
+        assert all(found.count('"raw_symbol"') == 1 for found in rows)
+    assert caplog.messages == [
+        "kiyotaka_markets: undocumented fields, which arrive as sent: novel_one",
+        "kiyotaka_markets: undocumented fields that a table cannot hold beside its other columns, left out: "
+        "'', ' ', 'available_since', 'exchange', 'raw_symbol'",
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, {"symbols": []}, {"symbols": None}, {"symbols": None, "nextOffset": 100}])
+def test_nothing_is_no_rows_of_kiyotakas(body: Any) -> None:
+    answer = page(feed("kiyotaka_markets", KIYOTAKA), body)
+    assert (len(answer.rows), answer.following) == (0, None)
+
+
+@pytest.mark.parametrize("row", [{"exchange": "x"}, {"rawSymbol": "y"}, {"exchange": 1, "rawSymbol": "y"}, []])
+def test_kiyotakas_markets_of_another_shape(row: Any) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        page(feed("kiyotaka_markets", KIYOTAKA), {"symbols": [row]})
+
+
+@pytest.mark.parametrize(
+    ("since", "period_start"),
+    [
+        (1568102400, "2019-09-10T08:00:00Z"),
+        ("1568102400", "2019-09-10T08:00:00Z"),
+        (1568102400123, "2019-09-10T08:00:00.123Z"),
+        ("2019-09-10T08:00:00Z", "2019-09-10T08:00:00Z"),
+        ("2019-09-10", "2019-09-10T00:00:00Z"),
+    ],
+)
+def test_since_when_kiyotaka_has_a_market_is_coverage(since: Any, period_start: str) -> None:
+    held = feed("kiyotaka_markets", KIYOTAKA)
+    body = {"symbols": [{"exchange": "BINANCE_FUTURES", "rawSymbol": "BTCUSDT", "availableSince": since}]}
+    (row,) = records(held, body, NOWHEN)["liquidation_coverage"]
+    assert row == {
+        "vendor": "kiyotaka",
+        "exchange": "binance",
+        "market": "BINANCE_FUTURES/BTCUSDT",
+        "kind": "starts",
+        "period_start": period_start,
+        "period_end": None,
+        "note": "available since, of any kind of data",
+        "source": "/v1/markets",
+    }
+
+
+def test_a_market_without_a_date_has_no_coverage_and_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    held = feed("kiyotaka_markets", KIYOTAKA)
+    dates = ("lately", "soon", None, "", ..., {"s": 1})
+    rows = [
+        {"exchange": "x", "rawSymbol": f"m{n}", **({} if date is ... else {"availableSince": date})}
+        for n, date in enumerate(dates)
+    ]
+    found = records(held, {"symbols": rows}, NOWHEN)
+    assert len(found["kiyotaka_markets"]) == len(dates)
+    assert found["liquidation_coverage"] == []
+    (told,) = caplog.messages
+    assert told.startswith("kiyotaka_markets, `availableSince` of x/m0 is ")
+    assert "lately" in told
+
+
+def matching(pattern: str, *pages: Any) -> tuple[list[str], list[Request]]:
+    """The markets that match a pattern, and what was asked for them; the list is answered with these pages."""
+    client = feed("kiyotaka_markets", KIYOTAKA).endpoint.client
+    waiting, sent = [answered(body) for body in pages], []
+
+    def fetch(request: Request, *_: Any) -> Answered:
+        sent.append(request)
+        return waiting.pop(0)
+
+    client.fetch = fetch  # type: ignore[method-assign, assignment]
+    return matching_markets(client, Traffic(), pattern, "kiyotaka.symbols[0]"), sent
+
+
+def listed(*markets: str, **more: Any) -> dict[str, Any]:
+    rows = [dict(zip(("exchange", "rawSymbol", "category"), market.split("/"), strict=False)) for market in markets]
+    return {"symbols": rows, **more}
+
+
+def test_kiyotakas_patterns_match_every_market_but_spot_once() -> None:
+    first = listed("BYBIT/ETHUSDT/PERPETUAL", "BYBIT/BTCUSDT/SPOT", "BYBIT/BTCUSD/PERPETUAL", nextOffset=100)
+    found, sent = matching("BYBIT/*USDT", first, listed("BYBIT/ETHUSDT/PERPETUAL", "BYBIT/ADAUSDT", "OKEX/AUSDT"))
+    assert found == ["BYBIT/ADAUSDT", "BYBIT/ETHUSDT"]
+    assert [request.params for request in sent] == [
+        (("exchange", "BYBIT"), ("pageSize", "100"), ("pageOffset", offset)) for offset in ("0", "100")
+    ]
+
+
+def test_a_pattern_of_kiyotakas_exchanges_asks_for_the_whole_list() -> None:
+    found, sent = matching("B?BIT/BTCUSDT", listed("BYBIT/BTCUSDT", "BXBIT/BTCUSDT", "BITGET/BTCUSDT"))
+    assert found == ["BXBIT/BTCUSDT", "BYBIT/BTCUSDT"]
+    assert [request.params for request in sent] == [(("pageSize", "100"), ("pageOffset", "0"))]
+
+
+def test_a_pattern_that_matches_no_market_of_kiyotakas_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"`kiyotaka\.symbols\[0\]`.*'BYBIT/\*'"):
+        matching("BYBIT/*", listed("BYBIT/BTCUSDT/SPOT"))
 
 
 def test_kwerys_recording() -> None:
@@ -195,7 +347,6 @@ def test_literals_stay_beside_each_other() -> None:
 LISTS = [
     ("kaiko_exchanges", KAIKO, "data", '{"code": "x", "n": %s}'),
     ("kaiko_instruments", KAIKO, "data", '{"exchange_code": "x", "class": "future", "code": "y", "trade_count": %s}'),
-    ("kiyotaka_markets", KIYOTAKA, "symbols", '{"exchange": "x", "rawSymbol": "y", "availableSince": %s}'),
     ("kwery_symbols", {"api_key": "key"}, "symbols", '{"symbol": "x", "earliest_data": %s}'),
 ]
 

@@ -58,17 +58,17 @@ def time_params(span: Span) -> Params:
     )
 
 
-class Catalog(Listing):
-    """A table of the catalog."""
+class Table(Listing):
+    """A list of the vendor's, by its path."""
 
-    def __init__(self, client: Client, table: str, decoder: RowDecoder[Any], params: Params = ()) -> None:
+    def __init__(self, client: Client, path: str, decoder: RowDecoder[Any], params: Params) -> None:
         super().__init__("coin_metrics", client)
-        self._table = table
-        self._params = (*params, ("page_size", CATALOG_PAGE_SIZE))
+        self._path = path
+        self._params = params
         self._decoder = decoder
 
     def first_page(self) -> Request:
-        return Request(CATALOG + self._table, self._params)
+        return Request(self._path, self._params)
 
     def page(
         self, answered: Answered, request: Request, memory: dict[Any, Any]
@@ -77,6 +77,14 @@ class Catalog(Listing):
         page = self._decoder.decode(answered)
         return page.raw, following(self.client, request, page.body)
 
+
+class Catalog(Table):
+    """A table of the catalog."""
+
+    def __init__(self, client: Client, table: str, decoder: RowDecoder[Any], params: Params = ()) -> None:
+        super().__init__(client, CATALOG + table, decoder, (*params, ("page_size", CATALOG_PAGE_SIZE)))
+        self._all = CATALOG_ALL + table
+
     def rows(self, traffic: Traffic) -> list[msgspec.Raw]:
         """What the key sees of the table; all there is where the key may not ask what it sees."""
         try:
@@ -84,7 +92,7 @@ class Catalog(Listing):
         except (AccessRefused, RequestRefused) as error:
             if error.status not in {403, 404}:
                 raise
-        return list(rows_of(self, traffic, Request(CATALOG_ALL + self._table, self._params)))
+        return list(rows_of(self, traffic, Request(self._all, self._params)))
 
 
 def batched(partitions: Sequence[Partition], field: str, most: int) -> list[tuple[Partition, ...]]:

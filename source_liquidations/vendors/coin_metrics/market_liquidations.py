@@ -10,7 +10,12 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
+from source_liquidations.errors import (
+    AccessRefused,
+    ConfigurationError,
+    LiquidationsError,
+    RequestRefused,
+)
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
@@ -30,12 +35,21 @@ from source_liquidations.vendors.coin_metrics.calls import (
     owners,
     time_params,
 )
+from source_liquidations.vendors.coin_metrics.contracts import Contracts
 from source_liquidations.vendors.coin_metrics.markets import CatalogRow, catalog_row
-from source_liquidations.vendors.decoding import EventIds, RowDecoder, added_rows, iso_instants, utc_times
+from source_liquidations.vendors.decoding import (
+    EventIds,
+    Fields,
+    RowDecoder,
+    added_rows,
+    good_rows,
+    iso_instants,
+    utc_times,
+)
 from source_liquidations.vendors.patterns import is_pattern, matches
 from source_liquidations.vendors.probing import probe
 
-STREAM = Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time")
+STREAM = Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time", declared_in=__name__)
 PATH = "/v4/timeseries/market-liquidations"
 SETTING = "coin_metrics.markets"
 
@@ -69,10 +83,11 @@ class MarketLiquidations(Endpoint):
         self._entries = entries
         self._community = community
         self._lists: dict[Params, list[str]] = {}
-        self._decoder = RowDecoder(STREAM.name, Body, LiquidationRow, added=("time_ns",))
+        self._decoder = RowDecoder(Body, LiquidationRow, Fields.of(STREAM), added=("time_ns",))
         self._ids = EventIds(STREAM.name)
         # The community API leaves out what is older, silently.
-        self.reach = time.time_ns() - COMMUNITY_HISTORY if community else None
+        now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
+        self.reach = now - COMMUNITY_HISTORY if community else None
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         found: dict[Partition, None] = {}
@@ -116,7 +131,7 @@ class MarketLiquidations(Endpoint):
     def _listed(self, filters: Params, traffic: Traffic) -> list[str]:
         """The markets of the catalog, asked for once: several patterns may need the same ones."""
         if filters not in self._lists:
-            decoder = RowDecoder("coin_metrics_liquidation_markets", Body, CatalogRow)
+            decoder = RowDecoder(Body, CatalogRow)
             rows = Catalog(self.client, "market-liquidations", decoder, filters).rows(traffic)
             self._lists[filters] = [catalog_row(row).market for row in rows]
         return self._lists[filters]
@@ -156,10 +171,21 @@ def _markets(partitions: Sequence[Partition]) -> tuple[str, str]:
     return "markets", ",".join(partition["market"] for partition in partitions)
 
 
-def to_liquidations(rows: Rows, span: Span) -> Mapped:
+def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     """The amount counts contracts; the side is that of the order that closed the position: a sell closed a long."""
     del span
+    bad: dict[int, LiquidationsError] = {}
+    price, amount = (
+        numbers.column(field, [(getattr(row, field) or "null").encode() for row in rows.typed], bad)
+        for field in ("price", "amount")
+    )
+    if bad:
+        rows = good_rows(rows, bad)
+        price, amount = (
+            [literal for index, literal in enumerate(each) if index not in bad] for each in (price, amount)
+        )
     typed: Sequence[LiquidationRow] = rows.typed
+    worth = contracts.columns([row.market for row in typed], amount, price)
     return Mapped(
         liquidations(
             names=[_names(row.market, row.type) for row in typed],
@@ -167,9 +193,13 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             times=rows.times,
             instants=rows.instants,
             positions=[POSITION_OF.get(row.side or "") for row in typed],
-            price=_column("price", [row.price for row in typed]),
-            amount=_column("amount", [row.amount for row in typed]),
-        )
+            price=price,
+            amount=amount,
+            amount_base=worth.amount_base,
+            notional_usd=worth.notional_usd,
+            notional_source=worth.notional_source,
+        ),
+        rows.faults,
     )
 
 
@@ -177,7 +207,3 @@ def _names(market: str, event_type: str) -> bytes:
     code, _, symbol = market.partition("-")
     assets = assets_of(symbol.removesuffix("-future"), code)
     return event_names("coin_metrics", market, code, *assets, event_type, "contracts")
-
-
-def _column(field: str, texts: Sequence[str | None]) -> Sequence[Any]:
-    return numbers.column(field, [text.encode() if text else b"null" for text in texts])

@@ -28,7 +28,7 @@ from source_liquidations.vendors.listing import ListedDate, Listing, Unread
 
 logger = logging.getLogger("airbyte")
 
-STREAM = Stream("coin_metrics_liquidation_markets", ("market",))
+STREAM = Stream("coin_metrics_liquidation_markets", ("market",), declared_in=__name__)
 TABLE = "market-liquidations"
 REFERENCE = "/v4/reference-data/markets"
 
@@ -44,29 +44,6 @@ class CatalogRow(msgspec.Struct):
 
 class ReferenceRow(msgspec.Struct):
     market: str
-    exchange: Unread = msgspec.UNSET
-    type: Unread = msgspec.UNSET
-    base: Unread = msgspec.UNSET
-    quote: Unread = msgspec.UNSET
-    pair: Unread = msgspec.UNSET
-    symbol: Unread = msgspec.UNSET
-    size_asset: Unread = msgspec.UNSET
-    margin_asset: Unread = msgspec.UNSET
-    contract_size: Unread = msgspec.UNSET
-    tick_size: Unread = msgspec.UNSET
-    status: Unread = msgspec.UNSET
-    listing: Unread = msgspec.UNSET
-    expiration: Unread = msgspec.UNSET
-    settlement_price: Unread = msgspec.UNSET
-    order_amount_increment: Unread = msgspec.UNSET
-    order_amount_min: Unread = msgspec.UNSET
-    order_amount_max: Unread = msgspec.UNSET
-    order_price_increment: Unread = msgspec.UNSET
-    order_price_min: Unread = msgspec.UNSET
-    order_price_max: Unread = msgspec.UNSET
-    order_size_min: Unread = msgspec.UNSET
-    order_taker_fee: Unread = msgspec.UNSET
-    order_maker_fee: Unread = msgspec.UNSET
 
 
 catalog_row = msgspec.json.Decoder(CatalogRow).decode
@@ -85,10 +62,9 @@ class LiquidationMarkets(Listing):
 
     def __init__(self, client: Client) -> None:
         super().__init__("coin_metrics", client)
-        own = {field.encode_name for row in (CatalogRow, ReferenceRow) for field in msgspec.structs.fields(row)}
-        fields = Fields(STREAM.name, own)
-        self._catalog_decoder = RowDecoder(STREAM.name, Body, CatalogRow, fields=fields)
-        self._reference_decoder = RowDecoder(STREAM.name, Body, ReferenceRow, fields=fields)
+        fields = Fields.of(STREAM)  # both make one row
+        self._catalog_decoder = RowDecoder(Body, CatalogRow, fields)
+        self._reference_decoder = RowDecoder(Body, ReferenceRow, fields)
         self._catalog: dict[str, msgspec.Raw] = {}
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:

@@ -17,18 +17,16 @@ from typing import Any
 
 import msgspec
 
-from source_liquidations import timestamps
+from source_liquidations import numbers, timestamps
 from source_liquidations.errors import (
     AccessRefused,
     ConfigurationError,
     LiquidationsError,
     RequestRefused,
-    UnexpectedAnswer,
 )
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.numbers import number
 from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Span
 from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.streams import Stream
@@ -45,7 +43,7 @@ from source_liquidations.vendors.coin_metrics.calls import (
     owners,
     time_params,
 )
-from source_liquidations.vendors.decoding import Once, RowDecoder, added_rows, iso_instants
+from source_liquidations.vendors.decoding import Fields, Once, RowDecoder, added_rows, iso_instants
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 from source_liquidations.vendors.probing import probe
@@ -84,7 +82,9 @@ class Level:
 
     @property
     def stream(self) -> Stream:
-        return Stream(f"coin_metrics_{self.field}_liquidation_metrics", (self.field, "frequency", "time"), "time")
+        return Stream(
+            f"coin_metrics_{self.field}_liquidation_metrics", (self.field, "frequency", "time"), "time", __name__
+        )
 
 
 def of_market(entity: str) -> Place:
@@ -156,7 +156,7 @@ class LiquidationMetrics(Endpoint):
         names = metrics_of(frequency)
         fields: list[Any] = [(level.field, str), ("time", str), *((name, str | None, None) for name in names)]
         self._decoder: RowDecoder[Any] = RowDecoder(
-            level.stream.name, Body, msgspec.defstruct("MetricsRow", fields), added=("frequency",)
+            Body, msgspec.defstruct("MetricsRow", fields), Fields.of(level.stream), added=("frequency",)
         )
         self._known_row = msgspec.defstruct("KnownEntity", [(level.field, str), ("metrics", list[KnownMetric], [])])
         self._once = Once(level.stream.name)
@@ -193,7 +193,7 @@ class LiquidationMetrics(Endpoint):
         """The entities that the key sees these metrics of."""
         params = (("metrics", ",".join(metrics_of(self.frequency))),)
         try:
-            table = Catalog(self.client, self.level.table, RowDecoder("the catalog", Body, self._known_row), params)
+            table = Catalog(self.client, self.level.table, RowDecoder(Body, self._known_row), params)
             rows = list(rows_of(table, traffic)) if self._only_known else table.rows(traffic)
         except (AccessRefused, RequestRefused) as error:
             if self._only_known:
@@ -269,20 +269,21 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
 
     def mapped(rows: Rows, span: Span) -> Mapped:
         del span
-        names, starts, amounts, faults = [], [], [], []
-        for row, instant in zip(rows.typed, rows.instants, strict=True):
-            start, found = interval_start(instant), []
-            try:
-                for (column, _, _), name in zip(columns, names_of(getattr(row, level.field)), strict=True):
-                    if text := getattr(row, column):
-                        found.append((name, start, number(column, text.encode())))
-            except UnexpectedAnswer as error:
-                faults.append(Fault(instant, error))
+        bad: dict[int, LiquidationsError] = {}
+        values = [
+            numbers.column(name, [(getattr(row, name) or "null").encode() for row in rows.typed], bad)
+            for name, _, _ in columns
+        ]
+        names, starts, amounts = [], [], []
+        for index, (row, instant) in enumerate(zip(rows.typed, rows.instants, strict=True)):
+            if index in bad:
                 continue
-            for name, start, amount in found:
-                names.append(name)
-                starts.append(start)
-                amounts.append(amount)
+            for (column, _, _), name, amount in zip(columns, names_of(getattr(row, level.field)), values, strict=True):
+                if getattr(row, column):
+                    names.append(name)
+                    starts.append(interval_start(instant))
+                    amounts.append(amount[index])
+        faults = [Fault(rows.instants[index], error) for index, error in bad.items()]
         return Mapped(volumes(names=names, starts=starts, amount=amounts), faults)
 
     return mapped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from source_liquidations.coverage import COVERAGE, documented
@@ -14,6 +15,7 @@ from source_liquidations.http.transport import origin
 from source_liquidations.streams import Stream
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
 from source_liquidations.vendors.coin_metrics import market_liquidations, markets
+from source_liquidations.vendors.coin_metrics.contracts import Contracts
 from source_liquidations.vendors.coin_metrics.market_liquidations import MarketLiquidations
 from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets
 from source_liquidations.vendors.coin_metrics.metrics import (
@@ -115,11 +117,13 @@ class CoinMetrics(Vendor):
         self._liquidations = MarketLiquidations(self._client, config["markets"], community=self._community)
 
     def feeds(self) -> Sequence[Feed]:
+        contracts = Contracts(self._client)
         return (
             Feed(
                 self._liquidations,
                 market_liquidations.STREAM,
-                {LIQUIDATIONS.name: market_liquidations.to_liquidations},
+                {LIQUIDATIONS.name: partial(market_liquidations.to_liquidations, contracts)},
+                contracts.prepare,
             ),
             *(self._metrics_feed(level) for level in LEVELS),
             Feed(LiquidationMarkets(self._client), markets.STREAM, {COVERAGE.name: markets.to_coverage()}),

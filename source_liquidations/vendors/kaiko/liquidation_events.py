@@ -22,12 +22,14 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import event_names, liquidations
-from source_liquidations.vendors.decoding import EventIds, RowDecoder, added_rows, time_members, unix_instants
+from source_liquidations.vendors.decoding import EventIds, Fields, RowDecoder, added_rows, time_members, unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
 from source_liquidations.vendors.kaiko.reference_data import matching_instruments
 from source_liquidations.vendors.patterns import is_pattern
 
-STREAM = Stream("kaiko_liquidation_events", ("exchange", "instrument_class", "instrument", "trade_id"), "time")
+STREAM = Stream(
+    "kaiko_liquidation_events", ("exchange", "instrument_class", "instrument", "trade_id"), "time", declared_in=__name__
+)
 PATH = "/v2/data/liquidation.v1/trades"
 
 _numbers = ("amount", "amount_quote", "amount_usd", "price", "rate")
@@ -52,7 +54,7 @@ class LiquidationEvents(KaikoEndpoint):
         super().__init__(client)
         self._instruments = instruments
         added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
-        self._decoder = RowDecoder(STREAM.name, Body, TradeRow, numbers=("timestamp", *_numbers), added=added)
+        self._decoder = RowDecoder(Body, TradeRow, Fields.of(STREAM), numbers=("timestamp", *_numbers), added=added)
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:

@@ -13,13 +13,13 @@ from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.streams import Stream
-from source_liquidations.vendors.decoding import RowDecoder
+from source_liquidations.vendors.decoding import Fields, RowDecoder
 from source_liquidations.vendors.kaiko.calls import PAGE_SIZE, Body, following
-from source_liquidations.vendors.listing import Listing, Unread, rows_of
+from source_liquidations.vendors.listing import Listing, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 
-INSTRUMENTS_STREAM = Stream("kaiko_instruments", ("exchange_code", "class", "code"))
-EXCHANGES_STREAM = Stream("kaiko_exchanges", ("code",))
+INSTRUMENTS_STREAM = Stream("kaiko_instruments", ("exchange_code", "class", "code"), declared_in=__name__)
+EXCHANGES_STREAM = Stream("kaiko_exchanges", ("code",), declared_in=__name__)
 HOST = "reference"
 INSTRUMENTS = "/v1/instruments"
 EXCHANGES = "/v1/exchanges"
@@ -31,20 +31,10 @@ class InstrumentRow(msgspec.Struct):
     exchange_code: str
     class_: str = msgspec.field(name="class")
     code: str
-    base_asset: Unread = msgspec.UNSET
-    quote_asset: Unread = msgspec.UNSET
-    exchange_pair_code: Unread = msgspec.UNSET
-    trade_start_time: Unread = msgspec.UNSET
-    trade_start_timestamp: Unread = msgspec.UNSET
-    trade_end_time: Unread = msgspec.UNSET
-    trade_end_timestamp: Unread = msgspec.UNSET
-    trade_count: Unread = msgspec.UNSET
 
 
 class ExchangeRow(msgspec.Struct):
     code: str
-    name: Unread = msgspec.UNSET
-    kaiko_legacy_slug: Unread = msgspec.UNSET
 
 
 class ReferenceList(Listing):
@@ -69,14 +59,14 @@ class ReferenceList(Listing):
 
 
 def exchange_list(client: Client) -> ReferenceList:
-    return ReferenceList(client, EXCHANGES, RowDecoder(EXCHANGES_STREAM.name, Body, ExchangeRow))
+    return ReferenceList(client, EXCHANGES, RowDecoder(Body, ExchangeRow, Fields.of(EXCHANGES_STREAM)))
 
 
 class InstrumentList(ReferenceList):
     """The derivatives of the list of instruments: one partition for each class, as the vendor's filter takes one."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client, INSTRUMENTS, RowDecoder(INSTRUMENTS_STREAM.name, Body, InstrumentRow))
+        super().__init__(client, INSTRUMENTS, RowDecoder(Body, InstrumentRow, Fields.of(INSTRUMENTS_STREAM)))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic

@@ -19,10 +19,12 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
 from source_liquidations.unified import POSITIONS, interval_start, iso_interval, volume_names, volumes
-from source_liquidations.vendors.decoding import NO_GUESS, Once, RowDecoder, added_rows, good_rows, iso_instants
+from source_liquidations.vendors.decoding import Fields, Once, RowDecoder, added_rows, good_rows, iso_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
 
-STREAM = Stream("kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time")
+STREAM = Stream(
+    "kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time", declared_in=__name__
+)
 PATH = "/v2/data/liquidation.v1/token"
 
 _counts = ("total_trades", "total_amount", "long_trades", "long_amount", "short_trades", "short_amount")
@@ -56,7 +58,7 @@ class TokenVolumes(KaikoEndpoint):
         self._interval = interval
         self.step = int(interval[:-1]) * (timestamps.DAY if interval[-1] == "d" else timestamps.HOUR)
         self._decoder = RowDecoder(
-            STREAM.name, Body, TokenRow, numbers=("interval_timestamp", *_counts), added=("asset", "interval")
+            Body, TokenRow, Fields.of(STREAM), numbers=("interval_timestamp", *_counts), added=("asset", "interval")
         )
         self._once = Once(STREAM.name)
 
@@ -79,25 +81,22 @@ class TokenVolumes(KaikoEndpoint):
     def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
         page = self._decoder.decode(answered)
         instants = iso_instants("interval_time", [row.interval_time for row in page.rows])
-        bad = {**page.bad, **_bad_exchanges(page.rows, page.bad)}
-        rows = added_rows(page, instants, constant=dict(span.partitions[0].values))
-        return page.body, self._once.intervals(good_rows(rows, bad), good_rows(rows, bad).instants, memory)
+        for index, row in enumerate(page.rows):
+            _check_exchanges(row, index, page.bad)
+        rows = good_rows(added_rows(page, instants, constant=dict(span.partitions[0].values)), page.bad)
+        return page.body, self._once.intervals(rows, rows.instants, memory)
 
 
-def _bad_exchanges(rows: Sequence[TokenRow], known: dict[int, LiquidationsError]) -> dict[int, LiquidationsError]:
-    """Rows with something else than a number in the counts of an exchange."""
-    found: dict[int, LiquidationsError] = {}
-    for field in _counts:
-        if numbers.are_numbers([getattr(counts, field) for row in rows for counts in row.exchanges or ()]):
-            continue
-        for index, row in enumerate(rows):
-            for counts in row.exchanges or ():
-                try:
-                    setattr(counts, field, msgspec.Raw(numbers.literal_of(getattr(counts, field))))
-                except ValueError as error:
-                    problem = UnexpectedAnswer(f"`exchanges`, `{field}` of row {index} is {error}.", advice=NO_GUESS)
-                    found.setdefault(index, problem)
-    return {index: error for index, error in found.items() if index not in known}
+def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError]) -> None:
+    """Of the counts of a row's exchanges: text that is a number counts as one."""
+    exchanges = row.exchanges or ()
+    for field in _counts if exchanges else ():
+        wrong: dict[int, LiquidationsError] = {}
+        literals = numbers.column(field, [getattr(counts, field) for counts in exchanges], wrong)
+        for counts, literal in zip(exchanges, literals, strict=True):
+            setattr(counts, field, literal)
+        for error in wrong.values():
+            bad.setdefault(index, UnexpectedAnswer(f"`exchanges` of row {index}: {error.cause}", advice=error.advice))
 
 
 def to_volumes(rows: Rows, span: Span) -> Mapped:

@@ -22,7 +22,7 @@ from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, s
 from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 
-STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"))
+STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__name__)
 PATH = "/v1/markets"
 PAGE_SIZE = 100
 
@@ -45,6 +45,10 @@ class MarketRow(msgspec.Struct):
     coin: Unread = msgspec.UNSET
     category: str | None = None
     availableSince: Unread = msgspec.UNSET
+
+
+FIELDS = MarketRow.__struct_fields__
+COLUMNS = frozenset(map(snake, FIELDS))
 
 
 class _Row(msgspec.Struct):
@@ -72,8 +76,8 @@ class MarketList(Listing):
 
     def __init__(self, client: Client) -> None:
         super().__init__("kiyotaka", client)
-        self._decoder = RowDecoder(STREAM.name, Body, MarketRow)
-        self._columns = Fields(STREAM.name, map(snake, MarketRow.__struct_fields__))
+        self._decoder = RowDecoder(Body, MarketRow)
+        self._columns = Fields(STREAM.name, COLUMNS)
 
     def first_page(self) -> Request:
         return page_at(0)
@@ -85,11 +89,13 @@ class MarketList(Listing):
 
     def _columns_of(self, literal: msgspec.Raw) -> bytes:
         """A row with the stream's names. `available_since` is text, however the vendor writes it."""
-        members = {snake(name): value for name, value in _members(literal).items()}
+        sent = _members(literal)
+        members = {snake(name): value for name, value in sent.items() if name in FIELDS}
+        others = {snake(name): value for name, value in without(sent, FIELDS).items()}
         since = bytes(members.get("available_since", b"null"))
         if since[:1] not in (b'"', b"n"):
             members["available_since"] = msgspec.Raw(_encode(since.decode()))
-        return _encode(without(members, self._columns.left_out(members)))
+        return _encode({**members, **without(others, self._columns.left_out(others, others.keys() & COLUMNS))})
 
 
 def page_at(offset: int, filters: Params = ()) -> Request:

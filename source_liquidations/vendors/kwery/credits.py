@@ -28,6 +28,7 @@ class Credits(Purse):
         self.windows = 0  # read to their end
         self.assumed = 0  # for answers that did not arrive, and may have been charged nevertheless
         self._reserved = 0
+        self._granted: dict[Request, int] = {}  # rows, until the answer is decoded
         self._stop = stop
         self._changed = threading.Condition()
 
@@ -41,6 +42,7 @@ class Credits(Purse):
         granted = self._reserve(self._rows_possible(params))
         if not granted:
             raise self._spent_up()
+        self._granted[request] = granted
         try:
             yield with_param(request, "limit", str(granted))
         finally:
@@ -69,6 +71,10 @@ class Credits(Purse):
                     raise Stopped
             self._reserved += cost(granted) if granted else 0
             return granted
+
+    def rows_asked_for(self, request: Request) -> int:
+        """The limit that an answered request was sent with."""
+        return self._granted.pop(request, None) or int(dict(request.params)["limit"])
 
     def lost(self, request: Request) -> str:
         params = dict(request.params)

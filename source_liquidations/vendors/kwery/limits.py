@@ -34,7 +34,7 @@ class Limits(msgspec.Struct):
         """The first instant that the plan has; None where it says nothing."""
         if not self.max_history_days:
             return None
-        return time.time_ns() - self.max_history_days * timestamps.DAY
+        return timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - self.max_history_days * timestamps.DAY
 
     @property
     def rate(self) -> tuple[int, float] | None:

@@ -25,6 +25,7 @@ from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors.decoding import (
     NO_GUESS,
+    Fields,
     RowDecoder,
     added_rows,
     fraction_digits,
@@ -42,7 +43,7 @@ from source_liquidations.vendors.kwery.limits import limits
 
 logger = logging.getLogger("airbyte")
 
-STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time")
+STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
 PATH = "/v1/liquidations"
 LARGEST_LIMIT = 1000
 
@@ -53,6 +54,8 @@ ROWS_ARE_SETTLED_AFTER = timestamps.MINUTE
 LONG_SILENCE = timestamps.DAY
 
 _CAPPED = "rows of a page that was cut off"
+_OLDEST = "the window's first row so far"
+_NEVER = 2**63
 
 T = TypeVar("T")
 
@@ -71,6 +74,11 @@ class LiquidationRow(msgspec.Struct):
 class Meta(msgspec.Struct):
     next_cursor: str | int | None = None
     has_more: bool | None = None
+
+    @property
+    def cursor(self) -> str | None:
+        """Of the next page; None on the last."""
+        return None if self.has_more is False or self.next_cursor in (None, "") else str(self.next_cursor)
 
 
 class Body(msgspec.Struct, Generic[T]):
@@ -136,9 +144,9 @@ class Liquidations(Endpoint):
         self._own_budget = not config.get("requests_per_minute")
         self._credits = credits
         self._decoder = RowDecoder(
-            STREAM.name,
             Body,
             LiquidationRow,
+            Fields.of(STREAM),
             numbers=("quantity", "price", "avg_price", "usd_value"),
             added=("time", "liquidation_id"),
         )
@@ -189,20 +197,26 @@ class Liquidations(Endpoint):
         return Request(PATH, (*params, ("limit", str(self.windows.limit))))
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(answered)
+        limit = self._credits.rows_asked_for(request)
+        try:
+            page = self._decoder.decode(answered)
+        except UnexpectedAnswer:
+            self._note_credits(answered, limit)  # it has been charged, whatever it is
+            raise
         self._note_credits(answered, len(page.raw))
         page.must_be_good()
-        following = next_request(request, page.body.meta, len(page.raw))
-        self._must_be_whole(answered, len(page.raw), following, memory)
+        self._must_be_whole(answered, len(page.raw), page.body.meta, memory)
+        following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
         typed: list[LiquidationRow] = page.rows
         instants = iso_instants("timestamp", [row.timestamp for row in typed])
         times = [
             timestamps.format_instant(instant, fraction_digits(row.timestamp))
             for instant, row in zip(instants, typed, strict=True)
         ]
+        memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows come in no order
         if following is None:
             self._credits.windows += 1
-        self._silence.note(span, instants)
+            self._silence.note(span, memory[_OLDEST])
         ids = identified(typed, instants, page.raw, memory)
         each = [{"time": time, "liquidation_id": name} for time, name in zip(times, ids, strict=True)]
         rows = added_rows(page, instants, constant={}, each=each)
@@ -210,13 +224,13 @@ class Liquidations(Endpoint):
         rows.times = [time.encode() for time in times]
         return Answer(rows, following)
 
-    def _must_be_whole(self, answered: Answered, rows: int, following: Request | None, memory: dict[Any, Any]) -> None:
+    def _must_be_whole(self, answered: Answered, rows: int, meta: Meta | None, memory: dict[Any, Any]) -> None:
         """Raise WindowTooLarge where the plan cut the result off."""
         was_cut, memory[_CAPPED] = memory.get(_CAPPED, 0), 0
         if answered.headers.get("X-Rows-Capped", "").lower() == "true":
             memory[_CAPPED] = rows
         # Cut off with a cursor, the rest is on the next page: unless that is empty.
-        if (memory[_CAPPED] and following is None) or (was_cut and not rows):
+        if (memory[_CAPPED] and (meta or Meta()).cursor is None) or (was_cut and not rows):
             self.windows.worth = max(1, max(rows, was_cut) // 2)
             raise WindowTooLarge(
                 "the plan cut the result off (X-Rows-Capped), so rows are missing.",
@@ -248,33 +262,33 @@ class Silence:
         self._asked: dict[str, int] = {}
         self._done: set[str] = set()
 
-    def note(self, span: Span, instants: Sequence[int]) -> None:
+    def note(self, span: Span, oldest: int) -> None:
+        """A window was read to its end; `oldest` is its first row's instant, or _NEVER."""
         symbol = span.partitions[0]["symbol"]
         asked = self._asked.setdefault(symbol, span.start)
-        if symbol in self._done or not instants:
+        if symbol in self._done or oldest == _NEVER:
             return
         self._done.add(symbol)
-        if min(instants) - asked > LONG_SILENCE:
+        if oldest - asked > LONG_SILENCE:
             logger.warning(
                 "kwery: requested data of %s from %s, but the first row is from %s. Either nothing happened before, or"
                 " the key's history is shorter than the vendor reports.",
                 symbol,
                 timestamps.format_shortest(asked),
-                timestamps.format_shortest(min(instants)),
+                timestamps.format_shortest(oldest),
             )
 
 
-def next_request(request: Request, meta: Meta | None, rows: int) -> Request | None:
+def next_request(request: Request, meta: Meta | None, *, is_full: bool, is_empty: bool) -> Request | None:
     """The same request from the cursor on; None on the last page. Raises UnexpectedAnswer where that is unclear."""
-    is_full = rows >= int(dict(request.params)["limit"])
     if meta is None and is_full:
         raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.", advice=NO_GUESS)
     meta = meta or Meta()
-    if meta.has_more and meta.next_cursor in (None, ""):
+    if meta.has_more and meta.cursor is None:
         raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.", advice=NO_GUESS)
-    if meta.next_cursor in (None, "") or meta.has_more is False or (not rows and not meta.has_more):
+    if meta.cursor is None or (is_empty and not meta.has_more):
         return None
-    return with_param(request, "after", str(meta.next_cursor))
+    return with_param(request, "after", meta.cursor)
 
 
 def identified(

@@ -16,10 +16,10 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Rows, Span
 from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.streams import Stream
-from source_liquidations.vendors.decoding import RowDecoder
+from source_liquidations.vendors.decoding import Fields, RowDecoder
 from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of
 
-STREAM = Stream("kwery_symbols", ("symbol",))
+STREAM = Stream("kwery_symbols", ("symbol",), declared_in=__name__)
 PATH = "/v1/symbols"
 
 T = TypeVar("T")
@@ -31,9 +31,6 @@ class Body(msgspec.Struct, Generic[T]):
 
 class SymbolRow(msgspec.Struct):
     symbol: str
-    name: Unread = msgspec.UNSET
-    sources: Unread = msgspec.UNSET
-    intervals: Unread = msgspec.UNSET
     earliest_data: Unread = msgspec.UNSET
 
 
@@ -43,7 +40,7 @@ _row = msgspec.json.Decoder(SymbolRow)
 class SymbolList(Listing):
     def __init__(self, client: Client) -> None:
         super().__init__("kwery", client)
-        self._decoder = RowDecoder(STREAM.name, Body, SymbolRow)
+        self._decoder = RowDecoder(Body, SymbolRow, Fields.of(STREAM))
 
     def first_page(self) -> Request:
         return Request(PATH)

@@ -1,0 +1,158 @@
+"""Coin Metrics: what one contract of a market is, and so what its liquidations are worth.
+
+Page: https://docs.coinmetrics.io/api/v4, "reference-data/markets": `contract_size` counts units of `size_asset`, which
+is the base asset of a linear contract, and the quote asset of an inverse one.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import msgspec
+
+from source_liquidations import numbers
+from source_liquidations.errors import LiquidationsError
+from source_liquidations.http.client import Client
+from source_liquidations.http.redaction import redact
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.symbols import DOLLARS, asset, assets_of
+from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Table, batched
+from source_liquidations.vendors.decoding import RowDecoder
+from source_liquidations.vendors.listing import rows_of
+
+logger = logging.getLogger("airbyte")
+
+PATH = "/v4/reference-data/markets"
+_SHOWN = 5
+
+
+class Row(msgspec.Struct):
+    """As far as it is needed here."""
+
+    market: str
+    base: str | None = None
+    quote: str | None = None
+    size_asset: str | None = None
+    contract_size: msgspec.Raw = numbers.NULL
+
+
+_row = msgspec.json.Decoder(Row).decode
+
+
+class Contract(NamedTuple):
+    """One contract is `size` of the base asset, or of the quote asset of an inverse market.
+
+    in_dollars  whether the quote is the US dollar, or a stablecoin of it
+    """
+
+    size: float
+    is_inverse: bool
+    in_dollars: bool
+
+
+class Columns(NamedTuple):
+    """Columns of `liquidations`."""
+
+    amount_base: Sequence[bytes]
+    notional_usd: Sequence[bytes]
+    notional_source: Sequence[bytes]
+
+
+def contract_of(row: Row) -> Contract | None:
+    """None where the reference data do not say."""
+    try:
+        size = float(numbers.literal_of(row.contract_size))
+    except ValueError:
+        return None
+    if size <= 0 or row.size_asset is None or row.size_asset not in (row.base, row.quote):
+        return None
+    is_inverse = row.size_asset != row.base
+    code, _, symbol = row.market.partition("-")
+    if not is_inverse:
+        size /= _multiple(assets_of(symbol.removesuffix("-future"), code)[0], row.base, size)
+    return Contract(size, is_inverse, asset(row.quote or "") in DOLLARS)
+
+
+def _multiple(counted: str | None, base: str | None, size: float) -> int:
+    """How many units of the base the market's own name counts as one: 1000SHIBUSDT has the price of 1,000 SHIB."""
+    found = re.fullmatch(rf"(10+)?{re.escape(asset(base or ''))}(10+)?", counted or "")
+    multiple = int(found[1] or found[2] or 1) if found else 1
+    return multiple if size % multiple == 0 else 1
+
+
+class Contracts:
+    """The contracts of a sync's markets, asked for once."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._known: dict[str, Contract] = {}
+        self._decoder = RowDecoder(Body, Row)
+
+    def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
+        """Ask for the contracts of these markets. What cannot be had is told once, and stops nothing."""
+        try:
+            for batch in batched(partitions, "market", int(PAGE_SIZE)):
+                markets = ("markets", ",".join(partition["market"] for partition in batch))
+                reference = Table(self._client, PATH, self._decoder, (markets, ("page_size", PAGE_SIZE)))
+                for row in map(_row, rows_of(reference, traffic)):
+                    if found := contract_of(row):
+                        self._known[row.market] = found
+        except LiquidationsError as error:
+            why = f" ({redact(error.cause)})"
+        else:
+            why = ""
+        missing = [partition["market"] for partition in partitions if partition["market"] not in self._known]
+        if missing:
+            more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+            logger.warning(
+                "coin_metrics: the reference data have no contract size of %s%s%s: amount_base and notional_usd are"
+                " null there",
+                ", ".join(missing[:_SHOWN]),
+                more,
+                why,
+            )
+
+    def columns(self, markets: Iterable[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
+        """What the amounts, in contracts, come to; all three are a page's rows, in its order."""
+        found, start = [], 0
+        for market, run in groupby(markets):
+            part = slice(start, start + len(list(run)))
+            start = part.stop
+            found.append(_columns(self._known.get(market), amounts[part], prices[part]))
+        if len(found) == 1:
+            return found[0]
+        return Columns(*([value for run in found for value in run[column]] for column in range(len(Columns._fields))))
+
+
+_NULL = b"null"
+_LARGEST = sys.float_info.max
+
+
+def _columns(contract: Contract | None, amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
+    """The columns of rows of one market."""
+    nothing = [_NULL] * len(amounts)
+    if contract is None:
+        return Columns(nothing, nothing, nothing)
+    size = contract.size
+    counts, at = numbers.floats(amounts), numbers.floats(prices)
+    pairs = list(zip(counts, at, strict=True))
+    if contract.is_inverse:
+        base = [_NULL if not price or count is None else _literal(count * size / price) for count, price in pairs]
+        value = [_NULL if count is None else _literal(count * size) for count in counts]
+    else:
+        base = list(amounts) if size == 1 else [_NULL if count is None else _literal(count * size) for count in counts]
+        value = [_NULL if count is None or price is None else _literal(count * size * price) for count, price in pairs]
+    if not contract.in_dollars:
+        return Columns(base, nothing, nothing)
+    return Columns(base, value, [_NULL if text is _NULL else b'"computed"' for text in value])
+
+
+def _literal(value: float) -> bytes:
+    """Rounded to the digits that a product of doubles has; null for what no double holds."""
+    return b"%.15g" % value if -_LARGEST < value < _LARGEST else _NULL

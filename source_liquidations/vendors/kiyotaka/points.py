@@ -1,0 +1,268 @@
+"""Kiyotaka, the body of GET /v1/points: series of points. A row for each series and point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import msgspec
+
+from source_liquidations import numbers, timestamps
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
+from source_liquidations.http.answers import Answered
+from source_liquidations.reading.endpoint import Fault, Partition, Rows
+from source_liquidations.symbols import asset, assets_of, exchange
+from source_liquidations.unified import iso_interval, volume_names
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line, snake, without
+
+TYPE = "LIQUIDATION_AGG"
+KEY = ("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time")
+ID_FIELDS = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "interval", "side", "coin")
+# The row's own columns: an undocumented field of the same name, wherever it stands, does not take their place.
+OWN_FIELDS = frozenset((*KEY, "type", "normalized_symbol", "liquidations", "timestamp"))
+# Documented as: BUY = longs getting liquidated, SELL = shorts. The opposite of Coin Metrics.
+POSITION_OF = {"BUY": "long", "SELL": "short"}
+
+_OF_A_SYMBOL = ("exchange", "raw_symbol", "normalized_symbol", "category")
+_LATEST = 4_102_444_800  # seconds; a larger figure is of another unit
+
+
+class Instant(msgspec.Struct, gc=False):
+    s: int | str
+    ns: int | str = 0
+
+
+class Point(msgspec.Struct, gc=False):
+    """A zero `liquidations` may be left out."""
+
+    timestamp: Instant
+    liquidations: msgspec.Raw = numbers.NULL
+
+
+class Wrapped(msgspec.Struct, gc=False):
+    Point: Point
+
+
+class StrictPoint(Point, forbid_unknown_fields=True, gc=False):
+    """What is documented and nothing else."""
+
+
+class StrictWrapped(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    Point: StrictPoint
+
+
+class Series(msgspec.Struct, forbid_unknown_fields=True):
+    id: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    points: list[StrictWrapped] | None = None
+
+
+class LenientSeries(msgspec.Struct):
+    id: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    points: list[Wrapped] | None = None
+
+
+class Body(msgspec.Struct):
+    """An empty list may be left out, and then the body is empty."""
+
+    series: list[Series] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class LenientBody(msgspec.Struct):
+    series: list[LenientSeries] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class RawBody(msgspec.Struct):
+    series: list[dict[str, msgspec.Raw]] | None = None
+
+
+_strict = msgspec.json.Decoder(Body)
+_lenient = msgspec.json.Decoder(LenientBody)
+_raw = msgspec.json.Decoder(RawBody)
+_entries = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+def rows_of(answered: Answered, partition: Partition, fields: Fields) -> Rows:
+    """The rows of an answer to what was asked of a partition.
+
+    `typed` has, for each row, the members of its names in liquidation_volumes (or why there are none) and its amount.
+    Raises UnexpectedAnswer.
+    """
+    whole: list[dict[str, msgspec.Raw]] | None = None
+    try:
+        body: Body | LenientBody = _strict.decode(answered.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        body = answered.decoded(_lenient)
+        whole = _raw.decode(answered.body).series
+    if body.series is msgspec.UNSET and answered.decoded(_members):
+        # Nothing but an empty body means an empty list; another one has something to say.
+        raise UnexpectedAnswer("the answer has no `series`.", advice=NO_GUESS)
+    page = _Page(partition, fields)
+    every: list[Any] = list(body.series or ())
+    for index, series in enumerate(every):
+        page.add(series, whole[index] if whole else None)
+    if b"\n" in answered.body or b"\r" in answered.body:
+        page.rows.raw = [bytes(one_line(row)) for row in page.rows.raw]
+    return page.rows
+
+
+class _Page:
+    """The rows of one answer, series by series."""
+
+    def __init__(self, partition: Partition, fields: Fields) -> None:
+        self._raw: list[bytes] = []
+        self._instants: list[int] = []
+        self._typed: list[tuple[bytes | LiquidationsError, bytes]] = []
+        self._faults: list[Fault] = []
+        self.rows = Rows(self._raw, self._instants, typed=self._typed, faults=self._faults)
+        self._asked = dict(partition.values)
+        self._fields = fields
+        self._times: dict[tuple[int | str, int | str], tuple[int, bytes]] = {}  # all series have the same
+        self._series: dict[bytes, tuple[Mapping[str, msgspec.Raw], dict[int, bytes]]] = {}
+
+    def add(self, series: Any, whole: Mapping[str, msgspec.Raw] | None) -> None:
+        """Take a series; `whole` is the same as it is written, where something in it is undocumented."""
+        points = [wrapped.Point for wrapped in series.points or ()]
+        times = [self._time(point.timestamp) for point in points]
+        bad: dict[int, LiquidationsError] = {}
+        amounts = numbers.column("liquidations", [point.liquidations for point in points], bad)
+        identity = self._identity(series.id)
+        names = self._volume_names(identity)
+        head = b"{" + _encode(identity)[1:-1] + b',"liquidations":'
+        ends = self._ends(whole, identity) if whole is not None else [b"}"] * len(points)
+        seen = self._seen(identity, series.id)
+        for at, ((instant, members), literal, end) in enumerate(zip(times, amounts, ends, strict=True)):
+            if at in bad:
+                self._faults.append(Fault(instant, bad[at]))
+                continue
+            amount = b"0" if literal == numbers.NULL else bytes(literal)
+            if instant in seen:
+                if seen[instant] != amount:
+                    raise UnexpectedAnswer(
+                        f"one interval comes twice with different values: {timestamps.format_shortest(instant)}.",
+                        advice=NO_GUESS,
+                    )
+                continue
+            seen[instant] = amount
+            self._instants.append(instant)
+            self._raw.append(head + amount + members + end)
+            self._typed.append((names, amount))
+
+    def _seen(self, identity: Mapping[str, Any], sent: Mapping[str, msgspec.Raw]) -> dict[int, bytes]:
+        """What has come of a series. Raises UnexpectedAnswer for another one that has the same key."""
+        key = _encode([identity[name] for name in KEY if name != "time"])
+        before, seen = self._series.setdefault(key, (sent, {}))
+        if before != sent:
+            raise UnexpectedAnswer(
+                f"two series that cannot be told apart: {shown(key.decode())} came with different ids.", advice=NO_GUESS
+            )
+        return seen
+
+    def _time(self, instant: Instant) -> tuple[int, bytes]:
+        key = (instant.s, instant.ns)
+        if key not in self._times:
+            self._times[key] = point_time(instant)
+        return self._times[key]
+
+    def _identity(self, sent: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+        """A series' id in the stream's spelling. Key columns that it lacks are what was asked for, or "".
+
+        A sum has no symbol and no exchange, whatever stands in the answer: else its key would be that of one of its
+        symbols. Raises UnexpectedAnswer for a series of something else than asked for.
+        """
+        asked = self._asked
+        known = {
+            "type": TYPE,
+            "exchange": asked.get("exchange", ""),
+            "raw_symbol": asked.get("raw_symbol", ""),
+            "normalized_symbol": None,
+            "category": "",
+            "interval": asked["interval"],
+            "side": "",
+            "coin": asked.get("coin", ""),
+        }
+        given = {name: value for name, value in sent.items() if bytes(value) not in (b"null", b'""')}
+        documented = {snake(name): given[name] for name in ID_FIELDS if name in given}
+        of_a_symbol = _OF_A_SYMBOL if "exchanges" in asked else ("coin",)
+        for name in {"type", "interval", "exchange", "raw_symbol", "coin"}.difference(of_a_symbol) & documented.keys():
+            if msgspec.json.decode(documented[name]) != known[name]:
+                found = shown(bytes(documented[name]).decode())
+                raise UnexpectedAnswer(f"`{name}` is {found}, but {known[name]!r} was requested.", advice=NO_GUESS)
+        if "exchanges" in asked:
+            documented = without(documented, of_a_symbol)
+        others = self._undocumented({snake(n): v for n, v in without(sent, ID_FIELDS).items()}, OWN_FIELDS)
+        return {**known, **documented, **others, "denomination": asked["denomination"]}
+
+    def _ends(self, series: Mapping[str, msgspec.Raw], identity: Mapping[str, Any]) -> list[bytes]:
+        """For each point of a series, the end of its row: what is undocumented in it, beside it and in the series.
+
+        Of the same name in several of these places, the one nearest to the number arrives.
+        """
+        own = OWN_FIELDS | identity.keys()
+        around = without(series, ("id", "points"))
+        found = []
+        for entry in _entries.decode(series.get("points", b"[]")) or ():
+            inside = without(_members.decode(entry["Point"]), ("timestamp", "liquidations"))
+            rest = self._undocumented({**around, **without(entry, ("Point",)), **inside}, own)
+            found.append((b"," + _encode(rest)[1:-1] if rest else b"") + b"}")
+        return found
+
+    def _undocumented(self, members: dict[str, msgspec.Raw], own: AbstractSet[str]) -> dict[str, msgspec.Raw]:
+        """The members that arrive beside the row's own."""
+        return without(members, self._fields.left_out(members, members.keys() & own))
+
+    def _volume_names(self, identity: Mapping[str, Any]) -> bytes | LiquidationsError:
+        asked = self._asked
+        try:
+            side, coin, normalized = (_text_of(name, identity[name]) for name in ("side", "coin", "normalized_symbol"))
+        except UnexpectedAnswer as error:
+            return error
+        if side not in POSITION_OF:
+            return UnexpectedAnswer(f"`side` is {shown(side)}, neither BUY nor SELL.", advice=NO_GUESS)
+        symbol, code = asked.get("raw_symbol", ""), asked.get("exchange", "")
+        name = asset_of(coin, normalized, symbol, code)
+        places = asked.get("exchanges", code)
+        return volume_names(
+            "kiyotaka",
+            f"{places}/{symbol or name}",
+            "+".join(dict.fromkeys(map(exchange, places.split("+")))),
+            name,
+            iso_interval(asked["interval"]),
+            POSITION_OF[side],
+            asked["denomination"],
+        )
+
+
+def _text_of(name: str, value: Any) -> str:
+    """A member of a series' id, which is a literal where the vendor sent it. Raises UnexpectedAnswer for no text."""
+    if isinstance(value, msgspec.Raw):
+        literal, value = bytes(value).decode(), msgspec.json.decode(value)
+        if not isinstance(value, str):
+            raise UnexpectedAnswer(f"`{name}` is {shown(literal)}, not text.", advice=NO_GUESS)
+    return value or ""
+
+
+def point_time(instant: Instant) -> tuple[int, bytes]:
+    """A point's timestamp as nanoseconds, and as the members `,"timestamp":…,"time":"…"`.
+
+    Raises UnexpectedAnswer where it is no Unix time in seconds.
+    """
+    try:
+        seconds, rest = int(instant.s), int(instant.ns)
+    except ValueError:
+        seconds = rest = -1
+    if not 0 < seconds < _LATEST or not 0 <= rest < timestamps.SECOND:
+        raise UnexpectedAnswer(f"`timestamp.s` is {instant.s!r}, not a Unix time in seconds.", advice=NO_GUESS)
+    nanoseconds = seconds * timestamps.SECOND + rest
+    time = timestamps.format_instant(nanoseconds, 9 if rest else 3).encode()
+    return nanoseconds, b',"timestamp":%d,"time":"%b"' % (seconds, time)
+
+
+def asset_of(coin: str, normalized_symbol: str, symbol: str, code: str) -> str:
+    """The vendor's coin; where that is a symbol or missing, the base of the symbol; empty where no base is known."""
+    is_symbol = symbol and (coin.lower() == symbol.lower() or assets_of(coin, code)[1])
+    if coin.isalnum() and not is_symbol:
+        return asset(coin)
+    return assets_of(normalized_symbol, "")[0] or assets_of(symbol, code)[0] or ""
