@@ -10,7 +10,7 @@ import pytest
 from harness import Connector, Run, catalog_of, positions, state_of
 
 from sandbox import Sandbox
-from sandbox.times import DAY, iso
+from sandbox.times import DAY, iso, parse
 
 START, END = "2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"
 HOURS = 48
@@ -167,11 +167,15 @@ def test_coverage_has_the_documented_gaps_and_the_catalogs(connector: Connector,
     assert all(row["note"] and row["source"] for row in found)
 
 
-def test_coverage_survives_a_catalog_that_the_key_may_not_read(connector: Connector, sandbox: Sandbox) -> None:
+def test_coverage_without_a_catalog_is_incomplete_and_has_the_rest(connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="coin_metrics", path_contains="/catalog", status=403, times=None)
-    found = coverage(connector.read(config(sandbox, ["coin_metrics"]), [COVERAGE], mode="full_refresh"))
+    run = connector.read(config(sandbox, ["coin_metrics", "kwery"]), [COVERAGE], mode="full_refresh")
 
-    assert {row["market"] for row in found} == {"all"}
+    assert run.code == 1
+    assert run.statuses(COVERAGE)[-1] == "INCOMPLETE"
+    assert "coin_metrics: HTTP 403" in run.traces[0]["message"]
+    assert {row["market"] for row in run.records(COVERAGE) if row["vendor"] == "coin_metrics"} == {"all"}
+    assert {row["market"] for row in run.records(COVERAGE)} > {"all"}, "those of the other vendor came"
 
 
 @pytest.mark.parametrize("history", ["refuse", "clamp"])
@@ -182,12 +186,17 @@ def test_coverage_says_what_the_plan_left_out(connector: Connector, history: str
         made = sandbox.config(start_date=start, vendors=["kwery"])
         made["kwery"] |= {"api_key": "sandbox-kwery-pro", "symbols": ["BTC"]}
         run = connector.read(made, ["kwery_liquidations", COVERAGE])
+        asked = [request for request in sandbox.requests("kwery") if request.path == "/v1/liquidations"]
 
     missing = [row for row in run.records(COVERAGE) if row["kind"] == "missing"]
     assert [(row["market"], row["period_start"]) for row in missing] == [("binance_futures/BTC", start)]
     assert missing[0]["source"] == "seen by this sync"
     assert run.statuses(COVERAGE)[-1] == "COMPLETE"
-    assert run.statuses("kwery_liquidations")[-1] == ("INCOMPLETE" if history == "refuse" else "COMPLETE")
+    assert run.statuses("kwery_liquidations")[-1] == "COMPLETE"
+    assert parse(missing[0]["period_end"]) // 10**9 == pytest.approx(time.time() - 30 * 86400, abs=120)
+    (told,) = [log for log in run.logs if "the key reaches back to" in log]
+    assert missing[0]["period_end"] in told
+    assert all(parse(r.params["start"]) >= parse(missing[0]["period_end"]) for r in asked), "no request for the rest"
 
 
 def test_coverage_says_what_a_kaiko_key_may_not_read(connector: Connector) -> None:

@@ -138,7 +138,7 @@ def test_check_costs_little(sandbox: Sandbox) -> None:
     asked = {vendor: len(sandbox.requests(vendor)) for vendor in ("kaiko", "kwery", "coin_metrics", "kiyotaka")}
     assert asked["coin_metrics"] == 1
     assert asked["kwery"] == 2
-    assert asked["kiyotaka"] <= 4, "one interval of each symbol, one sum, and one at start_date"
+    assert asked["kiyotaka"] <= 3, "one interval of each symbol, and one sum"
     assert asked["kaiko"] == 5, "one row of each entry"
     assert all(request.rows <= 10 for request in sandbox.requests())
 

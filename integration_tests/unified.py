@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
-from cases import COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row
+from cases import COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row, same
 
 from sandbox.times import parse
 
@@ -27,6 +28,8 @@ ORDER_OF = {"long": "sell", "short": "buy"}
 POSITION_OF = {"sell": "long", "buy": "short", "BUY": "long", "SELL": "short"}
 # Symbols of Coin Metrics' markets in the cases.
 ASSETS = {"BTCUSDT": ("btc", "usdt"), "BTCF0:USTF0": ("btc", "usdt"), "BTC-PERPETUAL": ("btc", None)}
+# Dollars that one contract is worth; those of the other markets are a bitcoin each.
+INVERSE = {"BTC-PERPETUAL": 10}
 KEYS = {
     "liquidations": ("vendor", "market", "liquidation_id"),
     "liquidation_volumes": ("vendor", "market", "asset", "interval", "position_side", "unit", "interval_start"),
@@ -56,6 +59,9 @@ def of_kaiko(row: Row) -> list[Row]:
             "amount": row["amount"],
             "amount_unit": "base",
             "amount_usd": row["amount_usd"],
+            "amount_base": row["amount"],
+            "notional_usd": row["amount_usd"],
+            "notional_source": "vendor",
         }
     ]
 
@@ -78,6 +84,9 @@ def of_kwery(row: Row) -> list[Row]:
             "amount": row["quantity"],
             "amount_unit": "base",
             "amount_usd": row["usd_value"],
+            "amount_base": row["quantity"],
+            "notional_usd": row["usd_value"],
+            "notional_source": "vendor",
         }
     ]
 
@@ -86,6 +95,8 @@ def of_coin_metrics(row: Row) -> list[Row]:
     exchange, symbol = row["market"].removesuffix("-future").split("-", 1)
     base, quote = ASSETS[symbol]
     side = POSITION_OF.get(row.get("side", ""))
+    amount, price = Decimal(row["amount"]), Decimal(row["price"])
+    worth = amount * INVERSE[symbol] if symbol in INVERSE else amount * price
     return [
         {
             "vendor": "coin_metrics",
@@ -103,6 +114,9 @@ def of_coin_metrics(row: Row) -> list[Row]:
             "amount": number(row["amount"]),
             "amount_unit": "contracts",
             "amount_usd": None,
+            "amount_base": float(worth / price),
+            "notional_usd": float(worth),
+            "notional_source": "computed",
         }
     ]
 
@@ -115,7 +129,7 @@ def of_kaiko_volumes(row: Row) -> list[Row]:
             "exchange": EXCHANGES.get(counts.get("exchange", "all"), counts.get("exchange")),
             "asset": row["asset"],
             "interval": {"1h": "PT1H"}[row["interval"]],
-            "interval_start": row["interval_time"],
+            "interval_start": row["interval_time"].replace(".000000000Z", "Z").replace(".000Z", "Z"),
             "position_side": side,
             "amount": counts[f"{side}_amount"],
             "unit": "usd",
@@ -136,7 +150,7 @@ def of_kiyotaka(row: Row) -> list[Row]:
             "exchange": "+".join(EXCHANGES[code] for code in codes),
             "asset": row["coin"].lower(),
             "interval": {"HOUR": "PT1H"}[row["interval"]],
-            "interval_start": row["time"],
+            "interval_start": row["time"].replace(".000Z", "Z"),
             "position_side": POSITION_OF[row["side"]],
             "amount": row["liquidations"],
             "unit": row["denomination"],
@@ -159,6 +173,16 @@ def mapped(case: Case, rows: Iterable[Row]) -> list[Row]:
     """A vendor stream's records in the shape of the unified stream that it feeds."""
     _, shape = FED[case.stream]
     return [unified for row in rows for unified in shape(row)]
+
+
+def alike(found: Iterable[Row], expected: Iterable[Row], unnamed: Iterable[str] = ()) -> None:
+    """Like `same`, but for the last digits of what is computed."""
+    same(_rounded(found), _rounded(expected), unnamed)
+
+
+def _rounded(rows: Iterable[Row]) -> list[Row]:
+    computed = ("amount_base", "notional_usd")
+    return [{**row, **{name: float(f"{row[name]:.12g}") for name in computed if row.get(name)}} for row in rows]
 
 
 def identity(stream: str, row: Row) -> tuple[Any, ...]:

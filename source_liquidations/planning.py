@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
-from source_liquidations.coverage import ALL, COVERAGE, observed
+from source_liquidations.coverage import COVERAGE, observed
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState
@@ -37,14 +37,11 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
         for feed in vendor.feeds():
             outputs = [Output(feed.stream.name)] if feed.stream.name in states else []
             outputs += [
-                Output(stream, mapper, vendor.name, in_passing=stream == COVERAGE.name)
-                for stream, mapper in feed.mappers.items()
-                if stream in states
+                Output(stream, mapper, vendor.name) for stream, mapper in feed.mappers.items() if stream in states
             ]
             if outputs:
                 plan = partial(gaps, states=states, lookback=config.lookback)
-                is_unified = any(output.mapper and not output.in_passing for output in outputs)
-                prepare = feed.prepare if is_unified else None
+                prepare = feed.prepare if any(output.mapper for output in outputs) else None
                 found.append(Reading(feed.endpoint, tuple(outputs), config.start, config.end, plan, prepare))
     return found
 
@@ -53,10 +50,14 @@ def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading]) -> Table:
     """What the vendors document, and what these readings saw."""
     documented = [period for vendor in vendors for period in vendor.coverage]
     seen = [period for reading in found for period in reading.endpoint.observations]
-    cut_off = {(reading.endpoint.vendor, *reading.reach.cut_off) for reading in found if reading.reach.cut_off}
     note = "older than the key reaches"
-    short = [observed(vendor, ALL, ALL, "missing", start, end, note) for vendor, start, end in sorted(cut_off)]
-    return coverage.rows([*documented, *seen, *short])
+    cut_off = [
+        observed(reading.endpoint.vendor, *reading.endpoint.place(partition), "missing", *reading.reach.cut_off, note)
+        for reading in found
+        if reading.reach.cut_off
+        for partition in reading.partitions
+    ]
+    return coverage.rows([*documented, *seen, *cut_off])
 
 
 def gaps(

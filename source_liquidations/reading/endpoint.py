@@ -253,6 +253,11 @@ class Endpoint(ABC):
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         """What the configuration asks for, wildcards expanded."""
 
+    def place(self, partition: Partition) -> tuple[str, str]:
+        """Exchange and market of a partition, as the streams of all vendors have them."""
+        del partition
+        return "all", "all"
+
     @abstractmethod
     def first(self, span: Span) -> Request:
         """The first request of a window."""

@@ -62,14 +62,12 @@ Mapper = Callable[[Rows, Span], Mapped]
 class Output:
     """One stream that a reading feeds: in the vendor's own shape, or through `mapper` in a unified one.
 
-    `vendor` is set where the stream holds several vendors' partitions, to tell them apart in its state. A reading that
-    fails does not fail a stream that it feeds only in passing.
+    `vendor` is set where the stream holds several vendors' partitions, to tell them apart in its state.
     """
 
     stream: str
     mapper: Mapper | None = None
     vendor: str = ""
-    in_passing: bool = False
 
     def state_partition(self, partition: Partition) -> Partition:
         return Partition((("vendor", self.vendor), *partition.values)) if self.vendor else partition

@@ -42,7 +42,7 @@ class Pages:
         token_mark = hash(answer.following)
         page_mark = hash((len(raw), bytes(raw[0]), bytes(raw[-1]))) if len(raw) else 0
         if answer.following == request or token_mark in self._marks:
-            raise NotAdvancing("a page repeats its page token; the sync would never end.", advice=_REPORT)
+            raise NotAdvancing("a page repeats its continuation token; the sync would never end.", advice=_REPORT)
         if page_mark and page_mark in self._marks:
             self._repeats += 1
             if len(set(map(bytes, raw))) > 1 or self._repeats > _REPEATS_OF_TWINS:

@@ -104,7 +104,5 @@ class Reading:
         return len(self.partitions) - len(unread), failed, len(unread) - failed
 
     def failures_of(self, stream: str) -> list[LiquidationsError]:
-        """Why a stream is incomplete. One that is fed only in passing does not fail with the reading."""
-        if any(output.stream == stream and output.in_passing for output in self.outputs):
-            return []
+        """Why a stream is incomplete."""
         return [failed.error for failed in self.failures if failed.stream in (None, stream)]

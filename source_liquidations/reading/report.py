@@ -29,7 +29,7 @@ class Outcome:
 
 
 class StreamReport(msgspec.Struct):
-    """One stream's part of one vendor's readings; or a stream that no reading feeds alone, without a vendor.
+    """One stream's part of one vendor's readings; without a vendor, the rows that no request brought.
 
     partitions_done, partitions_failed, partitions_unread   together all of them
     position        how far the partition is that is furthest behind, unread ones included; null for lists
@@ -67,17 +67,13 @@ def report(outcomes: Iterable[Outcome], *, seconds: float) -> Report:
     found = []
     counted: dict[int, str] = {}
     for outcome in outcomes:
-        readings = [reading for reading in outcome.readings if not _is_in_passing(reading, outcome.stream)]
-        for reading in readings:
+        for reading in outcome.readings:
             found.append(_of(outcome, reading, counted.get(id(reading))))
             counted.setdefault(id(reading), outcome.stream)
-        if not readings:
-            found.append(StreamReport(None, outcome.stream, outcome.status, outcome.rows))
+        rest = outcome.rows - sum(reading.rows[outcome.stream] for reading in outcome.readings)
+        if rest or not outcome.readings:
+            found.append(StreamReport(None, outcome.stream, outcome.status, rest))
     return Report(version("airbyte-source-liquidations"), round(seconds, 1), found)
-
-
-def _is_in_passing(reading: Reading, stream: str) -> bool:
-    return any(output.stream == stream and output.in_passing for output in reading.outputs)
 
 
 def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamReport:

@@ -109,7 +109,8 @@ class Workers:
         except (AccessRefused, RequestRefused) as error:
             if error.scope == "reading":  # the key itself
                 raise
-            if window.pages.following is not None:
+            is_alone = len(window.gap.partitions) == 1
+            if window.pages.following is not None and not (is_alone and isinstance(error, AccessRefused)):
                 # The life of a page token is not documented.
                 logger.info("%s: page token refused, reading on from a fresh request", window.gap.reading.names)
                 if not self._scheduler.restarted(window):
@@ -117,10 +118,10 @@ class Workers:
                         f"page tokens are refused again and again, though used at once: {error.cause}",
                         advice="Rows read so far are kept. Report this to the vendor.",
                     ) from None
-            elif len(window.gap.partitions) > 1:
-                self._scheduler.parted(window)  # one unknown market fails the whole request
-            else:
+            elif is_alone:
                 raise
+            else:
+                self._scheduler.parted(window)  # one unknown market fails the whole request
 
     def _read_page(self, window: Window, *, twice_at_most: int | None) -> None:
         reading = window.gap.reading

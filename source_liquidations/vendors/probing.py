@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused, UnexpectedAnswer
+from source_liquidations.errors import (
+    AccessRefused,
+    LiquidationsError,
+    RequestRefused,
+    UnexpectedAnswer,
+    VendorUnavailable,
+)
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
@@ -17,21 +23,24 @@ def probe(
     traffic: Traffic,
     *,
     entries: Callable[[LiquidationsError], Sequence[str]] | None = None,
+    plan_is_the_keys: bool = False,
 ) -> Answer:
     """What the endpoint answers. Raises what is wrong, naming the entries of the configuration that it is about.
 
-    `entries` finds them in the vendor's words where the request asks for several partitions.
+    `entries` finds them in the vendor's words where the request asks for several partitions; `plan_is_the_keys` says
+    that a plan which does not cover an entry belongs to the key, and so names it, too.
     """
     try:
         return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
-    except (AccessRefused, RequestRefused, UnexpectedAnswer) as error:
+    except (AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable) as error:
         if error.scope == "reading":  # the key itself
             raise
         named = entries(error) if entries is not None else [entry_of(span.partitions[0])]
-        key = f"`{endpoint.vendor}.api_key`, " if isinstance(error, AccessRefused) else ""
+        if plan_is_the_keys and isinstance(error, AccessRefused):
+            named = [f"`{endpoint.vendor}.api_key`", *named]
         for partition in span.partitions if isinstance(error, RequestRefused) else ():
             endpoint.hinted(error, str(partition))
-        raise error.named(key + ", ".join(named)) from None
+        raise error.named(", ".join(named)) from None
 
 
 def entry_of(partition: Partition) -> str:

@@ -13,7 +13,7 @@ from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.coin_metrics.calls import batched
-from unit_tests.vendors.bodies import changed, coin_metrics, configured, decoded, partly, records, sample
+from unit_tests.vendors.bodies import changed, coin_metrics, configured, decoded, outputs_of, records, rows_of, sample
 
 STREAM = "coin_metrics_market_liquidations"
 BODY = "coin_metrics/timeseries__market-liquidations.200"
@@ -172,25 +172,16 @@ def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, val
 @pytest.mark.parametrize("field", ["amount", "price"])
 @pytest.mark.parametrize("text", ["a few", "1,5", "1, 5", "NaN", "-Infinity", "1e400", "[1]", "{}", "true", "1_000"])
 def test_no_number_is_guessed(field: str, text: str) -> None:
-    """The vendor's row arrives as it is. In the other shape it is a fault, and the row beside it arrives."""
+    """The vendor's rows arrive as they are, and the unified stream gets none of this page."""
     held, span = coin_metrics()
     body = sample(BODY)
     good = records(held, body, span)
     body["data"][0][field] = text
-    found = partly(held, body, span)
-    assert found[STREAM] == ([{**good[STREAM][0], field: text}, good[STREAM][1]], [])
-    rows, (fault,) = found["liquidations"]
-    assert rows == good["liquidations"][1:]
-    assert fault.instant == 1602344682105000000
-    assert isinstance(fault.error, UnexpectedAnswer)
-    assert f"`{field}` of row 0 is " in str(fault.error)
-
-
-def test_a_row_with_two_faults_is_told_of_once() -> None:
-    held, span = coin_metrics()
-    rows, faults = partly(held, changed(sample(BODY), amount="a few", price="high"), span)["liquidations"]
-    assert rows == []
-    assert [str(fault.error).split(" is ")[0] for fault in faults] == ["`price` of row 0", "`price` of row 1"]
+    answer = decoded(held, body, span)
+    own, unified = outputs_of(held)
+    assert rows_of(own, answer, span) == [{**good[STREAM][0], field: text}, good[STREAM][1]]
+    with pytest.raises(UnexpectedAnswer, match=f"`{field}` of row 0 is "):
+        rows_of(unified, answer, span)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.streams import Stream
-from source_liquidations.symbols import assets_of
+from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
 from source_liquidations.vendors.coin_metrics.calls import (
     CODES,
@@ -42,7 +42,6 @@ from source_liquidations.vendors.decoding import (
     Fields,
     RowDecoder,
     added_rows,
-    good_rows,
     iso_instants,
     utc_times,
 )
@@ -136,6 +135,9 @@ class MarketLiquidations(Endpoint):
             self._lists[filters] = [catalog_row(row).market for row in rows]
         return self._lists[filters]
 
+    def place(self, partition: Partition) -> tuple[str, str]:
+        return exchange(partition["market"].partition("-")[0]), partition["market"]
+
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         if end - start > LONGEST_BATCH and not self._community:
             return [(partition,) for partition in partitions]
@@ -179,11 +181,8 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
         numbers.column(field, [(getattr(row, field) or "null").encode() for row in rows.typed], bad)
         for field in ("price", "amount")
     )
-    if bad:
-        rows = good_rows(rows, bad)
-        price, amount = (
-            [literal for index, literal in enumerate(each) if index not in bad] for each in (price, amount)
-        )
+    for error in bad.values():
+        raise error
     typed: Sequence[LiquidationRow] = rows.typed
     worth = contracts.columns([row.market for row in typed], amount, price)
     return Mapped(
@@ -198,8 +197,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             amount_base=worth.amount_base,
             notional_usd=worth.notional_usd,
             notional_source=worth.notional_source,
-        ),
-        rows.faults,
+        )
     )
 
 

@@ -77,10 +77,6 @@ class KaikoEndpoint(Endpoint):
     def params(self, partition: Partition) -> tuple[tuple[str, str], ...]:
         return ()
 
-    def place(self, partition: Partition) -> tuple[str, str]:
-        """Exchange and market, as the stream of coverage has them."""
-        raise NotImplementedError
-
     def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
         raise NotImplementedError
 
@@ -133,7 +129,7 @@ class KaikoEndpoint(Endpoint):
                 continue
             if not self.observations:
                 logger.warning(
-                    "kaiko: the key reads from %s to %s; what lies outside is not read",
+                    "kaiko: the key may read from %s to %s; what lies outside is not read",
                     *(timestamps.format_shortest(limit) if limit else "any time" for limit in (since, until)),
                 )
             note = "outside the access range of the key"

@@ -86,6 +86,7 @@ class Kaiko(Vendor):
         for endpoint in (self._events, self._volumes):
             for partition in endpoint.all_partitions(traffic)[:ENTRIES_CHECKED]:
                 request = Request(endpoint.path(partition), (("page_size", "1"),))
-                since, _ = probe(endpoint, request, Span((partition,), 0, 0), traffic).readable
+                span = Span((partition,), 0, 0)
+                since, _ = probe(endpoint, request, span, traffic, plan_is_the_keys=True).readable
                 notes += reaches_back("kaiko", since or 0, self._shared.start)
         return list(dict.fromkeys(notes))

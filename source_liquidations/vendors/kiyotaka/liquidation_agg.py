@@ -15,10 +15,11 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Sizing, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset
 from source_liquidations.unified import interval_start, volumes
 from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.kiyotaka.markets import matching_markets
-from source_liquidations.vendors.kiyotaka.points import KEY, OWN_FIELDS, TYPE, rows_of
+from source_liquidations.vendors.kiyotaka.points import KEY, OWN_FIELDS, TYPE, exchanges_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern
 
 PATH = "/v1/points"
@@ -88,6 +89,11 @@ class LiquidationAgg(Endpoint):
             where = f"kiyotaka.coins[{index}]"
             found.setdefault(Partition.of(coin=coin, exchanges=exchanges, **rest, entry=where))
         return list(found)
+
+    def place(self, partition: Partition) -> tuple[str, str]:
+        asked = dict(partition.values)
+        codes = asked.get("exchanges") or asked["exchange"]
+        return exchanges_of(codes), f"{codes}/{asked.get('raw_symbol') or asset(asked['coin'])}"
 
     def first(self, span: Span) -> Request:
         partition = dict(span.partitions[0].values)

@@ -156,7 +156,7 @@ class _Page:
         before, seen = self._series.setdefault(key, (sent, {}))
         if before != sent:
             raise UnexpectedAnswer(
-                f"two series that cannot be told apart: {shown(key.decode())} came with different ids.", advice=NO_GUESS
+                "two series of one answer have the same id, so that one would overwrite the other.", advice=NO_GUESS
             )
         return seen
 
@@ -227,7 +227,7 @@ class _Page:
         return volume_names(
             "kiyotaka",
             f"{places}/{symbol or name}",
-            "+".join(dict.fromkeys(map(exchange, places.split("+")))),
+            exchanges_of(places),
             name,
             iso_interval(asked["interval"]),
             POSITION_OF[side],
@@ -258,6 +258,11 @@ def point_time(instant: Instant) -> tuple[int, bytes]:
     nanoseconds = seconds * timestamps.SECOND + rest
     time = timestamps.format_instant(nanoseconds, 9 if rest else 3).encode()
     return nanoseconds, b',"timestamp":%d,"time":"%b"' % (seconds, time)
+
+
+def exchanges_of(codes: str) -> str:
+    """The exchanges of one or several of the vendor's codes, joined by `+`."""
+    return "+".join(dict.fromkeys(map(exchange, codes.split("+"))))
 
 
 def asset_of(coin: str, normalized_symbol: str, symbol: str, code: str) -> str:

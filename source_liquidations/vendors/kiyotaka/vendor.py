@@ -93,9 +93,9 @@ class Kiyotaka(Vendor):
         )
 
     def check(self, traffic: Traffic) -> list[str]:
-        """The newest interval of the first symbols and coins: half of what the budget has for a minute.
+        """One interval of the first symbols and coins: half of what the budget has for a minute.
 
-        And one at start_date: whether the key's history goes back that far.
+        The newest one; but the first of all is the one at start_date: whether the key's history goes back that far.
         """
         by_entry: dict[str, Partition] = {}
         for partition in self._points.all_partitions(traffic):
@@ -103,15 +103,18 @@ class Kiyotaka(Vendor):
         most = max(1, min(ENTRIES_CHECKED, self._client.budget.requests // 2 - bool(self._config.get("coins"))))
         symbols = [partition for entry, partition in by_entry.items() if "symbols" in entry]
         coins = [partition for entry, partition in by_entry.items() if "symbols" not in entry]
-        checked = (*symbols[:most], *coins[:1])
-        for partition in checked:
-            self._probe(partition, time.time_ns() - self._points.step, traffic)
+        first, *others = (*symbols[:most], *coins[:1])
+        newest = time.time_ns() - self._points.step
+        notes = []
         try:
-            self._probe(checked[0], self._shared.start, traffic)
+            self._probe(first, self._shared.start, traffic)
         except OutOfReach as error:
+            self._probe(first, newest, traffic)
             wanted = timestamps.format_shortest(self._shared.start)
-            return [f"kiyotaka: the key's history begins after {wanted}: {error.cause}. What is older is not read."]
-        return []
+            notes = [f"kiyotaka: the key's history begins after {wanted}: {error.cause}. What is older is not read."]
+        for partition in others:
+            self._probe(partition, newest, traffic)
+        return notes
 
     def _probe(self, partition: Partition, at: int, traffic: Traffic) -> None:
         start = timestamps.floor_to(at, self._points.step)

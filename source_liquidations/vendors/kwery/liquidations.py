@@ -185,6 +185,9 @@ class Liquidations(Endpoint):
             )
         )
 
+    def place(self, partition: Partition) -> tuple[str, str]:
+        return "binance", f"binance_futures/{partition['symbol']}"
+
     def first(self, span: Span) -> Request:
         params = [
             ("symbol", span.partitions[0]["symbol"]),
