@@ -47,6 +47,9 @@ class Api:
         query = {name: value for name, value in query.items() if value is not None}
         return self.get("/kiyotaka/v1/points", query, {"X-Kiyotaka-Key": f"sandbox-kiyotaka-{plan}"})
 
+    def hist(self, **params: Any) -> requests.Response:
+        return self.get("/bitfinex/v2/liquidations/hist", params)
+
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., Api]]:
