@@ -12,7 +12,9 @@ from typing import Any
 
 from sandbox.bitfinex import Bitfinex
 from sandbox.coin_metrics import CoinMetrics
+from sandbox.coinalyze import Coinalyze
 from sandbox.faults import PAGING, REPLACING, ROWS, Fault, Faults
+from sandbox.gate import Gate
 from sandbox.http import Pairs, Refusal, Reply, Request, Vendor
 from sandbox.kaiko import Kaiko
 from sandbox.kiyotaka import Kiyotaka
@@ -161,4 +163,5 @@ class App:
 
 def make_vendors(world: World) -> list[Vendor]:
     """All simulated vendors."""
-    return [Kaiko(world), Kwery(world), CoinMetrics(world), Kiyotaka(world), Bitfinex(world)]
+    kinds = (Kaiko, Kwery, CoinMetrics, Kiyotaka, Bitfinex, Gate, Coinalyze)
+    return [kind(world) for kind in kinds]

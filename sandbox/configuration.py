@@ -67,4 +67,16 @@ def _sections(url: str) -> dict[str, dict[str, Any]]:
             "base_url": f"{url}/kiyotaka",
         },
         "bitfinex": {"symbols": ["*"], "base_url": f"{url}/bitfinex"},
+        "gate": {
+            "contracts": ["usdt/BTC_USDT", "usdt/ETH_USDT", "usdt/SOL_USDT", "btc/BTC_USD"],
+            "interval": "1h",
+            "base_url": f"{url}/gate",
+        },
+        "coinalyze": {
+            "api_key": "sandbox-coinalyze-key",
+            "symbols": ["BTCUSDT_PERP.A", "BTCUSDT.6", "ETHUSDT.6", "BTCUSD_PERP.0", "BTCUSDT_PERP.Y"],
+            "interval": "daily",
+            "denomination": "usd",
+            "base_url": f"{url}/coinalyze",
+        },
     }
