@@ -81,6 +81,7 @@ def test_without_bounds(shared: Any) -> None:
 def test_an_empty_window_is_an_empty_array(make: Any) -> None:
     for nesting in ("each", "one", "flat"):
         assert make(bitfinex_nesting=nesting).hist(start=1000, end=2000).json() == []
+    assert make().hist(start=END, end=START).json() == []
 
 
 def test_a_trigger_and_its_matches(shared: Any) -> None:
