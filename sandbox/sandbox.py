@@ -24,7 +24,7 @@ Instant = str | int | datetime
 
 
 class Sandbox:
-    """The four vendors on one loopback port, in a thread: `with Sandbox(seed=1) as sandbox: …`.
+    """The seven vendors on one loopback port, in a thread: `with Sandbox(seed=1) as sandbox: …`.
 
     Instants are ISO strings, datetimes or nanoseconds. With `now` the clock stands still unless `ticking`. Keywords
     that are not named here are fields of `Density` or `Options`.
