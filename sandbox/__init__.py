@@ -1,4 +1,4 @@
-"""The HTTP APIs of four vendors of liquidation data, simulated on loopback. No figure in here is real."""
+"""The HTTP APIs of seven vendors of liquidation data, simulated on loopback. No figure in here is real."""
 
 from sandbox.app import Canned, Recorded
 from sandbox.sandbox import Sandbox

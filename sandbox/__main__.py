@@ -20,7 +20,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--now", help="an ISO instant from which the clock ticks on; default: the wall clock")
     parser.add_argument("--frozen", action="store_true", help="with --now: the clock stands still")
     parser.add_argument("--start-date", help="start_date of the printed configuration; default: yesterday")
-    parser.add_argument("--vendors", nargs="+", help="vendors of the printed configuration; default: all")
+    parser.add_argument(
+        "--vendors", nargs="+", help="vendors of the printed configuration; default: kaiko kwery coin_metrics kiyotaka"
+    )
     parser.add_argument("--community", action="store_true", help="Coin Metrics without a key in the configuration")
     parser.add_argument("--rows-per-day", type=float, default=20_000, help="of the busiest market (default 20000)")
     parser.add_argument("--live-rows-per-day", type=float, help="of the busiest market, from --live-from on")

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import msgspec
-
+from sandbox.bitfinex import Bitfinex
 from sandbox.coin_metrics import CoinMetrics
+from sandbox.coinalyze import Coinalyze
 from sandbox.faults import PAGING, REPLACING, ROWS, Fault, Faults
+from sandbox.gate import Gate
 from sandbox.http import Pairs, Refusal, Reply, Request, Vendor
 from sandbox.kaiko import Kaiko
 from sandbox.kiyotaka import Kiyotaka
 from sandbox.kwery import Kwery
+from sandbox.layouts import shape_of
 from sandbox.server import Answer
 from sandbox.world import World
 
@@ -135,7 +137,7 @@ class App:
         if wire and wire.silences:
             return Reply(0)
         if fault and fault.kind in REPLACING:
-            replaced = self.faults.replacement(fault, vendor.error)
+            replaced = self.faults.replacement(fault, shape_of(vendor.name, request.path), vendor.error)
             assert replaced is not None
             return replaced
         canned = self._take_canned(vendor.name, request)
@@ -146,10 +148,8 @@ class App:
             self.faults.resolve(request)
             reply = vendor.handle(request)
         if fault and (fault.kind in ROWS or fault.kind in PAGING):
-            body = self.faults.spoil(fault, request, vendor.name, msgspec.json.decode(reply.encoded()))
-            reply = Reply(reply.status, body, reply.headers, reply.rows, reply.content_type)
-            if fault.kind == "empty_page":
-                reply.rows = 0
+            return self.faults.spoil(fault, request, vendor.name, reply)
+        self.faults.remember(request, vendor.name, reply)
         return reply
 
     def _take_canned(self, vendor: str, request: Request) -> Canned | None:
@@ -163,4 +163,5 @@ class App:
 
 def make_vendors(world: World) -> list[Vendor]:
     """All simulated vendors."""
-    return [Kaiko(world), Kwery(world), CoinMetrics(world), Kiyotaka(world)]
+    kinds = (Kaiko, Kwery, CoinMetrics, Kiyotaka, Bitfinex, Gate, Coinalyze)
+    return [kind(world) for kind in kinds]

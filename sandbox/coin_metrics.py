@@ -31,6 +31,7 @@ from sandbox.coin_metrics_metrics import Metrics
 from sandbox.http import Params, Refusal, Reply, Request
 from sandbox.instruments import EXCHANGE_STARTS, Instrument
 from sandbox.market import Block
+from sandbox.numbers import contracts, decimal
 from sandbox.series import Extras, Rendered, Series
 from sandbox.times import DAY, NS, parse, second_text
 from sandbox.world import World
@@ -51,22 +52,6 @@ UNDER_REPORTED = (
 )
 OKEX_TWINS_SINCE = parse("2021-09-21")
 PATH = "/v4/timeseries/market-liquidations"
-
-
-def decimal(units: int, places: int) -> str:
-    """An integer count of 10**-places as a plain decimal without trailing zeros."""
-    if places <= 0:
-        return str(units * 10**-places)
-    text = str(units).zfill(places + 1)
-    return f"{text[:-places]}.{text[-places:]}".rstrip("0").rstrip(".")
-
-
-def contracts(instrument: Instrument, lots: int, ticks: int) -> str:
-    """A quantity in contracts."""
-    if not instrument.face:
-        return decimal(lots, instrument.lot - instrument.contract)
-    quote = lots * ticks // 10 ** (instrument.lot + instrument.tick)
-    return str(max(1, quote // instrument.face))
 
 
 class CoinMetrics:

@@ -7,16 +7,19 @@ from typing import Any
 
 from sandbox.times import DAY, floor, iso
 
+# Vendors of a configuration that names none.
+DEFAULT = ("kaiko", "kwery", "coin_metrics", "kiyotaka")
+
 
 def configuration(
     url: str, now: int, start_date: str | None, vendors: Sequence[str] | None, community: bool
 ) -> dict[str, Any]:
-    """All vendors, or those named, from yesterday's midnight or `start_date` on."""
+    """The vendors of DEFAULT, or those named, from yesterday's midnight or `start_date` on."""
     sections = _sections(url)
     if community:
         sections["coin_metrics"].pop("api_key")
         sections["coin_metrics"]["base_url"] = f"{url}/coin_metrics_community"
-    chosen = sections if vendors is None else {name: sections[name] for name in vendors}
+    chosen = {name: sections[name] for name in (DEFAULT if vendors is None else vendors)}
     return {"start_date": start_date or iso(floor(now, DAY) - DAY, 0), **chosen}
 
 
@@ -62,5 +65,18 @@ def _sections(url: str) -> dict[str, dict[str, Any]]:
             "interval": "HOUR",
             "denomination": "coin",
             "base_url": f"{url}/kiyotaka",
+        },
+        "bitfinex": {"symbols": ["*"], "base_url": f"{url}/bitfinex"},
+        "gate": {
+            "contracts": ["usdt/BTC_USDT", "usdt/ETH_USDT", "usdt/SOL_USDT", "btc/BTC_USD"],
+            "interval": "1h",
+            "base_url": f"{url}/gate",
+        },
+        "coinalyze": {
+            "api_key": "sandbox-coinalyze-key",
+            "symbols": ["BTCUSDT_PERP.A", "BTCUSDT.6", "ETHUSDT.6", "BTCUSD_PERP.0", "BTCUSDT_PERP.Y"],
+            "interval": "daily",
+            "denomination": "usd",
+            "base_url": f"{url}/coinalyze",
         },
     }

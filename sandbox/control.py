@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
-from sandbox.app import Canned
+from sandbox.app import App, Canned, Recorded
+from sandbox.faults import Fault
 from sandbox.http import Reply, Request
 from sandbox.server import Answer
 from sandbox.times import iso
-
-if TYPE_CHECKING:
-    from sandbox.sandbox import Sandbox
+from sandbox.world import World
 
 Body = dict[str, Any]
+
+
+class Controlled(Protocol):
+    """What the controls need of a sandbox; `sandbox.Sandbox` says what each of them does."""
+
+    app: App
+    world: World
+
+    @property
+    def errors(self) -> list[str]: ...
+    def config(self, *args: Any, **fields: Any) -> dict[str, Any]: ...
+    def requests(self, vendor: str | None = None) -> list[Recorded]: ...
+    def clear(self) -> None: ...
+    def now(self) -> int: ...
+    def set_now(self, now: Any) -> None: ...
+    def advance(self, seconds: float) -> None: ...
+    def expected(self, *args: Any, **options: Any) -> list[Any]: ...
+    def add_rows(self, *args: Any) -> None: ...
+    def serve(self, *args: Any, **answer: Any) -> None: ...
+    def fault(self, *args: Any, **details: Any) -> Fault: ...
 
 
 class Control:
     """Answers `/_control/<what>`: GET reads, POST changes. Nothing of it is logged."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Controlled) -> None:
         self._sandbox = sandbox
         self._actions: dict[str, Callable[[Body], Any]] = {
             "requests": self._requests,

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from sandbox.http import Reply, Request
+from sandbox.layouts import shape_of
 from sandbox.server import WIRE_FAULTS, Wire
-from sandbox.shapes import Shape, shape_of
+from sandbox.shapes import Shape
 
 REPLACING = ("html", "error_in_200", "status", "redirect")
 ROWS = ("out_of_window", "unordered", "wrong_types", "timestamp_unit", "unknown_fields", "missing_fields", "big_page")
@@ -75,6 +78,7 @@ class Faults:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._aliases: dict[str, list[tuple[str, str]]] = {}
+        self._previous: dict[str, Reply] = {}
         self._numbers = itertools.count(1)
         self._foreign = foreign_origin
 
@@ -89,6 +93,7 @@ class Faults:
         with self._lock:
             self._faults.clear()
             self._aliases.clear()
+            self._previous.clear()
 
     def pick(self, request: Request, vendor: str) -> Fault | None:
         """The fault that hits a request."""
@@ -102,13 +107,21 @@ class Faults:
                 request.query = list(self._aliases[value])
                 return
 
-    def replacement(self, fault: Fault, error: Callable[[int, str | None], Reply]) -> Reply | None:
+    def remember(self, request: Request, vendor: str, reply: Reply) -> None:
+        """Keep the last page of a path without page tokens: a repeated page is this one."""
+        shape = shape_of(vendor, request.path)
+        if shape and not shape.token_parameter:
+            self._previous[request.prefix + request.path] = reply
+
+    def replacement(self, fault: Fault, shape: Shape | None, error: Callable[[int, str | None], Reply]) -> Reply | None:
         """The reply of a fault that does not ask the vendor at all."""
         details = fault.details
         headers = {str(k): str(v) for k, v in details.get("headers", {}).items()}
         if fault.kind == "html":
             page = details.get("body", "<html><body><h1>Welcome to our status page</h1></body></html>")
             return Reply(details.get("status", 200), page.encode(), headers, content_type="text/html")
+        if fault.kind == "error_in_200" and shape and not shape.token_parameter:
+            return Reply(200, error(500, details.get("message")).body, headers)
         if fault.kind == "error_in_200":
             return Reply(200, {"result": "error", "message": details.get("message", "Internal failure")}, headers)
         if fault.kind == "redirect":
@@ -122,14 +135,20 @@ class Faults:
             return Reply(status, plain.body if body is None else _body(body), {**kept, **headers})
         return None
 
-    def spoil(self, fault: Fault, request: Request, vendor: str, body: Any) -> Any:
-        """The body after a fault in its rows or paging."""
+    def spoil(self, fault: Fault, request: Request, vendor: str, reply: Reply) -> Reply:
+        """The reply after a fault in its rows or paging."""
         shape = shape_of(vendor, request.path)
-        if shape is None or not isinstance(body, dict):
-            return body
+        body = msgspec.json.decode(reply.encoded())
+        if shape is None or not shape.fits(body):
+            return reply
+        headers = dict(reply.headers)
+        if fault.kind == "repeat_token" and not shape.token_parameter:
+            return self._previous.get(request.prefix + request.path, reply)
         if fault.kind == "repeat_token":
             own = next((value for name, value in request.query if name == shape.token_parameter), None)
             shape.set_token(body, own or shape.token(body), request)
+        elif fault.kind == "foreign_next_url" and not shape.token_parameter:
+            headers["Link"] = f'<{self._foreign()}{request.prefix}{request.path}>; rel="next"'
         elif fault.kind == "empty_page":
             alias = base64.b32encode(f"again {next(self._numbers)}".encode()).decode().rstrip("=").lower()
             self._aliases[alias] = list(request.query)
@@ -139,53 +158,54 @@ class Faults:
             shape.set_token(body, shape.token(body) or "token", request, origin=self._foreign())
         else:
             _ROW_FAULTS[fault.kind](shape, body, fault.details)
-        return body
+        rows = 0 if fault.kind == "empty_page" else reply.rows
+        return Reply(reply.status, body, headers, rows, reply.content_type)
 
 
 def _body(body: Any) -> Any:
     return body.encode() if isinstance(body, str) else body
 
 
-def _out_of_window(shape: Shape, body: dict[str, Any], details: dict[str, Any]) -> None:
+def _out_of_window(shape: Shape, body: Any, details: dict[str, Any]) -> None:
     for row in shape.rows(body):
         shape.shift(row, float(details.get("seconds", -400 * 86400)))
 
 
-def _unordered(shape: Shape, body: dict[str, Any], details: dict[str, Any]) -> None:
+def _unordered(shape: Shape, body: Any, details: dict[str, Any]) -> None:
     for rows in shape.lists(body):
         random.Random(details.get("seed", 1)).shuffle(rows)
 
 
-def _wrong_types(shape: Shape, body: dict[str, Any], details: dict[str, Any]) -> None:
+def _wrong_types(shape: Shape, body: Any, details: dict[str, Any]) -> None:
     name = details.get("field", shape.number_field)
     for row in shape.rows(body)[: details.get("rows", 1)]:
-        row[name] = details.get("value", {"unexpected": "object"})
+        shape.put(row, name, details.get("value", {"unexpected": "object"}))
 
 
-def _timestamp_unit(shape: Shape, body: dict[str, Any], details: dict[str, Any]) -> None:
+def _timestamp_unit(shape: Shape, body: Any, details: dict[str, Any]) -> None:
     for row in shape.rows(body):
         shape.strange_time(row, details.get("value"))
 
 
-def _unknown_fields(shape: Shape, body: dict[str, Any], details: dict[str, Any]) -> None:
+def _unknown_fields(shape: Shape, body: Any, details: dict[str, Any]) -> None:
     fields = details.get("fields", {"new_field": "new", "new_object": {"a": [1, 2.5, None]}})
-    body["new_in_envelope"] = True
+    shape.mark(body)
     for row in shape.rows(body):
-        row.update(copy.deepcopy(fields))
+        shape.widen(row, copy.deepcopy(fields))
 
 
-def _missing_fields(shape: Shape, body: dict[str, Any], details: dict[str, Any]) -> None:
+def _missing_fields(shape: Shape, body: Any, details: dict[str, Any]) -> None:
     names = details.get("fields", [shape.number_field])
     for row in shape.rows(body)[: details.get("rows")]:
         for name in names:
-            row.pop(name, None)
+            shape.remove(row, name)
 
 
-def _big_page(shape: Shape, body: dict[str, Any], details: dict[str, Any]) -> None:
-    body["padding"] = "x" * int(float(details.get("megabytes", 50)) * 1_000_000)
+def _big_page(shape: Shape, body: Any, details: dict[str, Any]) -> None:
+    shape.pad(body, "x" * int(float(details.get("megabytes", 50)) * 1_000_000))
 
 
-_ROW_FAULTS: dict[str, Callable[[Shape, dict[str, Any], dict[str, Any]], None]] = {
+_ROW_FAULTS: dict[str, Callable[[Shape, Any, dict[str, Any]], None]] = {
     "out_of_window": _out_of_window,
     "unordered": _unordered,
     "wrong_types": _wrong_types,

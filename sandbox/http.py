@@ -68,7 +68,7 @@ class Vendor(Protocol):
     def expected(self, market: str, start: int, end: int, **options: Any) -> list[Any]:
         """All rows of [start, end) as the vendor would send them."""
 
-    def add_rows(self, market: str, rows: Sequence[dict[str, Any]]) -> None:
+    def add_rows(self, market: str, rows: Sequence[Any]) -> None:
         """Let a market hold further rows."""
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from sandbox.times import parse
 
+NS = 1_000_000_000
 MS = 1_000_000
 US = 1_000
 
-# Where Coin Metrics' coverage begins, by exchange; FTX also ends.
+# Where Coin Metrics' coverage begins, by exchange; FTX also ends. It has no Gate: that begins with its first contract.
 EXCHANGE_STARTS = {
     "binance": "2019-09-10",
     "bitfinex": "2019-08-01",
@@ -17,6 +18,7 @@ EXCHANGE_STARTS = {
     "bybit": "2021-04-24",
     "deribit": "2018-08-14",
     "ftx": "2019-04-19",
+    "gate": "2018-12-20",
     "huobi": "2020-07-10",
     "kraken": "2020-12-09",
     "okx": "2020-10-01",
@@ -155,10 +157,40 @@ def standard() -> list[Instrument]:
     ]
 
 
+def unshared() -> list[Instrument]:
+    """Markets that only their exchange's own API and Coinalyze have, so that no other vendor's answers contain them.
+
+    Bitfinex's margin pairs, its paper trading and a delisted future; all of Gate, in whole seconds.
+    """
+    return [
+        _make("bitfinex", "BTCUSD", "btc-usd", 0.015, lot=5, tick=0),
+        _make("bitfinex", "ETHUST", "eth-usdt", 0.008, lot=4, tick=1),
+        _make("bitfinex", "DOGE:UST", "doge-usdt", 0.003, lot=1, tick=5),
+        _make("bitfinex", "AVAXF0:USTF0", "avax-usdt", 0.004, lot=2, tick=3, starts="2021-09-15"),
+        _make("bitfinex", "EOSF0:USTF0", "eos-usdt", 0.003, lot=2, tick=4, starts="2020-06-01", ends="2025-05-28"),
+        _make("bitfinex", "TESTBTCF0:TESTUSDTF0", "testbtc-testusdt", 0.001, lot=5, tick=0, starts="2020-01-01"),
+        _make("gate", "BTC_USDT", "btc-usdt", 0.3, lot=4, tick=1, contract=4, unit=NS),
+        _make("gate", "ETH_USDT", "eth-usdt", 0.25, contract=2, unit=NS),
+        _make("gate", "SOL_USDT", "sol-usdt", 0.06, lot=1, unit=NS),
+        _make("gate", "XRP_USDT", "xrp-usdt", 0.04, lot=0, tick=4, contract=-1, unit=NS),
+        _make("gate", "EOS_USDT", "eos-usdt", 0.02, lot=0, tick=4, contract=-1, unit=NS, ends="2026-10-15T08:00:00"),
+        _make("gate", "BTC_USD", "btc-usd", 0.02, lot=6, tick=1, face=1, unit=NS),
+    ]
+
+
 def tiny(count: int) -> list[Instrument]:
     """Many markets with a few rows each, for tests with thousands of partitions."""
     starts = parse(EXCHANGE_STARTS["bybit"])
     return [
         Instrument("bybit", f"T{n:05d}USDT", f"t{n:05d}", "usdt", 0.0, "BYBIT", 1, 4, 0, 0, MS, starts, tiny=True)
+        for n in range(1, count + 1)
+    ]
+
+
+def tiny_unshared(count: int) -> list[Instrument]:
+    """As many contracts of Gate with a few rows each."""
+    starts = parse(EXCHANGE_STARTS["gate"])
+    return [
+        Instrument("gate", f"T{n:05d}_USDT", f"t{n:05d}", "usdt", 0.0, None, 1, 4, 0, 0, NS, starts, tiny=True)
         for n in range(1, count + 1)
     ]

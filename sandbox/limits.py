@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a request is within the limit, how many more are, and when (seconds) the next place is free."""
+    """Whether a request is within the limit, how many more are, and when (seconds) the next place is free.
+
+    `wait` is the exact number of seconds after which the same request fits; 0 if it did.
+    """
 
     allowed: bool
     remaining: int
     reset: int
+    wait: float = 0.0
 
 
 class SlidingWindow:
@@ -25,25 +29,44 @@ class SlidingWindow:
         self.limit = limit
         self.seconds = seconds
         self._seen: dict[str, deque[float]] = {}
+        self._blocked: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def take(self, caller: str) -> Verdict:
-        """Count a request if it is within the limit. A refused one does not count."""
+    def take(self, caller: str, cost: int = 1, block: float = 0.0) -> Verdict:
+        """Count a request as `cost` of the limit's units if it fits. A refused one does not count.
+
+        With `block`, a refused request shuts its caller out for so many seconds; requests meanwhile do not prolong it.
+        """
         now = time.monotonic()
         with self._lock:
             seen = self._seen.setdefault(caller, deque())
             while seen and seen[0] <= now - self.seconds:
                 seen.popleft()
-            allowed = len(seen) < self.limit
-            if allowed:
-                seen.append(now)
+            if now < self._blocked.get(caller, now):
+                wait = self._blocked[caller] - now
+                return Verdict(False, 0, math.ceil(wait), wait)
+            wait = self._wait(seen, cost, now)
+            if wait and block:
+                self._blocked[caller] = now + block
+                return Verdict(False, 0, math.ceil(block), block)
+            if not wait:
+                seen.extend([now] * cost)
             reset = max(0, math.ceil(seen[0] + self.seconds - now)) if seen else 0
-            return Verdict(allowed, self.limit - len(seen), reset)
+            return Verdict(not wait, self.limit - len(seen), reset, wait)
+
+    def _wait(self, seen: deque[float], cost: int, now: float) -> float:
+        """Seconds until `cost` units fit; a cost above the limit never does."""
+        if len(seen) + cost <= self.limit:
+            return 0.0
+        if cost > self.limit:
+            return self.seconds
+        return seen[len(seen) + cost - self.limit - 1] + self.seconds - now
 
     def clear(self) -> None:
         """Forget all requests."""
         with self._lock:
             self._seen.clear()
+            self._blocked.clear()
 
 
 class Limits:
@@ -53,12 +76,12 @@ class Limits:
         self.enabled = enabled
         self._windows: dict[tuple[str, int, float], SlidingWindow] = {}
 
-    def take(self, name: str, caller: str, limit: int, seconds: float) -> Verdict:
+    def take(self, name: str, caller: str, limit: int, seconds: float, *, cost: int = 1, block: float = 0.0) -> Verdict:
         """Count a request of a caller against a limit; always allowed while limits are off."""
         if not self.enabled:
             return Verdict(True, limit, 0)
         window = self._windows.setdefault((name, limit, seconds), SlidingWindow(limit, seconds))
-        return window.take(caller)
+        return window.take(caller, cost, block)
 
     def clear(self) -> None:
         """Forget all requests."""

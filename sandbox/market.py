@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from sandbox.cache import RowCache
 from sandbox.draw import Draw, throttle
-from sandbox.instruments import Instrument, standard, tiny
+from sandbox.instruments import Instrument, standard, tiny, tiny_unshared, unshared
 from sandbox.prices import usd_rate
 from sandbox.times import DAY, HOUR, NS, Clock, parse
 
@@ -80,8 +80,11 @@ class Market:
         self.seed = seed
         self.clock = clock
         self.density = density
+        # What every vendor of several exchanges' data may have, and all there is.
         self.instruments = {i.key: i for i in [*standard(), *tiny(tiny_markets)]}
-        self._lengths = {key: self._length(i) for key, i in self.instruments.items()}
+        further = [*unshared(), *tiny_unshared(tiny_markets)]
+        self.all_instruments = {**self.instruments, **{i.key: i for i in further}}
+        self._lengths = {key: self._length(i) for key, i in self.all_instruments.items()}
         self._blocks: RowCache[Block] = RowCache(3 * cache_rows)
         self._sums: OrderedDict[tuple[str, int], Sums] = OrderedDict()
         self._sums_lock = threading.Lock()

@@ -24,7 +24,7 @@ Instant = str | int | datetime
 
 
 class Sandbox:
-    """The four vendors on one loopback port, in a thread: `with Sandbox(seed=1) as sandbox: …`.
+    """The seven vendors on one loopback port, in a thread: `with Sandbox(seed=1) as sandbox: …`.
 
     Instants are ISO strings, datetimes or nanoseconds. With `now` the clock stands still unless `ticking`. Keywords
     that are not named here are fields of `Density` or `Options`.
@@ -102,7 +102,9 @@ class Sandbox:
         community: bool = False,
         **fields: Any,
     ) -> dict[str, Any]:
-        """A configuration of the connector for all vendors, or some; `fields` are added at its top level.
+        """A configuration of the connector for vendors by name; `fields` are added at its top level.
+
+        Without names it is for Kaiko, Kwery, Coin Metrics and Kiyotaka.
 
         With `community`, Coin Metrics is its key-less host with the last 24 hours.
         """
@@ -138,7 +140,7 @@ class Sandbox:
         """All rows of [start, end) that a vendor has of a market, oldest first, as it would send them."""
         return self.app.vendors[vendor].expected(market, instant_of(start), instant_of(end), **options)
 
-    def add_rows(self, vendor: str, market: str, rows: Sequence[dict[str, Any]]) -> None:
+    def add_rows(self, vendor: str, market: str, rows: Sequence[Any]) -> None:
         """Let a vendor have further rows (late ones, special ones) of a market, in the vendor's own form."""
         self.app.vendors[vendor].add_rows(market, rows)
 

@@ -162,6 +162,30 @@ class Series:
         return rows
 
 
+def merged(
+    sources: Sequence[Series],
+    start: int,
+    end: int,
+    limit: int,
+    *,
+    newest: bool = False,
+    extra: Sequence[tuple[int, bytes]] = (),
+) -> Page:
+    """Up to `limit` rows of [start, end) of several series and further rows, oldest (or newest) first.
+
+    Rows of one instant stand in the order of the series; newest first is exactly the reverse. The page has no next.
+    """
+    found: list[tuple[int, bytes]] = []
+    for source in sources:
+        page = (source.descending if newest else source.ascending)(start, end, limit)
+        rows = list(zip(page.times, page.rows, strict=True))
+        found += rows[::-1] if newest else rows
+    found += extra
+    found.sort(key=lambda row: row[0])
+    kept = found[::-1][:limit] if newest else found[:limit]
+    return Page([row for _, row in kept], [instant for instant, _ in kept])
+
+
 def _cut(rows: list[bytes], times: list[int], limit: int, before: Position) -> Page:
     if len(rows) <= limit:
         return Page(rows, times)

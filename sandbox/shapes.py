@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,7 +14,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shape:
-    """The layout of one kind of body."""
+    """The layout of one kind of body: an object whose rows are objects. `token_parameter` is empty without pages."""
 
     token_parameter: str
     number_field: str
@@ -23,28 +22,52 @@ class Shape:
     url_field: str | None = None
     nested: bool = False
 
-    def lists(self, body: Row) -> list[list[Any]]:
+    def fits(self, body: Any) -> bool:
+        """Whether a body has the layout; an error of the vendor may have another."""
+        return isinstance(body, dict)
+
+    def put(self, row: Any, name: str, value: Any) -> None:
+        """Set a field of a row."""
+        row[name] = value
+
+    def remove(self, row: Any, name: str) -> None:
+        """Take a field out of a row."""
+        row.pop(name, None)
+
+    def widen(self, row: Any, fields: Row) -> None:
+        """Give a row further fields."""
+        row.update(fields)
+
+    def mark(self, body: Any) -> None:
+        """Put an unknown field into what holds the rows."""
+        body["new_in_envelope"] = True
+
+    def pad(self, body: Any, text: str) -> None:
+        """Make a body large."""
+        body["padding"] = text
+
+    def lists(self, body: Any) -> list[list[Any]]:
         """The lists that hold rows; a Kiyotaka body has one a series."""
         if self.nested:
             return [series["points"] for series in body.get("series", [])]
         return [body["data"]] if "data" in body else [body[name] for name in ("symbols",) if name in body]
 
-    def rows(self, body: Row) -> list[Row]:
+    def rows(self, body: Any) -> list[Any]:
         """All rows."""
         return [row["Point"] if self.nested else row for rows in self.lists(body) for row in rows]
 
-    def empty(self, body: Row) -> None:
+    def empty(self, body: Any) -> None:
         """Take all rows away."""
         for rows in self.lists(body):
             rows.clear()
 
-    def token(self, body: Row) -> str | None:
+    def token(self, body: Any) -> Any:
         """The next page's token."""
         if self.token_parameter == "after":
             return (body.get("meta") or {}).get("next_cursor")
         return body.get(self.token_parameter)
 
-    def set_token(self, body: Row, token: str | None, request: Request, origin: str | None = None) -> None:
+    def set_token(self, body: Any, token: str | None, request: Request, origin: str | None = None) -> None:
         """Name a next page, and its URL where the vendor gives one."""
         if token is None:
             return
@@ -63,7 +86,7 @@ class Shape:
             base = request.url() if origin is None else f"{origin}{request.prefix}{request.path}"
             body[self.url_field] = f"{base}?{query}"
 
-    def shift(self, row: Row, seconds: float) -> None:
+    def shift(self, row: Any, seconds: float) -> None:
         """Move a row in time."""
         for name in self.time_fields:
             value = row.get(name)
@@ -76,7 +99,7 @@ class Shape:
             elif value is not None:
                 row[name] = value + int(seconds * _per_second(value))
 
-    def strange_time(self, row: Row, value: Any) -> None:
+    def strange_time(self, row: Any, value: Any) -> None:
         """Give a row a time in a unit or form that the vendor does not have."""
         for name in self.time_fields:
             old = row.get(name)
@@ -93,31 +116,3 @@ class Shape:
 def _per_second(stamp: int) -> int:
     """Units a second of a present-day stamp in ms, us or ns."""
     return next((unit for unit in (10**3, 10**6) if stamp < 10**10 * unit), 10**9)
-
-
-_KAIKO = Shape("continuation_token", "price", ("timestamp",), "next_url")
-_KAIKO_TOKEN = Shape("continuation_token", "total_amount", ("interval_time", "interval_timestamp"), "next_url")
-_KAIKO_REFERENCE = Shape("continuation_token", "code", (), "next_url")
-_COIN_METRICS = Shape("next_page_token", "price", ("time",), "next_page_url")
-_KWERY = Shape("after", "quantity", ("timestamp",))
-_KIYOTAKA = Shape("pageOffset", "liquidations", ("timestamp",), nested=True)
-_KIYOTAKA_MARKETS = Shape("pageOffset", "rawSymbol", ())
-
-SHAPES: dict[str, list[tuple[Callable[[str], bool], Shape]]] = {
-    "kaiko": [
-        (lambda path: "/token/" in path, _KAIKO_TOKEN),
-        (lambda path: path.startswith("/v1/"), _KAIKO_REFERENCE),
-        (lambda path: True, _KAIKO),
-    ],
-    "coin_metrics": [(lambda path: True, _COIN_METRICS)],
-    "kwery": [(lambda path: path.endswith("/liquidations"), _KWERY)],
-    "kiyotaka": [
-        (lambda path: path.endswith("/markets"), _KIYOTAKA_MARKETS),
-        (lambda path: True, _KIYOTAKA),
-    ],
-}
-
-
-def shape_of(vendor: str, path: str) -> Shape | None:
-    """The shape of a vendor's body at a path."""
-    return next((shape for fits, shape in SHAPES.get(vendor, []) if fits(path)), None)

@@ -47,6 +47,19 @@ class Api:
         query = {name: value for name, value in query.items() if value is not None}
         return self.get("/kiyotaka/v1/points", query, {"X-Kiyotaka-Key": f"sandbox-kiyotaka-{plan}"})
 
+    def hist(self, **params: Any) -> requests.Response:
+        return self.get("/bitfinex/v2/liquidations/hist", params)
+
+    def gate(self, path: str, decimals: bool = True, **params: Any) -> requests.Response:
+        params = {name.rstrip("_"): value for name, value in params.items()}
+        headers = {"X-Gate-Size-Decimal": "1"} if decimals else {}
+        return self.get(f"/gate/api/v4/futures/{path}", params, headers)
+
+    def coinalyze(self, path: str, key: str | None = "key", **params: Any) -> requests.Response:
+        params = {name.rstrip("_"): value for name, value in params.items()}
+        headers = {"api_key": f"sandbox-coinalyze-{key}"} if key else {}
+        return self.get(f"/coinalyze/v1/{path}", params, headers)
+
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., Api]]:

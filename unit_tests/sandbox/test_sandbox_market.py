@@ -133,6 +133,28 @@ def test_tiny_markets_hold_a_few_rows_each() -> None:
     assert 10_000 < sum(counts) < 20_000
 
 
+def test_markets_of_one_exchanges_own_api_are_in_no_other_vendors_answers() -> None:
+    sandbox = Sandbox(seed=3, now=NOW, tiny_markets=5)
+    market = sandbox.market
+    unshared = market.all_instruments.keys() - market.instruments.keys()
+    assert {"gate/BTC_USDT", "gate/BTC_USD", "gate/T00001_USDT", "bitfinex/BTCUSD"} <= unshared
+    shared = {instrument.exchange for instrument in market.instruments.values()}
+    assert "gate" not in shared
+    assert all(instrument.kiyotaka_exchange is None for instrument in market.all_instruments.values()
+               if instrument.key in unshared)  # fmt: skip
+
+
+def test_buckets_equal_the_events_of_every_vendor_of_a_market() -> None:
+    sandbox = Sandbox(seed=3, now=NOW)
+    (point,) = sandbox.expected("coinalyze", "BTCUSDT_PERP.F", *DAY)
+    triggers = [row for row in sandbox.expected("bitfinex", "tBTCF0:USTF0", *DAY) if not row[8]]
+    assert point["l"] == pytest.approx(sum(row[5] for row in triggers if row[5] > 0))
+    assert point["s"] == pytest.approx(-sum(row[5] for row in triggers if row[5] < 0))
+    (sell, buy) = sandbox.expected("kiyotaka", "BITFINEX_DERIVATIVES/BTCF0:USTF0", *DAY, interval="DAY")
+    assert buy["points"][0]["Point"]["liquidations"] == pytest.approx(point["l"])
+    assert sell["points"][0]["Point"]["liquidations"] == pytest.approx(point["s"])
+
+
 def test_sums_equal_the_events() -> None:
     market = Market(3, Clock(NOW), Density())
     instrument = market.instruments["bybit/BTCUSDT"]

@@ -72,6 +72,25 @@ CASES: dict[str, Callable[[Any], Any]] = {
         "timeseries/market-metrics", markets="binance-BTCUSDT-future", metrics=METRIC.format("5m"), frequency="5m",
         start_time="2026-11-20T00:00:00Z", end_time="2026-11-20T02:00:00Z",
     ),
+    "bitfinex/conf__list_pair_futures.200.json": lambda api: api.get("/bitfinex/v2/conf/pub:list:pair:futures"),
+    "bitfinex/platform__status.200.json": lambda api: api.get("/bitfinex/v2/platform/status"),
+    "bitfinex/liquidations__hist.500.json": lambda api: api.hist(limit=501),
+    "gate/futures__usdt__liq_orders.200.json": lambda api: api.gate("usdt/liq_orders", decimals=False, limit=1),
+    "gate/futures__usdt__liq_orders.200.strings.json": lambda api: api.gate("usdt/liq_orders", limit=2),
+    "gate/futures__usdt__liq_orders.400.window.json": lambda api: api.gate("usdt/liq_orders", from_=0, to=3601),
+    "gate/futures__usdt.400.limit.json": lambda api: api.gate("usdt/liq_orders", limit=1001),
+    "gate/futures__usdt__contract_stats.400.retention.json": lambda api: api.gate(
+        "usdt/contract_stats", contract="BTC_USDT", from_=1500000000
+    ),
+    "coinalyze/exchanges.200.json": lambda api: api.coinalyze("exchanges"),
+    "coinalyze/exchanges.401.json": lambda api: api.coinalyze("exchanges", key=None),
+    "coinalyze/future-markets.200.json": lambda api: api.coinalyze("future-markets"),
+    "coinalyze/liquidation-history.200.json": lambda api: api.coinalyze(
+        "liquidation-history", symbols="BTCUSDT_PERP.A", interval="1hour", from_=1795132800, to=1795132800
+    ),
+    "coinalyze/liquidation-history.200.empty.json": lambda api: api.coinalyze(
+        "liquidation-history", symbols="BTCUSDT_PERP.A", interval="1hour", from_=1795132800000, to=1795136400000
+    ),
 }  # fmt: skip
 
 
@@ -83,7 +102,7 @@ def test_the_shape_of_a_sample(shared: Any, name: str) -> None:
     assert answer.status_code == int(status.group(1) if status else 200)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if ".400." in name or ".401." in name])
+@pytest.mark.parametrize("name", [name for name in CASES if any(s in name for s in (".400.", ".401.", ".500."))])
 def test_errors_are_word_for_word(shared: Any, name: str) -> None:
     assert CASES[name](shared).json() == sample(name)
 
@@ -141,6 +160,65 @@ def test_kiyotakas_429(make: Any) -> None:
     answer = api.points(**{"from": 1795132800, "period": 3600})
     assert answer.json() == sample("kiyotaka/error_429.json")
     assert answer.headers["Retry-After"] == "12"
+
+
+def elements(body: Any) -> Any:
+    """The nesting of positional rows, and the kind of each of their elements."""
+    if body and body[0] == "pos":
+        return tuple(shape(value) for value in body)
+    return [elements(item) for item in body]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("liquidations__hist.200.json", {}),
+        ("liquidations__hist.200.trigger_and_matches.json", {}),
+        ("liquidations__hist.200.one_array.json", {"bitfinex_nesting": "one"}),
+        ("liquidations__hist.200.flat.json", {"bitfinex_nesting": "flat"}),
+        ("liquidations__hist.200.fractional_ms.json", {"bitfinex_fractional_ms": True}),
+    ],
+)
+def test_rows_of_bitfinex(make: Any, name: str, options: dict[str, Any]) -> None:
+    """Every kind of row of a sample comes in the sample's nesting."""
+    expected = elements(sample(f"bitfinex/{name}"))
+    found = elements(make(**options).hist(limit=500).json())
+    if name.endswith("one_array.json"):
+        assert len(found) == len(expected) == 1
+        expected, found = expected[0], found[0]
+    assert all(item in found for item in expected)
+    if options.get("bitfinex_fractional_ms"):
+        assert "." in str(sample(f"bitfinex/{name}")[0][0][2])
+
+
+def test_refusals_of_bitfinex(make: Any) -> None:
+    """Word for word; the status of the array is not known."""
+    for options, name in (({}, "429"), ({"bitfinex_rate_body": "array"}, "error.11010")):
+        api = make(limits=True, **options)
+        assert [api.hist(limit=1).status_code for _ in range(2)] == [200, 429]
+        assert api.hist(limit=1).json() == sample(f"bitfinex/liquidations__hist.{name}.json")
+
+
+def test_gates_orders_without_their_size(make: Any) -> None:
+    body = make(gate_order_size=False).gate("usdt/liq_orders", decimals=False, limit=1).json()
+    assert shape(body) == shape(sample("gate/futures__usdt__liq_orders.200.no_order_size.json"))
+
+
+def test_gates_sums_before_they_had_more_fields(make: Any) -> None:
+    api = make(now="2026-04-20T00:00:00Z", gate_mark_price="string")
+    body = api.gate("usdt/contract_stats", decimals=False, contract="BTC_USDT", limit=1).json()
+    expected = sample("gate/futures__usdt__contract_stats.200.json")
+    assert shape(body) == shape(expected)
+    assert list(body[0]) == list(expected[0])
+
+
+@pytest.mark.parametrize("settle", ["usdt", "btc"])
+def test_gates_contracts_have_the_fields_of_the_sample(shared: Any, settle: str) -> None:
+    (expected,) = sample(f"gate/futures__{settle}__contracts.200.json")
+    row = shared.gate(f"{settle}/contracts", decimals=False).json()[0]
+    assert row["name"] == expected["name"]
+    assert row["quanto_multiplier"] == expected["quanto_multiplier"]
+    assert shape({name: row[name] for name in expected}) == shape(expected)
 
 
 def test_every_sample_is_compared() -> None:

@@ -27,6 +27,9 @@ def test_every_answer_says_that_it_is_simulated(shared: Any) -> None:
         "/coin_metrics/v4",
         "/kwery/v1/limits",
         "/kiyotaka/v1/points",
+        "/bitfinex/v2/platform/status",
+        "/gate/api/v4/futures/usdt/contracts",
+        "/coinalyze/v1/exchanges",
         "/nothing",
         "/_control/now",
     ):
@@ -149,6 +152,22 @@ class TestConfiguration:
         config = shared.sandbox.config("2026-01-01T00:00:00Z", ["kwery"], num_workers=3)
         assert set(config) == {"start_date", "kwery", "num_workers"}
 
+    def test_some_vendors_are_in_it_only_by_name(self, shared: Any) -> None:
+        vendors = ["bitfinex", "gate", "coinalyze"]
+        config = shared.sandbox.config(vendors=vendors)
+        assert set(config) == {"start_date", *vendors}
+        for vendor in vendors:
+            assert config[vendor]["base_url"] == f"{shared.sandbox.url}/{vendor}"
+        for name in config["gate"]["contracts"]:
+            settle, _, contract = name.partition("/")
+            assert shared.gate(f"{settle}/liq_orders", contract=contract, limit=1).json()
+        key = config["coinalyze"]["api_key"].removeprefix("sandbox-coinalyze-")
+        window = {"interval": config["coinalyze"]["interval"], "from_": 1795132800, "to": 1795132800}
+        for symbol in config["coinalyze"]["symbols"]:
+            assert shared.coinalyze("liquidation-history", key=key, symbols=symbol, **window).json()
+        assert config["bitfinex"]["symbols"] == ["*"]
+        assert shared.hist(limit=1).json()
+
     def test_the_community_host_needs_no_key(self, shared: Any) -> None:
         section = shared.sandbox.config(community=True)["coin_metrics"]
         assert "api_key" not in section
@@ -213,6 +232,23 @@ class TestControl:
         assert rows == api.sandbox.expected("kwery", "BTC", *WINDOW.values())
         self.post(api, "rows", vendor="kwery", market="BTC", rows=[rows[0]])
         assert self.post(api, "expected", **query) == [rows[0], *rows]
+
+    def test_rows_that_are_arrays(self, make: Any) -> None:
+        api = make()
+        query = {"vendor": "bitfinex", "market": "*", "start": "2026-11-20T00:00:00Z", "end": "2026-11-20T01:00:00Z"}
+        rows = self.post(api, "expected", **query)
+        assert rows == api.sandbox.expected(**query)
+        self.post(api, "rows", vendor="bitfinex", market="*", rows=[rows[0]])
+        assert self.post(api, "expected", **query).count(rows[0]) == 2
+        options = {"vendor": "coinalyze", "market": "BTCUSDT.6", "interval": "1hour"}
+        assert len(self.post(api, "expected", **{**query, **options})) == 1
+
+    def test_a_body_that_is_an_array(self, make: Any) -> None:
+        api = make()
+        api.sandbox.serve("bitfinex", "/v2/platform/status", [[0]])
+        self.post(api, "serve", vendor="gate", path="/api/v4/futures/usdt/contracts", answers=[{"body": []}])
+        assert api.get("/bitfinex/v2/platform/status").json() == [0]
+        assert api.gate("usdt/contracts").json() == []
 
     def test_limits(self, make: Any) -> None:
         api = make(limits=True)
