@@ -204,7 +204,7 @@ class Client:
         return Failed(statuses.words_of(answered), answered.status, reset_seconds(answered) or None)
 
     def _key_goes_elsewhere(self, refused: Mapping[str, str]) -> bool:
-        """Where documents disagree on where the key goes: send it as a parameter if the headers are refused at first."""
+        """Where documents disagree on where the key goes: as a parameter, if the headers are refused at first."""
         if refused is self._key_headers and self._other_key_params:
             self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
         return refused is not self._key_headers
