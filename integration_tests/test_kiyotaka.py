@@ -341,6 +341,40 @@ def test_a_sum_that_a_plan_does_not_have_fails_alone(connector: Connector) -> No
         same(run.records(), rows_of(sandbox, "BYBIT/BTCUSDT", START, END))
 
 
+def test_weight_is_never_exceeded_though_the_requests_are_few(connector: Connector) -> None:
+    """500 intervals of two series weigh 1, twice that 2; of a sum over two exchanges 1.4 times as much."""
+    with kiyotaka_sandbox(limits=True, rows_per_day=10) as sandbox:
+        config = config_of(
+            sandbox,
+            start="2026-01-01T00:00:00Z",
+            symbols=["BYBIT/BTCUSDT"],
+            coins=["BTC"],
+            coin_exchanges=["BYBIT", "OKEX_SWAP"],
+            interval="FIVE_MINUTES",
+            api_key="sandbox-kiyotaka-advanced",
+        )
+        del config["kiyotaka"]["requests_per_minute"]
+        config["kiyotaka"] |= {"weight_per_minute": 750}
+        run = connector.read(config, [STREAM])
+        assert run.code == 0, run
+        assert {request.status for request in sandbox.requests()} == {200}
+
+
+def test_a_days_weight_that_is_spent_ends_the_sync_and_the_next_goes_on(connector: Connector) -> None:
+    with kiyotaka_sandbox() as sandbox:
+        names = ["BYBIT/BTCUSDT", "BYBIT/ETHUSDT", "BYBIT/SOLUSDT"]
+        config = config_of(sandbox, symbols=names, weight_per_day=2) | {"lookback_window": "PT0S"}
+        first = connector.read(config, [STREAM])
+        failed(first, "transient_error", "the request budget is spent", "in 12.2 hours", "a later sync goes on")
+        assert len(points(sandbox)) == 2
+        assert len(first.records()) == 2 * 2 * 72
+        second = connector.read(config, [STREAM], state=first.final_state)
+        assert second.code == 0, second
+        assert len(points(sandbox)) == 3
+        every = [row for name in names for row in rows_of(sandbox, name, START, END)]
+        same([*first.records(), *second.records()], every)
+
+
 def test_a_minutes_worth_of_requests_is_never_exceeded(connector: Connector) -> None:
     with kiyotaka_sandbox(limits=True, rows_per_day=10) as sandbox:
         config = config_of(sandbox, symbols=["BYBIT/BTCUSDT", "BYBIT/ETHUSDT"], api_key="sandbox-kiyotaka-advanced")

@@ -92,7 +92,11 @@ def limited(request: Request, world: World, community: bool) -> dict[str, str]:
     limit, seconds = COMMUNITY_LIMIT if community else PAID_LIMIT
     key = next((value for name, value in request.query if name == "api_key"), "")
     verdict = world.limits.take("coin_metrics", request.client if community else key, limit, seconds)
-    headers = {"X-RateLimit-Remaining": str(verdict.remaining), "X-RateLimit-Reset": str(verdict.reset)}
+    headers = {
+        "X-RateLimit-Remaining": str(verdict.remaining),
+        "X-RateLimit-Reset": str(verdict.reset),
+        "X-RateLimit-Plan": "community" if community else "default",
+    }
     if not verdict.allowed:
         refused = refusal(429)
         refused.reply.headers.update(headers)

@@ -5,6 +5,7 @@ From the page "LIQUIDATION_AGG".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,16 +52,17 @@ MESSAGES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What a plan allows."""
+    """What a plan allows: requests and weight a minute, and of weight twice that at once."""
 
     name: str
-    requests_per_minute: int
+    per_minute: int
     history_days: int | None
     aggregates: bool = False
+    weight_per_day: int | None = None
 
 
 PLANS = {
-    "sandbox-kiyotaka-free": Plan("Free", 10, 7),
+    "sandbox-kiyotaka-free": Plan("Free", 10, 7, weight_per_day=1_000),
     "sandbox-kiyotaka-basic": Plan("Basic", 50, 30),
     "sandbox-kiyotaka-standard": Plan("Standard", 100, 90),
     "sandbox-kiyotaka-advanced": Plan("Advanced", 750, 365, aggregates=True),
@@ -90,6 +92,8 @@ class Query:
     end: int
     usd: bool
     descending: bool
+    grouped: bool = False
+    exchanges: int = 1
 
 
 class Kiyotaka:
@@ -115,28 +119,38 @@ class Kiyotaka:
             return self._markets(request)
         if request.path != "/v1/points":
             raise refusal(404)
-        plan = PLANS[key]
-        verdict = self._world.limits.take("kiyotaka", key, plan.requests_per_minute, 60.0)
-        if not verdict.allowed:
-            seconds = max(1, verdict.reset)
-            refused = refusal(429, retry_after=seconds)
-            refused.reply.headers["Retry-After"] = str(seconds)
-            raise refused
-        return self._points(request, plan)
+        return self._points(request, key)
 
-    def _points(self, request: Request, plan: Plan) -> Reply:
+    def _points(self, request: Request, key: str) -> Reply:
+        plan = PLANS[key]
         query = self._query(Params(request.query, POINTS, bad_parameter, repeatable=("exchange",)), plan)
         step = INTERVALS[query.interval]
         starts = [self._buckets.starts(found, query.start, query.end, step) for _, found in query.groups]
         points = sum(len(buckets) * len(SIDES) for buckets in starts)
         if points > self._world.options.kiyotaka_max_points:
             raise refusal(403, message="Point count exceeded")
+        asked = (query.end - query.start) // step * len(query.groups) * len(SIDES)
+        self._weigh(key, math.ceil(asked / 1_000) * (1 + 0.2 * query.exchanges if query.grouped else 1.0))
         oldest = self._world.now() - (plan.history_days or 0) * DAY - step
         if plan.history_days is not None and query.start < oldest:
             raise refusal(403, message=f"History range exceeded: your plan covers {plan.history_days} days")
         series = [entry for group, buckets in zip(query.groups, starts, strict=True)
                   for entry in self._series(query, group, buckets)]  # fmt: skip
         return Reply(body={"series": series}, rows=points)
+
+    def _weigh(self, key: str, weight: float) -> None:
+        """One page counts requests, another weight: here both hold."""
+        plan, limits = PLANS[key], self._world.limits
+        verdict = limits.take("kiyotaka", key, plan.per_minute, 60.0)
+        wait = verdict.wait or limits.weigh("kiyotaka", key, weight, plan.per_minute, 2 * plan.per_minute)
+        if plan.weight_per_day and not wait:
+            per_minute = plan.weight_per_day / (24 * 60)
+            wait = limits.weigh("kiyotaka", key, weight, per_minute, plan.weight_per_day)
+        if wait:
+            seconds = max(1, math.ceil(wait))
+            refused = refusal(429, retry_after=seconds)
+            refused.reply.headers["Retry-After"] = str(seconds)
+            raise refused
 
     def _series(
         self, query: Query, group: tuple[dict[str, str], list[Instrument]], buckets: range
@@ -178,7 +192,7 @@ class Kiyotaka:
             raise refusal(403, message="Aggregation over exchanges requires the Advanced plan")
         found = self._chosen(exchanges, params.text("rawSymbol"), params.text("coin"))
         groups = [({"coin": params.text("coin")}, found)] if grouped else [(_names(i), [i]) for i in found]
-        return Query(groups, interval, start, end, quote == "USD", descending)
+        return Query(groups, interval, start, end, quote == "USD", descending, grouped, len(set(exchanges)))
 
     def _chosen(self, exchanges: Sequence[str], symbol: str, coin: str) -> list[Instrument]:
         if symbol:

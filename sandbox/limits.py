@@ -69,12 +69,38 @@ class SlidingWindow:
             self._blocked.clear()
 
 
+class Store:
+    """Weight that refills by `per_minute`, up to `most`, for each caller on its own."""
+
+    def __init__(self, per_minute: float, most: float) -> None:
+        self._per_second = per_minute / 60
+        self._most = most
+        self._left: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, caller: str, weight: float) -> float:
+        """Seconds until so much weight is there; where it is, it is taken, and this is 0."""
+        now = time.monotonic()
+        with self._lock:
+            left, at = self._left.get(caller, (self._most, now))
+            left = min(self._most, left + (now - at) * self._per_second)
+            wait = max(0.0, weight - left) / self._per_second
+            self._left[caller] = (left if wait else left - weight, now)
+            return wait
+
+    def clear(self) -> None:
+        """Every caller has all of it again."""
+        with self._lock:
+            self._left.clear()
+
+
 class Limits:
-    """All sliding windows of a sandbox by name, with one switch."""
+    """All limits of a sandbox by name, with one switch."""
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
         self._windows: dict[tuple[str, int, float], SlidingWindow] = {}
+        self._stores: dict[tuple[str, float, float], Store] = {}
 
     def take(self, name: str, caller: str, limit: int, seconds: float, *, cost: int = 1, block: float = 0.0) -> Verdict:
         """Count a request of a caller against a limit; always allowed while limits are off."""
@@ -83,7 +109,15 @@ class Limits:
         window = self._windows.setdefault((name, limit, seconds), SlidingWindow(limit, seconds))
         return window.take(caller, cost, block)
 
+    def weigh(self, name: str, caller: str, weight: float, per_minute: float, most: float) -> float:
+        """Seconds that a caller has to wait for so much weight; 0 where it was taken."""
+        if not self.enabled:
+            return 0.0
+        return self._stores.setdefault((name, per_minute, most), Store(per_minute, most)).take(caller, weight)
+
     def clear(self) -> None:
         """Forget all requests."""
         for window in list(self._windows.values()):
             window.clear()
+        for store in list(self._stores.values()):
+            store.clear()

@@ -24,7 +24,7 @@ from source_liquidations.errors import (
     VendorUnavailable,
 )
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.budgets import Budget
+from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.client import Client, Purse, Request
 from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import keep_secret
@@ -423,6 +423,26 @@ def test_a_spent_answer_is_still_a_good_answer(vendor: Vendor, make: Make) -> No
     client = make()
     assert decode(client.fetch(Request("/x"))) == [7]
     assert client.budget.reserve() > 0, "somebody else uses the key: their requests count too"
+
+
+def test_a_budget_that_is_spent_for_a_day_is_not_waited_for(vendor: Vendor, make: Make) -> None:
+    budget = Budget(1_000, 1.0, Allowance(24, 86_400.0, most=24.0))
+    client = make(budget=budget)
+    assert budget.reserve(24.0) == 0.0
+    with pytest.raises(VendorUnavailable, match=r"has room again in 2\.0 hours") as caught:
+        client.fetch(Request("/x"), weight=2.0)
+    assert caught.value.scope == "reading"
+    assert vendor.arrived == []
+
+
+def test_the_keys_plan_is_told_once(vendor: Vendor, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="airbyte")
+    plans = ("trial", "trial", "two words")
+    vendor.will(*(Reply(body={"data": []}, headers={"X-RateLimit-Plan": plan}) for plan in plans))
+    client = make()
+    for _ in range(3):
+        client.fetch(Request("/x"))
+    assert [message for message in caplog.messages if "plan" in message] == ["acme: the key's plan is trial"]
 
 
 def test_the_budget_is_asked_before_each_try_but_a_reserved_first(vendor: Vendor, make: Make) -> None:

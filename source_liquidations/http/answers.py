@@ -66,7 +66,14 @@ class Answered:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             kind = self.headers.get("Content-Type", "no content type")
             return f"a body of {len(self.body)} bytes ({kind}) that is not JSON: {error}"
-        return f"a 200 with an error: {vendor_words(self.body)}" if envelope.is_error else None
+        if envelope.is_error or (envelope.has_words and not self._has_data()):
+            return f"a 200 with an error: {vendor_words(self.body)}"
+        return None
+
+    def _has_data(self) -> bool:
+        """Whether any member could hold rows: vendors send them in a list or an object, or null for none."""
+        members = _members.decode(self.body).items()
+        return any(bytes(value)[:1] in b"[{n" for name, value in members if name not in _Envelope.__struct_fields__)
 
     def _problem_of_list(self) -> str | None:
         is_error = re.match(rb'\s*\[\s*"error"', self.body) is not None
@@ -81,6 +88,12 @@ class _Envelope(msgspec.Struct):
     result: msgspec.Raw = msgspec.Raw(b"null")
     status: msgspec.Raw = msgspec.Raw(b"null")
     success: msgspec.Raw = msgspec.Raw(b"null")
+    message: msgspec.Raw = msgspec.Raw(b"null")
+    detail: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def has_words(self) -> bool:
+        return any(bytes(member) not in _NO_ERROR for member in (self.message, self.detail))
 
     @property
     def is_error(self) -> bool:
@@ -94,6 +107,7 @@ class _Envelope(msgspec.Struct):
 _NO_ERROR = {b"null", b"false", b'""', b"[]", b"{}", b"0"}
 _SAYS_ERROR = {b'"error"', b'"fail"', b'"failed"', b'"failure"'}
 _envelope = msgspec.json.Decoder(_Envelope)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _anything = msgspec.json.Decoder(msgspec.Raw)
 
 

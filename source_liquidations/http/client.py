@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from source_liquidations.errors import LiquidationsError, Stopped, UnexpectedAns
 from source_liquidations.http import statuses
 from source_liquidations.http.answers import Answered, NotSent, NotWhole, reset_seconds
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.patience import Patience
+from source_liquidations.http.patience import LONGEST_HOLD, Patience
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import Transport, origin
@@ -124,6 +125,7 @@ class Client:
         self._purse = purse or Purse()
         self._patience = patience or Patience.from_environment()
         self._random = random.SystemRandom()
+        self._plan = ""
         self._transport = Transport(
             hosts=len(self._hosts), connections=connections, patience=self._patience, stop=self.stop
         )
@@ -188,6 +190,7 @@ class Client:
                 return Failed(str(broken))
             return Failed(str(broken), final=self._purse.lost(request))
         self._note_limits(answered)
+        self._tell_plan(answered.headers.get("X-RateLimit-Plan", ""))
         if answered.status == statuses.GOOD:
             problem = answered.problem()
             if problem is None:
@@ -247,6 +250,13 @@ class Client:
 
     def _await_budget(self, traffic: Traffic, weight: float) -> None:
         while seconds := self.budget.reserve(weight):
+            if seconds > LONGEST_HOLD:
+                error = VendorUnavailable(
+                    f"the request budget is spent, and has room again in {seconds / 3600:.1f} hours.",
+                    advice="Nothing is lost: a later sync goes on from the last checkpoint.",
+                )
+                error.scope = "reading"
+                raise error
             traffic.note(f"the request budget, {seconds:.1f} s")
             self._sleep(seconds)
 
@@ -266,6 +276,12 @@ class Client:
         reset = reset_seconds(answered)
         if remaining.isdecimal() and reset is not None and answered.status == statuses.GOOD:
             self.budget.reported(int(remaining), min(reset, self._patience.longest_total))
+
+    def _tell_plan(self, plan: str) -> None:
+        """The key's plan, where answers name it (Coin Metrics)."""
+        if plan != self._plan and re.fullmatch(r"[\w-]{1,40}", plan, re.ASCII):
+            self._plan = plan
+            logger.info("%s: the key's plan is %s", self.vendor, redact(plan))
 
     def _send(self, request: Request, traffic: Traffic) -> Answered:
         """The answer to a request, redirects within its origin followed."""

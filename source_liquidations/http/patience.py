@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+LONGEST_HOLD = 1_800.0  # seconds, for the budget: what is spent for a day is left to the next sync
 _LEAST_TIMEOUT = 1.0  # seconds, scaled down or not: a busy machine is no outage
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
+from source_liquidations.http.patience import LONGEST_HOLD
 from source_liquidations.reading.reach import Waits
 from source_liquidations.reading.reading import Failed, Reading
 from source_liquidations.reading.windows import Gap, Window
@@ -270,7 +271,10 @@ class Scheduler:
         return window is not None
 
     def _pick(self) -> tuple[Work | None, float | None]:
-        """Work whose request may be sent now, or how long to wait for a budget (None: until something changes)."""
+        """Work whose request may be sent now, or how long to wait for a budget (None: until something changes).
+
+        A budget that is spent for longer than anyone waits holds nothing back: the request fails, and says so.
+        """
         wait: float | None = None
         shares = self._shares()
         for _ in range(len(self._queues)):
@@ -281,13 +285,16 @@ class Scheduler:
             reading = queue.reading
             weight = reading.endpoint.weight(queue.ready[0].asked) if queue.planned else 0.0
             seconds = reading.endpoint.client.budget.reserve(weight) if queue.planned else 0.0
-            if seconds == 0.0:
+            if seconds == 0.0 or seconds > LONGEST_HOLD:
                 reading.traffic.queued = ""
                 if queue.held_since is not None:
                     reading.traffic.waited(time.monotonic() - queue.held_since)
                     queue.held_since = None
                 queue.busy += 1
-                work = queue.ready.popleft() if queue.planned else reading
+                work: Window | Reading = reading
+                if queue.planned:
+                    work = queue.ready.popleft()
+                    work.reserved = seconds == 0.0
                 self._under_way[work] = reading.endpoint.vendor
                 return work, None
             reading.traffic.queued = f"the request budget, {seconds:.1f} s"

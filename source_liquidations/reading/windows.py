@@ -30,6 +30,7 @@ class Window:
 
     asked      what its first request asks for: in whole steps
     finished   all of it has come
+    reserved   its next request has its place in the budget
     """
 
     def __init__(self, gap: Gap, start: int, end: int) -> None:
@@ -43,6 +44,7 @@ class Window:
         self.order = Order(endpoint.ascending)
         self.memory: dict[Any, Any] = {}  # the endpoint's, from page to page
         self.finished = False
+        self.reserved = False
         self._pages_at_cut = 0
         self._lock = threading.Lock()  # another worker may take the later half away while a page is on its way
 

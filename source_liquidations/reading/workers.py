@@ -130,7 +130,7 @@ class Workers:
             answered = reading.endpoint.client.fetch(
                 request,
                 reading.traffic,
-                reserved=True,
+                reserved=window.reserved,
                 twice_at_most=twice_at_most,
                 weight=reading.endpoint.weight(window.asked),
             )

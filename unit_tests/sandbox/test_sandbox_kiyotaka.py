@@ -184,6 +184,15 @@ def test_keys_and_headers_of_both_platforms(shared: Any) -> None:
     assert shared.get("/kiyotaka/v1/points", query, {"X-OpenMarket-Key": key}).status_code == 401
 
 
+def test_a_request_weighs_by_its_points_and_the_exchanges_that_it_sums(make: Any) -> None:
+    api = make(limits=True)
+    hours = {"from": FROM, "period": 1_500 * HOUR}  # of two series: 3,000 points
+    assert [api.points("free", **hours).status_code for _ in range(7)] == [200] * 6 + [429], "20 at once"
+    api = make(limits=True)
+    summed = {"rawSymbol": None, "coin": "BTC", "transform__groupBy__type": "GROUP_BY_TYPE_SUM"}
+    assert [api.points("free", **hours | summed).status_code for _ in range(6)] == [200] * 5 + [429], "3.6 each"
+
+
 def test_rates_by_plan(make: Any) -> None:
     api = make(limits=True)
     query = {"from": FROM, "period": HOUR}
