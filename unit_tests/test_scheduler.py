@@ -411,7 +411,7 @@ def test_stop_wakes_everybody() -> None:
     class Never:
         def reserve(self, weight: float) -> float:
             threading.Timer(0.3, scheduler.stop).start()  # once somebody waits for the budget
-            return 3_600.0
+            return 600.0
 
     endpoint = FakeVendor({})
     endpoint.client.budget = Never()  # type: ignore[assignment]
@@ -455,7 +455,7 @@ def under_way(scheduler: Scheduler) -> list[str]:
 def test_a_vendor_without_budget_holds_up_no_other() -> None:
     class Empty:
         def reserve(self, weight: float) -> float:
-            return 3_600.0
+            return 600.0
 
     spent = vendor("spent")
     spent.client.budget = Empty()  # type: ignore[assignment]

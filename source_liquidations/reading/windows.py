@@ -153,7 +153,9 @@ class Gap:
     _readable: Slice = (_EVER, -_EVER)  # what the key may read, as answers say
 
     def __post_init__(self) -> None:
-        self._newest = self.ranges[-1][0]
+        # What ends here or before it is older than something that was read, now or by a sync before.
+        start, end = self.ranges[-1]
+        self._newest = start if end >= self.reading.end else end
 
     @property
     def is_ready(self) -> bool:

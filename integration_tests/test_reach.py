@@ -1,0 +1,251 @@
+"""What a saved state says was read: an earlier start, a key that reaches further back, a crash within a market."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from cases import CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, Case, Row, config_of, covers, same
+from harness import Connector, Message, Run, positions
+
+from sandbox import Sandbox, kaiko, kaiko_calls
+from sandbox.app import Recorded
+from sandbox.times import DAY, HOUR, iso, parse
+
+STREAMS = [case.stream for case in CASES]
+EARLIEST, EARLIER, START, END = (f"2026-02-2{day}T00:00:00Z" for day in (5, 6, 7, 8))
+
+
+def configured(sandbox: Sandbox, start: str, **fields: Any) -> dict[str, Any]:
+    return config_of(CASES, sandbox, start, END, **{"lookback_window": "PT0S"} | fields)
+
+
+def slices(state: list[Message], stream: str) -> dict[Any, list[tuple[str, str]]]:
+    """The ranges of time that a state says were read, by partition."""
+    (blob,) = [e["stream"]["stream_state"] for e in state if e["stream"]["stream_descriptor"]["name"] == stream]
+    return {
+        tuple(sorted(entry["partition"].items())): [(part["start"], part["end"]) for part in entry["slices"]]
+        for entry in blob["states"]
+    }
+
+
+def bounds(request: Recorded) -> tuple[int, int]:
+    """[start, end) of what a first page asks for."""
+    params = request.params
+    if "from" in params:
+        start = int(params["from"]) * 10**9
+        return start, start + int(params["period"]) * 10**9
+    names = ("start", "end") if request.path == KWERY.path else ("start_time", "end_time")
+    start, end = (parse(params[name]) for name in names)
+    return start, end
+
+
+def firsts(sandbox: Sandbox, case: Case) -> list[Recorded]:
+    """The requests that begin a window of a stream."""
+    found = [request for request in sandbox.requests(case.vendor) if case.path in request.path]
+    return [r for r in found if {"from", "start", "start_time"} & set(r.params) and "cursor" not in r.params]
+
+
+# An earlier start.
+
+
+def test_a_start_that_is_moved_earlier_reads_what_is_missing_and_nothing_else(
+    connector: Connector, sandbox: Sandbox
+) -> None:
+    first = connector.read(configured(sandbox, START), STREAMS)
+    assert first.code == 0, first
+    state = first.final_state
+    for start, until in ((EARLIER, START), (EARLIEST, EARLIER)):
+        sandbox.clear()
+        run = connector.read(configured(sandbox, start), STREAMS, state=state)
+        assert run.code == 0, run
+        for case in CASES:
+            same(run.records(case.stream), case.rows(sandbox, start, until), case.unnamed)
+            asked = [bounds(request) for request in firsts(sandbox, case)]
+            assert asked, case
+            assert all(parse(start) <= low and high <= parse(until) for low, high in asked), (case, asked)
+        state = run.final_state
+    for case in CASES:
+        held = slices(state, case.stream)
+        assert len(held) == len(case.markets)
+        assert set(map(tuple, held.values())) == {((EARLIEST, END),)}, case
+    sandbox.clear()
+    last = connector.read(configured(sandbox, EARLIEST), STREAMS, state=state)
+    assert last.records() == []
+    assert [request for case in CASES for request in firsts(sandbox, case)] == []
+
+
+def test_a_start_that_is_moved_later_reads_nothing_and_keeps_what_was_read(
+    connector: Connector, sandbox: Sandbox
+) -> None:
+    first = connector.read(configured(sandbox, EARLIER), STREAMS)
+    run = connector.read(configured(sandbox, START), STREAMS, state=first.final_state)
+    assert run.code == 0, run
+    assert run.records() == []
+    for case in CASES:
+        assert set(map(tuple, slices(run.final_state, case.stream).values())) == {((EARLIER, END),)}
+
+
+def test_killed_while_it_reads_what_is_missing_it_goes_on(connector: Connector, sandbox: Sandbox) -> None:
+    state = connector.read(configured(sandbox, START), STREAMS).final_state
+    rows: dict[str, list[Row]] = {case.stream: [] for case in CASES}
+    for vendor in ("kaiko", "kwery", "coin_metrics", "kiyotaka"):
+        sandbox.fault("reset", vendor=vendor, after=3, times=None)
+    broken = connector.read(configured(sandbox, EARLIEST), STREAMS, state=state, patience="0.01")
+    assert broken.code == 1, broken
+    sandbox.app.faults.clear()
+    run = connector.read(configured(sandbox, EARLIEST), STREAMS, state=broken.final_state)
+    assert run.code == 0, run
+    for case in CASES:
+        rows[case.stream] += broken.records(case.stream) + run.records(case.stream)
+        covers(rows[case.stream], case.rows(sandbox, EARLIEST, START), case)
+
+
+# A key that reaches further back.
+
+
+@pytest.fixture
+def today() -> Any:
+    """A sandbox whose clock is the real one: what a plan reaches back to is counted from now."""
+    with Sandbox(seed=4, rows_per_day=300, limits=False) as sandbox:
+        yield sandbox
+
+
+def ago(days: float) -> str:
+    return iso(time.time_ns() // DAY * DAY - int(days * 24) * HOUR, 0)
+
+
+def told(run: Run) -> list[str]:
+    return [log for log in run.logs if "the key reaches back to" in log]
+
+
+@pytest.mark.parametrize(
+    ("case", "small", "large", "days"),
+    [
+        (COIN_METRICS, {"api_key": None, "host": "community"}, {}, 1),
+        (KWERY, {"api_key": "sandbox-kwery-pro"}, {"api_key": "sandbox-kwery-business"}, 30),
+        (KIYOTAKA, {"api_key": "sandbox-kiyotaka-basic", "coins": []}, {"coins": []}, 30),
+    ],
+    ids=str,
+)
+def test_a_key_that_reaches_further_back_reads_the_gap_by_itself(
+    case: Case, small: dict[str, Any], large: dict[str, Any], days: int, connector: Connector, today: Sandbox
+) -> None:
+    start, end = ago(days + 3), ago(0)
+    market = case.markets[0]
+
+    def config(section: dict[str, Any]) -> dict[str, Any]:
+        made = case.config(today, start, end, lookback_window="PT0S")
+        (name,) = {"symbols", "markets"} & set(case.section)
+        made[case.vendor] |= {name: [market]} | {key: value for key, value in section.items() if key != "host"}
+        if "host" in section:
+            made[case.vendor]["base_url"] = f"{today.url}/coin_metrics_community"
+        return made
+
+    first = connector.read(config(small), [case.stream])
+    assert first.code == 0, first
+    assert first.statuses(case.stream)[-1] == "COMPLETE"
+    assert len(told(first)) == 1
+    oldest = min(row["time"] for row in first.records())
+    assert parse(oldest) > parse(ago(days + 1))
+
+    today.clear()
+    again = connector.read(config(small), [case.stream], state=first.final_state)
+    assert again.code == 0, again
+    assert len(firsts(today, case)) <= 1, "the gap costs no request while the reach stays the same"
+    covers(
+        first.records() + again.records(),
+        [r for r in case.rows(today, start, end, [market]) if r["time"] >= oldest],
+        case,
+    )
+
+    today.clear()
+    second = connector.read(config(large), [case.stream], state=again.final_state)
+    assert second.code == 0, second
+    assert told(second) == []
+    covers(first.records() + second.records(), case.rows(today, start, end, [market]), case)
+    assert len(second.records()) < len(case.rows(today, start, end, [market])), "only the gap is read"
+    highest = max(bounds(request)[1] for request in firsts(today, case))
+    assert highest <= parse(oldest) + DAY
+    (held,) = slices(second.final_state, case.stream).values()
+    assert held == [(start, end)]
+
+
+def test_a_kaiko_key_whose_access_range_grows(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [EVENTS]
+    streams = [case.stream for case in cases]
+    earlier = parse(EARLIER)
+    with monkeypatch.context() as smaller:
+        access = {**kaiko_calls.ACCESS, "access_range": {"start_timestamp": earlier // 10**6, "end_timestamp": None}}
+        for module in (kaiko, kaiko_calls):
+            smaller.setattr(module, "ACCESS", access)
+            smaller.setattr(module, "ACCESS_START", earlier, raising=False)
+        with Sandbox(seed=4, now="2026-03-01T12:30:00Z", rows_per_day=300, limits=False) as sandbox:
+            config = config_of(cases, sandbox, EARLIEST, END, lookback_window="PT0S")
+            first = connector.read(config, streams)
+            assert first.code == 0, first
+            assert [log for log in first.logs if f"the key may read from {EARLIER}" in log]
+            sandbox.clear()
+            again = connector.read(config, streams, state=first.final_state)
+            assert again.records() == []
+            assert len(sandbox.requests()) <= sum(len(case.markets) for case in cases)
+    with Sandbox(seed=4, now="2026-03-01T12:30:00Z", rows_per_day=300, limits=False) as sandbox:
+        config = config_of(cases, sandbox, EARLIEST, END, lookback_window="PT0S")
+        second = connector.read(config, streams, state=again.final_state)
+        assert second.code == 0, second
+        for case in cases:
+            same(first.records(case.stream), case.rows(sandbox, EARLIER, END))
+            same(second.records(case.stream), case.rows(sandbox, EARLIEST, EARLIER))
+            assert set(map(tuple, slices(second.final_state, case.stream).values())) == {((EARLIEST, END),)}
+
+
+# A crash, and a state of the version before.
+
+
+@pytest.mark.parametrize("case", [EVENTS, COIN_METRICS, KWERY], ids=str)
+def test_a_crash_repeats_only_the_windows_that_were_not_finished(case: Case, connector: Connector) -> None:
+    """One market that several workers read at once: what they finished is not read again."""
+    start, end = "2026-02-10T00:00:00Z", "2026-02-28T00:00:00Z"
+    with Sandbox(seed=4, now="2026-03-01T12:30:00Z", rows_per_day=4_000, limits=False) as sandbox:
+        name = next(n for n in ("instruments", "markets", "symbols") if n in case.section)
+        market = {"kaiko": "bbit/perpetual-future/btc-usdt", "coin_metrics": "bybit-BTCUSDT-future", "kwery": "BTC"}
+        config = case.config(sandbox, start, end, lookback_window="PT0S", num_workers=6)
+        config[case.vendor][name] = [market[case.vendor]]
+        whole = connector.read(config, [case.stream])
+        assert whole.code == 0, whole
+        requests = len(sandbox.requests(case.vendor))
+        sandbox.clear()
+        sandbox.fault("reset", vendor=case.vendor, after=requests // 2, times=None)
+        broken = connector.read(config, [case.stream], patience="0.01")
+        assert broken.code == 1
+        sandbox.app.faults.clear()
+        (held,) = slices(broken.final_state, case.stream).values()
+        rest = connector.read(config, [case.stream], state=broken.final_state)
+        assert rest.code == 0, rest
+        covers(broken.records() + rest.records(), whole.records(), case)
+        again = [parse(row["time"]) for row in rest.records()]
+        for low, high in held:
+            assert not any(parse(low) <= instant < parse(high) for instant in again), (low, high)
+        read = sum(parse(high) - parse(low) for low, high in held)
+        assert read > (parse(end) - parse(start)) // 5
+        (now_held,) = slices(rest.final_state, case.stream).values()
+        assert now_held == [(start, end)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_state_of_the_first_version_goes_on_without_a_repeat(
+    case: Case, connector: Connector, sandbox: Sandbox
+) -> None:
+    """It has a cursor and no slices: everything from its start on had been read."""
+    entries = [{"partition": case.partition(market), "cursor": {case.cursor: START}} for market in case.markets]
+    state = [
+        {
+            "type": "STREAM",
+            "stream": {"stream_descriptor": {"name": case.stream}, "stream_state": {"states": entries}},
+        }
+    ]
+    run = connector.read(case.config(sandbox, EARLIER, END, lookback_window="PT0S"), [case.stream], state=state)
+    assert run.code == 0, run
+    same(run.records(), case.rows(sandbox, START, END), case.unnamed)
+    assert set(positions(run.final_state, case.stream).values()) == {END}
