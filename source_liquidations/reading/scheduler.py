@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.patience import LONGEST_HOLD
 from source_liquidations.reading.reach import Waits
 from source_liquidations.reading.reading import Failed, Reading
+from source_liquidations.reading.shares import shares
 from source_liquidations.reading.windows import Gap, Window
 
 _FAILURES_IN_A_ROW = 6
@@ -276,11 +277,11 @@ class Scheduler:
         A budget that is spent for longer than anyone waits holds nothing back: the request fails, and says so.
         """
         wait: float | None = None
-        shares = self._shares()
+        places = self._places()
         for _ in range(len(self._queues)):
             queue = self._queues[0]
             self._queues.rotate(-1)
-            if not shares.get(queue.reading.endpoint.vendor) or not self._has_work(queue):
+            if not places.get(queue.reading.endpoint.vendor) or not self._has_work(queue):
                 continue
             reading = queue.reading
             weight = reading.endpoint.weight(queue.ready[0].asked) if queue.planned else 0.0
@@ -302,28 +303,16 @@ class Scheduler:
             wait = seconds if wait is None else min(wait, seconds)
         return None, wait
 
-    def _shares(self) -> dict[str, int]:
-        """By vendor: how many more requests it may have under way.
-
-        Each has an equal share of the workers. What a vendor has no use for, or cannot use because its budget is spent,
-        goes to the others, but for one place: a slow vendor would keep it.
-        """
-        demand: dict[str, int] = {}
+    def _places(self) -> dict[str, int]:
+        """By vendor: how many more requests it may have under way."""
+        demand: Counter[str] = Counter()
         held: set[str] = set()
         for queue in self._queues:
             vendor = queue.reading.endpoint.vendor
-            demand[vendor] = demand.get(vendor, 0) + queue.demand
+            demand[vendor] += queue.demand
             if queue.held_since is not None:
                 held.add(vendor)
-        busy = {vendor: sum(other == vendor for other in self._under_way.values()) for vendor in demand}
-        active = [vendor for vendor, wanted in demand.items() if wanted]
-        share = max(1, self._workers // max(1, len(active)))
-        free = self._workers - len(self._under_way)
-        owed = {v: max(0, min(1 if v in held else share, demand[v]) - busy[v]) for v in active}
-        return {
-            vendor: max(owed[vendor], free - sum(places for other, places in owed.items() if other != vendor))
-            for vendor in active
-        }
+        return shares(demand, Counter(self._under_way.values()), held, workers=self._workers)
 
     def _has_work(self, queue: _Queue) -> bool:
         """Whether a window is ready, or can be made so."""
