@@ -133,6 +133,35 @@ def test_check_names_the_field_that_a_vendor_refuses(
     assert json.dumps(changes[path]).strip('"') not in status.message or "key" not in path
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"coin_metrics.markets": ["okx-BTC-USDT-SWAP-future"]}, "Coin Metrics writes okex"),
+        ({"coin_metrics.markets": ["Binance-BTCUSDT-future"]}, "Coin Metrics writes binance"),
+        ({"coin_metrics.markets": ["BINANCE_FUTURES-*-future"]}, "Coin Metrics writes binance"),
+        ({"kaiko.instruments": ["bybit/perpetual-future/btc-usdt"]}, "Kaiko writes bbit"),
+        ({"kaiko.instruments": ["binance/perpetual-future/*"]}, "Kaiko writes binc"),
+        ({"kiyotaka.symbols": ["okx/BTC-USDT-SWAP"]}, "Kiyotaka writes OKEX_SWAP"),
+        ({"kiyotaka.symbols": ["binance/*"]}, "Kiyotaka writes BINANCE"),
+        (
+            {"kiyotaka.api_key": "a-key-of-openmarket"},
+            "If it is one of openmarket, set `kiyotaka.platform` to openmarket.",
+        ),
+    ],
+    ids=str,
+)
+def test_check_knows_another_vendors_spelling_and_the_other_platform(
+    changes: dict[str, Any], says: str, sandbox: Sandbox
+) -> None:
+    (path,) = changes
+    vendor = path.split(".")[0]
+    config = Bad("", changes, path, says).of(good(sandbox))
+    config = {name: value for name, value in config.items() if not isinstance(value, dict) or name == vendor}
+    status = SourceLiquidations().check(logging.getLogger("test"), config)
+    assert status.status.value == "FAILED"
+    assert says in (status.message or ""), status.message
+
+
 def test_check_costs_little(sandbox: Sandbox) -> None:
     assert SourceLiquidations().check(logging.getLogger("test"), good(sandbox)).status.value == "SUCCEEDED"
     asked = {vendor: len(sandbox.requests(vendor)) for vendor in ("kaiko", "kwery", "coin_metrics", "kiyotaka")}
