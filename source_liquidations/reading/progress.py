@@ -127,9 +127,9 @@ class StreamState:
         if self.cursor_field is None:
             return
         progress = self._partitions.setdefault(partition, Progress())
-        progress.cannot_have(since)
         progress.held = min(progress.held, _FOREVER if held is None else held)
         if part[0] < part[1]:
+            progress.cannot_have(since)
             progress.read |= [part]
             self._changed = True
 

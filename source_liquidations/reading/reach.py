@@ -56,6 +56,11 @@ class Reach:
         return self.granted if self.granted - self.refused <= self._step else None
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether all that is asked for lies behind the known limit: only rows that come can prove it wrong."""
+        return self.refused is None and self.known is not None and self.known >= self._end
+
+    @property
     def cut_off(self) -> Slice | None:
         """[wanted, first): what was asked for and cannot be had; None where nothing is."""
         if self._dropped is None:
@@ -79,7 +84,7 @@ class Reach:
         `is_older` says that earlier syncs have read from `end` on, probably as far back as they could: then its newest
         step shows whether the key reaches further now. Raises Waits while a probe is under way.
         """
-        if self.refused is None and self.known is not None and self.known >= self._end and not is_older:
+        if self.is_doubtful and not is_older:
             self._cut(start, end, end)  # unless rows show otherwise
             return (start, end)
         if self.refused is None and self.known is None:

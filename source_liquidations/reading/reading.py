@@ -11,7 +11,7 @@ from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint, Partition
-from source_liquidations.reading.pages import Output
+from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.reach import Reach
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Reading:
     # By stream: partitions of which something has to be read, and how many gaps of each.
     _unread: dict[str, Counter[Partition]] = field(default_factory=dict)
     _failed: set[Partition] = field(default_factory=set)
+    _doubtful: dict[str, list[Covered]] = field(default_factory=dict)  # by stream
 
     def __post_init__(self) -> None:
         self.reach = Reach(
@@ -85,6 +86,14 @@ class Reading:
         if self._phase is None:
             return timestamps.floor_to(self.end, step) - self.endpoint.settling
         return timestamps.floor_to(self.end - self._phase, step) + self._phase
+
+    def believed(self, stream: str, covers: list[Covered]) -> list[Covered]:
+        """What counts as read of a stream by now. Nothing does while it may lie behind what the key can read."""
+        held = [*self._doubtful.pop(stream, ()), *covers]
+        if self.reach.is_doubtful:
+            self._doubtful[stream] = held
+            return []
+        return held
 
     def gap_found(self, outputs: Sequence[Output], partitions: Sequence[Partition]) -> None:
         for output in outputs:

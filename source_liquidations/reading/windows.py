@@ -202,7 +202,8 @@ class Gap:
 
     def covered(self, output: Output, index: int, part: Slice, held: int | None) -> Covered:
         """What a page's block covers of a partition: no more than the key may read, and nothing that may change."""
-        since = max(self._readable[0], self.reading.reach.since or _EVER)
+        reach = self.reading.reach
+        since = max(self._readable[0], (None if reach.is_doubtful else reach.since) or _EVER)
         until = min(self._readable[1], self.reading.settled, part[1])
         return Covered(output.state_partition(self.partitions[index]), (max(since, part[0]), until), since, held)
 

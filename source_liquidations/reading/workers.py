@@ -168,7 +168,8 @@ class Workers:
             window.gap.reading.failures.append(Failed(placed, output.stream))
         if output.stream not in window.gap.broken:
             held = min((fault.instant for fault in faults), default=None)
-            last.covers = [window.gap.covered(output, index, part, held) for index, part in whole.items()]
+            covers = [window.gap.covered(output, index, part, held) for index, part in whole.items()]
+            last.covers = window.gap.reading.believed(output.stream, covers)
             self._put(last)
 
     def _put(self, block: Block) -> None:
