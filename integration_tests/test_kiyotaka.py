@@ -323,8 +323,20 @@ def test_history_that_a_plan_does_not_have(connector: Connector) -> None:
     with kiyotaka_sandbox() as sandbox:
         config = config_of(sandbox, "2026-01-01T00:00:00Z", api_key="sandbox-kiyotaka-basic", symbols=["BYBIT/BTCUSDT"])
         run = connector.read(config, [STREAM])
-        failed(run, "config_error", "History range exceeded", "30 days", "`start_date`", "`kiyotaka.symbols[0]`")
-        assert len(points(sandbox)) == 1, "no halving helps"
+        assert run.code == 0, run
+        (told,) = [log for log in run.logs if "the key reaches back to 2026-01-30T" in log]
+        assert "History range exceeded: your plan covers 30 days" in told
+        oldest = min(row["time"] for row in run.records())
+        assert "2026-01-30T11" <= oldest <= "2026-01-30T13"
+        same(run.records(), rows_of(sandbox, "BYBIT/BTCUSDT", oldest, END))
+        assert len(points(sandbox)) <= 13, "halved until the two ends meet"
+
+
+def test_history_that_a_plan_does_not_have_even_of_the_newest_day(connector: Connector) -> None:
+    with kiyotaka_sandbox() as sandbox:
+        sandbox.fault("status", vendor="kiyotaka", status=403, message="History range exceeded", times=None)
+        run = connector.read(config_of(sandbox, symbols=["BYBIT/BTCUSDT"]), [STREAM])
+        failed(run, "config_error", "History range exceeded", "`start_date`", "`kiyotaka.symbols[0]`")
 
 
 def test_a_sum_that_a_plan_does_not_have_fails_alone(connector: Connector) -> None:

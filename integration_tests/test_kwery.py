@@ -249,11 +249,26 @@ def test_every_plan_reads_what_it_may(plan: str, limit: int, connector: Connecto
 
 @pytest.mark.parametrize(("plan", "days"), [("free", 1), ("pro", 30)])
 def test_history_that_a_plan_refuses(plan: str, days: int, connector: Connector) -> None:
-    with kwery_sandbox() as sandbox:
-        start = iso(parse(NOW) - (days * 24 + 5) * 3600 * 10**9, 0)
+    """The sandbox's clock is another than the connector's, so the reach has to be found by asking."""
+    with kwery_sandbox(rows_per_day=100) as sandbox:
+        reach = parse(NOW) - days * 86_400 * 10**9
+        start = iso(reach - 5 * 3600 * 10**9, 0)
         run = connector.read(config_of(sandbox, start, NOW, api_key=f"sandbox-kwery-{plan}"), [STREAM])
-        refused(run, "HTTP 400", "invalid_time_range", "`start_date`", "`kwery.symbols[")
-        assert len(paid(sandbox)) == 2, "one for each symbol, and not tried again"
+        assert run.code == 0, run
+        (told,) = [log for log in run.logs if "the key reaches back to" in log]
+        assert "invalid_time_range" in told
+        since = parse(told.split("reaches back to ")[1].split(",")[0])
+        assert abs(since - reach) < 6 * 60 * 10**9
+        same(run.records(), KWERY.rows(sandbox, iso(since, 9), NOW), KWERY.unnamed)
+        refused_ones = [request for request in paid(sandbox) if request.status == 400]
+        assert 1 < len(refused_ones) <= 16, "halved, once for both symbols"
+
+
+def test_history_that_a_plan_refuses_even_of_the_newest_day(connector: Connector, sandbox: Sandbox) -> None:
+    body = {"error": "invalid_time_range", "message": "start is after end, or the range exceeds your plan's history."}
+    sandbox.serve("kwery", PATH, [Canned(body, 400)] * 40)
+    run = connector.read(config_of(sandbox, START, END, symbols=["BTC"]), [STREAM])
+    refused(run, "HTTP 400", "invalid_time_range", "`start_date`", "`kwery.symbols[0]`")
 
 
 def test_history_that_a_plan_leaves_out_without_a_word(connector: Connector) -> None:
@@ -264,15 +279,14 @@ def test_history_that_a_plan_leaves_out_without_a_word(connector: Connector) -> 
         config = config_of(sandbox, start, end, api_key="sandbox-kwery-free", symbols=["ETH"])
         run = connector.read(config, [STREAM])
         assert run.code == 0, run
-        (told,) = [line for line in run.logs if "left out without a word" in line]
-        assert "kwery: the plan reaches back to " in told
-        assert "A larger plan has them" in told
+        (told,) = [line for line in run.logs if "kwery: the key reaches back to " in line]
+        assert "nothing older is read" in told
         covered = [row["time"] for row in run.records()]
         assert covered
         assert parse(min(covered)) >= now - 86_400 * 10**9
         sandbox.clear()
         within = connector.read({**config, "start_date": iso(now - 80_000 * 10**9, 3)}, [STREAM])
-        assert not [line for line in within.logs if "left out" in line]
+        assert not [line for line in within.logs if "reaches back" in line]
 
 
 @pytest.mark.parametrize("flavour", ["documented", "recorded"])
@@ -408,12 +422,16 @@ def test_answers_that_got_lost_count_within_the_limit(connector: Connector) -> N
     with kwery_sandbox(rows_per_day=12_000) as sandbox:
         config = config_of(sandbox, START, END, symbols=["BTC"], max_credits_per_sync=8_000)
         sandbox.fault("cut", vendor="kwery", path_contains=PATH, after=1, times=None)
-        run, cost = one_sync(connector, sandbox, config, None)
+        run = connector.read(config, [STREAM])
+        cost = credits_of(paid(sandbox))
         (read, *lost) = paid(sandbox)
         assert len(lost) == 3, "a fourth might have been too much"
         assert cost == credits_of([read]) + 3 * credits_of(lost[:1]) > 2_000
-        (told,) = [line for line in run.logs if "kwery.max_credits_per_sync" in line]
-        assert "and up to 6,075 on answers that did not arrive" in told
+        (trace,) = run.traces
+        assert trace["failure_type"] == "transient_error", "answers got lost: that is no end to be content with"
+        assert "up to 6,075 credits may have been charged" in trace["message"]
+        assert "`kwery.max_credits_per_sync`" in trace["message"]
+        assert run.statuses(STREAM)[-1] == "INCOMPLETE"
         sandbox.app.faults.clear()
         again, _ = one_sync(connector, sandbox, config, run.final_state)
         held = positions(run.final_state, STREAM), positions(again.final_state, STREAM)

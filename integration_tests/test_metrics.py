@@ -227,7 +227,7 @@ def volumes(sandbox: Sandbox) -> list[Row]:
                                 "exchange": exchange,
                                 "asset": asset,
                                 "interval": "PT1H",
-                                "interval_start": row["time"],
+                                "interval_start": f"{row['time'][:19]}Z",
                                 "position_side": position,
                                 "amount": amount,
                                 "unit": told,

@@ -88,7 +88,7 @@ class Credits(Purse):
 
     def _words_for_lost(self) -> str:
         return (
-            f"Up to {self.assumed:,} credits may have been charged for answers that did not arrive, and"
+            f"For answers that did not arrive, up to {self.assumed:,} credits may have been charged, and"
             " `kwery.max_credits_per_sync` allows no other try."
         )
 
