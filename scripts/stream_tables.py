@@ -3,7 +3,8 @@
     python scripts/stream_tables.py           # writes them between their markers in docs/
     python scripts/stream_tables.py --check   # changes nothing; fails where a table is not what the code says
 
-A marker names the table: `<!-- table: fields kaiko_liquidation_events -->`, and `<!-- end of table -->` ends it.
+A marker names the table: `<!-- table: fields kaiko_liquidation_events -->`, and `<!-- end of table -->` ends it. One table
+may hold the fields of several streams. Markers in blocks of code are left alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Vendor
 
 ROOT = Path(__file__).parents[1]
-MARKED = re.compile(r"(?P<head><!-- table: (?P<what>[^>]+?) -->\n)(?P<table>.*?)(?P<tail><!-- end of table -->)", re.S)
+MARKED = re.compile(
+    r"^(?P<code>```+)\w+$.*?^(?P=code)$"
+    r"|(?P<head>^<!-- table: (?P<what>[^>]+?) -->\n)(?P<table>.*?)(?P<tail><!-- end of table -->)",
+    re.S | re.M,
+)
 # Columns that differ in their interval only are one line: `…_{5m,1h,1d}`.
 _INTERVAL = re.compile(r"_(5m|1h|1d)$")
 _INTERVAL_IN_WORDS = re.compile(r" in the (five minutes|hour|day)\b")
@@ -76,10 +81,15 @@ def streams(which: str = "") -> Iterator[Row]:
         )
 
 
-def fields(stream: str) -> Iterator[Row]:
+def fields(*streams: str) -> Iterator[Row]:
+    """Of several streams: every field that one of them has, as the first that has it describes it."""
     yield ("field", "type", "description")
-    found = next(known for known in all_streams() if known.name == stream)
-    yield from _fields(found.json_schema()["properties"])
+    schemas = [known.json_schema() for name in streams for known in all_streams() if known.name == name]
+    assert len(schemas) == len(streams), streams
+    found: dict[str, Any] = {}
+    for schema in schemas:
+        found |= {name: field for name, field in schema["properties"].items() if name not in found}
+    yield from _fields(found)
 
 
 def _fields(properties: Mapping[str, Any], path: str = "") -> Iterator[Row]:
@@ -171,7 +181,9 @@ def table(what: str) -> str:
 
 def written(page: str) -> str:
     """A page with every table as the code has it."""
-    return MARKED.sub(lambda found: f"{found['head']}\n{table(found['what'])}\n{found['tail']}", page)
+    return MARKED.sub(
+        lambda found: f"{found['head']}\n{table(found['what'])}\n{found['tail']}" if found["what"] else found[0], page
+    )
 
 
 def pages() -> list[Path]:

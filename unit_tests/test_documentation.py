@@ -22,7 +22,7 @@ from source_liquidations.unified import POSITIONS
 from source_liquidations.vendors.kiyotaka.points import POSITION_OF
 
 ROOT = Path(__file__).parents[1]
-UNIFIED = ROOT / "docs" / "unified-streams.md"
+UNIFIED = ROOT / "docs" / "streams.md"
 VENDOR = ROOT / "docs" / "adding-a-vendor.md"
 
 # As exchanges write them; what each tells is worked out below.
