@@ -21,6 +21,7 @@ from sandbox import Sandbox
 from sandbox import __main__ as sandbox_command
 from source_liquidations import command_line
 from source_liquidations import config as configuration
+from source_liquidations.reading.report import Report, StreamReport
 from source_liquidations.source import SourceLiquidations, logger
 from source_liquidations.vendors import VENDORS
 
@@ -68,7 +69,7 @@ def test_every_vendor_has_a_page_and_a_row_in_the_table_to_choose_from() -> None
     chosen = (ROOT / "docs" / "choose-a-vendor.md").read_text("utf-8")
     for vendor in VENDORS:
         assert (ROOT / "docs" / "vendors" / f"{vendor.name}.md").exists(), vendor.name
-        assert re.search(rf"^\| \[[^]]+\]\(vendors/{vendor.name}\.md\) \|", chosen, re.M), vendor.name
+        assert re.search(rf"^\| \[[^]]+\]\(vendors/{vendor.name}\.md\)[^|]* \|", chosen, re.M), vendor.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -148,6 +149,17 @@ def configurations() -> Iterator[Any]:
 def test_configurations_are_valid(config: dict[str, Any]) -> None:
     config = json.loads(json.dumps(config).replace("your key", "key").replace("\\u2026", "key"))
     configuration.parse(config)
+
+
+# The report
+
+
+def test_the_report_is_documented_field_by_field() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    section = page.partition("## The report\n")[2].partition("\n## ")[0]
+    whole, entries = (re.findall(r"^\| `(\w+)` \|", part, re.M) for part in section.split("Each entry of `streams`:"))
+    assert tuple(whole) == Report.__struct_fields__
+    assert tuple(entries) == StreamReport.__struct_fields__
 
 
 # Messages
