@@ -182,3 +182,11 @@ def test_dockerfile_is_clean() -> None:
         pytest.skip("hadolint is not available for this platform")
     done = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_pre_commit_runs_what_make_lint_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    (recipe,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    commands = [line.replace("$(VENV)", ".venv").removesuffix(" .") for line in recipe.replace("\t", "").splitlines()]
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    assert [hook["entry"] for hook in local["hooks"]] == commands
