@@ -128,7 +128,7 @@ def test_every_recipe_answers_its_question(python: Path, done: Done, output: Pat
     queries = [f"SELECT {counted} FROM ({query})" if "QUALIFY" in query else query for query in queries]
     found = run(python, "-c", QUERY_ALL, output / "demo.duckdb", json.dumps(queries))
     assert found.returncode == 0, found.stderr
-    cascades, hours, disagreements, total, sums, newest_rows, newest = json.loads(found.stdout)
+    cascades, hours, disagreements, total, sums, newest = json.loads(found.stdout)
 
     assert len(cascades) == 5
     assert [row["usd"] for row in cascades] == sorted((row["usd"] for row in cascades), reverse=True)
@@ -145,8 +145,8 @@ def test_every_recipe_answers_its_question(python: Path, done: Done, output: Pat
     assert {row["position_side"] for row in bybit} == {"long", "short"}
     assert all(row["usd"] == pytest.approx(by_sums[row["position_side"]], rel=0.01) for row in bybit), "counted once"
     assert "all" not in {row["exchange"] for row in sums}
-    (deduplicated,) = newest_rows
-    assert deduplicated["rows"] == deduplicated["keys"] == sum(row["liquidations"] for row in newest)
+    (deduplicated,) = newest
+    assert deduplicated["rows"] == deduplicated["keys"] > 0
 
 
 def test_live_demo_runs_the_same_steps_without_a_key(python: Path, tmp_path: Path) -> None:

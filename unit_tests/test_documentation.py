@@ -29,26 +29,15 @@ VENDOR = ROOT / "docs" / "adding-a-vendor.md"
 SYMBOLS = (
     ("binance", "BTCUSDT"),
     ("binance", "BNBUSD_PERP"),
-    ("binance", "BTCUSDT_261225"),
     ("binance", "1000SHIBUSDT"),
-    ("binance", "币安人生USDT"),
-    ("bybit", "ETHUSD"),
     ("bybit", "BTCPERP"),
-    ("bybit", "BTCUSDT-27JUN25"),
     ("okx", "BTC-USDT-SWAP"),
     ("deribit", "BTC-PERPETUAL"),
     ("deribit", "ETH_USDC-PERPETUAL"),
-    ("bitmex", "XBTUSD"),
     ("bitmex", "XBTH26"),
     ("bitfinex", "tBTCF0:USTF0"),
-    ("bitfinex", "tDOGE:USD"),
-    ("bitget", "BTCUSDT_UMCBL"),
-    ("gate", "BTC_USDT_20250627"),
-    ("huobi", "BTC-USDT"),
-    ("huobi", "BTC_CW"),
     ("hyperliquid", "kPEPE"),
     ("kraken", "PI_XBTUSD"),
-    ("ftx", "BTC-PERP"),
     ("ftx", "BTC-MOVE-0325"),
 )
 
@@ -64,7 +53,8 @@ def code(words: Iterable[str | None]) -> str:
 
 TABLES = {
     "exchanges": table(
-        ("exchange", "vendors' codes"), [(code([name]), code(codes)) for name, codes in EXCHANGES.items()]
+        ("exchange", "vendors' codes"),
+        [(code([name]), code(codes)) for name, codes in EXCHANGES.items() if len(codes) > 1],
     ),
     "assets": table(("asset", "written as"), [(code([name]), code([alias])) for alias, name in ASSETS.items()]),
     "symbols": table(
