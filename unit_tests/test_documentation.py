@@ -105,7 +105,7 @@ LOOK_AT_EVERY_VENDOR = (
     "unit_tests/vendors/test_acme.py",
     "unit_tests/vendors/test_listings.py",
 )
-NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "demo-output")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "build", "demo-output")
 
 
 # A paragraph that begins with a path, and the block behind it.
@@ -140,8 +140,6 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository in which the page was followed."""
     root = tmp_path_factory.mktemp("further") / "copy"
     shutil.copytree(ROOT, root, ignore=NOT_COPIED)
-    for name in (".dockerignore", ".gitignore"):
-        shutil.copy(ROOT / name, root)
     for path, text in files_of(VENDOR.read_text("utf-8")).items():
         target = root / path
         if path in LISTS:
