@@ -87,7 +87,7 @@ class Vendor(ABC):
 
     @abstractmethod
     def check(self, traffic: Traffic) -> list[str]:
-        """Make the cheapest real call that proves the key and the entries. Returns notes for the user that are no errors.
+        """Make the cheapest real call that proves the key and the entries. Returns notes that are no errors.
 
         Raises a LiquidationsError.
         """
