@@ -65,6 +65,15 @@ def test_every_stream_has_a_table_of_its_fields() -> None:
     assert {schema.stem for schema in (ROOT / "source_liquidations").glob("**/schemas/*.json")} <= shown
 
 
+def test_every_page_is_in_the_table_of_contents() -> None:
+    linked = set(LINK.findall((ROOT / "docs" / "README.md").read_text("utf-8")))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= linked
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 120
+
+
 def test_every_vendor_has_a_page_and_a_row_in_the_table_to_choose_from() -> None:
     chosen = (ROOT / "docs" / "choose-a-vendor.md").read_text("utf-8")
     for vendor in VENDORS:
