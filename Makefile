@@ -22,49 +22,49 @@ $(DEMO_VENV)/complete: requirements-demo.lock pyproject.toml scripts/install.sh
 	@sh scripts/install.sh $(DEMO_VENV) requirements-demo.lock
 	@touch $@
 
-setup: $(VENV)/complete ## what tests need, into .venv
+setup: $(VENV)/complete ## install what tests need into .venv
 
-setup-demo: $(DEMO_VENV)/complete ## what the demo and the examples need, into .venv-demo (PyAirbyte is large)
+setup-demo: $(DEMO_VENV)/complete ## install what the demo and the examples need into .venv-demo (PyAirbyte is large)
 
-test: lint types pytest ## ruff, bandit, mypy, unit and integration tests
+test: lint types pytest ## run ruff, bandit, mypy, unit and integration tests
 
-lint: setup
+lint: setup ## run ruff and bandit
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/bandit -q -c pyproject.toml -r source_liquidations
 
-types: setup
+types: setup ## run mypy
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy --ignore-missing-imports demo examples scripts
 
-pytest: setup
+pytest: setup ## run unit and integration tests; PYTEST_ARGS="-n 2" replaces the options
 	$(VENV)/bin/pytest $(PYTEST_ARGS)
 
-demo: setup-demo ## simulated vendors, two syncs through PyAirbyte into DuckDB, a picture
+demo: setup-demo ## sync simulated vendors twice through PyAirbyte into DuckDB, and draw a picture
 	@$(DEMO_VENV)/bin/python -m demo
 
-demo-live: setup-demo ## the same with the last 24 hours of the real, key-less Coin Metrics community API
+demo-live: setup-demo ## the same with the last 24 hours of the real Coin Metrics community API, which needs no key
 	@$(DEMO_VENV)/bin/python -m demo --live
 
-bench-setup: setup ## the other ways of reading that the benchmarks compare with, into .venvs
+bench-setup: setup ## install the other ways of reading that the benchmarks compare with into .venvs
 	$(VENV)/bin/python -m benchmarks.environments
 
-bench: bench-setup ## the benchmarks: this connector beside other ways of reading (long)
+bench: bench-setup ## compare this connector with other ways of reading (long)
 	$(VENV)/bin/python -m benchmarks.run $(BENCH_ARGS)
 	$(VENV)/bin/python -m benchmarks.end_to_end
 
-audit: setup ## known vulnerabilities of what is installed with the connector (asks a public database)
+audit: setup ## look for known vulnerabilities of the locked packages (asks a public database)
 	$(VENV)/bin/uv tool run pip-audit --no-deps --disable-pip -r requirements.lock
 
-image: ## the container image, with docker, podman or buildah
+image: ## build the container image with docker, podman or buildah
 	@sh scripts/image.sh
 
-image-test: setup ## builds the image without a Docker engine and runs it (Debian, as root)
+image-test: setup ## build the image without a Docker engine, and run it (Debian, as root)
 	@sh scripts/image_without_docker.sh || [ $$? -eq 77 ]
 
-lock: setup ## new lock files from pyproject.toml
+lock: setup ## write the lock files from pyproject.toml
 	@sh scripts/lock.sh
 
-clean: ## removes what the other targets made
+clean: ## remove what the other targets made
 	rm -rf $(VENV) $(DEMO_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-output
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

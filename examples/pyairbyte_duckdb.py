@@ -25,7 +25,7 @@ def main(config: Path, database: Path) -> None:
         local_executable=Path(sys.executable).with_name("source-liquidations"),
     )
     source.check()
-    source.select_streams(["liquidations", "liquidation_volumes"])
+    source.select_streams(["liquidations", "liquidation_volumes", "liquidation_coverage"])
     result = source.read(cache=ab.DuckDBCache(db_path=database))
     print(f"{result.processed_records} rows read")
     for name, table in result.streams.items():

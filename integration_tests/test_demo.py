@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
-from tools import python_with, run
+from tools import ROOT, python_with, run
 
 from sandbox import Sandbox
+
+Done = subprocess.CompletedProcess[str]
 
 STREAMS = {
     "kaiko_liquidation_events",
@@ -22,6 +26,16 @@ STREAMS = {
 EVENTS = ("kaiko_liquidation_events", "kwery_liquidations", "coin_metrics_market_liquidations")
 CURRENCIES = {"kwery_liquidations": "credits", "kiyotaka_liquidation_agg": "weight"}
 COLUMNS = ("read", "new", "held", "partitions", "requests", "seconds")
+RECIPES = ROOT / "docs" / "recipes.md"
+QUERY_ALL = """
+import duckdb, json, sys
+path, queries = sys.argv[1:]
+with duckdb.connect(path, read_only=True) as database:
+    database.execute("SET enable_progress_bar = false")
+    found = [database.sql(query) for query in json.loads(queries)]
+    rows = [[dict(zip(answer.columns, row)) for row in answer.fetchall()] for answer in found]
+json.dump(rows, sys.stdout, default=lambda value: float(value) if hasattr(value, "is_finite") else str(value))
+"""
 LIVE = """
 from pathlib import Path
 from demo import __main__ as demo
@@ -63,9 +77,18 @@ def number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def test_demo_syncs_twice_draws_and_prints_a_query_that_works(python: Path, tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    done = run(python, "-m", "demo", "--output", output)
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "output"
+
+
+@pytest.fixture(scope="module")
+def done(python: Path, output: Path) -> Done:
+    """`make demo`, once for all tests."""
+    return run(python, "-m", "demo", "--output", output)
+
+
+def test_demo_syncs_twice_draws_and_prints_a_query_that_works(done: Done, output: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
 
@@ -96,6 +119,34 @@ def test_demo_syncs_twice_draws_and_prints_a_query_that_works(python: Path, tmp_
     query = run("sh", "-c", done.stdout.rstrip().splitlines()[-1])
     assert query.returncode == 0, query.stderr
     assert all(vendor in query.stdout for vendor in ("kaiko", "kwery", "coin_metrics"))
+
+
+def test_every_recipe_answers_its_question(python: Path, done: Done, output: Path) -> None:
+    """The queries of docs/recipes.md on the demo's database."""
+    queries = re.findall(r"^```sql\n(.*?)^```$", RECIPES.read_text("utf-8"), re.M | re.S)
+    counted = "count(*) AS rows, count(DISTINCT (vendor, market, liquidation_id)) AS keys"
+    queries = [f"SELECT {counted} FROM ({query})" if "QUALIFY" in query else query for query in queries]
+    found = run(python, "-c", QUERY_ALL, output / "demo.duckdb", json.dumps(queries))
+    assert found.returncode == 0, found.stderr
+    cascades, hours, disagreements, total, sums, newest = json.loads(found.stdout)
+
+    assert len(cascades) == 5
+    assert [row["usd"] for row in cascades] == sorted((row["usd"] for row in cascades), reverse=True)
+    assert all(row["liquidations"] > 1 for row in cascades)
+    assert len(hours) >= 24
+    assert all(-1 <= row["imbalance"] <= 1 for row in hours)
+    assert min(row["imbalance"] for row in hours) < 0 < max(row["imbalance"] for row in hours)
+    (gap,) = disagreements  # the demo leaves an hour out of Coin Metrics
+    assert gap["coin_metrics"] == 0 < gap["kaiko"]
+    assert gap["kaiko"] == pytest.approx(gap["kwery"], rel=0.01)
+    assert all(row["not_valued"] == 0 for row in total)
+    bybit = [row for row in total if (row["exchange"], row["base_asset"]) == ("bybit", "btc")]
+    by_sums = {row["position_side"]: row["usd"] for row in sums if (row["exchange"], row["asset"]) == ("bybit", "btc")}
+    assert {row["position_side"] for row in bybit} == {"long", "short"}
+    assert all(row["usd"] == pytest.approx(by_sums[row["position_side"]], rel=0.01) for row in bybit), "counted once"
+    assert "all" not in {row["exchange"] for row in sums}
+    (deduplicated,) = newest
+    assert deduplicated["rows"] == deduplicated["keys"] > 0
 
 
 def test_live_demo_runs_the_same_steps_without_a_key(python: Path, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
     python scripts/stream_tables.py           # writes them between their markers in docs/
     python scripts/stream_tables.py --check   # changes nothing; fails where a table is not what the code says
 
-A marker names the table: `<!-- table: fields kaiko_liquidation_events -->`, and `<!-- end of table -->` ends it.
+A marker names the table: `<!-- table: fields kaiko_liquidation_events -->`, and `<!-- end of table -->` ends it. One
+table may hold the fields of several streams. Markers in blocks of code are left alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Vendor
 
 ROOT = Path(__file__).parents[1]
-MARKED = re.compile(r"(?P<head><!-- table: (?P<what>[^>]+?) -->\n)(?P<table>.*?)(?P<tail><!-- end of table -->)", re.S)
+MARKED = re.compile(
+    r"^(?P<code>```+)\w+$.*?^(?P=code)$"
+    r"|(?P<head>^<!-- table: (?P<what>[^>]+?) -->\n)(?P<table>.*?)(?P<tail><!-- end of table -->)",
+    re.S | re.M,
+)
 # Columns that differ in their interval only are one line: `…_{5m,1h,1d}`.
 _INTERVAL = re.compile(r"_(5m|1h|1d)$")
 _INTERVAL_IN_WORDS = re.compile(r" in the (five minutes|hour|day)\b")
@@ -64,7 +69,7 @@ def kind_of(field: Mapping[str, Any]) -> str:
 
 
 def streams(which: str = "") -> Iterator[Row]:
-    yield ("stream", "one row is", "primary key", "cursor", "sync modes")
+    yield ("stream", "one row is", "primary key", "cursor")
     for stream in {"": all_streams, "unified": unified_streams}.get(which, lambda: vendor_of(which).streams)():
         title = str(stream.json_schema()["title"])
         yield (
@@ -72,14 +77,18 @@ def streams(which: str = "") -> Iterator[Row]:
             title[0].lower() + title[1:],
             ", ".join(f"`{name}`" for name in stream.primary_key),
             f"`{stream.cursor_field}`" if stream.cursor_field else "",
-            "full refresh, incremental" if stream.cursor_field else "full refresh",
         )
 
 
-def fields(stream: str) -> Iterator[Row]:
+def fields(*streams: str) -> Iterator[Row]:
+    """Of several streams: every field that one of them has, as the first that has it describes it."""
     yield ("field", "type", "description")
-    found = next(known for known in all_streams() if known.name == stream)
-    yield from _fields(found.json_schema()["properties"])
+    schemas = [known.json_schema() for name in streams for known in all_streams() if known.name == name]
+    assert len(schemas) == len(streams), streams
+    found: dict[str, Any] = {}
+    for schema in schemas:
+        found |= {name: field for name, field in schema["properties"].items() if name not in found}
+    yield from _fields(found)
 
 
 def _fields(properties: Mapping[str, Any], path: str = "") -> Iterator[Row]:
@@ -94,19 +103,20 @@ def _fields(properties: Mapping[str, Any], path: str = "") -> Iterator[Row]:
             shown = f"{path}{stem}_{{{','.join(name.removeprefix(f'{stem}_') for name in names)}}}"
             described = _INTERVAL_IN_WORDS.sub(" in the interval", described)
         yield (f"`{shown}`", kind_of(field), described)
-        yield from _fields(field.get("items", {}).get("properties", {}), f"{shown}[].")
+        inner = field.get("items", {}).get("properties", {})  # "the same counts per …": not told twice
+        yield from _fields({name: held for name, held in inner.items() if name not in properties}, f"{shown}[].")
 
 
 def types() -> Iterator[Row]:
     """The types that occur, with an example of each."""
-    yield ("type in the schema", "Airbyte type", "fields", "for instance")
+    yield ("type in the schema", "Airbyte type", "for instance")
     found: dict[str, list[str]] = {}
     for stream in all_streams():
         for name, field in stream.json_schema()["properties"].items():
             found.setdefault(kind_of(field), []).append(f"`{stream.name}.{name}`")
     schema = {"timestamp": "string, format date-time, airbyte_type timestamp_with_timezone"}
     for kind, names in sorted(found.items(), key=lambda item: -len(item[1])):
-        yield (schema.get(kind, kind), AIRBYTE_TYPES[kind], str(len(names)), names[0])
+        yield (schema.get(kind, kind), AIRBYTE_TYPES[kind], names[0])
 
 
 def fields_of_configuration(vendor: str = "") -> Iterator[Row]:
@@ -165,13 +175,15 @@ TABLES: dict[str, Callable[..., Iterable[Row]]] = {
 def table(what: str) -> str:
     name, *arguments = what.split()
     head, *rows = TABLES[name](*arguments)
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    first, *others = (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in (head, *rows))
+    return "".join((first, f"|{'---|' * len(head)}\n", *others))
 
 
 def written(page: str) -> str:
     """A page with every table as the code has it."""
-    return MARKED.sub(lambda found: f"{found['head']}\n{table(found['what'])}\n{found['tail']}", page)
+    return MARKED.sub(
+        lambda found: f"{found['head']}\n{table(found['what'])}\n{found['tail']}" if found["what"] else found[0], page
+    )
 
 
 def pages() -> list[Path]:

@@ -1,4 +1,4 @@
-"""What can go wrong, told so that the user can act: who, what, and what to do.
+"""What can go wrong, in words that let the user act: who, what, and what to do.
 
 Nothing here knows the CDK; `source.py` turns an error into Airbyte's trace message.
 """
@@ -61,7 +61,7 @@ class ConfigurationError(LiquidationsError):
 
     @classmethod
     def of_all(cls, problems: Sequence[ConfigurationError]) -> ConfigurationError:
-        """One error that tells every problem."""
+        """One error that names every problem."""
         if len(problems) == 1:
             return problems[0]
         error = cls("configuration", " ".join(f"({n}) {problem.message}" for n, problem in enumerate(problems, 1)))
@@ -124,4 +124,4 @@ class SpendingLimit(LiquidationsError):
 
 
 class Stopped(Exception):
-    """Raised inside waiting code once the sync is told to stop."""
+    """Raised inside waiting code when the sync has to stop."""

@@ -87,7 +87,7 @@ def _of(reading: Reading, sample: bool) -> Estimate:
 
 
 def _reachable(gap: Gap) -> list[Slice]:
-    """What of a gap can be had, as far as that is known beforehand."""
+    """What of a gap is available, as far as that is known beforehand."""
     since = gap.reading.reach.since
     return list(gap.ranges if since is None else Slices.of(gap.ranges).within(since, gap.ranges[-1][1]))
 

@@ -47,7 +47,7 @@ def are_numbers(literals: Sequence[Any]) -> bool:
 
 
 def column(field: str, values: Sequence[Any], bad: dict[int, LiquidationsError]) -> Sequence[Any]:
-    """The literals of a column. What is no number is null, and its index goes to `bad`, unless it is there already."""
+    """The literals of a column. Anything else becomes null, and its index goes to `bad`, unless it is there already."""
     if are_numbers(values):
         return values
     found = []

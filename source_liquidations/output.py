@@ -1,4 +1,4 @@
-"""Standard output: whole lines, one writer at a time, and what happens when nobody can or will take them."""
+"""Standard output: whole lines, one writer at a time, and what happens when they cannot be written."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
-_UNREAD = 4.0  # seconds in which nobody takes any output: then nobody will
+_UNREAD = 4.0  # seconds without any output taken: then nobody reads it
 _TICK = 0.1
 
 

@@ -1,4 +1,4 @@
-"""Saved state as it arrives: in whatever envelope, taken apart into one blob for each stream."""
+"""Saved state as it arrives, in any envelope, taken apart into one blob for each stream."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ PRINTED = frozenset({"RECORD", "STATE", "LOG", "TRACE"})
 
 
 def _blobs(message: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Each stream and its blob. A message without a type is told by what it holds."""
+    """Each stream and its blob. A message without a type is recognized by its content."""
     envelope = message.get("type")
     try:
         if envelope == "LEGACY" or (envelope is None and "data" in message):

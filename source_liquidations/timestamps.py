@@ -106,7 +106,7 @@ def format_shortest(nanoseconds: int) -> str:
 
 
 def unix_unit(value: int) -> tuple[int, int]:
-    """The unit of a Unix timestamp, told by its size: (nanoseconds per unit, fraction digits).
+    """The unit of a Unix timestamp, recognized by its size: (nanoseconds per unit, fraction digits).
 
     Milliseconds, microseconds and nanoseconds are known. Raises ValueError for anything else,
     seconds too: a guess would put rows on a wrong day.
@@ -118,7 +118,7 @@ def unix_unit(value: int) -> tuple[int, int]:
 
 
 def instant_of(value: str | float | None) -> int:
-    """Nanoseconds since the epoch of a time in whatever form: ISO 8601 text, or a Unix time as number or text.
+    """Nanoseconds since the epoch of a time in any form: ISO 8601 text, or a Unix time as number or text.
 
     The unit of a Unix time (seconds to nanoseconds) is told by its size. Raises ValueError for anything else.
     """

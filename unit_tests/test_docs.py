@@ -21,7 +21,9 @@ from sandbox import Sandbox
 from sandbox import __main__ as sandbox_command
 from source_liquidations import command_line
 from source_liquidations import config as configuration
+from source_liquidations.reading.report import Report, StreamReport
 from source_liquidations.source import SourceLiquidations, logger
+from source_liquidations.vendors import VENDORS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,7 +33,7 @@ else:
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*DOCS, *(page for name in ("", "examples", "sandbox", "benchmarks") for page in (ROOT / name).glob("*.md"))]
-LIQUIDATIONS = ROOT / "docs" / "liquidations.md"
+TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
@@ -57,11 +59,26 @@ def test_tables_are_what_the_code_says() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_stream_has_a_table_of_its_fields_or_a_page() -> None:
+def test_every_stream_has_a_table_of_its_fields() -> None:
     text = "\n".join(page.read_text("utf-8") for page in DOCS)
-    unified = (ROOT / "docs" / "unified-streams.md").read_text("utf-8")
-    for schema in (ROOT / "source_liquidations").glob("**/schemas/*.json"):
-        assert f"<!-- table: fields {schema.stem} -->" in text or f"`{schema.stem}`" in unified, schema.stem
+    shown = {name for names in re.findall(r"^<!-- table: fields ([\w ]+) -->$", text, re.M) for name in names.split()}
+    assert {schema.stem for schema in (ROOT / "source_liquidations").glob("**/schemas/*.json")} <= shown
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    linked = set(LINK.findall((ROOT / "docs" / "README.md").read_text("utf-8")))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= linked
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 120
+
+
+def test_every_vendor_has_a_page_and_a_row_in_the_table_to_choose_from() -> None:
+    chosen = (ROOT / "docs" / "choose-a-vendor.md").read_text("utf-8")
+    for vendor in VENDORS:
+        assert (ROOT / "docs" / "vendors" / f"{vendor.name}.md").exists(), vendor.name
+        assert re.search(rf"^\| \[[^]]+\]\(vendors/{vendor.name}\.md\)[^|]* \|", chosen, re.M), vendor.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -143,6 +160,17 @@ def test_configurations_are_valid(config: dict[str, Any]) -> None:
     configuration.parse(config)
 
 
+# The report
+
+
+def test_the_report_is_documented_field_by_field() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    section = page.partition("## The report\n")[2].partition("\n## ")[0]
+    whole, entries = (re.findall(r"^\| `(\w+)` \|", part, re.M) for part in section.split("Each entry of `streams`:"))
+    assert tuple(whole) == Report.__struct_fields__
+    assert tuple(entries) == StreamReport.__struct_fields__
+
+
 # Messages
 
 START, END = "2026-02-28T00:00:00Z", "2026-03-01T00:00:00Z"
@@ -168,9 +196,9 @@ def config_of(vendors: Sandbox, vendor: str, **fields: Any) -> dict[str, Any]:
 
 def says(message: str | None) -> None:
     """The page has the message. Backslashes before marks are not seen, lines end anywhere."""
-    page = " ".join(re.sub(r"\\(?=[*_|<])", "", LIQUIDATIONS.read_text("utf-8")).split())
+    page = " ".join(re.sub(r"\\(?=[*_|<])", "", TROUBLESHOOTING.read_text("utf-8")).split())
     if not message or message not in page:
-        pytest.fail(f"docs/liquidations.md does not have this message: {message}", pytrace=False)
+        pytest.fail(f"docs/troubleshooting.md does not have this message: {message}", pytrace=False)
 
 
 CHECKS: list[tuple[str, dict[str, Any]]] = [
@@ -200,8 +228,12 @@ def test_what_check_says_is_documented(vendor: str, fields: dict[str, Any], vend
     says(status.message)
 
 
-def test_what_check_says_of_no_vendor_is_documented() -> None:
-    says(SourceLiquidations().check(logger, {"start_date": START}).message)
+def test_what_check_says_without_a_vendor() -> None:
+    """The page names the first two vendors only, so that a further one changes nothing there."""
+    first, second, *others = (vendor.name for vendor in VENDORS)
+    message = SourceLiquidations().check(logger, {"start_date": START}).message or ""
+    assert message.startswith(f"`{', '.join((first, second, *others))}`: ")
+    says(message.replace(", ".join(others), "…"))
 
 
 def read(config: dict[str, Any], stream: str) -> None:

@@ -21,8 +21,10 @@ import yaml
 
 from source_liquidations import config as configuration
 from source_liquidations import planning
+from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.client import Client
-from source_liquidations.vendors.vendor import Shared
+from source_liquidations.vendors import VENDORS
+from source_liquidations.vendors.vendor import Shared, Vendor
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,18 +33,31 @@ else:
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-demo.lock")
-# Every section in every form that changes the host or adds a stream.
-KAIKO = {"api_key": "k", "instruments": ["bbit/perpetual-future/btc-usdt"], "assets": ["btc"]}
-COIN_METRICS = {"markets": ["binance-BTCUSDT-future"]}
-KIYOTAKA = {"api_key": "k", "symbols": ["BYBIT/BTCUSDT"]}
-CONFIGS = (
-    {"kaiko": KAIKO, "kwery": {"api_key": "k"}, "coin_metrics": COIN_METRICS, "kiyotaka": KIYOTAKA},
-    {
-        "kaiko": {**KAIKO, "region": "eu"},
-        "coin_metrics": {**COIN_METRICS, "api_key": "k"},
-        "kiyotaka": {**KIYOTAKA, "platform": "openmarket"},
-    },
-)
+
+
+def forms_of(vendor: type[Vendor]) -> Iterator[dict[str, Any]]:
+    """A vendor's section in every form that may change the host or add a stream, out of the specification's examples.
+
+    Values that the vendor's own rules do not allow together are left out.
+    """
+    fields = configuration.spec()["connectionSpecification"]["properties"][vendor.name]["properties"]
+    shown = {name: field["examples"][0] for name, field in fields.items() if "examples" in field}
+    keyless = {name: value for name, value in shown.items() if not name.endswith("base_url")}
+    whole = {**keyless, "api_key": "k"} if "api_key" in fields else keyless
+    choices = [{**whole, name: value} for name, field in fields.items() for value in field.get("enum", ())]
+    for form in (whole, keyless, *choices):
+        try:
+            parsed({vendor.name: form})
+        except ConfigurationError:
+            continue
+        yield form
+
+
+def parsed(section: dict[str, Any]) -> configuration.Config:
+    return configuration.parse({"start_date": "2024-01-01", **section})
+
+
+CONFIGS = tuple({vendor.name: form} for vendor in VENDORS for form in forms_of(vendor))
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +68,6 @@ def metadata() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-
-
-def parsed(section: dict[str, Any]) -> configuration.Config:
-    return configuration.parse({"start_date": "2024-01-01", **section})
 
 
 def hosts(urls: dict[str, str]) -> Iterator[str]:
@@ -107,6 +118,7 @@ def test_allowed_hosts_are_those_that_the_vendors_are_asked_at(
     for config in CONFIGS:
         planning.configured_vendors(parsed(config), Shared())
     assert sorted(metadata["data"]["allowedHosts"]["hosts"]) == sorted(asked)
+    assert {name for config in CONFIGS for name in config} == {vendor.name for vendor in VENDORS}
 
 
 def test_suggested_streams_exist(metadata: dict[str, Any]) -> None:
@@ -114,7 +126,6 @@ def test_suggested_streams_exist(metadata: dict[str, Any]) -> None:
     assert set(metadata["data"]["suggestedStreams"]["streams"]) <= names
 
 
-@pytest.mark.skipif(not (ROOT / "docs" / "liquidations.md").exists(), reason="the connector's page is not there yet")
 def test_documentation_names_every_stream_and_host(metadata: dict[str, Any]) -> None:
     text = "\n".join(page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md"))
     names = {stream.name for config in CONFIGS for stream in planning.streams(parsed(config))}
@@ -171,3 +182,11 @@ def test_dockerfile_is_clean() -> None:
         pytest.skip("hadolint is not available for this platform")
     done = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_pre_commit_runs_what_make_lint_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    (recipe,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    commands = [line.replace("$(VENV)", ".venv").removesuffix(" .") for line in recipe.replace("\t", "").splitlines()]
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    assert [hook["entry"] for hook in local["hooks"]] == commands

@@ -77,7 +77,7 @@ REQUIRED = {
     "airbyte_source": {"name", "workspace_id", "configuration"},
     "airbyte_connection": {"source_id", "destination_id"},
 }
-SYNC_MODES = {"incremental_deduped_history", "full_refresh_overwrite"}
+SYNC_MODES = {"incremental_deduped_history", "full_refresh_overwrite", "full_refresh_append"}
 META = {"for_each", "count", "depends_on", "lifecycle", "provider"}
 CRON = re.compile(r"0 \d{1,2} (\*|\d{1,2}) (\*|\d{1,2}) \* \?")  # Quartz: seconds first, and ? for the day of the week
 COIN_METRICS_REQUESTS_A_MINUTE = 18_000
@@ -116,7 +116,7 @@ def with_variables(value: Any) -> Any:
 
 
 CONNECTIONS: dict[str, Any] = parsed("plan.tf")["locals"][0]["connections"]
-LISTS: list[str] = parsed("plan.tf")["locals"][0]["lists"]
+LISTS: dict[str, str] = parsed("plan.tf")["locals"][0]["lists"]
 
 
 def config_of(name: str) -> Config:
@@ -145,8 +145,9 @@ def test_resources_have_the_providers_attributes(kind: str, block: dict[str, Any
 
 def test_modes_of_streams_are_the_providers() -> None:
     text = (FOLDER / "main.tf").read_text("utf-8")
-    (modes,) = re.findall(r'sync_mode = contains\(local\.lists, name\) \? "(\w+)" : "(\w+)"', text)
-    assert set(modes) == SYNC_MODES
+    (mode,) = re.findall(r'sync_mode = lookup\(local\.lists, name, "(\w+)"\)', text)
+    assert {mode, *LISTS.values()} == SYNC_MODES
+    assert LISTS["liquidation_coverage"] == "full_refresh_append", "a later sync must not delete what one saw"
 
 
 def test_the_image_is_this_version() -> None:

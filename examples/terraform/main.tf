@@ -68,7 +68,7 @@ resource "airbyte_connection" "liquidations" {
   configurations = {
     streams = [for name in each.value.streams : {
       name      = name
-      sync_mode = contains(local.lists, name) ? "full_refresh_overwrite" : "incremental_deduped_history"
+      sync_mode = lookup(local.lists, name, "incremental_deduped_history")
     }]
   }
 }

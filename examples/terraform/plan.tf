@@ -1,9 +1,12 @@
-# What is read by which connection. docs/scaling.md explains the figures.
+# What is read by which connection. docs/operations.md explains the figures.
 # Coin Metrics takes 6,000 requests in 20 seconds and 10 at once from a key: all entries with that key share both.
 
 locals {
-  # Streams without a cursor.
-  lists = ["coin_metrics_liquidation_markets", "liquidation_coverage"]
+  # Streams without a cursor. What a sync saw of gaps is in that sync's rows only, so these are appended.
+  lists = {
+    coin_metrics_liquidation_markets = "full_refresh_overwrite"
+    liquidation_coverage             = "full_refresh_append"
+  }
 
   connections = {
     coin_metrics_okex = {
@@ -107,7 +110,7 @@ locals {
     }
 
     kaiko = {
-      streams      = ["kaiko_liquidation_events", "kaiko_token_liquidation_volumes"]
+      streams      = ["kaiko_liquidation_events", "kaiko_token_liquidation_volumes", "liquidation_coverage"]
       cron         = "0 10 * * * ?"
       memory_limit = "512Mi"
       source = {
@@ -123,7 +126,7 @@ locals {
 
     # Daily, with a short lookback: what is read twice is paid for twice.
     kwery = {
-      streams      = ["kwery_liquidations"]
+      streams      = ["kwery_liquidations", "liquidation_coverage"]
       cron         = "0 30 0 * * ?"
       memory_limit = "512Mi"
       source = {
@@ -138,12 +141,13 @@ locals {
       }
     }
 
+    # A plan of 90 days: with a fixed date, a market that is listed later would begin before what the plan has.
     kiyotaka = {
-      streams      = ["kiyotaka_liquidation_agg"]
+      streams      = ["kiyotaka_liquidation_agg", "liquidation_coverage"]
       cron         = "0 15 * * * ?"
       memory_limit = "1Gi"
       source = {
-        start_date  = "2026-09-01"
+        start_date  = "P90D"
         num_workers = 2
         kiyotaka = {
           api_key             = var.kiyotaka_api_key

@@ -54,7 +54,7 @@ class Answered:
             ) from None
 
     def problem(self) -> str | None:
-        """Why the body of a 200 is no good answer: not whole, not JSON, or an error. None where it is one."""
+        """Why the body of a 200 is no good answer: not whole, not JSON, or an error. None for a good one."""
         try:
             if not self.body.isascii():
                 self.body.decode()  # decoders do not look into what they skip
@@ -146,7 +146,7 @@ class _RetryAfter(msgspec.Struct):
 def reset_seconds(answered: Answered) -> float | None:
     """Seconds to wait as the answer says, in its headers or its body's `retry_after`; None where it does not say.
 
-    Given are delta seconds, an HTTP date, an ISO 8601 time, or a Unix time in whatever unit, told by its size.
+    Given are delta seconds, an HTTP date, an ISO 8601 time, or a Unix time in any unit, recognized by its size.
     """
     values: list[Any] = [answered.headers.get(name) for name in _RESET_HEADERS]
     if answered.status == 429:

@@ -93,12 +93,12 @@ class Budget:
                 self._sent.pop()
 
     def pause(self, seconds: float) -> None:
-        """Nobody sends for so long: the vendor said so (429 with Retry-After or a reset time)."""
+        """Send nothing for so many seconds: the vendor asks for it (429 with Retry-After or a reset time)."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def refused(self, seconds: float) -> None:
-        """A 429 in spite of the budget: pause for so long, and go on more slowly. Concurrent 429s count once."""
+        """A 429 in spite of the budget: pause, then continue more slowly. Concurrent 429s count once."""
         with self._lock:
             if self._clock() >= self._paused_until:
                 longest = min(max(seconds, _FIRST_DISTANCE), _LONGEST_DISTANCE)
@@ -106,7 +106,7 @@ class Budget:
         self.pause(seconds)
 
     def went_well(self) -> None:
-        """A good answer: a distance that a 429 made is not needed for ever."""
+        """A good answer: reduce the distance that a 429 has made."""
         if self._distance:
             with self._lock:
                 self._distance = self._distance * _LESS if self._distance > _FIRST_DISTANCE / 4 else 0.0

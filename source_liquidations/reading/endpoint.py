@@ -214,7 +214,7 @@ class Endpoint(ABC):
         is_pattern: Callable[[str], bool],
         matching: Callable[[str, str], Iterable[str]],
     ) -> Iterator[tuple[str, str]]:
-        """Each name that the entries of a setting mean, and the entry. What fails is noted, and the others go on."""
+        """Each name that the entries of a setting mean, and the entry. One that fails is noted; the others continue."""
         for index, entry in enumerate(entries):
             where = f"{setting}[{index}]"
             try:

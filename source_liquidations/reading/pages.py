@@ -76,7 +76,7 @@ class Output:
 class Covered(NamedTuple):
     """A slice of a partition that is whole once a block has been written.
 
-    Nothing before `since` can be had, and nothing from `held` on counts.
+    Nothing before `since` is available, and nothing from `held` on counts.
     """
 
     partition: Partition

@@ -43,7 +43,7 @@ class Progress:
         return self.saved | self.read.within(-_FOREVER, until)
 
     def cannot_have(self, since: int) -> None:
-        """Nothing before this instant can be had in this sync: what was to be read again counts as missing."""
+        """Nothing before this instant is available in this sync: what was to be read again counts as missing."""
         start, end = self.recheck
         if start < since:
             gone = min(since, end)

@@ -45,12 +45,12 @@ class Reach:
         self._probe: int | None = None
 
     def knows(self, first: int | None) -> None:
-        """The first instant that can be had is known beforehand; None where it is not."""
+        """The first available instant, where it is known beforehand; None where it is not."""
         self.known = first
 
     @property
     def since(self) -> int | None:
-        """The first instant that can be had; None where no limit is known (yet)."""
+        """The first available instant; None where no limit is known (yet)."""
         if self.refused is None:
             return self.known
         return self.granted if self.granted - self.refused <= self._step else None
@@ -62,7 +62,7 @@ class Reach:
 
     @property
     def cut_off(self) -> Slice | None:
-        """[wanted, first): what was asked for and cannot be had; None where nothing is."""
+        """[wanted, first): what was asked for and is not available; None where everything is."""
         if self._dropped is None:
             return None
         wanted, first = self._dropped
@@ -79,7 +79,7 @@ class Reach:
             )
 
     def part_of(self, start: int, end: int, *, is_older: bool) -> Slice | None:
-        """What to request next of [start, end): it, its later part, or None where nothing of it can be had.
+        """What to request next of [start, end): it, its later part, or None where nothing of it is available.
 
         `is_older` says that earlier syncs have read from `end` on, probably as far back as they could: then its newest
         step shows whether the key reaches further now. Raises Waits while a probe is under way.
@@ -111,7 +111,7 @@ class Reach:
         return (since, end) if since < end else None
 
     def saw(self, instants: Sequence[int]) -> None:
-        """Rows of these times came: a limit that is known to lie behind them is none."""
+        """Rows of these times came, so a limit that lies after them was wrong."""
         if self.known is not None and instants and min(instants) < self.known - self._step:
             self.known = self._dropped = None
 
@@ -130,6 +130,6 @@ class Reach:
         return self._end - start > (_NEWEST if self.known is None else self._step)
 
     def forget(self, start: int) -> None:
-        """The request for a window that begins at `start` is over, whatever came of it."""
+        """The request for a window that begins at `start` is over, whether it succeeded or not."""
         if self._probe == start:
             self._probe = None

@@ -99,7 +99,7 @@ class Scheduler:
                     continue
                 work, wait = self._pick()
                 if work is not None:
-                    self._may_work.notify()  # one wakes the next: each waking takes the interpreter from whoever works
+                    self._may_work.notify()  # wake one at a time: each that wakes takes the interpreter from the others
                     return work
                 if not any(queue.ended and not queue.announced for queue in self._queues):
                     self._place_free.notify()  # whoever else waits for it may have a use for it
@@ -194,7 +194,7 @@ class Scheduler:
                 self._give_up(queue)
                 return True
             if queue.failures_in_a_row == _FAILURES_IN_A_ROW // 2:
-                # Those furthest behind come first, and are so because they fail: let them hold up no other for good.
+                # Those furthest behind come first, and are behind because they fail: do not let them block the rest.
                 queue.pending.reverse()
             work.gap.failed = True
             reading.gap_failed(work.gap.partitions)
@@ -335,7 +335,7 @@ class Scheduler:
                 return True
             if gap.ranges:
                 break  # it waits for a probe
-            queue.pending.popleft()  # nothing of it can be had (any more)
+            queue.pending.popleft()  # nothing of it is available (any more)
         return self._help(queue)
 
     def _help(self, queue: _Queue) -> bool:

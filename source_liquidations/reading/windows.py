@@ -172,7 +172,7 @@ class Gap:
         return self.failed or not (self.ranges or self.under_way)
 
     def open(self) -> Window | None:
-        """The next window; None where nothing more can be had. Raises Waits."""
+        """The next window; None where nothing more is available. Raises Waits."""
         sizing = self.reading.endpoint.sizing
         if not self.length:  # by what is left to be spent now, not when it was planned
             self.length = sizing.longest() or max(1, self.ranges[-1][1] - self.ranges[0][0])
@@ -216,7 +216,7 @@ class Gap:
         self.length = max(1, sizing.next_length(self.length, window.pages.rows))
 
     def give_back(self, window: Window, start: int) -> None:
-        """A window ends before its time: what is left of it is nobody's."""
+        """A window ends early: what is left of it goes back to the gap."""
         self.under_way.remove(window)
         end = window.end
         if self.ranges and self.ranges[-1][0] == end:
@@ -234,7 +234,7 @@ class Gap:
         return True
 
     def restart(self) -> bool:
-        """A page token was refused. Whether to go on with a fresh request."""
+        """A page token was refused. Whether to continue with a new request."""
         self._restarts += 1
         return self._restarts <= _MOST_RESTARTS
 

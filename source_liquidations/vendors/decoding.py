@@ -155,7 +155,7 @@ class RowDecoder(Generic[Row]):
         return page
 
     def _check(self, page: Page[Row], field: str) -> None:
-        """Of a column of numbers: text that is one counts as one, and empty text is null."""
+        """Check a column of numbers: a number as text counts as a number, and empty text as null."""
         values = [getattr(row, field) for row in page.rows]
         literals = column(field, values, page.bad)
         if literals is values:
@@ -295,7 +295,7 @@ def time_members(times: Sequence[bytes], instants: Sequence[int]) -> list[bytes]
 
 
 def iso_instants(name: str, texts: Sequence[str]) -> list[int]:
-    """ISO 8601 texts as nanoseconds. Raises UnexpectedAnswer, naming the field, where one is none."""
+    """ISO 8601 texts as nanoseconds. Raises UnexpectedAnswer, naming the field, for any other text."""
     try:
         return [timestamps.parse(text) for text in texts]
     except ValueError as error:

@@ -73,7 +73,7 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
 
 
 class ListedDate:
-    """A date in the rows of a list, in whatever form. One that cannot be read is logged once, and is none."""
+    """A date in the rows of a list, in any form. One that cannot be read is logged once and counts as no date."""
 
     def __init__(self, stream: str, field: str) -> None:
         self._name = f"{stream}, `{field}`"

@@ -87,7 +87,7 @@ class Vendor(ABC):
 
     @abstractmethod
     def check(self, traffic: Traffic) -> list[str]:
-        """The cheapest real call that proves the key and the entries: what the user should know all the same.
+        """Make the cheapest real call that proves the key and the entries. Returns notes that are no errors.
 
         Raises a LiquidationsError.
         """

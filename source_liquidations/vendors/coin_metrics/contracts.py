@@ -95,7 +95,7 @@ class Contracts:
         self._decoder = RowDecoder(Body, Row)
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
-        """Ask for the contracts of these markets. What cannot be had is told once, and stops nothing."""
+        """Ask for the contracts of these markets. A missing one is logged once, and stops nothing."""
         try:
             for batch in batched(partitions, "market", int(PAGE_SIZE)):
                 markets = ("markets", ",".join(partition["market"] for partition in batch))

@@ -290,7 +290,7 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
 
 
 def refused_metric(answered: Answered) -> LiquidationsError | None:
-    """A plan without a metric, told by its words; what to take out of the configuration."""
+    """A plan without a metric, recognized by the vendor's words; what to take out of the configuration."""
     words = vendor_words(answered.body)
     if answered.status != 403 or "liquidations_reported" not in words:
         return None

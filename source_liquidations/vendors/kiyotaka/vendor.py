@@ -59,7 +59,7 @@ class Kiyotaka(Vendor):
         weight = config.get("weight_per_minute", requests or PER_MINUTE)
         most_weight = float(BURST * weight)
         allowances = [Allowance(weight, 60.0, most=most_weight)]
-        # Who gives a plan's figure has another plan than the smallest.
+        # If the user gives a plan's figure, it is not the smallest plan.
         per_day = config.get("weight_per_day", None if requests or "weight_per_minute" in config else WEIGHT_PER_DAY)
         if per_day is not None:
             allowances.append(Allowance(per_day, 86_400.0, most=float(per_day)))

@@ -26,7 +26,7 @@ class Credits(Purse):
         self.spent = 0
         self.left_in_cycle: int | None = None
         self.windows = 0  # read to their end
-        self.assumed = 0  # for answers that did not arrive, and may have been charged nevertheless
+        self.assumed = 0  # for answers that did not arrive, but may have been charged
         self._reserved = 0
         self._granted: dict[Request, int] = {}  # rows, until the answer is decoded
         self._stop = stop

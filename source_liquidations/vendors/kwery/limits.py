@@ -38,7 +38,7 @@ class Limits(msgspec.Struct):
 
     @property
     def rate(self) -> tuple[int, float] | None:
-        """So many requests in so many seconds, spread evenly: there is a limit for each second, too, told or not."""
+        """So many requests in so many seconds, spread evenly: there is a limit per second, too, documented or not."""
         told = self.rate_limits or RateLimits()
         per_minute, per_second = told.requests_per_minute or 0.0, told.requests_per_second or 0.0
         rate = min(filter(None, (per_minute / 60, per_second)), default=0.0)

@@ -115,7 +115,7 @@ class Windows(Sizing):
         longer = int(length * factor)
         payable = self._credits.rows_left(self.limit)
         if payable is not None:
-            # A window that cannot be paid to its end is paid in vain: leave room for twice the rows expected.
+            # A window that cannot be paid to its end is paid for nothing: leave room for twice the rows expected.
             longer = max(min(longer, length * payable // (2 * max(1, rows))), self.longest())
         return max(Liquidations.step, timestamps.floor_to(longer, Liquidations.step))
 
