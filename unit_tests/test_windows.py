@@ -277,3 +277,10 @@ def test_any_sequence_reads_everything_once(data: st.DataObject, step: int, cap:
         parts = [*closed, *gap.ranges, *((window.start, window.end) for window in gap.under_way)]
         assert Slices.of(parts).ranges == ((start, end),)
         assert sum(last - first for first, last in parts) == end - start, "something is read twice"
+
+
+def test_pages_of_several_partitions_without_owners_are_progress_of_each() -> None:
+    """Rows of all of them come in one list, in order of time."""
+    window = opened(gap_of((0, 100), markets=3))
+    assert read(window, page(10, 20)) == ([10, 20], dict.fromkeys(range(3), (0, 20)))
+    assert read(window, page(30, more=None)) == ([30], dict.fromkeys(range(3), (0, 100)))
