@@ -72,6 +72,8 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     if rows is None and sample and parts and not is_list:
         rows, assumes, sampled = _sampled_rows(endpoint, parts)
     requests = windows if rows is None else max(windows, math.ceil(rows / endpoint.page_size))
+    places = sum(_windows(endpoint, part) * endpoint.places(Span(gap.partitions, *part)) for gap, part in parts)
+    counted = max(places, requests)  # as the vendor counts them
     return Estimate(
         vendor=endpoint.vendor,
         streams=[output.stream for output in reading.outputs],
@@ -79,8 +81,8 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         windows=windows,
         rows=rows,
         requests=requests,
-        cost=endpoint.price(requests, rows or 0),
-        seconds=round(requests * endpoint.client.budget.seconds / endpoint.client.budget.requests, 1),
+        cost=endpoint.price(counted, rows or 0),
+        seconds=round(counted * endpoint.client.budget.seconds / endpoint.client.budget.requests, 1),
         assumes=assumes,
         sampled=sampled,
     )

@@ -178,6 +178,7 @@ class Endpoint(ABC):
     page_size       rows a page at the most
     most_at_once    requests under way at once, at the most
     rows_per_step   for aggregates: rows that a partition has in each interval; None = not known beforehand
+    late            for aggregates: how long after its end an interval may still change, in nanoseconds
     title           the vendor's name, for messages
     spelling        the vendor's codes of exchanges, by the name that all vendors' rows have
     """
@@ -195,6 +196,7 @@ class Endpoint(ABC):
     page_size: int = 1000
     most_at_once: int | None = None
     rows_per_step: int | None = None
+    late: int = 0
     sizing: Sizing = Sizing()
 
     @cached_property
@@ -280,8 +282,13 @@ class Endpoint(ABC):
         del span
         return 1.0
 
+    def places(self, span: Span) -> int:
+        """As how many requests the vendor counts a request for a span."""
+        del span
+        return 1
+
     def price(self, requests: int, rows: int) -> dict[str, int]:
-        """What so many requests and rows cost in the vendor's own currency, by name."""
+        """What so many requests, as the vendor counts them, and rows cost in its own currency, by name."""
         del requests, rows
         return {}
 
