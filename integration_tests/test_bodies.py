@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, same
+from cases import CASES, COIN_METRICS, COINALYZE, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, same
 from harness import Connector, Run, positions
 
 from sandbox import Sandbox
@@ -183,6 +183,8 @@ def with_extras(case: Case, body: bytes) -> bytes:
     whole = json.loads(body)
     if case is KIYOTAKA:
         rows = [point["Point"] for series in whole["series"] for point in series["points"]]
+    elif case is COINALYZE:
+        rows = [point for series in whole for point in series["history"]]
     else:
         rows = whole["data"]
     for row in rows:
