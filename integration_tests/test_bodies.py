@@ -155,7 +155,9 @@ def test_undocumented_fields_arrive(case: Case, spaced: bool, connector: Connect
     run = connector.read(case.config(sandbox, num_workers=1), [case.stream])
     assert run.code == 0, run
     assert run.err == b""
-    same(run.records(), [{**row, **EXTRA} for row in case.rows(sandbox)], case.unnamed)
+    # Coinalyze's rows stand in series, whose own fields arrive with each of them.
+    around = {"new_in_envelope": True} if case is COINALYZE and not spaced else {}
+    same(run.records(), [{**row, **EXTRA, **around} for row in case.rows(sandbox)], case.unnamed)
     assert sum("undocumented fields" in line for line in run.logs) == 1
 
 

@@ -151,9 +151,7 @@ MARKET = sample("coinalyze/future-markets.200")[0]
 EXCHANGES = [{"name": "Binance", "code": "A"}, {"name": "Gate.io", "code": "Y"}, {"name": "WhiteBIT", "code": "Q"}]
 
 
-def coinalyze(
-    *symbols: str, markets: Any = ..., exchanges: Any = EXCHANGES, prepared: bool = True, **section: Any
-) -> tuple[Feed, Span]:
+def coinalyze(*symbols: str, markets: Any = ..., exchanges: Any = EXCHANGES, **section: Any) -> tuple[Feed, Span]:
     """These symbols in one request, of a list that has them with the sample's fields, or of `markets`."""
     symbols = symbols or ("BTCUSDT_PERP.A",)
     section = {"interval": "1hour", "denomination": "native", "symbols": list(symbols), **section}
@@ -162,6 +160,4 @@ def coinalyze(
     lists = {"/v1/future-markets": rows, "/v1/exchanges": exchanges}
     held.endpoint.client.fetch = lambda request, *_, **__: answered(lists[request.path])  # type: ignore[method-assign]
     partitions = tuple(held.endpoint.partitions(Traffic()))
-    if prepared and held.prepare is not None:
-        held.prepare(partitions, Traffic())
     return held, Span(partitions, *ALL_TIME)

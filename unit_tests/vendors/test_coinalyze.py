@@ -431,15 +431,16 @@ def test_without_the_exchanges_names_only_the_unified_stream_fails() -> None:
 
 
 def test_a_refused_key_is_no_missing_list() -> None:
-    held, span = coinalyze(prepared=False)
+    held, _ = coinalyze()
 
-    def refuse(*_: Any, **__: Any) -> Answered:
-        raise AccessRefused("HTTP 401", status=401)
+    def refuse(request: Request, *_: Any, **__: Any) -> Answered:
+        if request.path == "/v1/exchanges":
+            raise AccessRefused("HTTP 401", status=401)
+        return answered([MARKET])
 
     held.endpoint.client.fetch = refuse  # type: ignore[method-assign]
-    assert held.prepare is not None
     with pytest.raises(AccessRefused):
-        held.prepare(span.partitions, Traffic())
+        held.endpoint.partitions(Traffic())
 
 
 # Where the history begins.
@@ -516,7 +517,7 @@ def test_the_first_day_of_a_market_is_a_row_of_coverage() -> None:
         asked = Span(span.partitions, start, START + 30 * timestamps.DAY)
         endpoint.decode(answered(body), asked, endpoint.first(asked), {})
         assert len(endpoint.observations) == count
-    assert observed(endpoint) == [("A", "BTCUSDT_PERP.A", "starts", "2026-03-11T00:00:00Z", None)]
+    assert observed(endpoint) == [("binance", "BTCUSDT_PERP.A", "starts", "2026-03-11T00:00:00Z", None)]
 
 
 def test_markets_without_a_row_are_named_in_one_line(caplog: pytest.LogCaptureFixture) -> None:

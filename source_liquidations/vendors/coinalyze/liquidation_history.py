@@ -87,6 +87,17 @@ class LiquidationHistory(Endpoint):
     # What is asked for.
 
     def partitions(self, traffic: Traffic) -> Sequence[Partition]:
+        found = self.configured(traffic)
+        try:
+            self._exchanges = exchanges(self.client, traffic)
+        except LiquidationsError as error:
+            if error.scope == "reading":  # the key itself
+                raise
+            self._no_exchanges = error  # only the unified stream needs them
+        return found
+
+    def configured(self, traffic: Traffic) -> list[Partition]:
+        """The markets that the configuration means, by the vendor's list: one call."""
         self._markets = markets(self.client, traffic)
         found: dict[Partition, None] = {}
         for symbol, where in self.resolved(
@@ -121,16 +132,6 @@ class LiquidationHistory(Endpoint):
     def place(self, partition: Partition) -> tuple[str, str]:
         code = self.market_of(partition).exchange or ""
         return self._exchanges.get(code, code), partition["symbol"]
-
-    def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
-        """Ask for the exchanges' names, which the unified stream needs. Without them, only that stream fails."""
-        del partitions
-        try:
-            self._exchanges = exchanges(self.client, traffic)
-        except LiquidationsError as error:
-            if error.scope == "reading":  # the key itself
-                raise
-            self._no_exchanges = error
 
     # Requests.
 

@@ -50,17 +50,17 @@ class Coinalyze(Vendor):
         self._history = LiquidationHistory(self._client, config, per_minute=per_minute, start=shared.start)
 
     def feeds(self) -> Sequence[Feed]:
-        history = self._history
-        mappers = {LIQUIDATION_VOLUMES.name: history.to_volumes}
         return (
-            Feed(history, liquidation_history.STREAM, mappers, history.prepare),
+            Feed(self._history, liquidation_history.STREAM, {LIQUIDATION_VOLUMES.name: self._history.to_volumes}),
             Feed(markets.MarketList(self._client), markets.STREAM),
         )
 
     def check(self, traffic: Traffic) -> list[str]:
         """One call: the list of markets proves the key and the entries."""
         history = self._history
-        partitions = history.all_partitions(traffic)
+        partitions = history.configured(traffic)
+        if history.unresolved:
+            raise history.unresolved[0]
         notes = [history.many_markets(len(partitions))] if len(partitions) > MANY_MARKETS else []
         kept = time.time_ns() - POINTS_KEPT * history.step
         if history.step < timestamps.DAY and self._shared.start < kept:
