@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from source_liquidations.reading.pages import Output
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.slices import Slice, Slices
 from source_liquidations.reading.windows import Gap, Window
+from source_liquidations.timestamps import DAY, MINUTE, floor_to
 from unit_tests.simulated import FakeVendor
 
 OUTPUT = Output("x")
@@ -277,3 +280,26 @@ def test_any_sequence_reads_everything_once(data: st.DataObject, step: int, cap:
         parts = [*closed, *gap.ranges, *((window.start, window.end) for window in gap.under_way)]
         assert Slices.of(parts).ranges == ((start, end),)
         assert sum(last - first for first, last in parts) == end - start, "something is read twice"
+
+
+# What counts as read of an aggregate.
+
+
+@pytest.mark.parametrize(
+    ("late", "behind", "lost"),
+    [
+        (0, 0, 0),
+        (5 * MINUTE, 0, 5),  # the sync ends now: what ended in the last minutes may still change
+        (5 * MINUTE, 3 * MINUTE, 2),
+        (5 * MINUTE, DAY, 0),  # it ends long ago
+    ],
+)
+def test_an_interval_that_may_still_change_is_not_settled(late: int, behind: int, lost: int) -> None:
+    endpoint = FakeVendor({}, step=MINUTE)
+    endpoint.rows_per_step, endpoint.late = 1, late
+    now = floor_to(time.time_ns(), MINUTE)
+    end = now - behind
+    reading = Reading(endpoint, (OUTPUT,), 0, end, lambda *_: [])
+    assert end - reading.settled in (lost * MINUTE, max(0, lost - 1) * MINUTE)
+    reading.note_phase([end - 10 * MINUTE])
+    assert end - reading.settled in (lost * MINUTE, max(0, lost - 1) * MINUTE)
