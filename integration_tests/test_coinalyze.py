@@ -274,7 +274,7 @@ def test_a_bucket_that_has_just_ended_may_still_change(connector: Connector) -> 
     """A liquidation may get into it minutes late: it is read again, whatever the lookback window."""
     now = floor(time.time_ns(), MINUTE) + 30 * NS
     with coinalyze_sandbox(now=iso(now), rows_per_day=2_000) as sandbox:
-        start = iso(now - 60 * MINUTE, 0)
+        start = iso(floor(now, MINUTE) - 60 * MINUTE, 0)
         section = {"symbols": [BYBIT], "interval": "1min"}
         config = {**configured(sandbox, start, None, **section), "lookback_window": "PT0S"}
         first = connector.read(config, [STREAM])
