@@ -188,6 +188,19 @@ def bitfinex_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Ro
     return found
 
 
+def coinalyze_point(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
+    markets = {row["symbol"]: row for row in sandbox.app.vendors["coinalyze"]._markets.rows()}  # type: ignore[attr-defined]
+    named = ("exchange", "base_asset", "quote_asset", "oi_lq_vol_denominated_in")
+    names = {
+        "symbol": market,
+        "interval": "1hour",
+        "denomination": "usd",
+        **{name: markets[market][name] for name in named},
+    }
+    points = sandbox.expected("coinalyze", market, start, end, interval="1hour", convert_to_usd=True)
+    return [{**names, "time": iso(point["t"] * 10**9, 3), **point} for point in points]
+
+
 EVENTS = Case(
     stream="kaiko_liquidation_events",
     vendor="kaiko",
@@ -281,4 +294,22 @@ BITFINEX = Case(
     partition=lambda market: {"symbol": market},
     page_size=500,
 )
-CASES = (EVENTS, VOLUMES, COIN_METRICS, KWERY, KIYOTAKA, BITFINEX)
+# More markets than a request may name, and one without rows.
+COINALYZE_SYMBOLS = (
+    *("BTCUSDT_PERP.A", "BTCUSDT.6", "BTCUSD_PERP.0", "BTCUSDT_PERP.Y", "BTCUSDT_261225.A", "BTCUSD_PERP.A"),
+    *(f"{asset}USDT{ending}" for asset in ("ETH", "SOL", "XRP") for ending in ("_PERP.A", ".6", "_PERP.3", "_PERP.Y")),
+    *("BTCUSDT_PERP.3", "BTCUSD_PERP.2", "ETHUSD_PERP.2", "BTCUSDT_PERP.F", "BTCUSDT_PERP.4"),
+)
+COINALYZE = Case(
+    stream="coinalyze_liquidation_history",
+    vendor="coinalyze",
+    markets=COINALYZE_SYMBOLS,
+    section={"symbols": list(COINALYZE_SYMBOLS), "interval": "1hour", "requests_per_minute": 100_000},
+    path="/v1/liquidation-history",
+    cursor="time",
+    key=("symbol", "interval", "denomination", "time"),
+    expected=coinalyze_point,
+    partition=lambda market: {"symbol": market, "interval": "1hour", "denomination": "usd"},
+    page_size=None,
+)
+CASES = (EVENTS, VOLUMES, COIN_METRICS, KWERY, KIYOTAKA, BITFINEX, COINALYZE)

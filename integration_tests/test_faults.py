@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from cases import BITFINEX, CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, config_of, covers, same
+from cases import (
+    BITFINEX,
+    CASES,
+    COIN_METRICS,
+    COINALYZE,
+    EVENTS,
+    KIYOTAKA,
+    KWERY,
+    VOLUMES,
+    Case,
+    config_of,
+    covers,
+    same,
+)
 from harness import LEAST_TIMEOUT, Connector, Run
 
 from sandbox import Sandbox
@@ -150,7 +163,7 @@ def test_a_fault_that_passes_goes_unnoticed(fault: Broken, connector: Connector,
     assert len(hit) >= len(CASES)
 
 
-HALVES = [(EVENTS, COIN_METRICS, KIYOTAKA), (VOLUMES, KWERY, BITFINEX)]
+HALVES = [(EVENTS, COIN_METRICS, KIYOTAKA), (VOLUMES, KWERY, BITFINEX, COINALYZE)]
 halves = pytest.mark.parametrize("half", HALVES, ids=lambda half: "+".join(case.vendor for case in half))
 
 
@@ -226,6 +239,7 @@ UNKNOWN = {
     COIN_METRICS.stream: ("markets", "binance-NONESUCH-future", "coin_metrics.markets[1]"),
     KWERY.stream: ("symbols", "NONESUCH", "kwery.symbols[1]"),
     KIYOTAKA.stream: ("symbols", "BYBIT/NONESUCH", "kiyotaka.symbols[1]"),
+    COINALYZE.stream: ("symbols", "NONESUCH_PERP.A", "coinalyze.symbols[1]"),
 }
 
 
@@ -242,7 +256,8 @@ def test_an_unknown_market_is_named_and_the_others_are_read(
     run = connector.read(config, STREAMS)
     broken(run, half)
     for case in half:
-        message = failed(run, case, "config_error", "HTTP 40[04]: ")
+        says = "not in Coinalyze's list" if case is COINALYZE else "HTTP 40[04]: "
+        message = failed(run, case, "config_error", says)
         assert f"`{UNKNOWN[case.stream][2]}`" in message
         assert "nonesuch" in message.lower()
     all_complete(run, sandbox, but=half)
@@ -321,8 +336,14 @@ NUMBER = {
     KIYOTAKA.stream: "liquidations",
     KWERY.stream: "quantity",
     BITFINEX.stream: "amount",
+    COINALYZE.stream: "`l`",
 }
-TIME = {VOLUMES.stream: "interval_time", COIN_METRICS.stream: "time", BITFINEX.stream: "mts"}
+TIME = {
+    VOLUMES.stream: "interval_time",
+    COIN_METRICS.stream: "time",
+    BITFINEX.stream: "mts",
+    COINALYZE.stream: "t",
+}
 
 
 @halves
@@ -356,6 +377,7 @@ OPTIONAL = {
     KWERY.stream: ["source", "usd_value"],
     KIYOTAKA.stream: ["liquidations"],
     BITFINEX.stream: ["base_price", "price_acquired"],
+    COINALYZE.stream: ["s"],
 }
 REQUIRED = {
     EVENTS.stream: "trade_id",
@@ -364,6 +386,7 @@ REQUIRED = {
     KWERY.stream: "timestamp",
     KIYOTAKA.stream: "timestamp",
     BITFINEX.stream: "mts",
+    COINALYZE.stream: "t",
 }
 
 
@@ -422,7 +445,8 @@ def test_a_page_of_fifty_megabytes(case: Case, connector: Connector, sandbox: Sa
     sandbox.fault("big_page", vendor=case.vendor, path_contains=case.path, times=1, megabytes=50)
     run = connector.read(everything(sandbox), [case.stream])
     assert run.code == 0, run
-    same(run.records(), rows_of(case, sandbox), case.unnamed)
+    # Where the body is an array, the padding is in a row.
+    same(run.records(), rows_of(case, sandbox), (*case.unnamed, "padding"))
 
 
 def test_kaikos_error_in_a_200_is_tried_again(connector: Connector, sandbox: Sandbox) -> None:

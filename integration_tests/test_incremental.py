@@ -7,7 +7,21 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from cases import BITFINEX, CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row, config_of, covers, same
+from cases import (
+    BITFINEX,
+    CASES,
+    COIN_METRICS,
+    COINALYZE,
+    EVENTS,
+    KIYOTAKA,
+    KWERY,
+    VOLUMES,
+    Case,
+    Row,
+    config_of,
+    covers,
+    same,
+)
 from harness import Connector, Message, positions
 
 from sandbox import Sandbox
@@ -77,7 +91,8 @@ def test_nothing_new_is_a_sync_too(connector: Connector, sandbox: Sandbox) -> No
     second = connector.read(config, STREAMS, state=first.final_state)
     assert second.code == 0, second
     assert second.records() == []
-    assert [r for r in sandbox.requests() if not r.path.startswith("/v1/limits")] == []
+    lists = ("/v1/limits", "/v1/future-markets", "/v1/exchanges")
+    assert [r for r in sandbox.requests() if r.path not in lists] == []
     assert all_positions(second.final_state) == all_positions(first.final_state)
     for case in CASES:
         assert second.statuses(case.stream)[-1] == "COMPLETE"
@@ -125,6 +140,7 @@ def test_a_market_added_later_gets_its_whole_history(connector: Connector, sandb
     before["kwery"] |= {"symbols": ["ETH"]}
     before["kiyotaka"] |= {"symbols": KIYOTAKA.section["symbols"][1:]}
     before["bitfinex"] |= {"symbols": BITFINEX.section["symbols"][1:]}
+    before["coinalyze"] |= {"symbols": COINALYZE.section["symbols"][1:]}
     first = connector.read(before, STREAMS)
     second = connector.read(config_of(CASES, sandbox, START, END), STREAMS, state=first.final_state)
     assert second.code == 0, second
@@ -143,6 +159,7 @@ def test_a_market_taken_out_keeps_its_place(connector: Connector, sandbox: Sandb
     fewer["kwery"] |= {"symbols": ["ETH"]}
     fewer["kiyotaka"] |= {"symbols": KIYOTAKA.section["symbols"][1:]}
     fewer["bitfinex"] |= {"symbols": BITFINEX.section["symbols"][1:]}
+    fewer["coinalyze"] |= {"symbols": COINALYZE.section["symbols"][1:]}
     second = connector.read(fewer, STREAMS, state=first.final_state)
     assert second.code == 0, second
     for case in CASES:

@@ -46,7 +46,7 @@ class List:
         config = sandbox.config("2026-02-28", [self.vendor], end_date="2026-03-01", **fields)
         if self.vendor == "coin_metrics":
             config["coin_metrics"]["api_key"] = CM_KEY
-        if self.vendor in ("kiyotaka", "kwery"):
+        if self.vendor in ("kiyotaka", "kwery", "coinalyze"):
             config[self.vendor]["requests_per_minute"] = 100_000
         return config
 
@@ -99,7 +99,16 @@ KWERY = List(
     secret="sandbox-kwery-business",
     key_header="x-api-key",
 )
-LISTS = (KAIKO_INSTRUMENTS, KAIKO_EXCHANGES, COIN_METRICS, KIYOTAKA, KWERY)
+COINALYZE = List(
+    stream="coinalyze_markets",
+    vendor="coinalyze",
+    key=("symbol",),
+    requests=[("/v1/future-markets", [], True)],
+    secret="sandbox-coinalyze-key",
+    key_header="api_key",
+)
+LISTS = (KAIKO_INSTRUMENTS, KAIKO_EXCHANGES, COIN_METRICS, KIYOTAKA, KWERY, COINALYZE)
+VENDORS = list(dict.fromkeys(case.vendor for case in LISTS))
 
 
 def rows_of(case: List, sandbox: Sandbox) -> list[Row]:
@@ -120,6 +129,8 @@ def rows_of(case: List, sandbox: Sandbox) -> list[Row]:
         return [{names.get(name, name): value for name, value in row.items()} for row in rows]
     if case is KWERY:
         return list(ask(sandbox, "/kwery/v1/symbols", ("X-API-Key", case.secret))["symbols"])
+    if case is COINALYZE:
+        return list(ask(sandbox, "/coinalyze/v1/future-markets", ("api_key", case.secret)))
     catalog = ask(sandbox, f"/coin_metrics{CM}", page_size="10000", api_key=CM_KEY)["data"]
     reference = ask(sandbox, f"/coin_metrics{CM_REFERENCE}", page_size="10000", api_key=CM_KEY)["data"]
     by_market = {row["market"]: row for row in reference}
@@ -153,7 +164,7 @@ def test_every_row_as_the_vendor_has_it(
 
 def test_all_of_them_whole_each_time(connector: Connector, expected: dict[str, list[Row]], sandbox: Sandbox) -> None:
     """A saved state, and the time configured, change nothing of a list."""
-    config = sandbox.config("2026-02-28", end_date="2026-02-28T01:00:00Z")
+    config = sandbox.config("2026-02-28", VENDORS, end_date="2026-02-28T01:00:00Z")
     config["coin_metrics"]["api_key"] = CM_KEY
     streams = [case.stream for case in LISTS]
     first = connector.read(config, streams, mode="full_refresh")
@@ -165,7 +176,7 @@ def test_all_of_them_whole_each_time(connector: Connector, expected: dict[str, l
 
 
 def test_what_discover_lists(connector: Connector, expected: dict[str, list[Row]], sandbox: Sandbox) -> None:
-    found = connector.discover(sandbox.config("2026-02-28")).catalog
+    found = connector.discover(sandbox.config("2026-02-28", VENDORS)).catalog
     for case in LISTS:
         stream = found[case.stream]
         assert stream["supported_sync_modes"] == ["full_refresh"]
@@ -299,14 +310,15 @@ def test_a_fault_that_passes_goes_unnoticed(
     for case in LISTS:
         for path in {path for path, _, _ in case.requests}:
             sandbox.fault(**{"vendor": case.vendor, "path_contains": path, **fault})
-    config = sandbox.config("2026-02-28", end_date="2026-03-01")
+    config = sandbox.config("2026-02-28", VENDORS, end_date="2026-03-01")
     config["coin_metrics"]["api_key"] = CM_KEY
     timeout = None if "seconds" in fault else LEAST_TIMEOUT
     run = connector.read(config, [case.stream for case in LISTS], patience="0.02", least_timeout=timeout)
     assert run.code == 0, run
     for case in LISTS:
         same(run.records(case.stream), expected[case.stream])
-    assert sum(request.fault is not None for request in sandbox.requests()) == 6
+    paths = {(case.vendor, path) for case in LISTS for path, _, _ in case.requests}
+    assert sum(request.fault is not None for request in sandbox.requests()) == len(paths)
     for case in LISTS:
         assert case.secret.encode() not in run.out + run.err
 
@@ -339,6 +351,10 @@ LASTING: list[tuple[List, dict[str, Any], str, str]] = [
     (COIN_METRICS, {"kind": "missing_fields", "fields": ["market"], "path_contains": CM}, "system_error", "market"),
     (KIYOTAKA, {"kind": "status", "status": 401}, "config_error", "HTTP 401"),
     (KIYOTAKA, {"kind": "missing_fields", "fields": ["rawSymbol"]}, "system_error", "rawSymbol"),
+    (COINALYZE, {"kind": "status", "status": 401}, "config_error", "HTTP 401.*underscore"),
+    (COINALYZE, {"kind": "missing_fields", "fields": ["symbol"]}, "system_error", "symbol"),
+    (COINALYZE, {"kind": "error_in_200", "message": "Busy", "times": None}, "transient_error", "Busy"),
+    (COINALYZE, {"kind": "redirect"}, "system_error", "another origin"),
     (KWERY, {"kind": "status", "status": 401, "times": None}, "config_error", "HTTP 401"),
     (KWERY, {"kind": "redirect"}, "system_error", "another origin"),
 ]
@@ -390,7 +406,7 @@ def test_kiyotakas_offset_that_does_not_advance(connector: Connector, sandbox: S
     assert len(sandbox.requests()) == 2
 
 
-@pytest.mark.parametrize("case", [KAIKO_INSTRUMENTS, COIN_METRICS, KIYOTAKA], ids=str)
+@pytest.mark.parametrize("case", [KAIKO_INSTRUMENTS, COIN_METRICS, KIYOTAKA, COINALYZE], ids=str)
 def test_undocumented_fields_arrive(
     case: List, connector: Connector, expected: dict[str, list[Row]], sandbox: Sandbox
 ) -> None:

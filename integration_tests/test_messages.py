@@ -94,6 +94,8 @@ def test_defaults_are_valid_and_as_promised(connector: Connector) -> None:
         "kiyotaka.platform": "kiyotaka",
         "kiyotaka.interval": "HOUR",
         "kiyotaka.denomination": "coin",
+        "coinalyze.interval": "daily",
+        "coinalyze.denomination": "usd",
     }
     assert {path: fields[path].get("default") for path in promised} == promised
 

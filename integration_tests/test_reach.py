@@ -34,8 +34,9 @@ def bounds(request: Recorded) -> tuple[int, int]:
     """[start, end) of what a first page asks for."""
     params = request.params
     if "from" in params:
-        start = int(params["from"]) * 10**9
-        return start, start + int(params["period"]) * 10**9
+        start = int(params["from"])
+        end = int(params["to"]) + 1 if "to" in params else start + int(params["period"])
+        return start * 10**9, end * 10**9
     names = ("start", "end") if request.path == KWERY.path else ("start_time", "end_time")
     start, end = (parse(params[name]) for name in names)
     return start, end

@@ -13,6 +13,7 @@ from cases import CASES, COIN_METRICS, config_of
 from harness import Connector, Run
 
 import sandbox.coin_metrics_calls
+import sandbox.coinalyze
 import sandbox.kaiko_calls
 import sandbox.kiyotaka
 import sandbox.kwery_plans
@@ -26,6 +27,7 @@ KEYS = {
     "coin_metrics": "cm+key/with=chars&<more>%;:,@\"'",
     "kwery": "kw~ery|k?e#y{5}`6^7",
     "kiyotaka": "ki$yo!ta(ka)*k[e]y",
+    "coinalyze": "coin_a/lyze+k=e%y.&",
 }
 
 
@@ -68,6 +70,7 @@ def config(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setitem(accounts._limits, KEYS["kwery"], 10**9)
     kiyotaka_plans = sandbox_module("kiyotaka").PLANS
     monkeypatch.setitem(kiyotaka_plans, KEYS["kiyotaka"], kiyotaka_plans["sandbox-kiyotaka-key"])
+    monkeypatch.setitem(sandbox_module("coinalyze").KEYS, KEYS["coinalyze"], 40)
     made = config_of(CASES, sandbox, START, END)
     for vendor, key in KEYS.items():
         made[vendor]["api_key"] = key
@@ -98,9 +101,10 @@ def test_the_keys_are_sent_as_they_are(connector: Connector, sandbox: Sandbox, c
         "kwery": {r.headers["x-api-key"] for r in sandbox.requests("kwery")},
         "coin_metrics": {r.params["api_key"] for r in sandbox.requests("coin_metrics")},
         "kiyotaka": {r.headers["x-kiyotaka-key"] for r in sandbox.requests("kiyotaka")},
+        "coinalyze": {r.headers["api_key"] for r in sandbox.requests("coinalyze")},
     }
     assert sent == {vendor: {key} for vendor, key in KEYS.items()}
-    for vendor in ("kaiko", "kwery", "kiyotaka"):
+    for vendor in ("kaiko", "kwery", "kiyotaka", "coinalyze"):
         assert all(quote(KEYS[vendor], safe="") not in r.target for r in sandbox.requests(vendor))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from cases import BITFINEX, CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, config_of, same
+from cases import BITFINEX, CASES, COIN_METRICS, COINALYZE, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, config_of, same
 from harness import SCRIPT, Connector, Message, Run, positions
 
 from sandbox import Sandbox
@@ -63,7 +63,7 @@ def spec() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("case", [EVENTS, KWERY, COIN_METRICS, KIYOTAKA, BITFINEX], ids=str)
+@pytest.mark.parametrize("case", [EVENTS, KWERY, COIN_METRICS, KIYOTAKA, BITFINEX, COINALYZE], ids=str)
 def test_a_form_with_one_vendor_filled_in(
     case: Case, spec: dict[str, Any], connector: Connector, sandbox: Sandbox
 ) -> None:
@@ -72,7 +72,7 @@ def test_a_form_with_one_vendor_filled_in(
     filled = case.config(sandbox, START, END)
     config = form | {name: value for name, value in filled.items() if name != case.vendor}
     config[case.vendor] = form[case.vendor] | filled[case.vendor]
-    assert set(config) >= {"kaiko", "kwery", "coin_metrics", "kiyotaka"}
+    assert set(config) >= {"kaiko", "kwery", "coin_metrics", "kiyotaka", "coinalyze"}
     jsonschema.validate(config, spec)
 
     assert connector.check(config).status["status"] == "SUCCEEDED"

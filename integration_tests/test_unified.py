@@ -80,7 +80,7 @@ def test_all_streams_of_all_vendors_in_one_sync(connector: Connector, sandbox: S
         assert all(row[name] is not None for row in rows for name in KEYS[stream])
         assert run.statuses(stream) == ["STARTED", "RUNNING", "COMPLETE"]
     assert {row["vendor"] for row in run.records("liquidations")} == {"kaiko", "kwery", "coin_metrics", "bitfinex"}
-    assert {row["vendor"] for row in run.records("liquidation_volumes")} == {"kaiko", "kiyotaka"}
+    assert {row["vendor"] for row in run.records("liquidation_volumes")} == {"kaiko", "kiyotaka", "coinalyze"}
 
 
 def test_the_unified_streams_alone_hold_the_same_rows_for_the_same_requests(
@@ -295,7 +295,7 @@ def test_every_row_has_the_same_fields_whoever_reported_it(connector: Connector,
     run = connector.read(configured(sandbox), UNIFIED)
     for stream in UNIFIED:
         assert len({tuple(sorted(row)) for row in run.records(stream)}) == 1
-    hours = {"kaiko": set(), "kiyotaka": set()}  # type: dict[str, set[str]]
+    hours = {"kaiko": set(), "kiyotaka": set(), "coinalyze": set()}  # type: dict[str, set[str]]
     for row in run.records("liquidation_volumes"):
         hours[row["vendor"]].add(row["interval_start"][:13])
     assert hours["kaiko"] <= hours["kiyotaka"]

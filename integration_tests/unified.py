@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from cases import BITFINEX, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row, same
+from cases import BITFINEX, COIN_METRICS, COINALYZE, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row, same
 
 from sandbox.times import parse
 
@@ -23,6 +23,16 @@ EXCHANGES = {
     "BINANCE_FUTURES": "binance",
     "BYBIT": "bybit",
     "all": "all",
+}
+COINALYZE_EXCHANGES = {
+    "A": "binance",
+    "6": "bybit",
+    "3": "okx",
+    "0": "bitmex",
+    "2": "deribit",
+    "Y": "gate",
+    "F": "bitfinex",
+    "4": "huobi",
 }
 ORDER_OF = {"long": "sell", "short": "buy"}
 POSITION_OF = {"sell": "long", "buy": "short", "BUY": "long", "SELL": "short"}
@@ -198,6 +208,24 @@ def of_kiyotaka(row: Row) -> list[Row]:
     ]
 
 
+def of_coinalyze(row: Row) -> list[Row]:
+    return [
+        {
+            "vendor": "coinalyze",
+            "market": row["symbol"],
+            "exchange": COINALYZE_EXCHANGES[row["exchange"]],
+            "asset": row["base_asset"].lower(),
+            "interval": {"1hour": "PT1H"}[row["interval"]],
+            "interval_start": row["time"].replace(".000Z", "Z"),
+            "position_side": side,
+            "amount": row[side[0]],
+            "unit": row["denomination"],
+            "liquidation_count": None,
+        }
+        for side in ("long", "short")
+    ]
+
+
 # Vendor stream: the unified stream that it feeds, and how.
 FED: dict[str, tuple[str, Callable[[Row], list[Row]]]] = {
     EVENTS.stream: ("liquidations", of_kaiko),
@@ -206,6 +234,7 @@ FED: dict[str, tuple[str, Callable[[Row], list[Row]]]] = {
     COIN_METRICS.stream: ("liquidations", of_coin_metrics),
     VOLUMES.stream: ("liquidation_volumes", of_kaiko_volumes),
     KIYOTAKA.stream: ("liquidation_volumes", of_kiyotaka),
+    COINALYZE.stream: ("liquidation_volumes", of_coinalyze),
 }
 
 

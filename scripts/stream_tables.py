@@ -37,6 +37,7 @@ AIRBYTE_TYPES = {
     "string": "String",
     "timestamp": "Timestamp with time zone",
     "integer": "Integer",
+    "boolean": "Boolean",
     "number": "Number",
     "array": "Array",
     "object": "Object",

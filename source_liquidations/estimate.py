@@ -76,6 +76,8 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         rows = round(sum(end - start for _, (start, end) in parts) / timestamps.DAY * endpoint.rows_per_day)
         assumes = f"{endpoint.rows_per_day:,} rows a day, as measured once; --sample measures"
     requests = windows if rows is None else max(windows, math.ceil(rows / endpoint.page_size))
+    places = sum(_windows(endpoint, part) * endpoint.places(Span(gap.partitions, *part)) for gap, part in parts)
+    counted = max(places, requests)  # as the vendor counts them
     return Estimate(
         vendor=endpoint.vendor,
         streams=[output.stream for output in reading.outputs],
@@ -83,8 +85,8 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         windows=windows,
         rows=rows,
         requests=requests,
-        cost=endpoint.price(requests, rows or 0),
-        seconds=round(requests * endpoint.client.budget.seconds / endpoint.client.budget.requests, 1),
+        cost=endpoint.price(counted, rows or 0),
+        seconds=round(counted * endpoint.client.budget.seconds / endpoint.client.budget.requests, 1),
         assumes=assumes,
         sampled=sampled,
     )

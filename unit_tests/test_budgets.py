@@ -134,5 +134,27 @@ def test_many_threads_share_one_budget() -> None:
         assert sum(at - 0.52 < other <= at for other in sent) >= 50, "refused with places left"
 
 
+@given(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=1, max_size=40))
+def test_a_request_that_counts_as_several_takes_as_many_places(limit: int, sizes: list[int]) -> None:
+    clock = Clock()
+    budget = Budget(limit, 60.0, clock=clock)
+    sent: list[float] = []
+    for places in sizes:
+        while wait := budget.reserve(places=places):
+            clock.now += wait
+        sent += [clock.now] * min(places, limit)
+    assert most_in_any(60.0, sent) <= limit
+
+
+def test_places_that_were_not_used_are_given_back_together() -> None:
+    budget = Budget(5, 60.0, clock=Clock())
+    assert budget.reserve(places=2) == budget.reserve(places=3) == 0.0
+    budget.unused(3)
+    assert budget.reserve(places=4) > 0.0
+    assert budget.reserve(places=3) == 0.0
+    budget.unused(9)
+    assert budget.reserve(places=5) == 0.0
+
+
 def test_the_repr_tells_the_limit() -> None:
     assert repr(Budget(10, 6.0)) == "Budget(10 requests per 6 s)"

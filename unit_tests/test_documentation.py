@@ -82,7 +82,7 @@ def test_tables_of_spellings_are_those_of_the_code(name: str) -> None:
 
 def test_the_table_of_sides_is_that_of_the_code() -> None:
     page = UNIFIED.read_text("utf-8")
-    rows = re.findall(r"^\| (Kaiko|Kwery|Coin Metrics|Kiyotaka) \|.*\| `(\w+)` \| `(\w+)` \|$", page, re.M)
+    rows = re.findall(r"^\| (Kaiko|Kwery|Coin Metrics|Kiyotaka|Coinalyze) \|.*\| `(\w+)` \| `(\w+)` \|$", page, re.M)
     said = {vendor: {"long": long, "short": short} for vendor, long, short in rows}
     same = {position: position for position in POSITIONS}
     assert said == {
@@ -90,6 +90,7 @@ def test_the_table_of_sides_is_that_of_the_code() -> None:
         "Kwery": same,
         "Coin Metrics": POSITIONS,
         "Kiyotaka": {position: side for side, position in POSITION_OF.items()},
+        "Coinalyze": {"long": "l", "short": "s"},
     }
 
 

@@ -409,7 +409,7 @@ def test_nothing_to_read_ends_too() -> None:
 
 def test_stop_wakes_everybody() -> None:
     class Never:
-        def reserve(self, weight: float) -> float:
+        def reserve(self, weight: float, places: int) -> float:
             threading.Timer(0.3, scheduler.stop).start()  # once somebody waits for the budget
             return 600.0
 
@@ -454,7 +454,7 @@ def under_way(scheduler: Scheduler) -> list[str]:
 
 def test_a_vendor_without_budget_holds_up_no_other() -> None:
     class Empty:
-        def reserve(self, weight: float) -> float:
+        def reserve(self, weight: float, places: int) -> float:
             return 600.0
 
     spent = vendor("spent")

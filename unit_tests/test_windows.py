@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from source_liquidations.reading.pages import Output
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.slices import Slice, Slices
 from source_liquidations.reading.windows import Gap, Window
+from source_liquidations.timestamps import DAY, MINUTE, floor_to
 from unit_tests.simulated import FakeVendor
 
 OUTPUT = Output("x")
@@ -284,3 +287,26 @@ def test_pages_of_several_partitions_without_owners_are_progress_of_each() -> No
     window = opened(gap_of((0, 100), markets=3))
     assert read(window, page(10, 20)) == ([10, 20], dict.fromkeys(range(3), (0, 20)))
     assert read(window, page(30, more=None)) == ([30], dict.fromkeys(range(3), (0, 100)))
+
+
+# What counts as read of an aggregate.
+
+
+@pytest.mark.parametrize(
+    ("late", "behind", "lost"),
+    [
+        (0, 0, 0),
+        (5 * MINUTE, 0, 5),  # the sync ends now: what ended in the last minutes may still change
+        (5 * MINUTE, 3 * MINUTE, 2),
+        (5 * MINUTE, DAY, 0),  # it ends long ago
+    ],
+)
+def test_an_interval_that_may_still_change_is_not_settled(late: int, behind: int, lost: int) -> None:
+    endpoint = FakeVendor({}, step=MINUTE)
+    endpoint.rows_per_step, endpoint.late = 1, late
+    now = floor_to(time.time_ns(), MINUTE)
+    end = now - behind
+    reading = Reading(endpoint, (OUTPUT,), 0, end, lambda *_: [])
+    assert end - reading.settled in (lost * MINUTE, max(0, lost - 1) * MINUTE)
+    reading.note_phase([end - 10 * MINUTE])
+    assert end - reading.settled in (lost * MINUTE, max(0, lost - 1) * MINUTE)

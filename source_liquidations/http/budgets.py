@@ -86,10 +86,10 @@ class Budget:
             self._next = now + self._distance
             return 0.0
 
-    def unused(self) -> None:
-        """The place last taken was for a request that did not get to the vendor."""
+    def unused(self, places: int = 1) -> None:
+        """The places last taken were for a request that did not get to the vendor."""
         with self._lock:
-            if self._sent:
+            for _ in range(min(places, len(self._sent))):
                 self._sent.pop()
 
     def pause(self, seconds: float) -> None:

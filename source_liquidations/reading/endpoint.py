@@ -188,6 +188,7 @@ class Endpoint(ABC):
     most_at_once    requests under way at once, at the most
     rows_per_step   for aggregates: rows that a partition has in each interval; None = not known beforehand
     rows_per_day    for events: rows that a request's partitions together had a day when somebody measured it
+    late            for aggregates: how long after its end an interval may still change, in nanoseconds
     title           the vendor's name, for messages
     spelling        the vendor's codes of exchanges, by the name that all vendors' rows have
     """
@@ -206,6 +207,7 @@ class Endpoint(ABC):
     most_at_once: int | None = None
     rows_per_step: int | None = None
     rows_per_day: int | None = None
+    late: int = 0
     sizing: Sizing = Sizing()
 
     @cached_property
@@ -291,8 +293,13 @@ class Endpoint(ABC):
         del span
         return 1.0
 
+    def places(self, span: Span) -> int:
+        """As how many requests the vendor counts a request for a span."""
+        del span
+        return 1
+
     def price(self, requests: int, rows: int) -> dict[str, int]:
-        """What so many requests and rows cost in the vendor's own currency, by name."""
+        """What so many requests, as the vendor counts them, and rows cost in its own currency, by name."""
         del requests, rows
         return {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Reading:
     rows: Counter[str] = field(default_factory=Counter)  # written, by stream
     failures: list[Failed] = field(default_factory=list)
     _phase: int | None = None
+    _began_at: int = field(default_factory=time.time_ns)
     strays: int = 0  # rows outside the time asked for
     # By stream: partitions of which something has to be read, and how many gaps of each.
     _unread: dict[str, Counter[Partition]] = field(default_factory=dict)
@@ -79,13 +81,14 @@ class Reading:
 
     @property
     def settled(self) -> int:
-        """Nothing from this instant on is recorded as read: the interval that has not ended is read again."""
+        """Nothing from this instant on is recorded as read: intervals that may still change are read again."""
         if not self.is_aggregate:
             return self.end
         step = self.endpoint.step
+        end = min(self.end, self._began_at - self.endpoint.late)
         if self._phase is None:
-            return timestamps.floor_to(self.end, step) - self.endpoint.settling
-        return timestamps.floor_to(self.end - self._phase, step) + self._phase
+            return timestamps.floor_to(end, step) - self.endpoint.settling
+        return timestamps.floor_to(end - self._phase, step) + self._phase
 
     def believed(self, stream: str, covers: list[Covered]) -> list[Covered]:
         """What counts as read of a stream by now. Nothing does while it may lie behind what the key can read."""

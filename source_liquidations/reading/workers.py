@@ -73,7 +73,7 @@ class Workers:
             if self._scheduler.gave_up(work):
                 logger.warning("%s: %s", reading.names, error.named(reading.endpoint.vendor).message)
         except LiquidationsError as error:
-            placed = _placed(work, error) if isinstance(work, Window) else error.named(reading.endpoint.vendor)
+            placed = _placed(work, error) if isinstance(work, Window) else _unplaced(reading, error)
             if self._scheduler.failed(work, placed):
                 _log(reading.names, placed)
 
@@ -133,6 +133,7 @@ class Workers:
                 reserved=window.reserved,
                 twice_at_most=twice_at_most,
                 weight=reading.endpoint.weight(window.asked),
+                places=reading.endpoint.places(window.asked),
             )
         self._scheduler.answered(window)
         with self._decoding, _surprises_explained():
@@ -187,6 +188,13 @@ def _surprises_explained() -> Iterator[None]:
         raise LiquidationsError(
             redact(f"internal error, {type(error).__name__}: {error}."), advice="Please report this, with its trace."
         ) from error
+
+
+def _unplaced(reading: Reading, error: LiquidationsError) -> LiquidationsError:
+    """The error of a reading that has no partitions yet, with the vendor named, and its key where that is refused."""
+    vendor = reading.endpoint.vendor
+    is_the_keys = isinstance(error, AccessRefused) and error.scope == "reading" and not error.who
+    return error.named(f"`{vendor}.api_key`" if is_the_keys else "").named(vendor)
 
 
 def _placed(window: Window, error: LiquidationsError) -> LiquidationsError:

@@ -11,6 +11,7 @@ from typing import Any
 from source_liquidations.config import Config, parse
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Fault, Partition, Span
 from source_liquidations.reading.pages import Output, render
 from source_liquidations.vendors import VENDORS
@@ -144,3 +145,19 @@ def kiyotaka(market: str = "BINANCE_FUTURES/BTCUSDT", **section: Any) -> tuple[F
         section |= {"symbols": [market]}
         partition = Partition.of(exchange=names, raw_symbol=symbol, **rest, entry="kiyotaka.symbols[0]")
     return feed("kiyotaka_liquidation_agg", {"api_key": "k" * 8, **section}), span_of(partition)
+
+
+MARKET = sample("coinalyze/future-markets.200")[0]
+EXCHANGES = [{"name": "Binance", "code": "A"}, {"name": "Gate.io", "code": "Y"}, {"name": "WhiteBIT", "code": "Q"}]
+
+
+def coinalyze(*symbols: str, markets: Any = ..., exchanges: Any = EXCHANGES, **section: Any) -> tuple[Feed, Span]:
+    """These symbols in one request, of a list that has them with the sample's fields, or of `markets`."""
+    symbols = symbols or ("BTCUSDT_PERP.A",)
+    section = {"interval": "1hour", "denomination": "native", "symbols": list(symbols), **section}
+    held = feed("coinalyze_liquidation_history", {"api_key": "k" * 8, **section})
+    rows = [{**MARKET, "symbol": symbol} for symbol in symbols] if markets is ... else markets
+    lists = {"/v1/future-markets": rows, "/v1/exchanges": exchanges}
+    held.endpoint.client.fetch = lambda request, *_, **__: answered(lists[request.path])  # type: ignore[method-assign]
+    partitions = tuple(held.endpoint.partitions(Traffic()))
+    return held, Span(partitions, *ALL_TIME)

@@ -1,0 +1,306 @@
+"""Coinalyze, "Liquidation history": GET /liquidation-history. Sums of longs and shorts per market and interval."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from source_liquidations import timestamps
+from source_liquidations.coverage import Period, observed
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Span
+from source_liquidations.reading.pages import Mapped
+from source_liquidations.streams import Stream
+from source_liquidations.symbols import asset
+from source_liquidations.unified import interval_start, volume_names, volumes
+from source_liquidations.vendors.coinalyze.calls import symbols_at_once
+from source_liquidations.vendors.coinalyze.exchanges import exchanges
+from source_liquidations.vendors.coinalyze.markets import Market, markets, matching_markets
+from source_liquidations.vendors.coinalyze.points import rows_of
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, Once
+
+logger = logging.getLogger("airbyte")
+
+PATH = "/v1/liquidation-history"
+STREAM = Stream(
+    "coinalyze_liquidation_history", ("symbol", "interval", "denomination", "time"), "time", declared_in=__name__
+)
+
+DAILY = "daily"
+# name: (nanoseconds, ISO 8601)
+INTERVALS = {
+    "1min": (timestamps.MINUTE, "PT1M"),
+    "5min": (5 * timestamps.MINUTE, "PT5M"),
+    "15min": (15 * timestamps.MINUTE, "PT15M"),
+    "30min": (30 * timestamps.MINUTE, "PT30M"),
+    "1hour": (timestamps.HOUR, "PT1H"),
+    "2hour": (2 * timestamps.HOUR, "PT2H"),
+    "4hour": (4 * timestamps.HOUR, "PT4H"),
+    "6hour": (6 * timestamps.HOUR, "PT6H"),
+    "12hour": (12 * timestamps.HOUR, "PT12H"),
+    DAILY: (timestamps.DAY, "P1D"),
+}
+# Of an interval shorter than a day, so many of a market's newest points are kept for sure; older ones are deleted.
+POINTS_KEPT = 1_500
+LATE = 5 * timestamps.MINUTE
+MANY_MARKETS = 2_000  # take an hour each sync
+
+_SHOWN = 5
+_POSITIONS = ("long", "short")  # of `l` and `s`
+_DOLLAR = "usd"
+IN_BASE, IN_QUOTE = "BASE_ASSET", "QUOTE_ASSET"
+
+
+class LiquidationHistory(Endpoint):
+    """One answer has the whole window of up to 20 symbols. A call is counted for each of them, however long it is."""
+
+    vendor = "coinalyze"
+    title = "Coinalyze"
+    ascending = False  # one answer a window, symbols in any order
+    splittable = False  # every other window would be counted once more
+    paged = False
+    page_size = 2**31
+    rows_per_step = 1  # at the most: an interval without liquidations has no row
+    late = LATE
+
+    def __init__(self, client: Client, config: Mapping[str, Any], *, per_minute: int, start: int) -> None:
+        self.client = client
+        self._symbols = tuple(config["symbols"])
+        self._interval = config.get("interval", DAILY)
+        self._denomination = config.get("denomination", "usd")
+        self._start = start
+        self._at_once = symbols_at_once(per_minute)
+        self._fields = Fields.of(STREAM)
+        self._once = Once(STREAM.name)
+        self._markets: Mapping[str, Market] = {}
+        self._exchanges: Mapping[str, str] = {}
+        self._no_exchanges: LiquidationsError | None = None
+        self._told_of_deleted = False
+        self.step, self._iso_interval = INTERVALS[self._interval]
+
+    # What is asked for.
+
+    def partitions(self, traffic: Traffic) -> Sequence[Partition]:
+        found = self.configured(traffic)
+        try:
+            self._exchanges = exchanges(self.client, traffic)
+        except LiquidationsError as error:
+            if error.scope == "reading":  # the key itself
+                raise
+            self._no_exchanges = error  # only the unified stream needs them
+        return found
+
+    def configured(self, traffic: Traffic) -> list[Partition]:
+        """The markets that the configuration means, by the vendor's list: one call."""
+        self._markets = markets(self.client, traffic)
+        found: dict[Partition, None] = {}
+        for symbol, where in self.resolved(
+            "coinalyze.symbols",
+            self._symbols,
+            lambda entry: True,
+            lambda entry, where: matching_markets(self._markets, entry, where),
+        ):
+            rest = {"interval": self._interval, "denomination": self._denomination}
+            found.setdefault(Partition.of(symbol=symbol, **rest, entry=where))
+        if len(found) > MANY_MARKETS:
+            logger.warning("%s", self.many_markets(len(found)))
+        return list(found)
+
+    def many_markets(self, count: int) -> str:
+        minutes = count * self.client.budget.seconds / self.client.budget.requests / 60
+        return (
+            f"coinalyze: `coinalyze.symbols` means {count:,} markets. Each is a call, so every sync takes"
+            f" {minutes:,.0f} minutes."
+        )
+
+    def market_of(self, partition: Partition) -> Market:
+        return self._markets.get(partition["symbol"]) or Market(partition["symbol"])
+
+    def is_unified(self, partition: Partition) -> bool:
+        """Whether the market's liquidations are counted in coins or dollars: liquidation_volumes has no other unit."""
+        try:
+            return bool(self._unit(self.market_of(partition)))
+        except LiquidationsError:
+            return False
+
+    def place(self, partition: Partition) -> tuple[str, str]:
+        code = self.market_of(partition).exchange or ""
+        return self._exchanges.get(code, code), partition["symbol"]
+
+    # Requests.
+
+    def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
+        """As many together as a request may name. Those that fail in the unified stream hold no other up there."""
+        del start, end
+        by_unit = sorted(partitions, key=lambda partition: not self.is_unified(partition))
+        for _, group in groupby(by_unit, self.is_unified):
+            batch = list(group)
+            for first in range(0, len(batch), self._at_once):
+                yield tuple(batch[first : first + self._at_once])
+
+    def first(self, span: Span) -> Request:
+        """Both bounds are inclusive, and seconds: milliseconds would find nothing."""
+        params = (
+            ("symbols", ",".join(partition["symbol"] for partition in span.partitions)),
+            ("interval", self._interval),
+            ("from", str(span.start // timestamps.SECOND)),
+            ("to", str(span.end // timestamps.SECOND - 1)),
+            ("convert_to_usd", "true" if self._denomination == "usd" else "false"),
+        )
+        return Request(PATH, params)
+
+    def weight(self, span: Span) -> float:
+        return float(len(span.partitions))
+
+    def places(self, span: Span) -> int:
+        return len(span.partitions)
+
+    def price(self, requests: int, rows: int) -> dict[str, int]:
+        del rows
+        return {"calls": requests}
+
+    # Answers.
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        del request
+        rows = rows_of(answered, span, [self._known(partition) for partition in span.partitions], self._fields)
+        owners = rows.owners or [0] * len(rows)
+        rows = self._once.intervals(rows, list(zip(owners, rows.instants, strict=True)), memory)
+        self._note_edges(span, rows)
+        return Answer(rows)
+
+    def _known(self, partition: Partition) -> dict[str, Any]:
+        """What the request and the list of markets say, and a row does not."""
+        market = self.market_of(partition)
+        return {
+            **dict(partition.values),
+            "exchange": market.exchange,
+            "base_asset": market.base_asset,
+            "quote_asset": market.quote_asset,
+            "oi_lq_vol_denominated_in": market.unit,
+        }
+
+    def _note_edges(self, span: Span, rows: Rows) -> None:
+        """What the answer says of where each market's data begin: a row of coverage; and which markets have none."""
+        instants: list[list[int]] = [[] for _ in span.partitions]
+        for owner, instant in zip(rows.owners or [0] * len(rows), rows.instants, strict=True):
+            instants[owner].append(instant)
+        silent = [partition["symbol"] for partition, held in zip(span.partitions, instants, strict=True) if not held]
+        if silent:
+            more = f" and {len(silent) - _SHOWN:,} more" if len(silent) > _SHOWN else ""
+            asked = f"{timestamps.format_shortest(span.start)} to {timestamps.format_shortest(span.end)}"
+            logger.info("coinalyze: no liquidations from %s of %s%s", asked, ", ".join(silent[:_SHOWN]), more)
+        for partition, held in zip(span.partitions, instants, strict=True):
+            first = min(held, default=span.end)
+            if first < span.start + self.step:
+                continue
+            if self.step < timestamps.DAY:
+                if len(held) + max(0, time.time_ns() - span.end) // self.step >= POINTS_KEPT:
+                    self._note_deleted(partition, span.start, first)
+            elif held and span.start <= timestamps.floor_to(self._start, self.step):
+                note = f"the first day with a liquidation; asked for from {timestamps.format_shortest(span.start)} on"
+                self._note_start(partition, first, note)
+
+    def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
+        note = f"nothing older is kept, or nothing happened: {POINTS_KEPT:,} to 2,000 {self._interval} points are kept"
+        self.observations.append(observed(self.vendor, *self.place(partition), "missing", start, first, note))
+        if not self._told_of_deleted:
+            self._told_of_deleted = True
+            logger.warning(
+                "coinalyze: %s: requested data from %s, but the first row is from %s. Either nothing happened before,"
+                " or older rows are deleted: of %s intervals, the vendor keeps %s to 2,000 points of a market. For"
+                " other markets see the stream liquidation_coverage.",
+                partition["symbol"],
+                timestamps.format_shortest(start),
+                timestamps.format_shortest(first),
+                self._interval,
+                f"{POINTS_KEPT:,}",
+            )
+
+    def _note_start(self, partition: Partition, first: int, note: str) -> None:
+        exchange, market = self.place(partition)
+        self.observations.append(
+            Period(
+                vendor=self.vendor,
+                exchange=exchange,
+                market=market,
+                kind="starts",
+                period_start=timestamps.format_shortest(first),
+                note=note,
+                source="seen by this sync",
+            )
+        )
+
+    # The unified stream.
+
+    def to_volumes(self, rows: Rows, span: Span) -> Mapped:
+        """For each row two: `l` are longs, `s` are shorts. A market without a unit has none, and is one fault."""
+        if self._no_exchanges is not None:
+            raise self._no_exchanges
+        names: list[list[bytes]] = []
+        problems: dict[int, LiquidationsError] = {}
+        for index, partition in enumerate(span.partitions):
+            names.append([])
+            try:
+                names[index] = self._names(partition)
+            except LiquidationsError as error:
+                problems[index] = error
+        owners = rows.owners or [0] * len(rows)
+        first: dict[int, int] = {}
+        for owner, instant in zip(owners, rows.instants, strict=True) if problems else ():
+            first[owner] = min(instant, first.get(owner, instant))
+        faults = [Fault(first[index], problem) for index, problem in problems.items() if index in first]
+        if faults:
+            rows = rows.only([at for at, owner in enumerate(owners) if owner not in problems])
+            owners = rows.owners or [0] * len(rows)
+        starts = [interval_start(instant) for instant in rows.instants]
+        return Mapped(
+            volumes(
+                names=[name for owner in owners for name in names[owner]],
+                starts=[start for start in starts for _ in _POSITIONS],
+                amount=[amount for point in rows.typed for amount in (point.l, point.s)],
+            ),
+            faults,
+        )
+
+    def _names(self, partition: Partition) -> list[bytes]:
+        """The members of a market's longs and of its shorts. Raises UnexpectedAnswer where it has no unit."""
+        market = self.market_of(partition)
+        exchange, symbol = self.place(partition)
+        unit = self._unit(market)
+        name = asset(market.base_asset or "")
+        return [
+            volume_names(self.vendor, symbol, exchange, name, self._iso_interval, side, unit) for side in _POSITIONS
+        ]
+
+    def _unit(self, market: Market) -> str:
+        if self._denomination == "usd":
+            return "usd"
+        if market.unit not in (IN_BASE, IN_QUOTE):
+            raise UnexpectedAnswer(
+                f"`oi_lq_vol_denominated_in` of {market.symbol} is {shown(market.unit or 'null')}, neither"
+                f" {IN_BASE} nor {IN_QUOTE}.",
+                advice=NO_GUESS,
+            )
+        if market.unit == IN_BASE:
+            return "coin"
+        if asset(market.quote_asset or "") != _DOLLAR:
+            raise NotUnified(
+                f"the liquidations of {market.symbol} are counted in {market.quote_asset}, and liquidation_volumes has"
+                " only coins of the base asset and US dollars.",
+                advice="Set `coinalyze.denomination` to usd, or take the market out of `coinalyze.symbols`. The stream"
+                f" {STREAM.name} has its rows.",
+            )
+        return "usd"
+
+
+class NotUnified(LiquidationsError):
+    """The unit of a market's rows is none that liquidation_volumes has."""
+
+    failure_type = "config_error"

@@ -1,0 +1,87 @@
+"""Coinalyze: key, host, budget, error words, streams, check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from source_liquidations import timestamps
+from source_liquidations.coverage import throttled_at_binance
+from source_liquidations.errors import AccessRefused, LiquidationsError
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client
+from source_liquidations.http.statuses import words_of
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.unified import LIQUIDATION_VOLUMES
+from source_liquidations.vendors.coinalyze import liquidation_history, markets
+from source_liquidations.vendors.coinalyze.calls import CALLS_PER_MINUTE, budget_of
+from source_liquidations.vendors.coinalyze.liquidation_history import MANY_MARKETS, POINTS_KEPT, LiquidationHistory
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+
+HOST = "https://api.coinalyze.net"
+KEY_HEADER = "api_key"
+
+_ADVICE = {
+    401: f"Check the key. If it is right: a proxy on the way may drop the header {KEY_HEADER}, for its underscore.",
+    403: "The key's plan does not cover this. Plans are not documented: ask the vendor.",
+}
+
+
+class Coinalyze(Vendor):
+    name = "coinalyze"
+    required = ("api_key", "symbols")
+    streams = (liquidation_history.STREAM, markets.STREAM)
+    unified = (LIQUIDATION_VOLUMES,)
+    coverage = throttled_at_binance("coinalyze")
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._shared = shared
+        per_minute = config.get("requests_per_minute") or CALLS_PER_MINUTE
+        self._client = Client(
+            vendor="coinalyze",
+            hosts={"data": base_url(config, HOST)},
+            headers={KEY_HEADER: config["api_key"]},
+            budget=budget_of(per_minute),
+            explain=explain,
+            connections=shared.workers,
+            stop=shared.stop,
+        )
+        self._history = LiquidationHistory(self._client, config, per_minute=per_minute, start=shared.start)
+
+    def feeds(self) -> Sequence[Feed]:
+        return (
+            Feed(self._history, liquidation_history.STREAM, {LIQUIDATION_VOLUMES.name: self._history.to_volumes}),
+            Feed(markets.MarketList(self._client), markets.STREAM),
+        )
+
+    def check(self, traffic: Traffic) -> list[str]:
+        """One call: the list of markets proves the key and the entries."""
+        history = self._history
+        partitions = history.configured(traffic)
+        if history.unresolved:
+            raise history.unresolved[0]
+        notes = [history.many_markets(len(partitions))] if len(partitions) > MANY_MARKETS else []
+        kept = time.time_ns() - POINTS_KEPT * history.step
+        if history.step < timestamps.DAY and self._shared.start < kept:
+            notes.append(
+                f"coinalyze: of intervals shorter than a day, only the newest {POINTS_KEPT:,} to 2,000 points of each"
+                f" market are kept. What is older than {timestamps.format_shortest(kept)} may be gone; start_date is"
+                f" {timestamps.format_shortest(self._shared.start)}. The daily interval is kept for good."
+            )
+        odd = [partition["symbol"] for partition in partitions if not history.is_unified(partition)]
+        if odd:
+            notes.append(
+                f"coinalyze: liquidation_volumes has no unit for the liquidations of {', '.join(odd[:5])}: with"
+                " `coinalyze.denomination` native, it fails for them."
+            )
+        return notes
+
+
+def explain(answered: Answered) -> LiquidationsError | None:
+    """A refused key, and what to do. All markets are open to all keys, so a 403 is about the key, too."""
+    if answered.status not in _ADVICE:
+        return None
+    error = AccessRefused(words_of(answered), status=answered.status, advice=_ADVICE[answered.status])
+    error.scope = "reading"
+    return error
