@@ -90,8 +90,9 @@ class Client:
     """Sends one vendor's requests.
 
     `hosts` gives the base URL of each of its hosts, `headers` and `key_params` carry the key; `other_key_params` carry
-    it once the header is refused with 401. `explain` may turn a refusal into a more telling error than its status alone
-    (returning None leaves it to the status).
+    it once the header is refused with 401. `translate` puts an answer into the words of HTTP, where a vendor has its
+    own: the status that its error means, the usual names of its rate headers. `explain` may turn a refusal into a more
+    telling error than its status alone (returning None leaves it to the status).
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Client:
         other_key_params: Params = (),
         keyless_hosts: frozenset[str] = frozenset(),
         own_origins: frozenset[str] = frozenset(),
+        translate: Callable[[Answered], Answered] = lambda answered: answered,
         explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
         purse: Purse | None = None,
         connections: int = 8,
@@ -121,6 +123,7 @@ class Client:
         self._other_key_params = other_key_params
         self._keyless_hosts = keyless_hosts
         self._own_origins = own_origins | {origin(base) for base in self._hosts.values()}
+        self._translate = translate
         self._explain = explain
         self._purse = purse or Purse()
         self._patience = patience or Patience.from_environment()
@@ -183,7 +186,7 @@ class Client:
         """One try: a good answer, or why there is none. Raises where another try would not help."""
         sent_with = self._key_headers
         try:
-            answered = self._send(request, traffic)
+            answered = self._translate(self._send(request, traffic))
         except NotWhole as broken:
             if isinstance(broken, NotSent):
                 self.budget.unused()
