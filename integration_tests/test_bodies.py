@@ -184,7 +184,7 @@ def with_extras(case: Case, body: bytes) -> bytes:
     if case is KIYOTAKA:
         rows = [point["Point"] for series in whole["series"] for point in series["points"]]
     else:
-        rows = whole["data"]
+        rows = whole if isinstance(whole, list) else whole["data"]
     for row in rows:
         row.update(EXTRA)
     return json.dumps(whole).encode()

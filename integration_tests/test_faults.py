@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from cases import CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, config_of, covers, same
+from cases import (
+    CASES,
+    COIN_METRICS,
+    EVENTS,
+    GATE_ORDERS,
+    GATE_STATS,
+    KIYOTAKA,
+    KWERY,
+    VOLUMES,
+    Case,
+    config_of,
+    covers,
+    same,
+)
 from harness import LEAST_TIMEOUT, Connector, Run
 
 from sandbox import Sandbox
@@ -150,7 +163,7 @@ def test_a_fault_that_passes_goes_unnoticed(fault: Broken, connector: Connector,
     assert len(hit) >= len(CASES)
 
 
-HALVES = [(EVENTS, COIN_METRICS, KIYOTAKA), (VOLUMES, KWERY)]
+HALVES = [(EVENTS, COIN_METRICS, KIYOTAKA), (VOLUMES, KWERY, GATE_ORDERS, GATE_STATS)]
 halves = pytest.mark.parametrize("half", HALVES, ids=lambda half: "+".join(case.vendor for case in half))
 
 
@@ -224,6 +237,8 @@ UNKNOWN = {
     COIN_METRICS.stream: ("markets", "binance-NONESUCH-future", "coin_metrics.markets[1]"),
     KWERY.stream: ("symbols", "NONESUCH", "kwery.symbols[1]"),
     KIYOTAKA.stream: ("symbols", "BYBIT/NONESUCH", "kiyotaka.symbols[1]"),
+    GATE_ORDERS.stream: ("contracts", "usdt/NONESUCH_USDT", "gate.contracts[1]"),
+    GATE_STATS.stream: ("contracts", "usdt/NONESUCH_USDT", "gate.contracts[1]"),
 }
 
 
@@ -313,8 +328,18 @@ def test_a_redirect_elsewhere_is_refused(half: Sequence[Case], connector: Connec
 
 # Rows that are not as documented.
 
-NUMBER = {VOLUMES.stream: "total_amount", KIYOTAKA.stream: "liquidations", KWERY.stream: "quantity"}
-TIME = {VOLUMES.stream: "interval_time", COIN_METRICS.stream: "time"}
+NUMBER = {
+    VOLUMES.stream: "total_amount",
+    KIYOTAKA.stream: "liquidations",
+    KWERY.stream: "quantity",
+    GATE_STATS.stream: "long_liq_usd",
+}
+TIME = {
+    VOLUMES.stream: "interval_time",
+    COIN_METRICS.stream: "time",
+    GATE_ORDERS.stream: "time",
+    GATE_STATS.stream: "time",
+}
 
 
 @halves
@@ -347,6 +372,8 @@ OPTIONAL = {
     COIN_METRICS.stream: ["side", "database_time", "price"],
     KWERY.stream: ["source", "usd_value"],
     KIYOTAKA.stream: ["liquidations"],
+    GATE_ORDERS.stream: ["order_size"],
+    GATE_STATS.stream: ["lsr_taker", "long_liq_usd", "mark_price"],
 }
 REQUIRED = {
     EVENTS.stream: "trade_id",
@@ -354,6 +381,8 @@ REQUIRED = {
     COIN_METRICS.stream: "coin_metrics_id",
     KWERY.stream: "timestamp",
     KIYOTAKA.stream: "timestamp",
+    GATE_ORDERS.stream: "left",
+    GATE_STATS.stream: "time",
 }
 
 

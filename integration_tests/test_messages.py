@@ -50,6 +50,7 @@ def test_the_specification(connector: Connector) -> None:
         "kwery",
         "coin_metrics",
         "kiyotaka",
+        "gate",
     }
     groups = {group["id"] for group in schema["groups"]}
     for name, field in schema["properties"].items():
@@ -93,6 +94,7 @@ def test_defaults_are_valid_and_as_promised(connector: Connector) -> None:
         "kiyotaka.platform": "kiyotaka",
         "kiyotaka.interval": "HOUR",
         "kiyotaka.denomination": "coin",
+        "gate.interval": "1h",
     }
     assert {path: fields[path].get("default") for path in promised} == promised
 

@@ -91,6 +91,7 @@ class LiquidationOrders(Endpoint):
     vendor = "gate"
     title = "Gate"
     ascending = False
+    splittable = False  # windows one after the other, so that the position has no gap behind it
     step = timestamps.SECOND
     page_size = LIMIT
 
