@@ -174,10 +174,15 @@ BAD = [
     Bad("credits that pay for no row", {"kwery.max_credits_per_sync": 26}, "kwery.max_credits_per_sync", "Allowed: 45"),
     Bad("min_usd, negative", {"kwery.min_usd": -1}, "kwery.min_usd", "Allowed: "),
     Bad("min_usd, text", {"kwery.min_usd": "much"}, "kwery.min_usd", "Allowed: "),
-    Bad("no vendor", dict.fromkeys(("kaiko", "kwery", "coin_metrics", "kiyotaka"), REMOVED), "kaiko", "at least one"),
+    Bad(
+        "no vendor",
+        dict.fromkeys(("kaiko", "kwery", "coin_metrics", "kiyotaka", "gate"), REMOVED),
+        "kaiko",
+        "at least one",
+    ),
     Bad(
         "no vendor but empty ones",
-        {"kaiko": {}, "kwery": None, "coin_metrics": [], "kiyotaka": ""},
+        {"kaiko": {}, "kwery": None, "coin_metrics": [], "kiyotaka": "", "gate": {"interval": "1h"}},
         "kaiko",
         "at least one",
     ),
@@ -196,6 +201,7 @@ BAD = [
     Bad("kiyotaka without a key", {"kiyotaka.api_key": REMOVED}, "kiyotaka.api_key", "is required"),
     Bad("coin_metrics without markets", {"coin_metrics.markets": REMOVED}, "coin_metrics.markets", "is required"),
     Bad("coin_metrics with no markets", {"coin_metrics.markets": []}, "coin_metrics.markets", "is required"),
+    Bad("gate without contracts", {"gate.contracts": REMOVED}, "gate.contracts", "is required"),
     Bad(
         "kaiko with nothing to read",
         {"kaiko.instruments": [], "kaiko.assets": []},
@@ -229,6 +235,7 @@ BAD = [
             "kiyotaka.platform": {"unknown": "kiyotaka.ai"},
             "kiyotaka.interval": {"unknown": "1h", "lower case": "hour"},
             "kiyotaka.denomination": {"unknown": "eur"},
+            "gate.interval": {"unknown": "2h", "upper case": "1H"},
         }.items()
         for name, value in values.items()
     ],
@@ -276,6 +283,20 @@ BAD = [
         "kiyotaka.symbols",
         {"good": "BYBIT/BTCUSDT", "no exchange": "BTCUSDT", "an empty part": "BYBIT/", "empty": ""},
         "Allowed: EXCHANGE/rawSymbol",
+    ),
+    *entries(
+        "gate.contracts",
+        {
+            "good": "usdt/BTC_USDT",
+            "no settle currency": "BTC_USDT",
+            "upper case": "USDT/BTC_USDT",
+            "two in one": "usdt/BTC_USDT,usdt/ETH_USDT",
+            "a path": "../usdt/BTC_USDT",
+            "an empty part": "usdt/",
+            "a blank": "usdt/BTC USDT",
+            "empty": "",
+        },
+        "Allowed: the settle currency in lower case",
     ),
 ]
 

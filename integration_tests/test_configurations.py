@@ -113,6 +113,11 @@ REFUSED = [
     ({"kiyotaka.api_key": "wrong-kiyotaka-key"}, "kiyotaka.api_key", "HTTP 401"),
     ({"kiyotaka.symbols": ["BYBIT/NONESUCH"]}, "kiyotaka.symbols[0]", "HTTP 400"),
     ({"kiyotaka.symbols": ["BYBIT/NONE*"]}, "kiyotaka.symbols[0]", "matches"),
+    ({"gate.contracts": ["usdt/BTC_USDT", "usdt/NONESUCH_USDT"]}, "gate.contracts[1]", "CONTRACT_NOT_FOUND"),
+    ({"gate.contracts": ["usdt/NONE*"]}, "gate.contracts[0]", "matches"),
+    ({"gate.contracts": ["usdt/BTC_USDT", "eur/BTC_EUR"]}, "gate.contracts[1]", "HTTP 400"),
+    ({"gate.contracts": ["eur/*"]}, "gate.contracts[0]", "HTTP 400"),
+    ({"gate.contracts": ["usd/*"]}, "gate.contracts[0]", "matches"),
 ]
 
 

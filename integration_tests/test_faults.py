@@ -159,8 +159,9 @@ def test_a_fault_that_passes_goes_unnoticed(fault: Broken, connector: Connector,
     assert run.code == 0, run
     assert run.traces == []
     all_complete(run, sandbox)
-    hit = {(r.vendor, r.path.rsplit("/", 1)[0]) for r in sandbox.requests() if r.fault}
-    assert len(hit) >= len(CASES)
+    hit = [request for request in sandbox.requests() if request.fault]
+    for case in CASES:
+        assert any(request.vendor == case.vendor and case.path in request.path for request in hit), case
 
 
 HALVES = [(EVENTS, COIN_METRICS, KIYOTAKA), (VOLUMES, KWERY, GATE_ORDERS, GATE_STATS)]
@@ -439,7 +440,11 @@ def test_a_page_of_fifty_megabytes(case: Case, connector: Connector, sandbox: Sa
     sandbox.fault("big_page", vendor=case.vendor, path_contains=case.path, times=1, megabytes=50)
     run = connector.read(everything(sandbox), [case.stream])
     assert run.code == 0, run
-    same(run.records(), rows_of(case, sandbox), case.unnamed)
+    rows = run.records()
+    # Where a body is a list, a row holds them: an undocumented field, which arrives.
+    padding = [len(row.pop("padding")) for row in rows if "padding" in row]
+    assert padding in ([], [50_000_000])
+    same(rows, rows_of(case, sandbox), case.unnamed)
 
 
 def test_kaikos_error_in_a_200_is_tried_again(connector: Connector, sandbox: Sandbox) -> None:

@@ -23,7 +23,7 @@ from source_liquidations.errors import (
     shown,
 )
 from source_liquidations.http.answers import Answered, reset_seconds
-from source_liquidations.http.statuses import TOO_MANY, words_of
+from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
 from source_liquidations.symbols import asset
 from source_liquidations.vendors.decoding import NO_GUESS, Page
 
@@ -168,14 +168,13 @@ def plain(literal: bytes) -> str | None:
 def translated(answered: Answered) -> Answered:
     """The answer in the words of HTTP: the status that its label means, and rate headers by their usual names.
 
-    An error in a 200 keeps its status, and says `error`.
+    An error says `error`; one in a 200 keeps that status, and is retried as such.
     """
     status, body = answered.status, answered.body
-    found = _label_of(body)
-    if found is not None and status == 200:
+    found = _error_in(body)
+    if found is not None:
         body = _encode({"error": {"type": found.label, "message": found.message or found.detail}})
-    elif found is not None:
-        status = _STATUS_OF.get(found.label or "", status)
+        status = status if status == GOOD else _STATUS_OF.get(found.label or "", status)
     headers = CaseInsensitiveDict(answered.headers)
     for theirs, usual in _RATE_HEADERS.items():
         if theirs in headers:
@@ -186,7 +185,7 @@ def translated(answered: Answered) -> Answered:
     return Answered(status, headers, body)
 
 
-def _label_of(body: bytes) -> _Error | None:
+def _error_in(body: bytes) -> _Error | None:
     """The error in a body; None where it is none."""
     if body.lstrip()[:1] != b"{":
         return None
