@@ -174,12 +174,12 @@ class LiquidationOrders(Endpoint):
         yield from map(tuple, together.values())
 
     def first(self, span: Span) -> Request:
-        """Both bounds are inclusive, and the second that is not over is left for later."""
+        """Both bounds are inclusive. The second that is not over is left for later: of that alone, the one before."""
         partition = span.partitions[0]
         contract = partition["contract"] if _is_named(partition) else None
         start, last = span.start // timestamps.SECOND, span.end // timestamps.SECOND - 1
-        over = time.time_ns() // timestamps.SECOND - 1
-        return _request(partition["settle"], contract, start, max(start, min(last, over)))
+        last = min(last, time.time_ns() // timestamps.SECOND - 1)
+        return _request(partition["settle"], contract, min(start, last), last)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(listed(answered))
@@ -208,6 +208,8 @@ class LiquidationOrders(Endpoint):
         if memory.get(_LEFT):
             return self._next_of_second(found, settle, start, memory)
         whole_until = (last + 1) * timestamps.SECOND
+        if whole_until <= span.start:  # a second of another window
+            found = found.between(span.start, span.end)
         return Answer(found, readable=(None, whole_until if whole_until < span.end else None))
 
     def _next_of_second(self, rows: Rows, settle: str, second: int, memory: dict[Any, Any]) -> Answer:

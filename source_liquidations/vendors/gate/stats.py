@@ -84,7 +84,7 @@ class ContractStats(Endpoint):
         self._interval = interval
         self._contracts = contracts
         self.step = INTERVALS[interval]
-        self.reach = timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - HISTORY
+        self.reach = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
         self._once = Once(STREAM.name)
         self._decoder = RowDecoder(
             Body,
