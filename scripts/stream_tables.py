@@ -38,6 +38,7 @@ AIRBYTE_TYPES = {
     "timestamp": "Timestamp with time zone",
     "integer": "Integer",
     "number": "Number",
+    "boolean": "Boolean",
     "array": "Array",
     "object": "Object",
 }

@@ -34,9 +34,15 @@ HEADERS = {"X-Gate-Size-Decimal": "1"}
 SETTLES = ("usdt", "btc")  # of a pattern that names none
 
 # A 429 is waited out until the limit resets, but so many seconds at least and at most.
+_SERVER_ERROR = 500
 _SHORTEST_DELAY, _LONGEST_DELAY = 1.0, 60.0
 # What some answers say by their label alone.
-_STATUS_OF = {"TOO_MANY_REQUESTS": TOO_MANY, "TOO_FAST": TOO_MANY, "INTERNAL": 500, "SERVER_ERROR": 500}
+_STATUS_OF = {
+    "TOO_MANY_REQUESTS": TOO_MANY,
+    "TOO_FAST": TOO_MANY,
+    "INTERNAL": _SERVER_ERROR,
+    "SERVER_ERROR": _SERVER_ERROR,
+}
 _RATE_HEADERS = {
     "X-Gate-RateLimit-Requests-Remain": "X-RateLimit-Remaining",
     "X-Gate-RateLimit-Reset-Timestamp": "X-RateLimit-Reset",
@@ -174,7 +180,8 @@ def translated(answered: Answered) -> Answered:
     found = _error_in(body)
     if found is not None:
         body = _encode({"error": {"type": found.label, "message": found.message or found.detail}})
-        status = status if status == GOOD else _STATUS_OF.get(found.label or "", status)
+        if GOOD < status < _SERVER_ERROR:
+            status = _STATUS_OF.get(found.label or "", status)
     headers = CaseInsensitiveDict(answered.headers)
     for theirs, usual in _RATE_HEADERS.items():
         if theirs in headers:
