@@ -112,10 +112,11 @@ def content(row: dict[str, Any]) -> Order:
 
 
 # Clumps: many rows in few seconds, of few sizes, so that there are twins.
-instants = st.integers(0, 3).flatmap(
-    lambda hour: st.one_of(st.integers(0, 3599), st.sampled_from([0, 1, 1800, 1801, 3599])).map(
-        lambda second: BEGIN // SECOND + 3600 * hour + second
-    )
+CROWDED = BEGIN // SECOND + 5400
+instants = st.one_of(
+    st.just(CROWDED),
+    st.sampled_from([CROWDED + 3600 * hour + second for hour in (-1, 0, 1, 2) for second in (-1800, -1799, 0, 1799)]),
+    st.integers(BEGIN // SECOND, BEGIN // SECOND + 4 * 3600 - 1),
 )
 one_order = st.tuples(st.sampled_from(NAMES), instants, st.sampled_from(["1", "2.5"]))
 
