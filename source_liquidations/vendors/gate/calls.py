@@ -26,6 +26,7 @@ from source_liquidations.http.answers import Answered, reset_seconds
 from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
 from source_liquidations.symbols import asset
 from source_liquidations.vendors.decoding import NO_GUESS, Page
+from source_liquidations.vendors.vendor import Shared
 
 ROOT = "/api/v4/futures"
 LIMIT = 1000  # rows; a sister call refuses more
@@ -78,6 +79,11 @@ def listed(answered: Answered) -> Answered:
 
 def path(settle: str, call: str) -> str:
     return f"{ROOT}/{settle}/{call}"
+
+
+def reach_of(first: int, shared: Shared) -> int | None:
+    """The first instant that can be had; none is assumed where nothing would be left to read, and Gate is asked."""
+    return first if first < shared.end else None
 
 
 # Contracts.

@@ -24,9 +24,20 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Sizing, Span
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows
-from source_liquidations.vendors.gate.calls import LIMIT, Body, instants_of, listed, market, path, plain, renamed
+from source_liquidations.vendors.gate.calls import (
+    LIMIT,
+    Body,
+    instants_of,
+    listed,
+    market,
+    path,
+    plain,
+    reach_of,
+    renamed,
+)
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.vendor import Shared
 
 logger = logging.getLogger("airbyte")
 
@@ -95,11 +106,11 @@ class LiquidationOrders(Endpoint):
     step = timestamps.SECOND
     page_size = LIMIT
 
-    def __init__(self, client: Client, entries: Sequence[str], contracts: Contracts, start: int) -> None:
+    def __init__(self, client: Client, entries: Sequence[str], contracts: Contracts, shared: Shared) -> None:
         self.client = client
         self._entries = entries
         self._contracts = contracts
-        self._start = start
+        self._start = shared.start
         self._seen: dict[str, set[str]] = {}  # contracts with orders, by settle currency
         self._decoder = RowDecoder(
             Body,
@@ -110,7 +121,7 @@ class LiquidationOrders(Endpoint):
         )
         self.sizing = Windows()
         now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
-        self.reach = now - LONGEST_HISTORY
+        self.reach = reach_of(now - LONGEST_HISTORY, shared)
         self.sure_reach = now - HISTORY
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:

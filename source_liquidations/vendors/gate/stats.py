@@ -31,10 +31,12 @@ from source_liquidations.vendors.gate.calls import (
     listed,
     market,
     path,
+    reach_of,
     renamed,
 )
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.patterns import is_pattern
+from source_liquidations.vendors.vendor import Shared
 
 STREAM = Stream("gate_contract_stats", ("settle", "contract", "interval", "time"), "time", declared_in=__name__)
 CALL = "contract_stats"
@@ -78,13 +80,16 @@ class ContractStats(Endpoint):
     refuses_old = True
     rows_per_step = 1  # at the most
 
-    def __init__(self, client: Client, entries: Sequence[str], interval: str, contracts: Contracts) -> None:
+    def __init__(
+        self, client: Client, entries: Sequence[str], interval: str, contracts: Contracts, shared: Shared
+    ) -> None:
         self.client = client
         self._entries = entries
         self._interval = interval
         self._contracts = contracts
         self.step = INTERVALS[interval]
-        self.reach = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
+        self.sure_reach = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
+        self.reach = reach_of(self.sure_reach, shared)
         self._once = Once(STREAM.name)
         self._decoder = RowDecoder(
             Body,

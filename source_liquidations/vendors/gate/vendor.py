@@ -42,14 +42,13 @@ class Gate(Vendor):
         # Each call has a limit of its own, and so a client.
         self._list_client = self._client(Client, explain)
         self._contracts = Contracts(self._list_client)
-        self._orders = LiquidationOrders(
-            self._client(OrderClient, explain), self._entries, self._contracts, shared.start
-        )
+        self._orders = LiquidationOrders(self._client(OrderClient, explain), self._entries, self._contracts, shared)
         self._stats = ContractStats(
             self._client(Client, stats.explain_stats),
             self._entries,
             config.get("interval", stats.DEFAULT_INTERVAL),
             self._contracts,
+            shared,
         )
 
     def _client(self, kind: type[Client], explained: Callable[[Answered], LiquidationsError | None]) -> Client:
@@ -108,7 +107,7 @@ class Gate(Vendor):
             f"gate: {what} reach back to {timestamps.format_shortest(since)}. start_date is {wanted}; {older}."
             for what, since, older in (
                 ("liquidation orders", self._orders.sure_reach, "there may be none that are older"),
-                ("the sums of contract_stats", self._stats.reach or 0, "what is older is not read"),
+                ("the sums of contract_stats", self._stats.sure_reach, "what is older is not read"),
             )
             if start < since
         ]
