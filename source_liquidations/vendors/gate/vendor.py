@@ -27,6 +27,8 @@ from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 HOST = "https://api.gateio.ws"
 BUDGET = (200, 10.0)  # of each call, and of an address
+# Orders are asked for hour by hour, by the thousand: half of it, so that what is late on its way is not too much.
+ORDERS_BUDGET = (100, 10.0)
 
 
 class Gate(Vendor):
@@ -40,24 +42,31 @@ class Gate(Vendor):
         self._shared = shared
         self._entries: Sequence[str] = config["contracts"]
         # Each call has a limit of its own, and so a client.
-        self._list_client = self._client(Client, explain)
+        self._list_client = self._client(Client, explain, BUDGET)
         self._contracts = Contracts(self._list_client)
-        self._orders = LiquidationOrders(self._client(OrderClient, explain), self._entries, self._contracts, shared)
+        self._orders = LiquidationOrders(
+            self._client(OrderClient, explain, ORDERS_BUDGET), self._entries, self._contracts, shared
+        )
         self._stats = ContractStats(
-            self._client(Client, stats.explain_stats),
+            self._client(Client, stats.explain_stats, BUDGET),
             self._entries,
             config.get("interval", stats.DEFAULT_INTERVAL),
             self._contracts,
             shared,
         )
 
-    def _client(self, kind: type[Client], explained: Callable[[Answered], LiquidationsError | None]) -> Client:
+    def _client(
+        self,
+        kind: type[Client],
+        explained: Callable[[Answered], LiquidationsError | None],
+        budget: tuple[int, float],
+    ) -> Client:
         per_minute = self._config.get("requests_per_minute")
         return kind(
             vendor="gate",
             hosts={"data": base_url(self._config, HOST)},
             headers=HEADERS,
-            budget=Budget(per_minute, 60.0) if per_minute else Budget(*BUDGET),
+            budget=Budget(per_minute, 60.0) if per_minute else Budget(*budget),
             translate=translated,
             explain=explained,
             connections=self._shared.workers,
