@@ -160,6 +160,7 @@ def entries(field: str, values: dict[str, Any], form: str) -> list[Bad]:
     return found
 
 
+VENDORS = ("kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate")
 BAD = [
     Bad("no start", {"start_date": REMOVED}, "start_date", "is required"),
     Bad("start in the future", {"start_date": "2099-01-01", "end_date": REMOVED}, "start_date", "past date"),
@@ -174,15 +175,17 @@ BAD = [
     Bad("credits that pay for no row", {"kwery.max_credits_per_sync": 26}, "kwery.max_credits_per_sync", "Allowed: 45"),
     Bad("min_usd, negative", {"kwery.min_usd": -1}, "kwery.min_usd", "Allowed: "),
     Bad("min_usd, text", {"kwery.min_usd": "much"}, "kwery.min_usd", "Allowed: "),
-    Bad(
-        "no vendor",
-        dict.fromkeys(("kaiko", "kwery", "coin_metrics", "kiyotaka", "gate"), REMOVED),
-        "kaiko",
-        "at least one",
-    ),
+    Bad("no vendor", dict.fromkeys(VENDORS, REMOVED), "kaiko", "at least one"),
     Bad(
         "no vendor but empty ones",
-        {"kaiko": {}, "kwery": None, "coin_metrics": [], "kiyotaka": "", "gate": {"interval": "1h"}},
+        {
+            "kaiko": {},
+            "kwery": None,
+            "coin_metrics": [],
+            "kiyotaka": "",
+            "bitfinex": {"symbols": []},
+            "gate": {"interval": "1h"},
+        },
         "kaiko",
         "at least one",
     ),
@@ -200,6 +203,7 @@ BAD = [
     Bad("kwery without a key", {"kwery.api_key": REMOVED}, "kwery.api_key", "is required"),
     Bad("kiyotaka without a key", {"kiyotaka.api_key": REMOVED}, "kiyotaka.api_key", "is required"),
     Bad("coin_metrics without markets", {"coin_metrics.markets": REMOVED}, "coin_metrics.markets", "is required"),
+    Bad("bitfinex without symbols", {"bitfinex.symbols": REMOVED}, "bitfinex.symbols", "is required"),
     Bad("coin_metrics with no markets", {"coin_metrics.markets": []}, "coin_metrics.markets", "is required"),
     Bad("gate without contracts", {"gate.contracts": REMOVED}, "gate.contracts", "is required"),
     Bad(
@@ -297,6 +301,13 @@ BAD = [
             "empty": "",
         },
         "Allowed: the settle currency in lower case",
+    ),
+    *counts("bitfinex.requests_per_minute", most=None),
+    *base_urls("bitfinex.base_url")[:4],
+    *entries(
+        "bitfinex.symbols",
+        {"good": "tBTCUSD", "no t": "BTCF0:USTF0", "two in one": "tBTCUSD,tETHUSD", "a blank": "tBTC USD", "empty": ""},
+        "Allowed: a symbol",
     ),
 ]
 

@@ -6,9 +6,11 @@ means than the connector's.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -176,6 +178,33 @@ def gate_sum(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
     return [{**row, **gate_time(row["time"]), **names} for row in rows]
 
 
+def bitfinex_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
+    """The elements by name. Rows that are equal are numbered; all of them have one time."""
+    places = {
+        "pos_id": 1,
+        "mts": 2,
+        "symbol": 4,
+        "amount": 5,
+        "base_price": 6,
+        "is_match": 8,
+        "is_market_sold": 9,
+        "price_acquired": 11,
+    }
+    found = []
+    seen: Counter[str] = Counter()
+    vendor: Any = sandbox.app.vendors["bitfinex"]
+    for text in vendor._rows.read(start, end, 2**62, newest=False, symbol=market).rows:
+        elements = msgspec.json.decode(text)
+        stamp = json.loads(text, parse_float=Decimal)[2]  # with a fraction, no float holds it
+        row = {name: elements[at] if at < len(elements) else None for name, at in places.items()}
+        alike = str([value for name, value in row.items() if name != "base_price"])
+        instant = int(stamp * 10**6)
+        digits = 3 + len(str(stamp).partition(".")[2])
+        found.append({**row, "time": iso(instant, digits), "ordinal": seen[alike]})
+        seen[alike] += 1
+    return found
+
+
 EVENTS = Case(
     stream="kaiko_liquidation_events",
     vendor="kaiko",
@@ -286,4 +315,16 @@ GATE_STATS = Case(
     partition=lambda market: {**dict(zip(("settle", "contract"), market.split("/"), strict=True)), "interval": "1h"},
     page_size=1_000,
 )
-CASES = (EVENTS, VOLUMES, COIN_METRICS, KWERY, KIYOTAKA, GATE_ORDERS, GATE_STATS)
+BITFINEX = Case(
+    stream="bitfinex_liquidations",
+    vendor="bitfinex",
+    markets=("tBTCF0:USTF0", "tETHF0:USTF0", "tBTCUSD"),
+    section={"symbols": ["tBTCF0:USTF0", "tETHF0:USTF0", "tBTCUSD"], "requests_per_minute": 100_000},
+    path="/liquidations/hist",
+    cursor="time",
+    key=("pos_id", "mts", "symbol", "is_match", "is_market_sold", "amount", "price_acquired", "ordinal"),
+    expected=bitfinex_row,
+    partition=lambda market: {"symbol": market},
+    page_size=500,
+)
+CASES = (EVENTS, VOLUMES, COIN_METRICS, KWERY, KIYOTAKA, BITFINEX, GATE_ORDERS, GATE_STATS)

@@ -113,6 +113,9 @@ REFUSED = [
     ({"kiyotaka.api_key": "wrong-kiyotaka-key"}, "kiyotaka.api_key", "HTTP 401"),
     ({"kiyotaka.symbols": ["BYBIT/NONESUCH"]}, "kiyotaka.symbols[0]", "HTTP 400"),
     ({"kiyotaka.symbols": ["BYBIT/NONE*"]}, "kiyotaka.symbols[0]", "matches"),
+    ({"bitfinex.symbols": ["tNONESUCH:USD", "*"]}, "bitfinex.symbols[0]", "is not among the pairs"),
+    ({"bitfinex.symbols": ["tBTCUSD", "tbtcf0:ustf0"]}, "bitfinex.symbols[1]", "Did you mean tBTCF0:USTF0?"),
+    ({"bitfinex.symbols": ["*", "tNONE*"]}, "bitfinex.symbols[1]", "matches"),
     ({"gate.contracts": ["usdt/BTC_USDT", "usdt/NONESUCH_USDT"]}, "gate.contracts[1]", "CONTRACT_NOT_FOUND"),
     ({"gate.contracts": ["usdt/NONE*"]}, "gate.contracts[0]", "matches"),
     ({"gate.contracts": ["usdt/BTC_USDT", "eur/BTC_EUR"]}, "gate.contracts[1]", "HTTP 400"),
@@ -171,10 +174,14 @@ def test_check_costs_little(sandbox: Sandbox) -> None:
     assert SourceLiquidations().check(logging.getLogger("test"), good(sandbox)).status.value == "SUCCEEDED"
     asked = {vendor: len(sandbox.requests(vendor)) for vendor in ("kaiko", "kwery", "coin_metrics", "kiyotaka")}
     assert asked["coin_metrics"] == 1
+    assert [request.path for request in sandbox.requests("bitfinex")] == [
+        "/v2/platform/status",
+        "/v2/conf/pub:list:pair:futures,pub:list:pair:margin",
+    ]
     assert asked["kwery"] == 2
     assert asked["kiyotaka"] <= 3, "one interval of each symbol, and one sum"
     assert asked["kaiko"] == 5, "one row of each entry"
-    assert all(request.rows <= 10 for request in sandbox.requests())
+    assert all(request.rows <= 10 for request in sandbox.requests() if "/conf/" not in request.path)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,21 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from cases import CASES, COIN_METRICS, EVENTS, GATE_ORDERS, KIYOTAKA, KWERY, VOLUMES, Case, Row, config_of, covers, same
+from cases import (
+    BITFINEX,
+    CASES,
+    COIN_METRICS,
+    EVENTS,
+    GATE_ORDERS,
+    KIYOTAKA,
+    KWERY,
+    VOLUMES,
+    Case,
+    Row,
+    config_of,
+    covers,
+    same,
+)
 from harness import Connector, Message, positions
 
 from sandbox import Sandbox
@@ -124,6 +138,7 @@ def test_a_market_added_later_gets_its_whole_history(connector: Connector, sandb
     before["coin_metrics"] |= {"markets": COIN_METRICS.section["markets"][1:]}
     before["kwery"] |= {"symbols": ["ETH"]}
     before["kiyotaka"] |= {"symbols": KIYOTAKA.section["symbols"][1:]}
+    before["bitfinex"] |= {"symbols": BITFINEX.section["symbols"][1:]}
     before["gate"] |= {"contracts": GATE_ORDERS.section["contracts"][1:]}
     first = connector.read(before, STREAMS)
     second = connector.read(config_of(CASES, sandbox, START, END), STREAMS, state=first.final_state)
@@ -142,6 +157,7 @@ def test_a_market_taken_out_keeps_its_place(connector: Connector, sandbox: Sandb
     fewer["coin_metrics"] |= {"markets": COIN_METRICS.section["markets"][1:]}
     fewer["kwery"] |= {"symbols": ["ETH"]}
     fewer["kiyotaka"] |= {"symbols": KIYOTAKA.section["symbols"][1:]}
+    fewer["bitfinex"] |= {"symbols": BITFINEX.section["symbols"][1:]}
     fewer["gate"] |= {"contracts": GATE_ORDERS.section["contracts"][1:]}
     second = connector.read(fewer, STREAMS, state=first.final_state)
     assert second.code == 0, second

@@ -50,6 +50,7 @@ def test_the_specification(connector: Connector) -> None:
         "kwery",
         "coin_metrics",
         "kiyotaka",
+        "bitfinex",
         "gate",
     }
     groups = {group["id"] for group in schema["groups"]}

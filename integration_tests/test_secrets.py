@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from cases import CASES, COIN_METRICS, Case, config_of
+from cases import CASES, COIN_METRICS, config_of
 from harness import Connector, Run
 
 import sandbox.coin_metrics_calls
@@ -27,6 +27,11 @@ KEYS = {
     "kwery": "kw~ery|k?e#y{5}`6^7",
     "kiyotaka": "ki$yo!ta(ka)*k[e]y",
 }
+
+
+def key_of(vendor: str) -> str:
+    """The vendor's key. One that has none may repeat another vendor's, as a proxy of several vendors would."""
+    return KEYS.get(vendor, KEYS["kaiko"])
 
 
 def forms(key: str) -> dict[str, str]:
@@ -67,11 +72,6 @@ def config(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for vendor, key in KEYS.items():
         made[vendor]["api_key"] = key
     return made
-
-
-def told_by(case: Case) -> str:
-    """The key that a vendor repeats: its own; where it has none, another one's."""
-    return KEYS.get(case.vendor, KEYS["kaiko"])
 
 
 def sandbox_module(name: str) -> Any:
@@ -117,7 +117,7 @@ def test_vendors_that_repeat_the_key_in_their_refusals(
 ) -> None:
     """In every form, at any place of the text, also where the text is cut."""
     for case in CASES:
-        said = " ".join(forms(told_by(case)).values())
+        said = " ".join(forms(key_of(case.vendor)).values())
         message = {"message": f"Your key {said} " * 3, "error": "no"}
         sandbox.fault("status", vendor=case.vendor, path_contains=case.path, after=0, times=None, status=code,
                       body=json.dumps(message), headers={})  # fmt: skip
@@ -155,7 +155,7 @@ def test_whatever_goes_wrong(
     kind: str, details: dict[str, Any], connector: Connector, sandbox: Sandbox, config: dict[str, Any]
 ) -> None:
     for case in CASES:
-        filled = {name: filled_in(value, forms(told_by(case))) for name, value in details.items()}
+        filled = {name: filled_in(value, forms(key_of(case.vendor))) for name, value in details.items()}
         sandbox.fault(kind, vendor=case.vendor, path_contains=case.path, times=None, **filled)
     run = connector.read(config, STREAMS, debug=True, patience="0.002")
     assert run.code == 1

@@ -18,7 +18,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from cases import CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, config_of, same
+from cases import BITFINEX, CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, config_of, same
 from harness import SCRIPT, Connector, Message, Run, positions
 
 from sandbox import Sandbox
@@ -63,7 +63,7 @@ def spec() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("case", [EVENTS, KWERY, COIN_METRICS, KIYOTAKA], ids=str)
+@pytest.mark.parametrize("case", [EVENTS, KWERY, COIN_METRICS, KIYOTAKA, BITFINEX], ids=str)
 def test_a_form_with_one_vendor_filled_in(
     case: Case, spec: dict[str, Any], connector: Connector, sandbox: Sandbox
 ) -> None:

@@ -8,7 +8,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from cases import CASES, COIN_METRICS, EVENTS, GATE_ORDERS, KIYOTAKA, KWERY, VOLUMES, Case, Row, config_of
+from cases import (
+    BITFINEX,
+    CASES,
+    COIN_METRICS,
+    EVENTS,
+    GATE_ORDERS,
+    KIYOTAKA,
+    KWERY,
+    VOLUMES,
+    Case,
+    Row,
+    config_of,
+)
 from harness import Connector, Message, Run, positions
 from unified import FED, KEYS, alike, identity, mapped
 
@@ -80,7 +92,13 @@ def test_all_streams_of_all_vendors_in_one_sync(connector: Connector, sandbox: S
         assert len({identity(stream, row) for row in rows}) == len(rows), "keys are not unique"
         assert all(row[name] is not None for row in rows for name in KEYS[stream])
         assert run.statuses(stream) == ["STARTED", "RUNNING", "COMPLETE"]
-    assert {row["vendor"] for row in run.records("liquidations")} == {"kaiko", "kwery", "coin_metrics", "gate"}
+    assert {row["vendor"] for row in run.records("liquidations")} == {
+        "kaiko",
+        "kwery",
+        "coin_metrics",
+        "bitfinex",
+        "gate",
+    }
     assert {row["vendor"] for row in run.records("liquidation_volumes")} == {"kaiko", "kiyotaka", "gate"}
 
 
@@ -185,7 +203,7 @@ def test_a_market_that_is_added_gets_its_whole_history_in_both(connector: Connec
 # What goes wrong.
 
 
-@pytest.mark.parametrize("broken", [EVENTS, KWERY, COIN_METRICS, GATE_ORDERS], ids=str)
+@pytest.mark.parametrize("broken", [EVENTS, KWERY, COIN_METRICS, BITFINEX, GATE_ORDERS], ids=str)
 def test_a_vendor_that_fails_leaves_the_others_rows_and_is_named(
     broken: Case, connector: Connector, sandbox: Sandbox
 ) -> None:
@@ -199,7 +217,7 @@ def test_a_vendor_that_fails_leaves_the_others_rows_and_is_named(
     assert "HTTP 401" in message
     assert run.statuses("liquidations")[-1] == "INCOMPLETE"
     assert run.statuses("liquidation_volumes")[-1] == "COMPLETE"
-    others = [case for case in (EVENTS, KWERY, COIN_METRICS, GATE_ORDERS) if case is not broken]
+    others = [case for case in (EVENTS, KWERY, COIN_METRICS, BITFINEX, GATE_ORDERS) if case is not broken]
     alike(run.records("liquidations"), fed(run, "liquidations", others))
     alike(run.records("liquidation_volumes"), fed(run, "liquidation_volumes"))
     sandbox.app.faults.clear()

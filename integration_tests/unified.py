@@ -6,7 +6,19 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from cases import COIN_METRICS, EVENTS, GATE_ORDERS, GATE_STATS, KIYOTAKA, KWERY, VOLUMES, Case, Row, same
+from cases import (
+    BITFINEX,
+    COIN_METRICS,
+    EVENTS,
+    GATE_ORDERS,
+    GATE_STATS,
+    KIYOTAKA,
+    KWERY,
+    VOLUMES,
+    Case,
+    Row,
+    same,
+)
 
 from sandbox.times import parse
 
@@ -26,8 +38,15 @@ EXCHANGES = {
 }
 ORDER_OF = {"long": "sell", "short": "buy"}
 POSITION_OF = {"sell": "long", "buy": "short", "BUY": "long", "SELL": "short"}
-# Symbols of Coin Metrics' markets in the cases.
-ASSETS = {"BTCUSDT": ("btc", "usdt"), "BTCF0:USTF0": ("btc", "usdt"), "BTC-PERPETUAL": ("btc", None)}
+# Symbols of Coin Metrics' and Bitfinex' markets in the cases.
+ASSETS = {
+    "BTCUSDT": ("btc", "usdt"),
+    "BTCF0:USTF0": ("btc", "usdt"),
+    "BTC-PERPETUAL": ("btc", None),
+    "tBTCF0:USTF0": ("btc", "usdt"),
+    "tETHF0:USTF0": ("eth", "usdt"),
+    "tBTCUSD": ("btc", "usd"),
+}
 # Dollars that one contract is worth; those of the other markets are a bitcoin each.
 INVERSE = {"BTC-PERPETUAL": 10}
 KEYS = {
@@ -117,6 +136,38 @@ def of_coin_metrics(row: Row) -> list[Row]:
             "amount_base": float(worth / price),
             "notional_usd": float(worth),
             "notional_source": "computed",
+        }
+    ]
+
+
+def of_bitfinex(row: Row) -> list[Row]:
+    def plain(value: float | None) -> str:
+        return "null" if value is None else str(value).removesuffix(".0")
+
+    base, quote = ASSETS[row["symbol"]]
+    side = "long" if row["amount"] > 0 else "short"
+    amount, price = abs(row["amount"]), row["price_acquired"]
+    identity = ("pos_id", "mts", "is_match", "is_market_sold", "amount", "price_acquired", "ordinal")
+    return [
+        {
+            "vendor": "bitfinex",
+            "market": row["symbol"],
+            "liquidation_id": ":".join(plain(row[name]) for name in identity),
+            "exchange": "bitfinex",
+            "base_asset": base,
+            "quote_asset": quote,
+            "liquidated_at": row["time"],
+            "liquidated_at_ns": parse(row["time"]),
+            "position_side": side,
+            "order_side": ORDER_OF[side],
+            "event_type": {0: "order", 1: "trade"}[row["is_match"]],
+            "price": price,
+            "amount": amount,
+            "amount_unit": "base",
+            "amount_usd": None,
+            "amount_base": amount,
+            "notional_usd": None if price is None else amount * price,
+            "notional_source": None if price is None else "computed",
         }
     ]
 
@@ -219,6 +270,7 @@ def of_gate_stats(row: Row) -> list[Row]:
 FED: dict[str, tuple[str, Callable[[Row], list[Row]]]] = {
     EVENTS.stream: ("liquidations", of_kaiko),
     KWERY.stream: ("liquidations", of_kwery),
+    BITFINEX.stream: ("liquidations", of_bitfinex),
     COIN_METRICS.stream: ("liquidations", of_coin_metrics),
     VOLUMES.stream: ("liquidation_volumes", of_kaiko_volumes),
     KIYOTAKA.stream: ("liquidation_volumes", of_kiyotaka),

@@ -368,6 +368,60 @@ def test_being_told_to_wait_for_ever_ends(vendor: Vendor, make: Make) -> None:
     assert len(vendor.arrived) == 31
 
 
+def pauses_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the client sleeps, without sleeping."""
+    pauses: list[float] = []
+    monkeypatch.setattr(client, "_sleep", pauses.append)
+    monkeypatch.setattr(client.budget, "refused", lambda seconds: None)
+    return pauses
+
+
+def test_delays_of_the_vendors_file_are_for_429s_that_name_no_time(
+    vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first, the second, and the last figure for all others; more of them than a request has tries."""
+    told, untold = status(429, None, **{"Retry-After": "7"}), status(429)
+    vendor.will(untold, untold, told, *[untold] * 4, GOOD)
+    client = make(delays=(60.0, 240.0), patience=Patience())
+    pauses = pauses_of(client, monkeypatch)
+    assert decode(client.fetch(Request("/x"))) == [1, 2, 3]
+    assert pauses == [60.0, 240.0, 7.0, *[240.0] * 4]
+
+
+def test_delays_end_with_the_patience_and_not_with_the_tries(
+    vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor.will(status(429))
+    client = make(delays=(60.0, 240.0), patience=Patience())
+    pauses = pauses_of(client, monkeypatch)
+    now = [0.0]
+    monkeypatch.setattr("source_liquidations.http.client.time.monotonic", lambda: now[0] + sum(pauses))
+    with pytest.raises(VendorUnavailable, match="in 9 tries: HTTP 429") as raised:
+        client.fetch(Request("/x"))
+    assert pauses == [60.0, *[240.0] * 7]
+    assert "asks to wait" not in raised.value.message, "it does not say how long"
+    assert raised.value.scope == "reading"
+
+
+def test_delays_are_scaled_with_the_patience(vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    vendor.will(status(429), GOOD)
+    client = make(delays=(60.0,), patience=replace(QUICK, scale=0.5))
+    pauses = pauses_of(client, monkeypatch)
+    client.fetch(Request("/x"))
+    assert pauses == [30.0]
+
+
+@pytest.mark.parametrize("code", [200, 418, 500])
+def test_an_answer_of_any_status_may_mean_a_429(
+    vendor: Vendor, make: Make, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor.will(*[status(code, ["busy"])] * (QUICK.tries + 1), GOOD)
+    client = make(is_rate_limit=lambda answered: b"busy" in answered.body, delays=(60.0,), patience=Patience())
+    pauses = pauses_of(client, monkeypatch)
+    assert decode(client.fetch(Request("/x"))) == [1, 2, 3]
+    assert pauses == [60.0] * (QUICK.tries + 1)
+
+
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}, {"X-RateLimit-Reset": "0"}, {"Retry-After": LONG_AGO}])
 def test_a_429_that_names_no_time_is_waited_out_for_longer_than_the_budgets_period(
     vendor: Vendor, make: Make, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch

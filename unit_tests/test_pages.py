@@ -340,3 +340,12 @@ def test_numbers_with_many_digits_stay_exact() -> None:
     page = decoded(f'{{"data":[{{"id":"1","price":{literal}}}]}}')
     block = one_block(Rows(page.raw, [0]))
     assert json.loads(block.data, parse_float=Decimal)["record"]["data"]["price"] == Decimal(literal)
+
+
+def test_rows_that_nobody_wants_are_not_written() -> None:
+    raw = [b'{"n":%d}' % number for number in range(4)]
+    rows = Rows(raw, [1, 2, 3, 4], wanted=[False, True, False, True])
+    (found,) = render(Output("s"), rows.between(1, 4), SPAN, [])
+    assert [json.loads(line)["record"]["data"] for line in found.data.splitlines()] == [{"n": 1}]
+    assert len(rows) == 4, "they still tell how far the page goes"
+    assert list(render(Output("s"), Rows(raw, [1, 2, 3, 4], wanted=[False] * 4), SPAN, [])) == []

@@ -293,3 +293,10 @@ def test_empty_pages_of_a_list_that_is_known_may_be_many(is_listed: bool) -> Non
     for one in [*pages, page(50, more=None)]:
         window.accept(window.request(), one)
     assert window.finished
+
+
+def test_pages_of_several_partitions_without_owners_are_progress_of_each() -> None:
+    """Rows of all of them come in one list, in order of time."""
+    window = opened(gap_of((0, 100), markets=3))
+    assert read(window, page(10, 20)) == ([10, 20], dict.fromkeys(range(3), (0, 20)))
+    assert read(window, page(30, more=None)) == ([30], dict.fromkeys(range(3), (0, 100)))

@@ -11,9 +11,9 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urljoin
 
 import requests
@@ -57,19 +57,24 @@ def _query(params: Params) -> str:
 class Failed:
     """A try that brought no good answer, and may be repeated.
 
-    `retry_after` is the delay in seconds that the vendor asks for, `status` is None where no answer came, `final` says
-    why there is no other try all the same.
+    `retry_after` is the delay in seconds that the vendor asks for, `delay` the one that is used where it does not say,
+    `status` is None where no answer came, `final` says why there is no other try all the same.
     """
 
     words: str
     status: int | None = None
     retry_after: float | None = None
     final: str = ""
+    delay: float | None = None
+
+    @property
+    def pause(self) -> float | None:
+        return self.retry_after or self.delay
 
     @property
     def is_delay(self) -> bool:
         """Being asked to wait is not a failed try: others may use the key, or the plan is smaller than documented."""
-        return self.status == statuses.TOO_MANY and self.retry_after is not None
+        return self.status == statuses.TOO_MANY and self.pause is not None
 
 
 class Purse:
@@ -93,6 +98,9 @@ class Client:
     it once the header is refused with 401. `translate` puts an answer into the words of HTTP, where a vendor has its
     own: the status that its error means, the usual names of its rate headers. `explain` may turn a refusal into a more
     telling error than its status alone (returning None leaves it to the status).
+    `is_rate_limit` finds the answers that mean a 429 whatever their status.
+    `delays` are the seconds to wait after a 429 that does not say how long: after the first one of a request, the
+    second, and so on; the last figure is for all others. Without them, such a 429 is a failed try.
     """
 
     def __init__(
@@ -108,6 +116,8 @@ class Client:
         own_origins: frozenset[str] = frozenset(),
         translate: Callable[[Answered], Answered] = lambda answered: answered,
         explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
+        is_rate_limit: Callable[[Answered], bool] = lambda _: False,
+        delays: Sequence[float] = (),
         purse: Purse | None = None,
         connections: int = 8,
         patience: Patience | None = None,
@@ -125,8 +135,10 @@ class Client:
         self._own_origins = own_origins | {origin(base) for base in self._hosts.values()}
         self._translate = translate
         self._explain = explain
+        self._is_rate_limit = is_rate_limit
         self._purse = purse or Purse()
         self._patience = patience or Patience.from_environment()
+        self._delays = [seconds * self._patience.scale for seconds in delays]
         self._random = random.SystemRandom()
         self._plan = ""
         self._transport = Transport(
@@ -170,8 +182,10 @@ class Client:
             found = self._try(request, traffic)
             if isinstance(found, Answered):
                 return found
+            if found.status == statuses.TOO_MANY and found.retry_after is None and self._delays:
+                found = replace(found, delay=self._delays[min(delays, len(self._delays) - 1)])
             delays, tries = delays + found.is_delay, tries + (not found.is_delay)
-            waited = time.monotonic() - started + (found.retry_after or 0.0)
+            waited = time.monotonic() - started + (found.pause or 0.0)
             if (
                 found.final
                 or tries == self._patience.tries
@@ -194,7 +208,8 @@ class Client:
             return Failed(str(broken), final=self._purse.lost(request))
         self._note_limits(answered)
         self._tell_plan(answered.headers.get("X-RateLimit-Plan", ""))
-        if answered.status == statuses.GOOD:
+        is_rate_limit = self._is_rate_limit(answered)
+        if answered.status == statuses.GOOD and not is_rate_limit:
             problem = answered.problem()
             if problem is None:
                 self.budget.went_well()
@@ -203,11 +218,12 @@ class Client:
             return Failed(redact(problem), final=self._purse.lost(request))
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
             return self._try(request, traffic)
-        error = self._explain(answered) or statuses.refusal(answered)
+        error = self._explain(answered) or (None if is_rate_limit else statuses.refusal(answered))
         if error is not None:
             raise error
         # `Retry-After: 0` means the same as no header.
-        return Failed(statuses.words_of(answered), answered.status, reset_seconds(answered) or None)
+        status = statuses.TOO_MANY if is_rate_limit else answered.status
+        return Failed(statuses.words_of(answered), status, reset_seconds(answered) or None)
 
     def _key_goes_elsewhere(self, refused: Mapping[str, str]) -> bool:
         """Where documents disagree on where the key goes: as a parameter, if the headers are refused at first."""
@@ -218,7 +234,7 @@ class Client:
     def _pause_after(self, request: Request, failed: Failed, tries: int, traffic: Traffic) -> None:
         """Wait before the next try."""
         limited = failed.status == statuses.TOO_MANY
-        pause = failed.retry_after or self._pause(tries, self.budget.seconds if limited else 0.0)
+        pause = failed.pause or self._pause(tries, self.budget.seconds if limited else 0.0)
         if limited:
             self.budget.refused(pause)
         again = "again" if failed.is_delay else f"try {tries + 1} of {self._patience.tries}"

@@ -20,6 +20,7 @@ class Patience:
     first_pause: float = 1.0
     longest_pause: float = 60.0
     longest_total: float = 1_800.0  # for one request, with the delays that the vendor asks for
+    scale: float = 1.0  # of the pauses that a vendor's file names
 
     @classmethod
     def from_environment(cls) -> Patience:
@@ -30,4 +31,5 @@ class Patience:
             slowest_bytes_per_second=cls.slowest_bytes_per_second,
             first_pause=cls.first_pause * scale,
             longest_pause=cls.longest_pause * scale,
+            scale=scale,
         )

@@ -65,6 +65,7 @@ class Rows:
     typed       the same rows decoded, for the unified streams
     times       each row's time as RFC 3339 text, likewise
     faults      rows of the page that are not among these
+    wanted      by row, whether it is to be written; the others only tell how far the page goes. None = all are
     """
 
     raw: Sequence[bytes | Any]
@@ -75,6 +76,7 @@ class Rows:
     typed: Sequence[Any] = ()
     times: Sequence[bytes] = ()
     faults: Sequence[Fault] = ()
+    wanted: Sequence[bool] | None = None
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -90,7 +92,14 @@ class Rows:
             typed=[self.typed[i] for i in keep] if self.typed else (),
             times=[self.times[i] for i in keep] if self.times else (),
             faults=self.faults,
+            wanted=None if self.wanted is None else [self.wanted[i] for i in keep],
         )
+
+    def to_write(self) -> Rows:
+        """The rows that are wanted."""
+        if self.wanted is None:
+            return self
+        return self.only([i for i, is_wanted in enumerate(self.wanted) if is_wanted])
 
     def between(self, start: int, end: int) -> Rows:
         """The rows of [start, end)."""
@@ -169,8 +178,8 @@ class Sizing:
 class Endpoint(ABC):
     """One vendor endpoint that returns rows in time windows.
 
-    ascending       rows come in ascending time (per partition), so that every page can be checkpointed;
-                    else only a window's end can
+    ascending       rows come in ascending time (per partition; of all of them where rows have no owners), so that
+                    every page can be checkpointed; else only a window's end can
     splittable      a window may be cut in two for another worker to help
     paged           a window's rows may come in several pages; else in one answer, whose query may take too long
     refuses_old     windows that begin before the key's history are refused (OutOfReach): the reach has to be found
@@ -180,6 +189,7 @@ class Endpoint(ABC):
     page_size       rows a page at the most
     most_at_once    requests under way at once, at the most
     rows_per_step   for aggregates: rows that a partition has in each interval; None = not known beforehand
+    rows_per_day    for events: rows that a request's partitions together had a day when somebody measured it
     title           the vendor's name, for messages
     spelling        the vendor's codes of exchanges, by the name that all vendors' rows have
     """
@@ -197,6 +207,7 @@ class Endpoint(ABC):
     page_size: int = 1000
     most_at_once: int | None = None
     rows_per_step: int | None = None
+    rows_per_day: int | None = None
     sizing: Sizing = Sizing()
 
     @cached_property

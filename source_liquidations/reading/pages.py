@@ -103,6 +103,7 @@ class Block:
 
 def render(output: Output, rows: Rows, span: Span, faults: list[Fault]) -> Iterator[Block]:
     """The RECORD lines of a page for one stream; of a large page in several blocks. Adds to `faults`."""
+    rows = rows.to_write()
     if not len(rows):
         return
     if output.mapper is None:

@@ -59,13 +59,14 @@ class Pages:
 
 @dataclass
 class Order:
-    """Whether rows come in ascending time, by partition where there are several; and so what is complete.
+    """Whether rows come in ascending time, by partition where rows have owners; and so what is complete.
 
     reached   by partition index: everything of it before this instant has come. One that is not in here has begun
               nowhere; all of them are behind where rows come in no order
     """
 
     ascending: bool
+    partitions: int = 1
     reached: dict[int, int] = field(default_factory=dict)
     _latest: int = -(2**63)
     _last_owner: int = -1
@@ -83,7 +84,8 @@ class Order:
             logger.warning("%s: rows out of order: this window is checkpointed only at its end", vendor)
             return False
         if rows.owners is None:
-            self._latest = self.reached[0] = rows.instants[-1]
+            self._latest = rows.instants[-1]
+            self.reached = dict.fromkeys(range(self.partitions), self._latest)
             return rows.instants[0] >= end
         # Ordered by (partition, time): what another partition has followed is complete; of the last, rows may come.
         self.reached |= dict.fromkeys({*self.reached, *rows.owners}, end)

@@ -41,7 +41,7 @@ class Window:
         floor, ceiling = timestamps.floor_to(start, endpoint.step), timestamps.ceil_to(end, endpoint.step)
         self.asked = Span(gap.partitions, floor, ceiling)
         self.pages = Pages()
-        self.order = Order(endpoint.ascending)
+        self.order = Order(endpoint.ascending, len(gap.partitions))
         self.memory: dict[Any, Any] = {}  # the endpoint's, from page to page
         self.finished = False
         self.reserved = False

@@ -1,5 +1,6 @@
 """The vendors. A further one is a folder beside these, and a line here."""
 
+from source_liquidations.vendors.bitfinex import Bitfinex
 from source_liquidations.vendors.coin_metrics import CoinMetrics
 from source_liquidations.vendors.gate import Gate
 from source_liquidations.vendors.kaiko import Kaiko
@@ -7,4 +8,4 @@ from source_liquidations.vendors.kiyotaka import Kiyotaka
 from source_liquidations.vendors.kwery import Kwery
 from source_liquidations.vendors.vendor import Vendor
 
-VENDORS: tuple[type[Vendor], ...] = (Kaiko, Kwery, CoinMetrics, Kiyotaka, Gate)
+VENDORS: tuple[type[Vendor], ...] = (Kaiko, Kwery, CoinMetrics, Kiyotaka, Bitfinex, Gate)

@@ -1,0 +1,143 @@
+"""Bitfinex: host, budget, error words, streams, check. There is no key."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from source_liquidations.coverage import documented
+from source_liquidations.errors import LiquidationsError, RequestRefused
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client
+from source_liquidations.http.redaction import redact
+from source_liquidations.http.statuses import words_of
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.unified import LIQUIDATIONS
+from source_liquidations.vendors.bitfinex import liquidations, platform
+from source_liquidations.vendors.bitfinex.liquidations import Liquidations
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+
+logger = logging.getLogger("airbyte")
+
+HOST = "https://api-pub.bitfinex.com"
+# Documented are 3 requests a minute and address; measured, the second of two at once is refused, and the pause that
+# follows lasts minutes. So requests keep this distance, and a 429 is waited out for as long.
+SECONDS_BETWEEN_REQUESTS = 25.0
+DELAYS = (60.0, 240.0)
+PLATFORM_REQUESTS_PER_MINUTE = 30  # of its status; lists have 90
+
+_LONGEST_ERROR = 1_000  # bytes; a longer answer is a page of rows
+_RATE_LIMIT = re.compile(r"ERR_RATE_LIMIT|\b11010\b")
+_BAD_PARAMETER = re.compile(r"\b10020\b")
+
+# status: what may refuse a request that needs no key
+_REFUSALS = {
+    401: "Bitfinex needs no key. Check the key of the proxy, if `bitfinex.base_url` is one.",
+    402: "Bitfinex needs no key. Check the key of the proxy, if `bitfinex.base_url` is one.",
+    403: "Bitfinex needs no key and no plan. It may not cover this address or its country.",
+}
+
+_budgets: dict[str, Budget] = {}  # by base URL: the limit is one of the address, whichever command spends it
+_budgets_lock = threading.Lock()
+
+
+def budget_of(url: str, seconds: float) -> Budget:
+    """The budget of this process: one request at a time, with so many seconds between two."""
+    with _budgets_lock:
+        budget = _budgets.setdefault(url, Budget(1, seconds))
+        budget.change(1, seconds)
+        return budget
+
+
+def is_rate_limit(answered: Answered) -> bool:
+    """Whether an answer means a 429; one of its bodies has been seen with a status that is not known."""
+    if answered.status == 429:
+        return True
+    return len(answered.body) < _LONGEST_ERROR and _RATE_LIMIT.search(words_of(answered)) is not None
+
+
+def explain(answered: Answered) -> LiquidationsError | None:
+    """What an error means that another try would not change.
+
+    It is one of the address or of the request, never of a symbol.
+    """
+    if answered.status == 429 or is_rate_limit(answered):
+        return None
+    words = words_of(answered)
+    error: RequestRefused | None = None
+    if answered.status >= 500 and _BAD_PARAMETER.search(words):
+        error = RequestRefused(words, status=answered.status, advice="Report this with the connector's version.")
+    elif 400 <= answered.status < 500 and answered.status != 408:
+        advice = _REFUSALS.get(answered.status, "Report this with the connector's version.")
+        error = RequestRefused(words, status=answered.status, advice=advice)
+    if error is not None:
+        error.scope = "reading"
+    return error
+
+
+def explain_at_once(answered: Answered) -> LiquidationsError | None:
+    """As `explain`; and a check does not wait for minutes."""
+    return platform.Busy(words_of(answered), status=429) if is_rate_limit(answered) else explain(answered)
+
+
+class Bitfinex(Vendor):
+    name = "bitfinex"
+    required = ("symbols",)
+    streams = (liquidations.STREAM,)
+    unified = (LIQUIDATIONS,)
+    coverage = documented(
+        "bitfinex",
+        "bfx-api-node-rest, pull request 32; Coin Metrics, Market Level Liquidations",
+        [("bitfinex", "starts", "2019-08-01", None, "the first liquidations are of this month")],
+    )
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._symbols: Sequence[str] = config["symbols"]
+        url = base_url(config, HOST)
+        per_minute = config.get("requests_per_minute")
+        seconds = 60.0 / per_minute if per_minute else SECONDS_BETWEEN_REQUESTS
+        client = Client(
+            vendor="bitfinex",
+            hosts={"data": url},
+            budget=budget_of(url, seconds),
+            explain=explain,
+            is_rate_limit=is_rate_limit,
+            delays=DELAYS,
+            connections=1,
+            stop=shared.stop,
+        )
+        self._platform = Client(
+            vendor="bitfinex",
+            hosts={"data": url},
+            budget=Budget(PLATFORM_REQUESTS_PER_MINUTE, 60.0),
+            explain=explain_at_once,
+            is_rate_limit=is_rate_limit,
+            connections=1,
+            stop=shared.stop,
+        )
+        self._liquidations = Liquidations(client, self._symbols, shared.start)
+
+    def feeds(self) -> Sequence[Feed]:
+        return (Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS.name: liquidations.to_liquidations}),)
+
+    def check(self, traffic: Traffic) -> list[str]:
+        """The platform's status and, unless the whole exchange is wanted, its lists of pairs.
+
+        Both have limits of their own, so that a read right after has its first request. A 429 means reachable.
+        """
+        try:
+            platform.must_be_operative(self._platform, traffic)
+        except platform.Busy as error:
+            logger.info("bitfinex: the platform's status is not known: %s", redact(error.cause))
+        if all(entry == platform.EVERYTHING for entry in self._symbols):
+            return []
+        try:
+            listed = platform.symbols(self._platform, traffic)
+        except platform.Busy as error:
+            return [f"bitfinex: the symbols were not compared with the vendor's lists: {error.cause}."]
+        platform.check_entries(self._symbols, listed)
+        return []
