@@ -160,7 +160,7 @@ def entries(field: str, values: dict[str, Any], form: str) -> list[Bad]:
     return found
 
 
-VENDORS = ("kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex")
+VENDORS = ("kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate")
 BAD = [
     Bad("no start", {"start_date": REMOVED}, "start_date", "is required"),
     Bad("start in the future", {"start_date": "2099-01-01", "end_date": REMOVED}, "start_date", "past date"),
@@ -178,7 +178,14 @@ BAD = [
     Bad("no vendor", dict.fromkeys(VENDORS, REMOVED), "kaiko", "at least one"),
     Bad(
         "no vendor but empty ones",
-        {"kaiko": {}, "kwery": None, "coin_metrics": [], "kiyotaka": "", "bitfinex": {"symbols": []}},
+        {
+            "kaiko": {},
+            "kwery": None,
+            "coin_metrics": [],
+            "kiyotaka": "",
+            "bitfinex": {"symbols": []},
+            "gate": {"interval": "1h"},
+        },
         "kaiko",
         "at least one",
     ),
@@ -198,6 +205,7 @@ BAD = [
     Bad("coin_metrics without markets", {"coin_metrics.markets": REMOVED}, "coin_metrics.markets", "is required"),
     Bad("bitfinex without symbols", {"bitfinex.symbols": REMOVED}, "bitfinex.symbols", "is required"),
     Bad("coin_metrics with no markets", {"coin_metrics.markets": []}, "coin_metrics.markets", "is required"),
+    Bad("gate without contracts", {"gate.contracts": REMOVED}, "gate.contracts", "is required"),
     Bad(
         "kaiko with nothing to read",
         {"kaiko.instruments": [], "kaiko.assets": []},
@@ -231,6 +239,7 @@ BAD = [
             "kiyotaka.platform": {"unknown": "kiyotaka.ai"},
             "kiyotaka.interval": {"unknown": "1h", "lower case": "hour"},
             "kiyotaka.denomination": {"unknown": "eur"},
+            "gate.interval": {"unknown": "2h", "upper case": "1H"},
         }.items()
         for name, value in values.items()
     ],
@@ -278,6 +287,20 @@ BAD = [
         "kiyotaka.symbols",
         {"good": "BYBIT/BTCUSDT", "no exchange": "BTCUSDT", "an empty part": "BYBIT/", "empty": ""},
         "Allowed: EXCHANGE/rawSymbol",
+    ),
+    *entries(
+        "gate.contracts",
+        {
+            "good": "usdt/BTC_USDT",
+            "no settle currency": "BTC_USDT",
+            "upper case": "USDT/BTC_USDT",
+            "two in one": "usdt/BTC_USDT,usdt/ETH_USDT",
+            "a path": "../usdt/BTC_USDT",
+            "an empty part": "usdt/",
+            "a blank": "usdt/BTC USDT",
+            "empty": "",
+        },
+        "Allowed: the settle currency in lower case",
     ),
     *counts("bitfinex.requests_per_minute", most=None),
     *base_urls("bitfinex.base_url")[:4],

@@ -69,7 +69,7 @@ def config_of(
     vendors = {case.vendor: None for case in cases}
     config = sandbox.config(start, list(vendors))
     for vendor in vendors:
-        for name in ("instruments", "assets", "symbols", "coins", "coin_exchanges", "markets"):
+        for name in ("instruments", "assets", "symbols", "coins", "coin_exchanges", "markets", "contracts"):
             config[vendor].pop(name, None)
     for case in cases:
         config[case.vendor] |= case.section
@@ -159,6 +159,23 @@ def kiyotaka_point(sandbox: Sandbox, market: str, start: int, end: int) -> list[
             amount = point["Point"].get("liquidations", 0)
             found.append({**names, "liquidations": amount, "timestamp": seconds, "time": iso(seconds * 10**9, 3)})
     return found
+
+
+def gate_time(seconds: int) -> Row:
+    return {"timestamp": seconds, "time": iso(seconds * 10**9, 3)}
+
+
+def gate_order(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
+    settle = market.split("/")[0]
+    rows = sandbox.expected("gate", market, start, end)
+    return [{**row, **gate_time(row["time"]), "settle": settle} for row in rows]
+
+
+def gate_sum(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
+    settle, contract = market.split("/")
+    names = {"settle": settle, "contract": contract, "interval": "1h"}
+    rows = sandbox.expected("gate", f"contract_stats/{market}", start, end, interval="1h")
+    return [{**row, **gate_time(row["time"]), **names} for row in rows]
 
 
 def bitfinex_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
@@ -282,6 +299,35 @@ KIYOTAKA = Case(
     ),
     page_size=None,
 )
+GATE_ORDERS = Case(
+    stream="gate_liquidation_orders",
+    vendor="gate",
+    markets=("usdt/BTC_USDT", "usdt/ETH_USDT", "btc/BTC_USD"),
+    section={"contracts": ["usdt/BTC_USDT", "usdt/ETH_USDT", "btc/BTC_USD"], "requests_per_minute": 100_000},
+    path="/liq_orders",
+    cursor="time",
+    key=("liquidation_id",),
+    expected=gate_order,
+    partition=lambda market: dict(zip(("settle", "contract"), market.split("/"), strict=True)),
+    page_size=1_000,
+    unnamed=("liquidation_id",),
+)
+GATE_STATS = Case(
+    stream="gate_contract_stats",
+    vendor="gate",
+    markets=("usdt/BTC_USDT", "usdt/ETH_USDT", "btc/BTC_USD"),
+    section={
+        "contracts": ["usdt/BTC_USDT", "usdt/ETH_USDT", "btc/BTC_USD"],
+        "interval": "1h",
+        "requests_per_minute": 100_000,
+    },
+    path="/contract_stats",
+    cursor="time",
+    key=("settle", "contract", "interval", "time"),
+    expected=gate_sum,
+    partition=lambda market: {**dict(zip(("settle", "contract"), market.split("/"), strict=True)), "interval": "1h"},
+    page_size=1_000,
+)
 BITFINEX = Case(
     stream="bitfinex_liquidations",
     vendor="bitfinex",
@@ -312,4 +358,4 @@ COINALYZE = Case(
     partition=lambda market: {"symbol": market, "interval": "1hour", "denomination": "usd"},
     page_size=None,
 )
-CASES = (EVENTS, VOLUMES, COIN_METRICS, KWERY, KIYOTAKA, BITFINEX, COINALYZE)
+CASES = (EVENTS, VOLUMES, COIN_METRICS, KWERY, KIYOTAKA, BITFINEX, COINALYZE, GATE_ORDERS, GATE_STATS)

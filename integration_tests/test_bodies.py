@@ -195,7 +195,7 @@ def with_extras(case: Case, body: bytes) -> bytes:
     elif case is COINALYZE:
         rows = [point for series in whole for point in series["history"]]
     else:
-        rows = whole["data"]
+        rows = whole if isinstance(whole, list) else whole["data"]
     for row in rows:
         row.update(EXTRA)
     return json.dumps(whole).encode()

@@ -116,6 +116,11 @@ REFUSED = [
     ({"bitfinex.symbols": ["tNONESUCH:USD", "*"]}, "bitfinex.symbols[0]", "is not among the pairs"),
     ({"bitfinex.symbols": ["tBTCUSD", "tbtcf0:ustf0"]}, "bitfinex.symbols[1]", "Did you mean tBTCF0:USTF0?"),
     ({"bitfinex.symbols": ["*", "tNONE*"]}, "bitfinex.symbols[1]", "matches"),
+    ({"gate.contracts": ["usdt/BTC_USDT", "usdt/NONESUCH_USDT"]}, "gate.contracts[1]", "CONTRACT_NOT_FOUND"),
+    ({"gate.contracts": ["usdt/NONE*"]}, "gate.contracts[0]", "matches"),
+    ({"gate.contracts": ["usdt/BTC_USDT", "eur/BTC_EUR"]}, "gate.contracts[1]", "HTTP 400"),
+    ({"gate.contracts": ["eur/*"]}, "gate.contracts[0]", "HTTP 400"),
+    ({"gate.contracts": ["usd/*"]}, "gate.contracts[0]", "matches"),
 ]
 
 

@@ -18,6 +18,8 @@ from cases import (
     COIN_METRICS,
     COINALYZE,
     EVENTS,
+    GATE_ORDERS,
+    GATE_STATS,
     KIYOTAKA,
     KWERY,
     VOLUMES,
@@ -159,11 +161,12 @@ def test_a_fault_that_passes_goes_unnoticed(fault: Broken, connector: Connector,
     assert run.code == 0, run
     assert run.traces == []
     all_complete(run, sandbox)
-    hit = {(r.vendor, r.path.rsplit("/", 1)[0]) for r in sandbox.requests() if r.fault}
-    assert len(hit) >= len(CASES)
+    hit = [request for request in sandbox.requests() if request.fault]
+    for case in CASES:
+        assert any(request.vendor == case.vendor and case.path in request.path for request in hit), case
 
 
-HALVES = [(EVENTS, COIN_METRICS, KIYOTAKA), (VOLUMES, KWERY, BITFINEX, COINALYZE)]
+HALVES = [(EVENTS, COIN_METRICS, KIYOTAKA, COINALYZE), (VOLUMES, KWERY, BITFINEX, GATE_ORDERS, GATE_STATS)]
 halves = pytest.mark.parametrize("half", HALVES, ids=lambda half: "+".join(case.vendor for case in half))
 
 
@@ -240,6 +243,8 @@ UNKNOWN = {
     KWERY.stream: ("symbols", "NONESUCH", "kwery.symbols[1]"),
     KIYOTAKA.stream: ("symbols", "BYBIT/NONESUCH", "kiyotaka.symbols[1]"),
     COINALYZE.stream: ("symbols", "NONESUCH_PERP.A", "coinalyze.symbols[1]"),
+    GATE_ORDERS.stream: ("contracts", "usdt/NONESUCH_USDT", "gate.contracts[1]"),
+    GATE_STATS.stream: ("contracts", "usdt/NONESUCH_USDT", "gate.contracts[1]"),
 }
 
 
@@ -337,12 +342,15 @@ NUMBER = {
     KWERY.stream: "quantity",
     BITFINEX.stream: "amount",
     COINALYZE.stream: "`l`",
+    GATE_STATS.stream: "long_liq_usd",
 }
 TIME = {
     VOLUMES.stream: "interval_time",
     COIN_METRICS.stream: "time",
     BITFINEX.stream: "mts",
     COINALYZE.stream: "t",
+    GATE_ORDERS.stream: "time",
+    GATE_STATS.stream: "time",
 }
 
 
@@ -378,6 +386,8 @@ OPTIONAL = {
     KIYOTAKA.stream: ["liquidations"],
     BITFINEX.stream: ["base_price", "price_acquired"],
     COINALYZE.stream: ["s"],
+    GATE_ORDERS.stream: ["order_size"],
+    GATE_STATS.stream: ["lsr_taker", "long_liq_usd", "mark_price"],
 }
 REQUIRED = {
     EVENTS.stream: "trade_id",
@@ -387,6 +397,8 @@ REQUIRED = {
     KIYOTAKA.stream: "timestamp",
     BITFINEX.stream: "mts",
     COINALYZE.stream: "t",
+    GATE_ORDERS.stream: "left",
+    GATE_STATS.stream: "time",
 }
 
 
@@ -445,8 +457,11 @@ def test_a_page_of_fifty_megabytes(case: Case, connector: Connector, sandbox: Sa
     sandbox.fault("big_page", vendor=case.vendor, path_contains=case.path, times=1, megabytes=50)
     run = connector.read(everything(sandbox), [case.stream])
     assert run.code == 0, run
-    # Where the body is an array, the padding is in a row.
-    same(run.records(), rows_of(case, sandbox), (*case.unnamed, "padding"))
+    rows = run.records()
+    # Where a body is a list, a row holds them: an undocumented field, which arrives.
+    padding = [len(row.pop("padding")) for row in rows if "padding" in row]
+    assert padding in ([], [50_000_000])
+    same(rows, rows_of(case, sandbox), case.unnamed)
 
 
 def test_kaikos_error_in_a_200_is_tried_again(connector: Connector, sandbox: Sandbox) -> None:

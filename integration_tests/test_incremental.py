@@ -13,6 +13,7 @@ from cases import (
     COIN_METRICS,
     COINALYZE,
     EVENTS,
+    GATE_ORDERS,
     KIYOTAKA,
     KWERY,
     VOLUMES,
@@ -141,6 +142,7 @@ def test_a_market_added_later_gets_its_whole_history(connector: Connector, sandb
     before["kiyotaka"] |= {"symbols": KIYOTAKA.section["symbols"][1:]}
     before["bitfinex"] |= {"symbols": BITFINEX.section["symbols"][1:]}
     before["coinalyze"] |= {"symbols": COINALYZE.section["symbols"][1:]}
+    before["gate"] |= {"contracts": GATE_ORDERS.section["contracts"][1:]}
     first = connector.read(before, STREAMS)
     second = connector.read(config_of(CASES, sandbox, START, END), STREAMS, state=first.final_state)
     assert second.code == 0, second
@@ -160,6 +162,7 @@ def test_a_market_taken_out_keeps_its_place(connector: Connector, sandbox: Sandb
     fewer["kiyotaka"] |= {"symbols": KIYOTAKA.section["symbols"][1:]}
     fewer["bitfinex"] |= {"symbols": BITFINEX.section["symbols"][1:]}
     fewer["coinalyze"] |= {"symbols": COINALYZE.section["symbols"][1:]}
+    fewer["gate"] |= {"contracts": GATE_ORDERS.section["contracts"][1:]}
     second = connector.read(fewer, STREAMS, state=first.final_state)
     assert second.code == 0, second
     for case in CASES:

@@ -51,6 +51,7 @@ def test_the_specification(connector: Connector) -> None:
         "coin_metrics",
         "kiyotaka",
         "bitfinex",
+        "gate",
     }
     groups = {group["id"] for group in schema["groups"]}
     for name, field in schema["properties"].items():
@@ -96,6 +97,7 @@ def test_defaults_are_valid_and_as_promised(connector: Connector) -> None:
         "kiyotaka.denomination": "coin",
         "coinalyze.interval": "daily",
         "coinalyze.denomination": "usd",
+        "gate.interval": "1h",
     }
     assert {path: fields[path].get("default") for path in promised} == promised
 

@@ -8,7 +8,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from cases import BITFINEX, CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row, config_of
+from cases import (
+    BITFINEX,
+    CASES,
+    COIN_METRICS,
+    EVENTS,
+    GATE_ORDERS,
+    KIYOTAKA,
+    KWERY,
+    VOLUMES,
+    Case,
+    Row,
+    config_of,
+)
 from harness import Connector, Message, Run, positions
 from unified import FED, KEYS, alike, identity, mapped
 
@@ -40,7 +52,8 @@ def configured(sandbox: Sandbox, end: str = END, cases: Sequence[Case] = CASES, 
 
 def asked(sandbox: Sandbox) -> list[tuple[str, ...]]:
     """What was asked for, without tokens, which differ, and contract sizes, which only `liquidations` needs."""
-    return sorted(_text(request) for request in sandbox.requests() if "/reference-data/" not in request.path)
+    sizes = ("/reference-data/", "/contracts")
+    return sorted(_text(r) for r in sandbox.requests() if not any(part in r.path for part in sizes))
 
 
 def _text(request: Recorded) -> tuple[str, ...]:
@@ -54,11 +67,11 @@ def fed(run: Run, stream: str, cases: Sequence[Case] = CASES) -> list[Row]:
 
 
 def from_vendors(sandbox: Sandbox, stream: str, end: str, ids: Run) -> list[Row]:
-    """What a unified stream must hold by the sandbox's data; Kwery's ids are those of a run."""
+    """What a unified stream must hold by the sandbox's data; ids that we make are those of a run."""
     found = []
     for case in CASES:
         if FED[case.stream][0] == stream:
-            rows = ids.records(case.stream) if case is KWERY else case.rows(sandbox, START, end)
+            rows = ids.records(case.stream) if case in (KWERY, GATE_ORDERS) else case.rows(sandbox, START, end)
             found += mapped(case, rows)
     return found
 
@@ -79,8 +92,14 @@ def test_all_streams_of_all_vendors_in_one_sync(connector: Connector, sandbox: S
         assert len({identity(stream, row) for row in rows}) == len(rows), "keys are not unique"
         assert all(row[name] is not None for row in rows for name in KEYS[stream])
         assert run.statuses(stream) == ["STARTED", "RUNNING", "COMPLETE"]
-    assert {row["vendor"] for row in run.records("liquidations")} == {"kaiko", "kwery", "coin_metrics", "bitfinex"}
-    assert {row["vendor"] for row in run.records("liquidation_volumes")} == {"kaiko", "kiyotaka", "coinalyze"}
+    assert {row["vendor"] for row in run.records("liquidations")} == {
+        "kaiko",
+        "kwery",
+        "coin_metrics",
+        "bitfinex",
+        "gate",
+    }
+    assert {row["vendor"] for row in run.records("liquidation_volumes")} == {"kaiko", "kiyotaka", "coinalyze", "gate"}
 
 
 def test_the_unified_streams_alone_hold_the_same_rows_for_the_same_requests(
@@ -184,7 +203,7 @@ def test_a_market_that_is_added_gets_its_whole_history_in_both(connector: Connec
 # What goes wrong.
 
 
-@pytest.mark.parametrize("broken", [EVENTS, KWERY, COIN_METRICS, BITFINEX], ids=str)
+@pytest.mark.parametrize("broken", [EVENTS, KWERY, COIN_METRICS, BITFINEX, GATE_ORDERS], ids=str)
 def test_a_vendor_that_fails_leaves_the_others_rows_and_is_named(
     broken: Case, connector: Connector, sandbox: Sandbox
 ) -> None:
@@ -198,7 +217,7 @@ def test_a_vendor_that_fails_leaves_the_others_rows_and_is_named(
     assert "HTTP 401" in message
     assert run.statuses("liquidations")[-1] == "INCOMPLETE"
     assert run.statuses("liquidation_volumes")[-1] == "COMPLETE"
-    others = [case for case in (EVENTS, KWERY, COIN_METRICS, BITFINEX) if case is not broken]
+    others = [case for case in (EVENTS, KWERY, COIN_METRICS, BITFINEX, GATE_ORDERS) if case is not broken]
     alike(run.records("liquidations"), fed(run, "liquidations", others))
     alike(run.records("liquidation_volumes"), fed(run, "liquidation_volumes"))
     sandbox.app.faults.clear()
@@ -295,7 +314,7 @@ def test_every_row_has_the_same_fields_whoever_reported_it(connector: Connector,
     run = connector.read(configured(sandbox), UNIFIED)
     for stream in UNIFIED:
         assert len({tuple(sorted(row)) for row in run.records(stream)}) == 1
-    hours = {"kaiko": set(), "kiyotaka": set(), "coinalyze": set()}  # type: dict[str, set[str]]
+    hours: dict[str, set[str]] = {"kaiko": set(), "kiyotaka": set(), "coinalyze": set(), "gate": set()}
     for row in run.records("liquidation_volumes"):
         hours[row["vendor"]].add(row["interval_start"][:13])
     assert hours["kaiko"] <= hours["kiyotaka"]

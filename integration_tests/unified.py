@@ -6,7 +6,20 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from cases import BITFINEX, COIN_METRICS, COINALYZE, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row, same
+from cases import (
+    BITFINEX,
+    COIN_METRICS,
+    COINALYZE,
+    EVENTS,
+    GATE_ORDERS,
+    GATE_STATS,
+    KIYOTAKA,
+    KWERY,
+    VOLUMES,
+    Case,
+    Row,
+    same,
+)
 
 from sandbox.times import parse
 
@@ -226,6 +239,62 @@ def of_coinalyze(row: Row) -> list[Row]:
     ]
 
 
+# Of a contract of Gate, in its base asset; one of BTC_USD is a dollar.
+GATE_SIZES = {"BTC_USDT": Decimal("0.0001"), "ETH_USDT": Decimal("0.01")}
+
+
+def of_gate_order(row: Row) -> list[Row]:
+    base, quote = row["contract"].lower().split("_")
+    ordered, left = Decimal(row.get("order_size", row["size"])), Decimal(row["left"])
+    filled = abs(ordered) - left
+    side = "long" if Decimal(row["size"]) > 0 else "short"
+    price = row["fill_price"] if Decimal(row["fill_price"]) else row["order_price"]
+    amount = filled or abs(ordered)
+    size = GATE_SIZES.get(row["contract"])
+    worth = amount if size is None else amount * size * Decimal(price)
+    return [
+        {
+            "vendor": "gate",
+            "market": row["contract"],
+            "liquidation_id": row["liquidation_id"],
+            "exchange": "gate",
+            "base_asset": base,
+            "quote_asset": quote,
+            "liquidated_at": row["time"],
+            "liquidated_at_ns": row["timestamp"] * 10**9,
+            "position_side": side,
+            "order_side": ORDER_OF[side],
+            "event_type": "trade" if filled else "order",
+            "price": number(price),
+            "amount": number(str(amount)),
+            "amount_unit": "contracts",
+            "amount_usd": None,
+            "amount_base": float(worth / Decimal(price) if size is None else amount * size),
+            "notional_usd": float(worth),
+            "notional_source": "computed",
+        }
+    ]
+
+
+def of_gate_stats(row: Row) -> list[Row]:
+    return [
+        {
+            "vendor": "gate",
+            "market": row["contract"],
+            "exchange": "gate",
+            "asset": row["contract"].split("_")[0].lower(),
+            "interval": {"1h": "PT1H"}[row["interval"]],
+            "interval_start": row["time"].replace(".000Z", "Z"),
+            "position_side": side,
+            "amount": row[f"{side}_liq_{field}"],
+            "unit": unit,
+            "liquidation_count": None,
+        }
+        for field, unit in (("amount", "coin"), ("usd", "usd"))
+        for side in ("long", "short")
+    ]
+
+
 # Vendor stream: the unified stream that it feeds, and how.
 FED: dict[str, tuple[str, Callable[[Row], list[Row]]]] = {
     EVENTS.stream: ("liquidations", of_kaiko),
@@ -235,6 +304,8 @@ FED: dict[str, tuple[str, Callable[[Row], list[Row]]]] = {
     VOLUMES.stream: ("liquidation_volumes", of_kaiko_volumes),
     KIYOTAKA.stream: ("liquidation_volumes", of_kiyotaka),
     COINALYZE.stream: ("liquidation_volumes", of_coinalyze),
+    GATE_ORDERS.stream: ("liquidations", of_gate_order),
+    GATE_STATS.stream: ("liquidation_volumes", of_gate_stats),
 }
 
 

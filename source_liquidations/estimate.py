@@ -15,7 +15,7 @@ import msgspec
 
 from source_liquidations import planning, timestamps
 from source_liquidations.config import Config
-from source_liquidations.errors import SpendingLimit
+from source_liquidations.errors import SpendingLimit, WindowTooLarge
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Span
 from source_liquidations.reading.progress import StreamState
@@ -122,7 +122,7 @@ def _sampled_rows(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]]) -> tup
         at -= at % endpoint.step
         one = Span(gap.partitions, at, at + max(endpoint.step, length - length % endpoint.step))
         try:
-            answer = _sample(endpoint, one, traffic)
+            one, answer = _sample(endpoint, one, traffic)
         except SpendingLimit:
             break
         found += len(answer.rows)
@@ -135,9 +135,16 @@ def _sampled_rows(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]]) -> tup
     return rows, assumes, {"requests": traffic.requests, **endpoint.spent()}
 
 
-def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> Answer:
+def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> tuple[Span, Answer]:
+    """The answer to a span, or to the beginning of it that the vendor does not find too large."""
     request = endpoint.first(span)
-    return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
+    try:
+        return span, endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
+    except WindowTooLarge:
+        half = timestamps.floor_to((span.end - span.start) // 2, endpoint.step)
+        if not half:
+            raise
+    return _sample(endpoint, Span(span.partitions, span.start, span.start + half), traffic)
 
 
 def as_json(estimates: Sequence[Estimate]) -> str:

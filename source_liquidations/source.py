@@ -43,7 +43,7 @@ logger = logging.getLogger("airbyte")
 
 
 class SourceLiquidations(Source):
-    """Liquidation data of Kaiko, Kwery, Coin Metrics, Kiyotaka, Bitfinex and Coinalyze."""
+    """Liquidation data of Kaiko, Kwery, Coin Metrics, Kiyotaka, Bitfinex, Gate and Coinalyze."""
 
     # `configuration.parse` checks more than the schema can say, and names the field.
     check_config_against_spec = False
@@ -175,7 +175,7 @@ def _prepared(
 
 
 def _shared(config: configuration.Config, stop: threading.Event) -> Shared:
-    return Shared(config.workers, config.start, stop)
+    return Shared(config.workers, config.start, stop, config.end)
 
 
 def _mask_keys(config: Mapping[str, Any]) -> None:

@@ -567,6 +567,19 @@ def test_a_vendor_may_explain_a_refusal_better(vendor: Vendor, make: Make) -> No
         decode(make(explain=lambda answered: special if answered.status == 400 else None).fetch(Request("/x")))
 
 
+def test_an_answer_may_be_put_into_the_words_of_http(vendor: Vendor, make: Make) -> None:
+    """A vendor may say "too fast" with a 400, and in a header of its own."""
+
+    def translate(answered: Answered) -> Answered:
+        if b"too fast" not in answered.body:
+            return answered
+        return Answered(429, {"Retry-After": answered.headers["X-Theirs"]}, answered.body)
+
+    vendor.will(status(400, {"message": "too fast"}, **{"X-Theirs": "0.05"}), GOOD)
+    assert decode(make(translate=translate).fetch(Request("/x"))) == [1, 2, 3]
+    assert len(vendor.arrived) == 2
+
+
 def test_a_body_of_the_wrong_shape_is_not_asked_for_again(vendor: Vendor, make: Make) -> None:
     decoder = msgspec.json.Decoder(dict[str, list[str]])
     with pytest.raises(UnexpectedAnswer, match=r"\$\[\.\.\.\]\[0\]|data"):

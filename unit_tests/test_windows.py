@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from source_liquidations.errors import NotAdvancing
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Partition, Rows
 from source_liquidations.reading.pages import Output
@@ -280,6 +282,19 @@ def test_any_sequence_reads_everything_once(data: st.DataObject, step: int, cap:
         parts = [*closed, *gap.ranges, *((window.start, window.end) for window in gap.under_way)]
         assert Slices.of(parts).ranges == ((start, end),)
         assert sum(last - first for first, last in parts) == end - start, "something is read twice"
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_empty_pages_of_a_list_that_is_known_may_be_many(is_listed: bool) -> None:
+    window = opened(gap_of((0, 100)))
+    pages = [replace(page(more=number), is_listed=is_listed) for number in range(60)]
+    if not is_listed:
+        with pytest.raises(NotAdvancing, match="20 empty pages in a row"):
+            [window.accept(window.request(), one) for one in pages]
+        return
+    for one in [*pages, page(50, more=None)]:
+        window.accept(window.request(), one)
+    assert window.finished
 
 
 def test_pages_of_several_partitions_without_owners_are_progress_of_each() -> None:

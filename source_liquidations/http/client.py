@@ -95,8 +95,10 @@ class Client:
     """Sends one vendor's requests.
 
     `hosts` gives the base URL of each of its hosts, `headers` and `key_params` carry the key; `other_key_params` carry
-    it once the header is refused with 401. `explain` may turn a refusal into a more telling error than its status alone
-    (returning None leaves it to the status). `is_rate_limit` finds the answers that mean a 429 whatever their status.
+    it once the header is refused with 401. `translate` puts an answer into the words of HTTP, where a vendor has its
+    own: the status that its error means, the usual names of its rate headers. `explain` may turn a refusal into a more
+    telling error than its status alone (returning None leaves it to the status).
+    `is_rate_limit` finds the answers that mean a 429 whatever their status.
     `delays` are the seconds to wait after a 429 that does not say how long: after the first one of a request, the
     second, and so on; the last figure is for all others. Without them, such a 429 is a failed try.
     """
@@ -112,6 +114,7 @@ class Client:
         other_key_params: Params = (),
         keyless_hosts: frozenset[str] = frozenset(),
         own_origins: frozenset[str] = frozenset(),
+        translate: Callable[[Answered], Answered] = lambda answered: answered,
         explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
         is_rate_limit: Callable[[Answered], bool] = lambda _: False,
         delays: Sequence[float] = (),
@@ -130,6 +133,7 @@ class Client:
         self._other_key_params = other_key_params
         self._keyless_hosts = keyless_hosts
         self._own_origins = own_origins | {origin(base) for base in self._hosts.values()}
+        self._translate = translate
         self._explain = explain
         self._is_rate_limit = is_rate_limit
         self._purse = purse or Purse()
@@ -204,7 +208,7 @@ class Client:
         """One try: a good answer, or why there is none. Raises where another try would not help."""
         sent_with = self._key_headers
         try:
-            answered = self._send(request, traffic)
+            answered = self._translate(self._send(request, traffic))
         except NotWhole as broken:
             if isinstance(broken, NotSent):
                 self.budget.unused(places)

@@ -115,12 +115,14 @@ class Answer:
 
     problem     what keeps the next page from being requested; the rows of this one are good
     readable    where the answer tells it: since when and until when the key may read, in nanoseconds; None = any time
+    is_listed   the requests that follow are a list that is known, so that empty pages are no sign of an endless one
     """
 
     rows: Rows
     following: Request | None = None
     problem: LiquidationsError | None = None
     readable: tuple[int | None, int | None] = (None, None)
+    is_listed: bool = False
 
     @classmethod
     def before(

@@ -50,7 +50,7 @@ class Pages:
                     "a page repeats the rows of an earlier one; the sync would never end.", advice=_REPORT
                 )
         self._marks.update((token_mark, page_mark))
-        self._empty = 0 if len(raw) else self._empty + 1
+        self._empty = 0 if len(raw) or answer.is_listed else self._empty + 1
         if self._empty >= _EMPTY_PAGES_IN_A_ROW:
             raise NotAdvancing(
                 f"{_EMPTY_PAGES_IN_A_ROW} empty pages in a row, each with a token for more.", advice=_REPORT

@@ -822,7 +822,7 @@ def test_an_empty_body_is_no_rows(body: Any) -> None:
     assert len(decoded(held, body, span).rows) == 0
 
 
-@pytest.mark.parametrize("body", [{"data": []}, {"message": "hello"}])
+@pytest.mark.parametrize("body", [{"data": []}, {"status": "ok"}])
 def test_a_body_of_something_else_is_refused(body: Any) -> None:
     held, span = kiyotaka()
     with pytest.raises(UnexpectedAnswer, match="no `series`"):

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections.abc import Iterable, Sequence
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -23,6 +21,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.symbols import DOLLARS, asset, assets_of
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Table, batched
+from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
 from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import rows_of
 
@@ -43,25 +42,6 @@ class Row(msgspec.Struct):
 
 
 _row = msgspec.json.Decoder(Row).decode
-
-
-class Contract(NamedTuple):
-    """One contract is `size` of the base asset, or of the quote asset of an inverse market.
-
-    in_dollars  whether the quote is the US dollar, or a stablecoin of it
-    """
-
-    size: float
-    is_inverse: bool
-    in_dollars: bool
-
-
-class Columns(NamedTuple):
-    """Columns of `liquidations`."""
-
-    amount_base: Sequence[bytes]
-    notional_usd: Sequence[bytes]
-    notional_source: Sequence[bytes]
 
 
 def contract_of(row: Row) -> Contract | None:
@@ -120,39 +100,4 @@ class Contracts:
 
     def columns(self, markets: Iterable[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
         """What the amounts, in contracts, come to; all three are a page's rows, in its order."""
-        found, start = [], 0
-        for market, run in groupby(markets):
-            part = slice(start, start + len(list(run)))
-            start = part.stop
-            found.append(_columns(self._known.get(market), amounts[part], prices[part]))
-        if len(found) == 1:
-            return found[0]
-        return Columns(*([value for run in found for value in run[column]] for column in range(len(Columns._fields))))
-
-
-_NULL = b"null"
-_LARGEST = sys.float_info.max
-
-
-def _columns(contract: Contract | None, amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
-    """The columns of rows of one market."""
-    nothing = [_NULL] * len(amounts)
-    if contract is None:
-        return Columns(nothing, nothing, nothing)
-    size = contract.size
-    counts, at = numbers.floats(amounts), numbers.floats(prices)
-    pairs = list(zip(counts, at, strict=True))
-    if contract.is_inverse:
-        base = [_NULL if not price or count is None else _literal(count * size / price) for count, price in pairs]
-        value = [_NULL if count is None else _literal(count * size) for count in counts]
-    else:
-        base = list(amounts) if size == 1 else [_NULL if count is None else _literal(count * size) for count in counts]
-        value = [_NULL if count is None or price is None else _literal(count * size * price) for count, price in pairs]
-    if not contract.in_dollars:
-        return Columns(base, nothing, nothing)
-    return Columns(base, value, [_NULL if text is _NULL else b'"computed"' for text in value])
-
-
-def _literal(value: float) -> bytes:
-    """Rounded to the digits that a product of doubles has; null for what no double holds."""
-    return b"%.15g" % value if -_LARGEST < value < _LARGEST else _NULL
+        return columns(self._known, markets, amounts, prices)

@@ -1,0 +1,245 @@
+"""What Gate's three calls share: bodies, times, sizes, settle currencies, errors and rate headers.
+
+Page: Gate API v4, "Futures". Answers are lists of objects. An error is an object with a `label`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from requests.structures import CaseInsensitiveDict
+
+from source_liquidations import numbers, timestamps
+from source_liquidations.errors import (
+    AccessRefused,
+    LiquidationsError,
+    RequestRefused,
+    UnexpectedAnswer,
+    shown,
+)
+from source_liquidations.http.answers import Answered, reset_seconds
+from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
+from source_liquidations.symbols import asset
+from source_liquidations.vendors.decoding import NO_GUESS, Page
+from source_liquidations.vendors.vendor import Shared
+
+ROOT = "/api/v4/futures"
+LIMIT = 1000  # rows; a sister call refuses more
+# Without it, contract counts are cut to whole numbers.
+HEADERS = {"X-Gate-Size-Decimal": "1"}
+SETTLES = ("usdt", "btc")  # of a pattern that names none
+
+# A 429 is waited out until the limit resets, but so many seconds at least and at most.
+_SERVER_ERROR = 500
+_SHORTEST_DELAY, _LONGEST_DELAY = 1.0, 60.0
+# What some answers say by their label alone.
+_STATUS_OF = {
+    "TOO_MANY_REQUESTS": TOO_MANY,
+    "TOO_FAST": TOO_MANY,
+    "INTERNAL": _SERVER_ERROR,
+    "SERVER_ERROR": _SERVER_ERROR,
+}
+_RATE_HEADERS = {
+    "X-Gate-RateLimit-Requests-Remain": "X-RateLimit-Remaining",
+    "X-Gate-RateLimit-Reset-Timestamp": "X-RateLimit-Reset",
+}
+_FIRST_SECOND, _LAST_SECOND = 1_230_768_000, 4_102_444_800
+_MOST_DIGITS = 9
+
+T = TypeVar("T")
+
+
+class Body(msgspec.Struct, Generic[T]):
+    """A list, as `listed` wraps it."""
+
+    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _Error(msgspec.Struct):
+    label: str | None = None
+    message: str | None = None
+    detail: str | None = None
+
+
+_error = msgspec.json.Decoder(_Error)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+_whole = msgspec.json.Decoder(list[int])
+
+
+def listed(answered: Answered) -> Answered:
+    """The answer with its list as `data`, which is where decoders look for rows."""
+    return Answered(answered.status, answered.headers, b'{"data":' + answered.body + b"}")
+
+
+def path(settle: str, call: str) -> str:
+    return f"{ROOT}/{settle}/{call}"
+
+
+def reach_of(first: int, shared: Shared) -> int | None:
+    """The first instant that can be had; none is assumed where nothing would be left to read, and Gate is asked."""
+    return first if first < shared.end else None
+
+
+# Contracts.
+
+
+def market(settle: str, contract: str) -> str:
+    """A contract in the streams of all vendors: its name, which is its own but for the settle currencies of later."""
+    return contract if settle in SETTLES else f"{settle}/{contract}"
+
+
+def assets(contract: str) -> tuple[str, str]:
+    """Base and quote asset, lower case: BTC_USDT is btc in usdt."""
+    base, _, quote = contract.rpartition("_")
+    return asset(base), asset(quote)
+
+
+# Rows.
+
+
+def renamed(page: Page[Any]) -> None:
+    """The vendor's `time` becomes `timestamp`: the stream's `time` is RFC 3339, as everywhere."""
+    page.raw[:] = [
+        msgspec.Raw(b'{"timestamp":' + bytes(row)[8:])
+        if bytes(row).startswith(b'{"time":') and not page.collides
+        else _renamed(row)
+        for row in page.raw
+    ]
+
+
+def _renamed(row: msgspec.Raw) -> msgspec.Raw:
+    members = _members.decode(row)
+    time = members.pop("time")
+    return msgspec.Raw(_encode({"timestamp": time, **members}))
+
+
+def instants_of(times: Sequence[msgspec.Raw]) -> tuple[list[int], list[bytes]]:
+    """Unix seconds, however written, as nanoseconds, and as RFC 3339 with at least milliseconds.
+
+    Raises UnexpectedAnswer for what is none.
+    """
+    try:
+        seconds = _whole.decode(b"[" + b",".join(times) + b"]")
+    except msgspec.DecodeError:
+        pairs = [_instant(index, bytes(value)) for index, value in enumerate(times)]
+        return [instant for instant, _ in pairs], [
+            timestamps.format_instant(instant, digits).encode() for instant, digits in pairs
+        ]
+    for index, second in enumerate(seconds):
+        if not _FIRST_SECOND <= second < _LAST_SECOND:
+            raise _no_time(index, str(second).encode())
+    return [second * timestamps.SECOND for second in seconds], [_second_text(second) for second in seconds]
+
+
+def _instant(index: int, value: bytes) -> tuple[int, int]:
+    """Nanoseconds, and how many digits of a fraction the vendor gave; at least three."""
+    try:
+        literal = numbers.literal_of(value)
+    except ValueError:
+        raise _no_time(index, value) from None
+    if literal == b"null":
+        raise _no_time(index, value)
+    seconds = Decimal(literal.decode())
+    digits = max(3, -int(seconds.as_tuple().exponent))
+    if digits > _MOST_DIGITS or not _FIRST_SECOND <= seconds < _LAST_SECOND:
+        raise _no_time(index, value)
+    return int(seconds * timestamps.SECOND), digits
+
+
+def _no_time(index: int, value: bytes) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"`time` of row {index} is {shown(value.decode())}, not a Unix time in seconds.", advice=NO_GUESS
+    )
+
+
+@lru_cache(maxsize=65536)
+def _second_text(second: int) -> bytes:
+    return timestamps.format_instant(second * timestamps.SECOND, 3).encode()
+
+
+@lru_cache(maxsize=65536)
+def plain(literal: bytes) -> str | None:
+    """One spelling of a number: `77` and `77.0` are the same; None for null."""
+    if literal == b"null":
+        return None
+    if literal.isdigit():
+        return literal.decode()
+    value = Decimal(literal.decode())
+    return f"{value.normalize():f}" if value else "0"
+
+
+# Answers.
+
+
+def translated(answered: Answered) -> Answered:
+    """The answer in the words of HTTP: the status that its label means, and rate headers by their usual names.
+
+    An error says `error`; one in a 200 keeps that status, and is retried as such.
+    """
+    status, body = answered.status, answered.body
+    found = _error_in(body)
+    if found is not None:
+        body = _encode({"error": {"type": found.label, "message": found.message or found.detail}})
+        if GOOD < status < _SERVER_ERROR:
+            status = _STATUS_OF.get(found.label or "", status)
+    headers = CaseInsensitiveDict(answered.headers)
+    for theirs, usual in _RATE_HEADERS.items():
+        if theirs in headers:
+            headers.setdefault(usual, headers[theirs])
+    if status == TOO_MANY and "X-Gate-RateLimit-Reset-Timestamp" in headers and "Retry-After" not in headers:
+        delay = reset_seconds(Answered(status, headers, b"{}")) or 0.0
+        headers["Retry-After"] = f"{min(max(delay, _SHORTEST_DELAY), _LONGEST_DELAY):.3f}"
+    return Answered(status, headers, body)
+
+
+def _error_in(body: bytes) -> _Error | None:
+    """The error in a body; None where it is none."""
+    if body.lstrip()[:1] != b"{":
+        return None
+    try:
+        found = _error.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found if found.label else None
+
+
+def explain(answered: Answered) -> LiquidationsError | None:
+    """What a refusal means where its status does not tell: Gate's public calls take no key."""
+    words = words_of(answered)
+    if "MISSING_REQUIRED_HEADER" in words:
+        closed: LiquidationsError = UnexpectedAnswer(
+            f"{words}. Gate has closed this call to requests without a key.",
+            advice="None of your settings is missing. Take the stream out of the sync, or update the connector.",
+        )
+        closed.scope = "reading"
+        return closed
+    if answered.status in {401, 402}:
+        refused = RequestRefused(
+            words,
+            status=answered.status,
+            advice="Check the key, if a proxy in front of Gate adds one: Gate's public calls need none.",
+        )
+        refused.scope = "reading"
+        return refused
+    if answered.status == 403:
+        return AccessRefused(
+            words,
+            status=403,
+            advice="Gate needs no key and no plan for this: it may refuse your address for its country. Use another"
+            " one, or a proxy (`gate.base_url`).",
+        )
+    return None
+
+
+_TOO_OLD = re.compile(r"exceeds \d+-day limit")
+
+
+def is_too_old(words: str) -> bool:
+    """Whether a refusal of `contract_stats` says that `from` is before its history."""
+    return _TOO_OLD.search(words) is not None

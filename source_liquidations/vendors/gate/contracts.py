@@ -1,0 +1,221 @@
+"""Gate, GET /futures/{settle}/contracts: for its own stream, for patterns, sizes, and the stream of coverage."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from source_liquidations import numbers, timestamps
+from source_liquidations.coverage import Kind, Period
+from source_liquidations.coverage import rows as coverage_rows
+from source_liquidations.errors import ConfigurationError, LiquidationsError, RequestRefused
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.redaction import redact
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.pages import Mapped, Mapper, members, merged
+from source_liquidations.streams import Stream
+from source_liquidations.symbols import DOLLARS
+from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
+from source_liquidations.vendors.decoding import Fields, RowDecoder
+from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, Body, assets, listed, market, path
+from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of
+from source_liquidations.vendors.patterns import is_pattern, matches
+
+logger = logging.getLogger("airbyte")
+
+STREAM = Stream("gate_contracts", ("settle", "name"), declared_in=__name__)
+SETTING = "gate.contracts"
+CALL = "contracts"
+_DEFAULT_LIMIT = 100
+
+
+class ContractRow(msgspec.Struct):
+    """As far as it is read here."""
+
+    name: str
+    type: str | None = None
+    quanto_multiplier: msgspec.Raw = numbers.NULL
+    status: str | None = None
+    create_time: Unread = msgspec.UNSET
+    launch_time: Unread = msgspec.UNSET
+    delisted_time: Unread = msgspec.UNSET
+
+
+class _Row(ContractRow, kw_only=True):
+    """A row of the stream."""
+
+    settle: str
+
+
+_row = msgspec.json.Decoder(_Row).decode
+
+
+class ContractList(Listing):
+    """The contracts of these settle currencies, one currency after the other, by `offset`."""
+
+    page_size = LIMIT
+
+    def __init__(self, client: Client, settles: Sequence[str]) -> None:
+        super().__init__("gate", client)
+        self._settles = tuple(settles)
+        self._decoder = RowDecoder(Body, ContractRow, Fields.of(STREAM), added=("settle",))
+
+    def first_page(self) -> Request:
+        return page_at(self._settles[0], 0)
+
+    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[bytes], Request | None]:
+        settle = request.path.split("/")[-2]
+        page = self._decoder.decode(listed(answered))
+        names: set[tuple[str, str]] = memory.setdefault("names", set())
+        constant = {"settle": settle}
+        found = []
+        for row, literal in zip(page.rows, page.raw, strict=True):
+            if (settle, row.name) not in names:
+                names.add((settle, row.name))
+                spliced = b"{" + members(constant) + bytes(literal)[1:]
+                found.append(merged(literal, constant) if page.collides else spliced)
+        # A page that ends on a full hundred may be cut by a lower maximum than ours.
+        count = len(page.raw)
+        if found and (count >= LIMIT or count % _DEFAULT_LIMIT == 0):
+            return found, page_at(settle, int(dict(request.params)["offset"]) + count)
+        others = self._settles[self._settles.index(settle) + 1 :]
+        return found, page_at(others[0], 0) if others else None
+
+
+def page_at(settle: str, offset: int) -> Request:
+    return Request(path(settle, CALL), (("limit", str(LIMIT)), ("offset", str(offset))))
+
+
+def settles_of(entries: Sequence[str]) -> tuple[str, ...]:
+    """The settle currencies of which the list is read: those of later ones only where an entry names them."""
+    named = [settle for settle in (entry.partition("/")[0] for entry in entries) if not is_pattern(settle)]
+    return tuple(dict.fromkeys((*SETTLES, *named)))
+
+
+class Contracts:
+    """The lists that a sync needs, by settle currency; each asked for once. Thread-safe."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._lists: dict[str, dict[str, ContractRow]] = {}
+        self._sizes: dict[str, Contract] = {}  # by market
+        self._unknown: set[str] = set()  # markets that were said to have no size
+        self._lock = threading.Lock()
+
+    def of(self, settle: str, traffic: Traffic) -> Mapping[str, ContractRow]:
+        """The contracts of a settle currency, by name."""
+        with self._lock:
+            if settle not in self._lists:
+                rows = map(_row, rows_of(ContractList(self._client, [settle]), traffic))
+                self._lists[settle] = {row.name: row for row in rows}
+                sizes = {name: size_of(row) for name, row in self._lists[settle].items()}
+                self._sizes |= {market(settle, name): size for name, size in sizes.items() if size is not None}
+            return self._lists[settle]
+
+    def names(self, settle: str) -> list[str]:
+        """Those of a settle currency whose list was asked for."""
+        return list(self._lists.get(settle, ()))
+
+    def matching(self, pattern: str, where: str, traffic: Traffic) -> dict[str, list[str]]:
+        """By settle currency, the contracts that a pattern means. Raises ConfigurationError where it means none."""
+        code, _, names = pattern.rpartition("/")
+        settles = [code] if code and not is_pattern(code) else [s for s in SETTLES if matches(code or "*", s)]
+        found = {}
+        try:
+            for settle in settles:
+                found[settle] = [name for name in self.of(settle, traffic) if matches(names, name)]
+        except RequestRefused as error:
+            raise error.named(f"`{where}`") from None
+        if not any(found.values()):
+            raise ConfigurationError(
+                where,
+                f"no contract of Gate's list matches {pattern!r}.",
+                advice=f"Compare it with {path('usdt', CALL)}, e.g. usdt/BTC_* or usdt/*.",
+            )
+        return {settle: sorted(members) for settle, members in found.items() if members}
+
+    def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
+        """Ask for what the contracts of these partitions are worth. What cannot be had stops nothing."""
+        for settle in dict.fromkeys(partition["settle"] for partition in partitions):
+            try:
+                self.of(settle, traffic)
+            except LiquidationsError as error:
+                logger.warning(
+                    "gate: the list of contracts of %s could not be read (%s): amount_base and notional_usd are null",
+                    settle,
+                    redact(error.cause),
+                )
+
+    def worth(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
+        """What amounts, in contracts, come to by today's sizes; all three are a page's rows, in its order."""
+        if unknown := set(markets) - self._sizes.keys() - self._unknown:
+            self._unknown |= unknown
+            logger.warning(
+                "gate: the list of contracts has no size of %s: amount_base and notional_usd are null there",
+                ", ".join(sorted(unknown)),
+            )
+        return columns(self._sizes, markets, amounts, prices)
+
+
+def size_of(row: ContractRow) -> Contract | None:
+    """What one contract is; None where the list does not say.
+
+    One direct contract is `quanto_multiplier` of the base asset. One inverse contract is a dollar, and has 0 there.
+    """
+    try:
+        size = float(numbers.literal_of(row.quanto_multiplier))
+    except ValueError:
+        return None
+    in_dollars = assets(row.name)[1] in DOLLARS
+    if row.type == "inverse" and size == 0:
+        return Contract(1.0, is_inverse=True, in_dollars=in_dollars)
+    return Contract(size, is_inverse=False, in_dollars=in_dollars) if row.type == "direct" and size > 0 else None
+
+
+def to_coverage() -> Mapper:
+    """Since when the list says that each contract is traded, and until when it was."""
+    return partial(
+        _to_coverage,
+        ListedDate(STREAM.name, "launch_time"),
+        ListedDate(STREAM.name, "create_time"),
+        ListedDate(STREAM.name, "delisted_time"),
+    )
+
+
+def _to_coverage(launched: ListedDate, created: ListedDate, delisted: ListedDate, rows: Rows, span: Span) -> Mapped:
+    del span
+    found = []
+    for row in map(_row, rows.raw):
+        name = market(row.settle, row.name)
+        since = _date(launched, row.launch_time, name) or _date(created, row.create_time, name)
+        until = _date(delisted, row.delisted_time, name) if row.status == "delisted" else None
+        if since:
+            found.append(_period(name, "starts", since, "trading began; the history that can be read is shorter"))
+        if until:
+            found.append(_period(name, "ends", until, "delisted"))
+    return Mapped(coverage_rows(found))
+
+
+def _period(name: str, kind: Kind, instant: int, note: str) -> Period:
+    return Period(
+        vendor="gate",
+        exchange="gate",
+        market=name,
+        kind=kind,
+        period_start=timestamps.format_shortest(instant),
+        note=note,
+        source=f"/futures/{{settle}}/{CALL}",
+    )
+
+
+def _date(date: ListedDate, literal: Unread, name: str) -> int | None:
+    """A date of the list, where 0 stands for none."""
+    is_zero = not isinstance(literal, msgspec.UnsetType) and bytes(literal) in {b"0", b'"0"'}
+    return None if is_zero else date.read(literal, name)

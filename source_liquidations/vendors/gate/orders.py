@@ -1,0 +1,289 @@
+"""Gate, GET /futures/{settle}/liq_orders: liquidation orders, of one contract or of a settle currency's whole market.
+
+An answer has no pages: one of 1,000 rows is cut, and nobody knows where. Its window is read in halves; where one second
+has that many, contract by contract.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from source_liquidations import numbers, timestamps
+from source_liquidations.coverage import ALL, observed
+from source_liquidations.errors import RequestRefused, UnexpectedAnswer, WindowTooLarge
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Sizing, Span
+from source_liquidations.streams import Stream
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows
+from source_liquidations.vendors.gate.calls import (
+    LIMIT,
+    Body,
+    instants_of,
+    listed,
+    market,
+    path,
+    plain,
+    reach_of,
+    renamed,
+)
+from source_liquidations.vendors.gate.contracts import SETTING, Contracts
+from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.vendor import Shared
+
+logger = logging.getLogger("airbyte")
+
+STREAM = Stream("gate_liquidation_orders", ("liquidation_id",), "time", declared_in=__name__)
+CALL = "liq_orders"
+
+LONGEST_WINDOW = timestamps.HOUR  # `to` is inclusive, and 3,600 s after `from` at the most
+# Orders of 90 days ago were answered, of 95 days ago they were not. Without an error: an old window is just empty.
+HISTORY = 90 * timestamps.DAY
+LONGEST_HISTORY = 100 * timestamps.DAY
+# An old window may be refused all the same. A newer one must not be.
+_SURELY_READABLE = 89 * timestamps.DAY
+_RANGE_REFUSED = "range from/to"
+_ROWS_WORTH_A_WINDOW = LIMIT // 2
+_LEFT = "contracts of a crowded second that are still to be asked for"
+
+
+class OrderRow(msgspec.Struct):
+    """Sizes count contracts: numbers, or text that is one. `size` is the position, `order_size` the order."""
+
+    time: msgspec.Raw
+    contract: str
+    size: msgspec.Raw
+    order_price: msgspec.Raw
+    fill_price: msgspec.Raw
+    left: msgspec.Raw
+    order_size: msgspec.Raw = numbers.NULL
+
+
+class Windows(Sizing):
+    """Windows of an hour; shorter while orders are so many that an answer would be cut."""
+
+    def __init__(self) -> None:
+        super().__init__(LONGEST_WINDOW)
+
+    def next_length(self, length: int, rows: int) -> int:
+        factor = 8.0 if rows == 0 else min(8.0, max(0.25, _ROWS_WORTH_A_WINDOW / rows))
+        longer = timestamps.floor_to(int(length * factor), timestamps.SECOND)
+        return max(timestamps.SECOND, min(longer, LONGEST_WINDOW))
+
+
+class OrderClient(Client):
+    """An old window may be refused instead of answered with an empty list. Both say that there are no rows."""
+
+    def fetch(self, request: Request, traffic: Traffic | None = None, **how: Any) -> Answered:
+        try:
+            return super().fetch(request, traffic, **how)
+        except RequestRefused as error:
+            params = {name: int(value) for name, value in request.params if name in {"from", "to"}}
+            newest = (time.time_ns() - _SURELY_READABLE) // timestamps.SECOND
+            if _RANGE_REFUSED not in error.cause or params["from"] >= newest or params["to"] - params["from"] > 3600:
+                raise
+            return Answered(200, {}, b"[]")
+
+
+class LiquidationOrders(Endpoint):
+    """Partitions are contracts that are named, and patterns: all of a settle currency's are read by one request.
+
+    Of `usdt/*` the partition is the settle currency. What a pattern does not mean is left out.
+    """
+
+    vendor = "gate"
+    title = "Gate"
+    ascending = False
+    splittable = False  # windows one after the other, so that the position has no gap behind it
+    step = timestamps.SECOND
+    page_size = LIMIT
+
+    def __init__(self, client: Client, entries: Sequence[str], contracts: Contracts, shared: Shared) -> None:
+        self.client = client
+        self._entries = entries
+        self._contracts = contracts
+        self._start = shared.start
+        self._seen: dict[str, set[str]] = {}  # contracts with orders, by settle currency
+        self._decoder = RowDecoder(
+            Body,
+            OrderRow,
+            Fields.of(STREAM),
+            numbers=("size", "order_size", "order_price", "fill_price", "left"),
+            added=("timestamp", "settle", "liquidation_id"),
+        )
+        self.sizing = Windows()
+        now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
+        self.reach = reach_of(now - LONGEST_HISTORY, shared)
+        self.sure_reach = now - HISTORY
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        found: dict[Partition, None] = {}
+        named: list[tuple[str, str]] = []
+        for name, where in self.resolved(SETTING, self._entries, is_pattern, partial(self._whole, traffic=traffic)):
+            settle, contract = name.split("/", 1)
+            if not is_pattern(contract):
+                named.append((name, where))
+            elif contract == "*":
+                found.setdefault(Partition.of(settle=settle, entry=where))
+            else:
+                found.setdefault(Partition.of(settle=settle, contract=contract, entry=where))
+        patterns = [partition for partition in found if not self._is_within_another(partition, found)]
+        for name, where in named:
+            settle, contract = name.split("/", 1)
+            if not any(partition["settle"] == settle and _means(partition, contract) for partition in patterns):
+                patterns.append(Partition.of(settle=settle, contract=contract, entry=where))
+        self._note_history()
+        return list(dict.fromkeys(patterns))
+
+    def _whole(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
+        """A pattern for each settle currency that has contracts for it."""
+        names = pattern.rpartition("/")[2]
+        return [f"{settle}/{names}" for settle in self._contracts.matching(pattern, where, traffic)]
+
+    def _is_within_another(self, partition: Partition, others: Iterable[Partition]) -> bool:
+        settle = partition["settle"]
+        return len(partition.values) > 1 and Partition.of(settle=settle) in others
+
+    def _note_history(self) -> None:
+        """What is older than 90 days may be there, or not: nothing tells an empty hour from one that is gone."""
+        if self._start >= self.sure_reach or self.observations:
+            return
+        first = timestamps.format_shortest(self.sure_reach)
+        logger.warning("gate: liquidation orders are kept for about 90 days: there may be none before %s", first)
+        self.observations.append(
+            observed(
+                "gate",
+                "gate",
+                ALL,
+                "under_reported",
+                self._start,
+                self.sure_reach,
+                "liquidation orders are kept for about 90 days: that there are none here means nothing",
+            )
+        )
+
+    def place(self, partition: Partition) -> tuple[str, str]:
+        asked = dict(partition.values)
+        return "gate", market(asked["settle"], asked["contract"]) if "contract" in asked else ALL
+
+    def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
+        """The patterns of a settle currency together: one request brings all of it."""
+        together: dict[str, list[Partition]] = {}
+        for partition in partitions:
+            if _is_named(partition):
+                yield (partition,)
+            else:
+                together.setdefault(partition["settle"], []).append(partition)
+        yield from map(tuple, together.values())
+
+    def first(self, span: Span) -> Request:
+        """Both bounds are inclusive. The second that is not over is left for later: of that alone, the one before."""
+        partition = span.partitions[0]
+        contract = partition["contract"] if _is_named(partition) else None
+        start, last = span.start // timestamps.SECOND, span.end // timestamps.SECOND - 1
+        last = min(last, time.time_ns() // timestamps.SECOND - 1)
+        return _request(partition["settle"], contract, min(start, last), last)
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = self._decoder.decode(listed(answered))
+        settle = span.partitions[0]["settle"]
+        params = dict(request.params)
+        contract, start, last = params.get("contract"), int(params["from"]), int(params["to"])
+        seen = self._seen.setdefault(settle, set())
+        seen.update(row.contract for row in page.rows)
+        if len(page.raw) >= int(params["limit"]):
+            _must_be_a_second(start, last, contract)
+            rest = sorted({*self._contracts.names(settle), *seen})
+            memory[_LEFT] = [name for name in rest if any(_means(one, name) for one in span.partitions)]
+            return self._next_of_second(Rows([], []), settle, start, memory)
+        _must_be_of(contract, page.rows)
+        instants, times = instants_of([row.time for row in page.rows])
+        ids = identified(settle, page.rows, instants)
+        renamed(page)
+        each = [b'"time":"%b","liquidation_id":"%b",' % pair for pair in zip(times, ids, strict=True)]
+        rows = added_rows(page, instants, constant={"settle": settle}, each=each)
+        rows.typed = list(zip(page.rows, ids, strict=True))
+        rows.times = times
+        wanted = [i for i, row in enumerate(page.rows) if any(_means(one, row.contract) for one in span.partitions)]
+        wanted.sort(key=lambda index: (instants[index], ids[index]))
+        found = rows.only([index for index in wanted if index not in page.bad])
+        found.faults = [Fault(instants[index], page.bad[index]) for index in wanted if index in page.bad]
+        if memory.get(_LEFT):
+            return self._next_of_second(found, settle, start, memory)
+        whole_until = (last + 1) * timestamps.SECOND
+        if whole_until <= span.start:  # a second of another window
+            found = found.between(span.start, span.end)
+        return Answer(found, readable=(None, whole_until if whole_until < span.end else None))
+
+    def _next_of_second(self, rows: Rows, settle: str, second: int, memory: dict[Any, Any]) -> Answer:
+        """The rows so far of a second with too many for one answer, and the request for its next contract."""
+        names = memory[_LEFT]
+        following = _request(settle, names.pop(0), second, second) if names else None
+        return Answer(rows, following, is_listed=True)
+
+
+def _request(settle: str, contract: str | None, start: int, last: int) -> Request:
+    named = (("contract", contract),) if contract is not None else ()
+    bounds = (("from", str(start)), ("to", str(last)), ("limit", str(LIMIT)))
+    return Request(path(settle, CALL), (*named, *bounds))
+
+
+def _is_named(partition: Partition) -> bool:
+    """Whether it is a contract, and not a pattern."""
+    return any(name == "contract" and not is_pattern(value) for name, value in partition.values)
+
+
+def _means(partition: Partition, contract: str) -> bool:
+    pattern = dict(partition.values).get("contract", "*")
+    return pattern in ("*", contract) or (is_pattern(pattern) and matches(pattern, contract))
+
+
+def _must_be_a_second(start: int, last: int, contract: str | None) -> None:
+    """What can be done about an answer that was cut. Raises WindowTooLarge, or UnexpectedAnswer where nothing can."""
+    if start < last:
+        raise WindowTooLarge(f"an answer of {LIMIT:,} rows is cut.", advice="It is read in shorter windows.")
+    if contract is not None:
+        raise UnexpectedAnswer(
+            f"{contract} has {LIMIT:,} orders or more in the second"
+            f" {timestamps.format_instant(start * timestamps.SECOND, 0)}, and Gate gives no more than that.",
+            advice="None of them was written. Report this with the connector's version.",
+        )
+
+
+def _must_be_of(contract: str | None, rows: Sequence[OrderRow]) -> None:
+    other = next((row.contract for row in rows if contract is not None and row.contract != contract), None)
+    if other is not None:
+        raise UnexpectedAnswer(f"`contract`: rows of {other!r}, but {contract!r} was requested.", advice=NO_GUESS)
+
+
+def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -> list[bytes]:
+    """An id for each row: a digest of its content, and an ordinal among rows of one content.
+
+    The same on every re-read: numbers count by value. `fill_price` and `left` of an order at work may change, so they
+    are no part of it, and decide only the ordinals. All rows of a second come in one answer.
+    """
+    digests = []
+    for row, instant in zip(rows, instants, strict=True):
+        content = [plain(bytes(literal)) for literal in (row.size, row.order_size, row.order_price)]
+        text = msgspec.json.encode([settle, row.contract, instant, *content])
+        digests.append(hashlib.blake2b(text, digest_size=16).hexdigest())
+    order: Iterable[int] = range(len(rows))
+    if len(set(digests)) < len(digests):
+        order = sorted(order, key=lambda index: _changeable(rows[index]))
+    counts: dict[str, int] = {}
+    ordinals = [0] * len(rows)
+    for index in order:
+        ordinals[index] = counts[digests[index]] = counts.get(digests[index], -1) + 1
+    return [f"{digest}-{ordinal}".encode() for digest, ordinal in zip(digests, ordinals, strict=True)]
+
+
+def _changeable(row: OrderRow) -> list[str]:
+    return [plain(bytes(literal)) or "" for literal in (row.fill_price, row.left)]

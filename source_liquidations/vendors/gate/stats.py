@@ -1,0 +1,193 @@
+"""Gate, GET /futures/{settle}/contract_stats: sums of a contract's liquidations, and other figures, by interval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import msgspec
+
+from source_liquidations import numbers, timestamps
+from source_liquidations.errors import LiquidationsError, NotAdvancing, OutOfReach
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.statuses import words_of
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.pages import Mapped
+from source_liquidations.streams import Stream
+from source_liquidations.symbols import DOLLARS
+from source_liquidations.unified import interval_start, iso_interval, volume_names, volumes
+from source_liquidations.vendors.decoding import Fields, Once, RowDecoder, added_rows, good_rows
+from source_liquidations.vendors.gate.calls import (
+    LIMIT,
+    Body,
+    assets,
+    explain,
+    instants_of,
+    is_too_old,
+    listed,
+    market,
+    path,
+    reach_of,
+    renamed,
+)
+from source_liquidations.vendors.gate.contracts import SETTING, Contracts
+from source_liquidations.vendors.patterns import is_pattern
+from source_liquidations.vendors.vendor import Shared
+
+STREAM = Stream("gate_contract_stats", ("settle", "contract", "interval", "time"), "time", declared_in=__name__)
+CALL = "contract_stats"
+
+INTERVALS = {
+    "1m": timestamps.MINUTE,
+    "5m": 5 * timestamps.MINUTE,
+    "15m": 15 * timestamps.MINUTE,
+    "30m": 30 * timestamps.MINUTE,
+    "1h": timestamps.HOUR,
+    "4h": 4 * timestamps.HOUR,
+    "1d": timestamps.DAY,
+}
+DEFAULT_INTERVAL = "1h"
+# 180 days are kept. The edge moves on while a sync runs.
+HISTORY = 179 * timestamps.DAY
+
+_EVER = -(2**63)
+SIDES = ("long", "short")
+UNITS = {"amount": "coin", "usd": "usd"}  # the end of the vendor's field, and the word of liquidation_volumes
+
+
+class StatsRow(msgspec.Struct):
+    """All but the time may be missing: later rows have more fields than earlier ones."""
+
+    time: msgspec.Raw
+    long_liq_size: msgspec.Raw = numbers.NULL
+    short_liq_size: msgspec.Raw = numbers.NULL
+    long_liq_amount: msgspec.Raw = numbers.NULL
+    short_liq_amount: msgspec.Raw = numbers.NULL
+    long_liq_usd: msgspec.Raw = numbers.NULL
+    short_liq_usd: msgspec.Raw = numbers.NULL
+
+
+class ContractStats(Endpoint):
+    """Ascending from `from` on. Where a page ends, only its last time tells: intervals may be absent."""
+
+    vendor = "gate"
+    title = "Gate"
+    page_size = LIMIT
+    refuses_old = True
+    rows_per_step = 1  # at the most
+
+    def __init__(
+        self, client: Client, entries: Sequence[str], interval: str, contracts: Contracts, shared: Shared
+    ) -> None:
+        self.client = client
+        self._entries = entries
+        self._interval = interval
+        self._contracts = contracts
+        self.step = INTERVALS[interval]
+        self.sure_reach = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
+        self.reach = reach_of(self.sure_reach, shared)
+        self._once = Once(STREAM.name)
+        self._decoder = RowDecoder(
+            Body,
+            StatsRow,
+            Fields.of(STREAM),
+            numbers=StatsRow.__struct_fields__[1:],
+            added=("timestamp", "settle", "contract", "interval"),
+        )
+
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
+        found: dict[Partition, None] = {}
+        for name, where in self.resolved(SETTING, self._entries, is_pattern, partial(self._matching, traffic=traffic)):
+            settle, contract = name.split("/", 1)
+            found.setdefault(Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where))
+        return list(found)
+
+    def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
+        found = self._contracts.matching(pattern, where, traffic)
+        return [f"{settle}/{name}" for settle, names in found.items() for name in names]
+
+    def place(self, partition: Partition) -> tuple[str, str]:
+        """Not the contract alone: its orders have another history."""
+        return "gate", f"{CALL}/{market(partition['settle'], partition['contract'])}"
+
+    def first(self, span: Span) -> Request:
+        return _request(span.partitions[0], span.start)
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = self._decoder.decode(listed(answered))
+        instants, times = instants_of([row.time for row in page.rows])
+        renamed(page)
+        each = [b'"time":"%b",' % text for text in times]
+        rows = added_rows(page, instants, constant=dict(span.partitions[0].values), each=each)
+        rows = good_rows(rows, page.bad)
+        rows = self._once.intervals(rows, rows.instants, memory)
+        # `to` is not documented, so a page may go on behind the window.
+        return Answer.before(rows.between(_EVER, span.end), partial(self._following, instants, span, request))
+
+    def _following(self, instants: Sequence[int], span: Span, request: Request) -> Request | None:
+        """The request for what follows the last row. Raises NotAdvancing for a page that does not get ahead."""
+        if not instants:
+            return None
+        start, last = int(dict(request.params)["from"]) * timestamps.SECOND, max(instants)
+        if last < start:
+            raise NotAdvancing(
+                "a page repeats the rows of an earlier one; the sync would never end.",
+                advice="Rows read so far are kept. Report this to the vendor.",
+            )
+        following = last + self.step
+        return _request(span.partitions[0], following) if following < span.end else None
+
+
+def _request(partition: Partition, start: int) -> Request:
+    return Request(
+        path(partition["settle"], CALL),
+        (
+            ("contract", partition["contract"]),
+            ("interval", partition["interval"]),
+            ("from", str(timestamps.ceil_to(start, timestamps.SECOND) // timestamps.SECOND)),
+            ("limit", str(LIMIT)),
+        ),
+    )
+
+
+def explain_stats(answered: Answered) -> LiquidationsError | None:
+    """What a refusal means; one of them says that the window begins before the history."""
+    words = words_of(answered)
+    if answered.status == 400 and is_too_old(words):
+        # As a plan that does not reach so far: it is the window's fault alone.
+        return OutOfReach(words, status=403, advice="Gate keeps 180 days. Set a later `start_date`.")
+    return explain(answered)
+
+
+@lru_cache(maxsize=16384)
+def _names(settle: str, contract: str, interval: str) -> list[tuple[str, bytes]]:
+    """The fields of a row that have rows of liquidation_volumes, and what those have in common."""
+    base, quote = assets(contract)
+    return [
+        (
+            f"{side}_liq_{ending}",
+            volume_names("gate", market(settle, contract), "gate", base, iso_interval(interval), side, unit),
+        )
+        for ending, unit in UNITS.items()
+        if unit != "usd" or quote in DOLLARS  # `usd` is the quote asset, whatever the name says
+        for side in SIDES
+    ]
+
+
+def to_volumes(rows: Rows, span: Span) -> Mapped:
+    """For each interval and side, the base asset; and the dollars where the quote is one. What is absent has no row."""
+    partition = span.partitions[0]
+    names: list[bytes] = []
+    starts: list[bytes] = []
+    amounts: list[msgspec.Raw] = []
+    for field, shared in _names(partition["settle"], partition["contract"], partition["interval"]):
+        values = [getattr(row, field) for row in rows.typed]
+        there = [index for index, value in enumerate(values) if value != numbers.NULL]
+        names += [shared] * len(there)
+        starts += [interval_start(rows.instants[index]) for index in there]
+        amounts += [values[index] for index in there]
+    return Mapped(volumes(names=names, starts=starts, amount=amounts))

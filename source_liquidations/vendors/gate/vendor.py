@@ -1,0 +1,122 @@
+"""Gate: hosts, budgets, streams, check. There is no key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from source_liquidations import timestamps
+from source_liquidations.coverage import COVERAGE
+from source_liquidations.errors import LiquidationsError, RequestRefused
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Endpoint, Partition, Span
+from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
+from source_liquidations.vendors.gate import contracts, events, orders, stats
+from source_liquidations.vendors.gate.calls import HEADERS, explain, translated
+from source_liquidations.vendors.gate.contracts import SETTING, ContractList, Contracts
+from source_liquidations.vendors.gate.orders import LiquidationOrders, OrderClient
+from source_liquidations.vendors.gate.stats import ContractStats
+from source_liquidations.vendors.patterns import is_pattern
+from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+
+HOST = "https://api.gateio.ws"
+BUDGET = (200, 10.0)  # of each call, and of an address
+# Orders are asked for hour by hour, by the thousand: half of it, so that what is late on its way is not too much.
+ORDERS_BUDGET = (100, 10.0)
+
+
+class Gate(Vendor):
+    name = "gate"
+    required = ("contracts",)
+    streams = (orders.STREAM, stats.STREAM, contracts.STREAM)
+    unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
+
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._config = config
+        self._shared = shared
+        self._entries: Sequence[str] = config["contracts"]
+        # Each call has a limit of its own, and so a client.
+        self._list_client = self._client(Client, explain, BUDGET)
+        self._contracts = Contracts(self._list_client)
+        self._orders = LiquidationOrders(
+            self._client(OrderClient, explain, ORDERS_BUDGET), self._entries, self._contracts, shared
+        )
+        self._stats = ContractStats(
+            self._client(Client, stats.explain_stats, BUDGET),
+            self._entries,
+            config.get("interval", stats.DEFAULT_INTERVAL),
+            self._contracts,
+            shared,
+        )
+
+    def _client(
+        self,
+        kind: type[Client],
+        explained: Callable[[Answered], LiquidationsError | None],
+        budget: tuple[int, float],
+    ) -> Client:
+        per_minute = self._config.get("requests_per_minute")
+        return kind(
+            vendor="gate",
+            hosts={"data": base_url(self._config, HOST)},
+            headers=HEADERS,
+            budget=Budget(per_minute, 60.0) if per_minute else Budget(*budget),
+            translate=translated,
+            explain=explained,
+            connections=self._shared.workers,
+            stop=self._shared.stop,
+        )
+
+    def feeds(self) -> Sequence[Feed]:
+        to_events = partial(events.to_liquidations, self._contracts)
+        listing = ContractList(self._list_client, contracts.settles_of(self._entries))
+        return (
+            Feed(self._orders, orders.STREAM, {LIQUIDATIONS.name: to_events}, self._contracts.prepare),
+            Feed(self._stats, stats.STREAM, {LIQUIDATION_VOLUMES.name: stats.to_volumes}),
+            Feed(listing, contracts.STREAM, {COVERAGE.name: contracts.to_coverage()}),
+        )
+
+    def check(self, traffic: Traffic) -> list[str]:
+        """The lists of contracts for the entries; the last second of the first orders, and the last of the sums.
+
+        A delisted contract is in no list, so those that are missing there are asked for.
+        """
+        partitions = self._orders.all_partitions(traffic)
+        for index, entry in enumerate(self._entries):
+            if not is_pattern(entry):
+                self._check_contract(entry, f"{SETTING}[{index}]", traffic)
+        self._probe(self._orders, partitions[0], traffic)
+        self._probe(self._stats, next(iter(self._stats.partitions(traffic))), traffic)
+        return self._reaches_back()
+
+    def _check_contract(self, entry: str, where: str, traffic: Traffic) -> None:
+        settle, contract = entry.split("/", 1)
+        try:
+            listed = self._contracts.of(settle, traffic)
+        except RequestRefused as error:
+            raise error.named(f"`{where}` ({entry})") from None
+        if contract not in listed:
+            self._probe(self._orders, Partition.of(settle=settle, contract=contract, entry=where), traffic)
+
+    def _probe(self, endpoint: Endpoint, partition: Partition, traffic: Traffic) -> None:
+        start = timestamps.floor_to(time.time_ns() - 2 * timestamps.SECOND, endpoint.step)
+        span = Span((partition,), start, start + endpoint.step)
+        probe(endpoint, endpoint.first(span), span, traffic)
+
+    def _reaches_back(self) -> list[str]:
+        start = self._shared.start
+        wanted = timestamps.format_shortest(start)
+        return [
+            f"gate: {what} reach back to {timestamps.format_shortest(since)}. start_date is {wanted}; {older}."
+            for what, since, older in (
+                ("liquidation orders", self._orders.sure_reach, "there may be none that are older"),
+                ("the sums of contract_stats", self._stats.sure_reach, "what is older is not read"),
+            )
+            if start < since
+        ]

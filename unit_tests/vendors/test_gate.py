@@ -1,0 +1,576 @@
+"""Gate: requests, rows, ids, sides and amounts, contracts, answers in the words of HTTP. On the vendor's samples."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_liquidations import timestamps
+from source_liquidations.errors import ConfigurationError, LiquidationsError, UnexpectedAnswer, WindowTooLarge
+from source_liquidations.http.answers import Answered, reset_seconds
+from source_liquidations.http.client import Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.symbols import exchange
+from source_liquidations.timestamps import HOUR, SECOND
+from source_liquidations.vendors.gate import orders
+from source_liquidations.vendors.gate.calls import explain, market, translated
+from source_liquidations.vendors.gate.contracts import ContractRow, settles_of, size_of
+from source_liquidations.vendors.gate.stats import explain_stats
+from source_liquidations.vendors.vendor import Feed
+from unit_tests.vendors.bodies import configured, decoded, feed, outputs_of, partly, rows_of, sample, span_of
+
+ORDERS, STATS, LIST = "gate_liquidation_orders", "gate_contract_stats", "gate_contracts"
+SAMPLE = "gate/futures__usdt__liq_orders.200"
+FIRST = timestamps.parse("2026-03-01T00:00:00Z")
+
+
+def gate_orders(contract: str = "BTC_USDT", settle: str = "usdt") -> tuple[Feed, Span]:
+    """An endpoint that knows the contracts of the samples."""
+    held = feed(ORDERS, {"contracts": [f"{settle}/{contract}"]})
+    contracts = held.endpoint._contracts  # type: ignore[attr-defined]
+    for name in ("usdt", "btc"):
+        rows = [ContractRow(**fields(row)) for row in sample(f"gate/futures__{name}__contracts.200")]
+        contracts._lists[name] = {row.name: row for row in rows}
+        contracts._sizes |= {row.name: size_of(row) for row in rows}
+    values = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
+    return held, span_of(Partition.of(**values, entry="gate.contracts[0]"))
+
+
+def fields(row: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: row[name] for name in ("name", "type", "status")}
+    return {**kept, "quanto_multiplier": json.dumps(row["quanto_multiplier"]).encode()}
+
+
+def gate_stats(contract: str = "BTC_USDT", settle: str = "usdt", interval: str = "1h") -> tuple[Feed, Span]:
+    held = feed(STATS, {"contracts": [f"{settle}/{contract}"], "interval": interval})
+    return held, span_of(Partition.of(settle=settle, contract=contract, interval=interval, entry="gate.contracts[0]"))
+
+
+def read(held: Feed, span: Span, body: Any) -> dict[str, list[dict[str, Any]]]:
+    """The records of a page by stream."""
+    answer = decoded(held, body, span)
+    return {output.stream: rows_of(output, answer, span) for output in outputs_of(held)}
+
+
+def changed(name: str, **values: Any) -> Any:
+    body = copy.deepcopy(sample(name))
+    for row in body:
+        row.update(values)
+        for field, value in values.items():
+            if value is ...:
+                del row[field]
+    return body
+
+
+# Samples.
+
+
+def test_the_documented_order() -> None:
+    held, span = gate_orders()
+    found = read(held, span, sample(SAMPLE))
+    (row,) = found[ORDERS]
+    (sent,) = sample(SAMPLE)
+    name = row.pop("liquidation_id")
+    assert row == {
+        **sent,
+        "timestamp": sent["time"],
+        "time": "2019-01-28T05:55:51.000Z",
+        "settle": "usdt",
+    }
+    assert found["liquidations"] == [
+        {
+            "vendor": "gate",
+            "market": "BTC_USDT",
+            "liquidation_id": name,
+            "exchange": "gate",
+            "base_asset": "btc",
+            "quote_asset": "usdt",
+            "liquidated_at": "2019-01-28T05:55:51.000Z",
+            "liquidated_at_ns": 1548654951 * SECOND,
+            "position_side": "long",
+            "order_side": "sell",
+            "event_type": "trade",
+            "price": 3424,
+            "amount": 600,
+            "amount_unit": "contracts",
+            "amount_usd": None,
+            "amount_base": 0.06,
+            "notional_usd": 205.44,
+            "notional_source": "computed",
+        }
+    ]
+
+
+def test_an_order_of_older_times_has_no_order_size() -> None:
+    held, span = gate_orders()
+    found = read(held, span, sample(f"{SAMPLE}.no_order_size"))
+    (unified,) = found["liquidations"]
+    assert "order_size" not in found[ORDERS][0]
+    assert (unified["position_side"], unified["amount"]) == ("short", 165)
+
+
+def test_sizes_as_text_stay_text_and_count_as_numbers() -> None:
+    held, span = gate_orders("*")
+    found = read(held, span, sample(f"{SAMPLE}.strings"))
+    assert {row["size"] for row in found[ORDERS]} == {"600", "-1.7"}
+    by_market = {row["market"]: row for row in found["liquidations"]}
+    assert by_market["BTC_USDT"]["amount"] == 600
+    assert by_market["ETH_USDT"]["amount"] == 1.7
+    assert by_market["ETH_USDT"]["position_side"] == "short"
+    assert by_market["ETH_USDT"]["amount_base"] is None, "the list does not have it"
+
+
+def test_the_documented_sums() -> None:
+    held, span = gate_stats(interval="5m")
+    found = read(held, span, sample("gate/futures__usdt__contract_stats.200"))
+    (sent,) = sample("gate/futures__usdt__contract_stats.200")
+    names = {"settle": "usdt", "contract": "BTC_USDT", "interval": "5m"}
+    assert found[STATS] == [
+        {**sent, **names, "timestamp": 1603865400, "time": "2020-10-28T06:10:00.000Z"},
+    ]
+    keys = {(row["position_side"], row["unit"], row["amount"]) for row in found["liquidation_volumes"]}
+    assert keys == {(side, unit, 0) for side in ("long", "short") for unit in ("coin", "usd")}
+    assert {row["interval"] for row in found["liquidation_volumes"]} == {"PT5M"}
+
+
+@pytest.mark.parametrize(
+    ("contract", "settle", "units"),
+    [("BTC_USDT", "usdt", {"coin", "usd"}), ("BTC_USD", "btc", {"coin", "usd"}), ("ETH_BTC", "btc", {"coin"})],
+)
+def test_usd_is_the_quote_asset(contract: str, settle: str, units: set[str]) -> None:
+    held, span = gate_stats(contract, settle)
+    body = [{"time": FIRST // SECOND, "long_liq_amount": 1.5, "long_liq_usd": "60000.10", "short_liq_usd": None}]
+    found = read(held, span, body)["liquidation_volumes"]
+    assert {row["unit"] for row in found} == units
+    assert {row["position_side"] for row in found} == {"long"}, "what is absent or null has no row"
+    assert {row["asset"] for row in found} == {contract.split("_")[0].lower()}
+
+
+# Requests.
+
+
+def test_bounds_are_inclusive() -> None:
+    held, span = gate_orders()
+    one = Span(span.partitions, FIRST, FIRST + HOUR)
+    first = str(FIRST // SECOND)
+    assert held.endpoint.first(one) == Request(
+        "/api/v4/futures/usdt/liq_orders",
+        (("contract", "BTC_USDT"), ("from", first), ("to", str(FIRST // SECOND + 3599)), ("limit", "1000")),
+    )
+    held, span = gate_orders("*", "btc")
+    whole = held.endpoint.first(Span(span.partitions, FIRST, FIRST + HOUR))
+    assert whole.path == "/api/v4/futures/btc/liq_orders"
+    assert [name for name, _ in whole.params] == ["from", "to", "limit"]
+
+
+def test_the_second_that_is_not_over_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, span = gate_orders()
+    second = FIRST // SECOND
+    monkeypatch.setattr(orders.time, "time_ns", lambda: FIRST + 10 * SECOND + 5)
+    one = Span(span.partitions, FIRST, FIRST + 11 * SECOND)
+    request = held.endpoint.first(one)
+    assert dict(request.params)["to"] == str(second + 9)
+    answer = held.endpoint.decode(Answered(200, {}, b"[]"), one, request, {})
+    assert answer.readable == (None, FIRST + 10 * SECOND)
+    alone = Span(span.partitions, FIRST + 10 * SECOND, FIRST + 11 * SECOND)
+    request = held.endpoint.first(alone)
+    assert (dict(request.params)["from"], dict(request.params)["to"]) == (str(second + 9), str(second + 9))
+    body = changed(SAMPLE, time=second + 9)
+    answer = held.endpoint.decode(Answered(200, {}, json.dumps(body).encode()), alone, request, {})
+    assert len(answer.rows) == 0
+    assert answer.readable == (None, alone.start), "and so nothing of it counts as read"
+
+
+def test_sums_go_on_behind_the_last_row_and_not_past_the_end() -> None:
+    held, span = gate_stats()
+    hour = FIRST // SECOND
+    one = Span(span.partitions, FIRST, FIRST + 5 * HOUR)
+    followed = decoded(held, [{"time": hour}, {"time": hour + 7200}], one).following
+    assert followed is not None
+    assert dict(followed.params)["from"] == str(hour + 10800)
+    last = decoded(held, [{"time": hour + 3600 * n} for n in range(9)], one)
+    assert (last.following, len(last.rows)) == (None, 5)
+    assert decoded(held, [], one).following is None
+    behind = held.endpoint.decode(
+        Answered(200, {}, json.dumps([{"time": hour}]).encode()), one, followed, {}
+    )  # the vendor ignores `from`
+    assert behind.problem is not None
+    assert "would never end" in behind.problem.cause
+
+
+# What is cut.
+
+
+def rows_in(seconds: int, count: int) -> list[dict[str, Any]]:
+    (row,) = sample(SAMPLE)
+    return [{**row, "time": FIRST // SECOND + n % seconds, "size": n + 1, "order_size": -n - 1} for n in range(count)]
+
+
+def test_an_answer_that_is_full_is_too_large() -> None:
+    held, span = gate_orders()
+    hour = Span(span.partitions, FIRST, FIRST + HOUR)
+    assert len(decoded(held, rows_in(60, 999), hour).rows) == 999
+    with pytest.raises(WindowTooLarge, match=r"1,000 rows"):
+        decoded(held, rows_in(60, 1000), hour)
+
+
+def test_a_second_that_is_full_names_itself() -> None:
+    held, span = gate_orders()
+    second = Span(span.partitions, FIRST, FIRST + SECOND)
+    with pytest.raises(UnexpectedAnswer, match=r"BTC_USDT has 1,000 orders or more .* 2026-03-01T00:00:00Z"):
+        decoded(held, rows_in(1, 1000), second)
+
+
+def test_a_second_of_the_market_that_is_full_is_asked_for_by_contract() -> None:
+    held, span = gate_orders("*")
+    second = Span(span.partitions, FIRST, FIRST + SECOND)
+    memory: dict[Any, Any] = {}
+    body = [{**row, "contract": "NEW_USDT" if n else "BTC_USDT"} for n, row in enumerate(rows_in(1, 1000))]
+    answer = decoded(held, body, second, memory=memory)
+    assert len(answer.rows) == 0
+    assert answer.is_listed
+    asked = []
+    while answer.following is not None:
+        request = answer.following
+        asked.append(dict(request.params)["contract"])
+        answer = held.endpoint.decode(Answered(200, {}, b"[]"), second, request, memory)
+    assert asked == ["BTC_USDT", "NEW_USDT"], "those of the list, and those that had orders"
+
+
+@given(st.integers(1, 3600), st.integers(0, 2000))
+def test_windows_grow_and_shrink_with_what_they_hold(length: int, rows: int) -> None:
+    following = orders.Windows().next_length(length * SECOND, rows)
+    assert SECOND <= following <= HOUR
+    assert following % SECOND == 0
+    assert rows >= 500 or following >= min(length * SECOND, HOUR)
+
+
+# Rows.
+
+
+@pytest.mark.parametrize(
+    ("literal", "text"),
+    [
+        (b"1772323200", "2026-03-01T00:00:00.000Z"),
+        (b'"1772323200"', "2026-03-01T00:00:00.000Z"),
+        (b"1772323200.5", "2026-03-01T00:00:00.500Z"),
+        (b'"1772323200.000"', "2026-03-01T00:00:00.000Z"),
+        (b'"1772323200.123456789"', "2026-03-01T00:00:00.123456789Z"),
+    ],
+)
+@pytest.mark.parametrize("at", ["first", "last"])
+def test_times_in_every_form(at: str, literal: bytes, text: str) -> None:
+    held, span = gate_orders()
+    (row,) = sample(SAMPLE)
+    rest = {name: value for name, value in row.items() if name != "time"}
+    whole = {"time": 0, **rest} if at == "first" else {**rest, "time": 0}
+    body = json.dumps([whole], separators=(",", ":")).encode().replace(b'"time":0', b'"time":' + literal)
+    (found,) = read(held, span, body)[ORDERS]
+    assert found["time"] == text
+    assert found["timestamp"] == json.loads(literal)
+
+
+@pytest.mark.parametrize("value", [1772323200000, "1772323200000", 17, None, "yesterday", "", True, [1], 1.1e-3])
+@pytest.mark.parametrize("stream", [ORDERS, STATS])
+def test_a_time_of_another_unit_is_refused(stream: str, value: Any) -> None:
+    held, span = gate_orders() if stream == ORDERS else gate_stats()
+    with pytest.raises(UnexpectedAnswer, match="`time` of row 0"):
+        decoded(held, changed(SAMPLE, time=value), span)
+
+
+@pytest.mark.parametrize("field", ["size", "order_size", "order_price", "fill_price", "left"])
+@pytest.mark.parametrize("value", ["many", {"a": 1}, True, "0x10", "1e999"])
+def test_a_number_that_is_none_fails_its_row_alone(field: str, value: Any) -> None:
+    held, span = gate_orders()
+    body = [*changed(SAMPLE, **{field: value}), *changed(SAMPLE, time=1548654952)]
+    for rows, faults in partly(held, body, span).values():
+        assert [row.get("timestamp", 1548654952) for row in rows] == [1548654952]
+        assert [fault.instant for fault in faults] == [1548654951 * SECOND]
+        assert f"`{field}`" in faults[0].error.cause
+
+
+def test_rows_of_another_contract_are_refused() -> None:
+    held, span = gate_orders("ETH_USDT")
+    with pytest.raises(UnexpectedAnswer, match="'BTC_USDT', but 'ETH_USDT' was requested"):
+        decoded(held, sample(SAMPLE), span)
+
+
+@pytest.mark.parametrize("body", [None, []])
+def test_an_empty_list_in_both_forms(body: Any) -> None:
+    for held, span in (gate_orders(), gate_stats()):
+        assert len(decoded(held, body, span).rows) == 0
+
+
+def test_a_field_of_ours_that_the_vendor_sends_too_stays_theirs() -> None:
+    held, span = gate_orders()
+    (row,) = read(held, span, changed(SAMPLE, timestamp="theirs", settle="theirs"))[ORDERS]
+    assert (row["timestamp"], row["settle"], row["time"]) == ("theirs", "theirs", "2019-01-28T05:55:51.000Z")
+
+
+# Ids.
+
+
+def ids(body: Any, contract: str = "BTC_USDT") -> list[str]:
+    held, span = gate_orders(contract)
+    return [row["liquidation_id"] for row in read(held, span, body)[ORDERS]]
+
+
+def test_an_id_is_the_same_however_the_row_is_written() -> None:
+    plain = ids(sample(SAMPLE))
+    texts = changed(SAMPLE, size="600.0", order_size="-600", order_price="3405.00", time="1548654951.0")
+    assert ids(texts) == plain
+    assert ids(sample(SAMPLE), "*") == plain
+    assert ids(changed(SAMPLE, fill_price="3425", left=7)) == plain, "an order at work may still change"
+    for other in ({"size": 601}, {"order_size": -599}, {"order_price": "3406"}, {"time": 1548654952}):
+        assert ids(changed(SAMPLE, **other)) != plain
+    assert ids(changed(SAMPLE, order_size=...)) != plain
+
+
+@given(st.permutations(range(5)))
+def test_twins_are_numbered_the_same_in_any_order(order: list[int]) -> None:
+    (row,) = sample(SAMPLE)
+    twins = [{**row, "fill_price": price} for price in ("3424", "3424", "3425", "9", "10")]
+    held, span = gate_orders()
+    found = read(held, span, [twins[index] for index in order])[ORDERS]
+    by_id = {one["liquidation_id"]: one["fill_price"] for one in found}
+    assert len(by_id) == 5
+    assert [price for _, price in sorted(by_id.items())] == ["10", "3424", "3424", "3425", "9"]
+
+
+# Sides and amounts.
+
+
+@pytest.mark.parametrize("size", [600, "600", "600.5", -600, "-0.5"])
+@pytest.mark.parametrize("with_order", [True, False])
+def test_a_long_is_closed_by_selling(size: Any, with_order: bool) -> None:
+    held, span = gate_orders()
+    order = str(-float(size)) if with_order else ...
+    (row,) = read(held, span, changed(SAMPLE, size=size, order_size=order))["liquidations"]
+    assert row["position_side"] == ("long" if float(size) > 0 else "short")
+    assert row["order_side"] == ("sell" if float(size) > 0 else "buy")
+    assert row["amount"] == abs(float(size))
+
+
+@pytest.mark.parametrize(
+    ("values", "event_type", "amount", "price"),
+    [
+        ({}, "trade", 600, 3424),
+        ({"order_size": -77}, "trade", 77, 3424),  # one step of a position that is closed in several
+        ({"left": 100}, "trade", 500, 3424),
+        ({"left": "-100"}, "trade", 500, 3424),
+        ({"left": "599.9"}, "trade", 0.1, 3424),
+        ({"left": 600, "fill_price": "0"}, "order", 600, 3405),
+        ({"left": None}, "trade", 600, 3424),
+        ({"order_size": ..., "left": 1}, "trade", 599, 3424),
+        ({"order_size": None, "left": "0.0"}, "trade", 600, 3424),
+    ],
+)
+def test_what_was_filled(values: dict[str, Any], event_type: str, amount: float, price: float) -> None:
+    held, span = gate_orders()
+    (row,) = read(held, span, changed(SAMPLE, **values))["liquidations"]
+    assert (row["event_type"], row["amount"], row["price"]) == (event_type, amount, price)
+    assert row["position_side"] == "long"
+    assert row["amount_base"] == pytest.approx(amount * 0.0001)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"order_size": 600}, "same sign"),
+        ({"size": -600}, "same sign"),
+        ({"left": 601}, "more `left`"),
+        ({"size": None, "order_size": ...}, "neither a `size`"),
+    ],
+)
+def test_what_contradicts_itself_is_no_row_of_the_unified_stream(values: dict[str, Any], says: str) -> None:
+    held, span = gate_orders()
+    found = partly(held, [*changed(SAMPLE, **values), *changed(SAMPLE, time=1548654952)], span)
+    assert (len(found[ORDERS][0]), found[ORDERS][1]) == (2, [])
+    rows, faults = found["liquidations"]
+    assert len(rows) == 1
+    assert [fault.instant for fault in faults] == [1548654951 * SECOND]
+    assert says in faults[0].error.cause
+
+
+def test_a_contract_of_a_dollar() -> None:
+    held, span = gate_orders("BTC_USD", "btc")
+    body = changed(SAMPLE, contract="BTC_USD", size="-30000", order_size="30000", fill_price="60000")
+    (row,) = read(held, span, body)["liquidations"]
+    assert (row["market"], row["base_asset"], row["quote_asset"]) == ("BTC_USD", "btc", "usd")
+    assert (row["amount"], row["amount_base"], row["notional_usd"]) == (30000, 0.5, 30000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "multiplier", "size"),
+    [
+        ("direct", '"0.0001"', 0.0001),
+        ("direct", "10", 10.0),
+        ("direct", '"0"', None),
+        ("direct", '""', None),
+        ("inverse", '"0"', 1.0),
+        ("inverse", '"0.5"', None),
+        ("quanto", '"0.5"', None),
+        (None, '"x"', None),
+    ],
+)
+def test_the_size_of_a_contract(kind: str | None, multiplier: str, size: float | None) -> None:
+    row = ContractRow(name="A_USDT", type=kind, quanto_multiplier=multiplier.encode())  # type: ignore[arg-type]
+    found = size_of(row)
+    assert (found and found.size) == size
+
+
+# Partitions.
+
+
+def partitions(*entries: str) -> list[str]:
+    held, _ = gate_orders()
+    held.endpoint._entries = entries  # type: ignore[attr-defined]
+    return ["/".join(one for _, one in found.values) for found in held.endpoint.partitions(Traffic())]
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        (("usdt/BTC_USDT", "usdt/X_USDT", "usdt/BTC_USDT"), ["usdt/BTC_USDT", "usdt/X_USDT"]),
+        (("usdt/*",), ["usdt"]),
+        (("*",), ["usdt", "btc"]),
+        (("*/BTC_*", "usdt/BTC_USDT", "usdt/X_USDT"), ["usdt/BTC_*", "btc/BTC_*", "usdt/X_USDT"]),
+        (("usdt/B*", "usdt/*", "usdt/X_USDT", "btc/BTC_USD"), ["usdt", "btc/BTC_USD"]),
+        (("*/*_USD",), ["btc/*_USD"]),
+    ],
+)
+def test_what_is_read_together(entries: tuple[str, ...], found: list[str]) -> None:
+    assert partitions(*entries) == found
+
+
+def test_a_pattern_that_means_nothing_is_named() -> None:
+    held, _ = gate_orders()
+    held.endpoint._entries = ("usdt/BTC_USDT", "usdt/NONE*")  # type: ignore[attr-defined]
+    with pytest.raises(ConfigurationError, match=r"`gate.contracts\[1\]`.*matches 'usdt/NONE\*'"):
+        held.endpoint.all_partitions(Traffic())
+
+
+def test_lists_of_other_settle_currencies_are_read_where_they_are_named() -> None:
+    assert settles_of(["usdt/BTC_USDT", "*/X"]) == ("usdt", "btc")
+    assert settles_of(["usd1/BTC_USD1", "*"]) == ("usdt", "btc", "usd1")
+    assert market("usdt", "BTC_USDT") == "BTC_USDT"
+    assert market("usd1", "BTC_USDT") == "usd1/BTC_USDT"
+
+
+@pytest.mark.parametrize("code", ["gate", "GATE_IO_FUTURES", "Gate.io", "gateio"])
+def test_one_spelling_of_the_exchange(code: str) -> None:
+    assert exchange(code) == "gate"
+
+
+def test_the_section_needs_contracts() -> None:
+    with pytest.raises(ConfigurationError, match=r"`gate.contracts`: is required"):
+        configured("gate", {"interval": "5m"})
+    assert configured("gate", {"contracts": ["usdt/BTC_USDT"]})
+
+
+# Lists.
+
+
+def list_pages(*pages: list[str]) -> tuple[list[str], list[str]]:
+    """Names of the list, and the offsets asked for, of a vendor with these pages of `usdt`."""
+    held = feed(LIST, {"contracts": ["usdt/A_USDT"]})
+    memory: dict[Any, Any] = {}
+    endpoint, left = held.endpoint, [*pages, [], []]
+    request: Request | None = endpoint.first_page()  # type: ignore[attr-defined]
+    names, offsets = [], []
+    while request is not None and "/usdt/" in request.path:
+        offsets.append(dict(request.params)["offset"])
+        body = json.dumps([{"name": name} for name in left.pop(0)]).encode()
+        rows, request = endpoint.page(Answered(200, {}, body), request, memory)  # type: ignore[attr-defined]
+        names += [json.loads(row)["name"] for row in rows]
+    return names, offsets
+
+
+def test_the_list_ends_with_a_short_page_unless_that_may_be_cut() -> None:
+    names = [f"C{n}_USDT" for n in range(1500)]
+    assert list_pages(names[:857]) == (names[:857], ["0"])
+    assert list_pages(names[:1000], names[1000:]) == (names, ["0", "1000", "1500"])
+    assert list_pages(names[:100], names[100:150]) == (names[:150], ["0", "100"])
+    assert list_pages(names[:1000], names[:1000]) == (names[:1000], ["0", "1000"]), "the offset is ignored"
+    assert list_pages([]) == ([], ["0"])
+
+
+# Answers.
+
+
+def error(status: int, label: str, **members: Any) -> Answered:
+    headers = members.pop("headers", {})
+    return Answered(status, headers, json.dumps({"label": label, **members}).encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "label", "meant"),
+    [
+        (400, "TOO_FAST", 429),
+        (403, "TOO_MANY_REQUESTS", 429),
+        (429, "TOO_MANY_REQUESTS", 429),
+        (400, "SERVER_ERROR", 500),
+        (502, "INTERNAL", 502),
+        (400, "INVALID_PARAM_VALUE", 400),
+        (404, "NOT_FOUND", 404),
+    ],
+)
+@pytest.mark.parametrize("field", ["message", "detail"])
+def test_the_label_decides(field: str, status: int, label: str, meant: int) -> None:
+    found = translated(error(status, label, **{field: "the vendor's words"}))
+    assert found.status == meant
+    refused = explain(found)
+    assert refused is None
+    assert json.loads(found.body)["error"] == {"type": label, "message": "the vendor's words"}
+
+
+def test_an_error_in_a_200_is_a_problem_and_rows_are_none() -> None:
+    assert translated(error(200, "INTERNAL", message="no")).problem() == "a 200 with an error: INTERNAL: no"
+    for body in (b"[]", b"null", json.dumps(sample(SAMPLE)).encode(), b'{"name": 1}', b"<html>", b"{"):
+        plain = Answered(200, {}, body)
+        assert translated(plain) == plain
+
+
+@pytest.mark.parametrize(
+    ("ahead", "least", "most"), [(-5, 1, 1), (0.3, 1, 1), (20, 18, 20), (900, 60, 60), (None, None, None)]
+)
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_a_limit_is_waited_out_for_a_second_to_a_minute(
+    unit: int, ahead: float | None, least: float | None, most: float | None
+) -> None:
+    headers = {"X-Gate-RateLimit-Requests-Remain": "0", "X-Gate-RateLimit-Limit": "200"}
+    if ahead is not None:
+        headers["X-Gate-RateLimit-Reset-Timestamp"] = str(int((time.time() + ahead) * unit))
+    delay = reset_seconds(translated(error(429, "TOO_MANY_REQUESTS", headers=headers)))
+    if least is None or most is None:
+        assert delay is None
+    else:
+        assert delay is not None
+        assert least <= delay <= most
+
+
+def test_what_refusals_mean() -> None:
+    def meaning(answered: Answered, explained: Any = explain) -> LiquidationsError:
+        found = explained(translated(answered))
+        assert isinstance(found, LiquidationsError)
+        return found
+
+    closed = meaning(error(400, "MISSING_REQUIRED_HEADER", message="Missing required header: KEY"))
+    assert (closed.failure_type, closed.scope) == ("system_error", "reading")
+    key = meaning(Answered(401, {}, b"{}"))
+    assert (key.failure_type, key.scope) == ("config_error", "reading")
+    assert "need none" in key.advice
+    place = meaning(Answered(403, {}, b"Forbidden"))
+    assert (place.failure_type, place.scope) == ("config_error", "partition")
+    retention = sample("gate/futures__usdt__contract_stats.400.retention")
+    old = Answered(400, {}, json.dumps(retention).encode())
+    assert type(meaning(old, explain_stats)).__name__ == "OutOfReach"
+    limit = Answered(400, {}, json.dumps(sample("gate/futures__usdt.400.limit")).encode())
+    assert explain_stats(translated(limit)) is None
