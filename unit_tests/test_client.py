@@ -416,7 +416,11 @@ def test_an_answer_of_any_status_may_mean_a_429(
     vendor: Vendor, make: Make, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vendor.will(*[status(code, ["busy"])] * (QUICK.tries + 1), GOOD)
-    client = make(is_rate_limit=lambda answered: b"busy" in answered.body, delays=(60.0,), patience=Patience())
+
+    def translate(answered: Answered) -> Answered:
+        return replace(answered, status=429) if b"busy" in answered.body else answered
+
+    client = make(translate=translate, delays=(60.0,), patience=Patience())
     pauses = pauses_of(client, monkeypatch)
     assert decode(client.fetch(Request("/x"))) == [1, 2, 3]
     assert pauses == [60.0] * (QUICK.tries + 1)

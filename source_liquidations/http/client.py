@@ -98,7 +98,6 @@ class Client:
     it once the header is refused with 401. `translate` puts an answer into the words of HTTP, where a vendor has its
     own: the status that its error means, the usual names of its rate headers. `explain` may turn a refusal into a more
     telling error than its status alone (returning None leaves it to the status).
-    `is_rate_limit` finds the answers that mean a 429 whatever their status.
     `delays` are the seconds to wait after a 429 that does not say how long: after the first one of a request, the
     second, and so on; the last figure is for all others. Without them, such a 429 is a failed try.
     """
@@ -116,7 +115,6 @@ class Client:
         own_origins: frozenset[str] = frozenset(),
         translate: Callable[[Answered], Answered] = lambda answered: answered,
         explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
-        is_rate_limit: Callable[[Answered], bool] = lambda _: False,
         delays: Sequence[float] = (),
         purse: Purse | None = None,
         connections: int = 8,
@@ -135,7 +133,6 @@ class Client:
         self._own_origins = own_origins | {origin(base) for base in self._hosts.values()}
         self._translate = translate
         self._explain = explain
-        self._is_rate_limit = is_rate_limit
         self._purse = purse or Purse()
         self._patience = patience or Patience.from_environment()
         self._delays = [seconds * self._patience.scale for seconds in delays]
@@ -216,8 +213,7 @@ class Client:
             return Failed(str(broken), final=self._purse.lost(request))
         self._note_limits(answered)
         self._tell_plan(answered.headers.get("X-RateLimit-Plan", ""))
-        is_rate_limit = self._is_rate_limit(answered)
-        if answered.status == statuses.GOOD and not is_rate_limit:
+        if answered.status == statuses.GOOD:
             problem = answered.problem()
             if problem is None:
                 self.budget.went_well()
@@ -226,12 +222,11 @@ class Client:
             return Failed(redact(problem), final=self._purse.lost(request))
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
             return self._try(request, traffic, places)
-        error = self._explain(answered) or (None if is_rate_limit else statuses.refusal(answered))
+        error = self._explain(answered) or statuses.refusal(answered)
         if error is not None:
             raise error
         # `Retry-After: 0` means the same as no header.
-        status = statuses.TOO_MANY if is_rate_limit else answered.status
-        return Failed(statuses.words_of(answered), status, reset_seconds(answered) or None)
+        return Failed(statuses.words_of(answered), answered.status, reset_seconds(answered) or None)
 
     def _key_goes_elsewhere(self, refused: Mapping[str, str]) -> bool:
         """Where documents disagree on where the key goes: as a parameter, if the headers are refused at first."""

@@ -22,7 +22,7 @@ from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.bitfinex import platform, vendor
 from source_liquidations.vendors.bitfinex.liquidations import Liquidations, pair_of
 from source_liquidations.vendors.bitfinex.rows import canonical
-from source_liquidations.vendors.bitfinex.vendor import Bitfinex, explain, is_rate_limit
+from source_liquidations.vendors.bitfinex.vendor import Bitfinex, explain, translated
 from source_liquidations.vendors.vendor import Feed, Shared
 from unit_tests.vendors.bitfinex import row
 from unit_tests.vendors.bodies import answered, feed, partly, records, sample, span_of
@@ -313,17 +313,16 @@ def error(status: int, body: Any) -> Answered:
 @pytest.mark.parametrize("status", [200, 429, 500, 503])
 @pytest.mark.parametrize("name", ["429", "error.11010"])
 def test_what_means_a_429(status: int, name: str) -> None:
-    answer = error(status, hist(name))
-    assert is_rate_limit(answer)
+    answer = translated(error(status, hist(name)))
+    assert answer.status == 429
     assert explain(answer) is None
     assert isinstance(vendor.explain_at_once(answer), platform.Busy)
 
 
 def test_rows_and_other_errors_mean_no_429() -> None:
-    assert not is_rate_limit(answered(hist("200")))
-    assert not is_rate_limit(error(500, ["error", 10000, "unknown"]))
     many = [row(MS, pos_id=11010) for _ in range(20)]
-    assert not is_rate_limit(answered(many))
+    for answer in (answered(hist("200")), error(500, ["error", 10000, "unknown"]), answered(many)):
+        assert translated(answer) == answer
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from source_liquidations.coverage import documented
@@ -53,11 +54,11 @@ def budget_of(url: str, seconds: float) -> Budget:
         return budget
 
 
-def is_rate_limit(answered: Answered) -> bool:
-    """Whether an answer means a 429; one of its bodies has been seen with a status that is not known."""
-    if answered.status == 429:
-        return True
-    return len(answered.body) < _LONGEST_ERROR and _RATE_LIMIT.search(words_of(answered)) is not None
+def translated(answered: Answered) -> Answered:
+    """A rate limit as a 429; one of its bodies has been seen with a status that is not known."""
+    if len(answered.body) < _LONGEST_ERROR and _RATE_LIMIT.search(words_of(answered)) is not None:
+        return replace(answered, status=429)
+    return answered
 
 
 def explain(answered: Answered) -> LiquidationsError | None:
@@ -65,7 +66,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
     It is one of the address or of the request, never of a symbol.
     """
-    if answered.status == 429 or is_rate_limit(answered):
+    if answered.status == 429:
         return None
     words = words_of(answered)
     error: RequestRefused | None = None
@@ -81,7 +82,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
 def explain_at_once(answered: Answered) -> LiquidationsError | None:
     """As `explain`; and a check does not wait for minutes."""
-    return platform.Busy(words_of(answered), status=429) if is_rate_limit(answered) else explain(answered)
+    return platform.Busy(words_of(answered), status=429) if answered.status == 429 else explain(answered)
 
 
 class Bitfinex(Vendor):
@@ -105,7 +106,7 @@ class Bitfinex(Vendor):
             hosts={"data": url},
             budget=budget_of(url, seconds),
             explain=explain,
-            is_rate_limit=is_rate_limit,
+            translate=translated,
             delays=DELAYS,
             connections=1,
             stop=shared.stop,
@@ -115,7 +116,7 @@ class Bitfinex(Vendor):
             hosts={"data": url},
             budget=Budget(PLATFORM_REQUESTS_PER_MINUTE, 60.0),
             explain=explain_at_once,
-            is_rate_limit=is_rate_limit,
+            translate=translated,
             connections=1,
             stop=shared.stop,
         )
