@@ -84,7 +84,7 @@ class Reach:
         `is_older` says that earlier syncs have read from `end` on, probably as far back as they could: then its newest
         step shows whether the key reaches further now. Raises Waits while a probe is under way.
         """
-        if self.is_doubtful and not is_older:
+        if self.is_doubtful:
             self._cut(start, end, end)  # unless rows show otherwise
             return (start, end)
         if self.refused is None and self.known is None:

@@ -1208,9 +1208,8 @@ def test_answers_that_get_lost_are_not_asked_for_beyond_the_limit() -> None:
         assert len(wire.paid) == 3, "a fourth might have been too much"
         with pytest.raises(VendorUnavailable, match="in 1 tries"):
             held.endpoint.client.fetch(request)
-        with pytest.raises(
-            VendorUnavailable, match=r"no answer arrived\. For answers that did not arrive, up to 8,000 credits"
-        ):
+        words = r"no answer arrived\. For answers that did not arrive, up to 8,000 credits"
+        with pytest.raises(VendorUnavailable, match=words):
             held.endpoint.client.fetch(request)
     assert [int(arrived.params["limit"]) for arrived in wire.paid] == [1000, 1000, 1000, 950]
     assert purse_of(held).spent == 0
