@@ -43,7 +43,7 @@ pytest: setup ## run unit and integration tests; PYTEST_ARGS="-n 2" replaces the
 demo: setup-demo ## sync simulated vendors twice through PyAirbyte into DuckDB, and draw a picture
 	@$(DEMO_VENV)/bin/python -m demo
 
-demo-live: setup-demo ## the same with the last 24 hours of the real Coin Metrics community API, which needs no key
+demo-live: setup-demo ## the same with real data of the vendors that need no key: Coin Metrics' community API, Bitfinex, Gate
 	@$(DEMO_VENV)/bin/python -m demo --live
 
 bench-setup: setup ## install the other ways of reading that the benchmarks compare with into .venvs

@@ -1,6 +1,7 @@
 """`make demo`: what two syncs of simulated vendors cost and bring, into a DuckDB file; tables, a picture, a query.
 
-`make demo-live`: the same with the last 24 hours of the real Coin Metrics community API, which needs no key.
+`make demo-live`: the same with what needs no key: the last 24 hours of the real Coin Metrics community API, Bitfinex
+and Gate, and the cascade of 10 October 2025 from Bitfinex.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,14 @@ from demo.picture import draw
 from demo.syncing import SyncFailed, Syncing
 from demo.vendors import SimulatedVendors, simulated_vendors
 
-COMMUNITY = "https://community-api.coinmetrics.io"
+# What needs no key: its vendor, and an address that tells whether it is there.
+LIVE = {
+    "coin_metrics": "https://community-api.coinmetrics.io/v4/catalog-v2/market-liquidations?page_size=1",
+    "bitfinex": "https://api-pub.bitfinex.com/v2/platform/status",
+    "gate": "https://api.gateio.ws/api/v4/futures/usdt/contracts/BTC_USDT",
+}
 LIVE_MARKETS = ["binance-BTCUSDT-future", "bybit-BTCUSDT-future", "okex-BTC-USDT-SWAP-future"]
+CASCADE = "2025-10-10T21:00:00Z", "2025-10-10T21:30:00Z"  # the largest one that there has been
 PAUSE = 5.0  # between the syncs, for new liquidations to happen
 UNIFIED = ("liquidations", "liquidation_volumes")
 STREAMS = (
@@ -30,6 +37,10 @@ STREAMS = (
     "kwery_liquidations",
     "coin_metrics_market_liquidations",
     "kiyotaka_liquidation_agg",
+    "bitfinex_liquidations",
+    "gate_liquidation_orders",
+    "gate_contract_stats",
+    "coinalyze_liquidation_history",
     *UNIFIED,
 )
 COVERAGE = "liquidation_coverage"
@@ -38,16 +49,25 @@ ESTIMATE_HEAD = ("estimate", "partitions", "least requests", "least cost")
 BILL_HEAD = ("vendor", "requests", "retries", "seconds waited", "MB", "cost")
 GAPS_HEAD = ("known of", "exchange", "kind", "from", "to")
 QUERY = """
-SELECT vendor, position_side, count(*) AS liquidations, round(sum(price * amount)) AS usd
+SELECT vendor, exchange, position_side, count(*) AS liquidations, round(sum(notional_usd)) AS usd
 FROM liquidations
-WHERE exchange = 'binance' AND base_asset = 'btc'
+WHERE base_asset = 'btc' AND vendor <> 'bitfinex'
+GROUP BY ALL ORDER BY ALL
+"""
+MINUTES_HEAD = ("minute", "liquidated longs", "shorts", "bitcoins")
+MINUTES = """
+SELECT strftime(date_trunc('minute', liquidated_at), '%H:%M') AS minute,
+    count(*) FILTER (position_side = 'long') AS longs, count(*) FILTER (position_side = 'short') AS shorts,
+    coalesce(round(sum(amount_base) FILTER (base_asset = 'btc'), 2), 0) AS bitcoins
+FROM main.liquidations
+WHERE event_type = 'order'
 GROUP BY ALL ORDER BY ALL
 """
 GAPS = f"""
 SELECT vendor, exchange, kind, CAST(period_start AS DATE) AS since,
     CASE kind WHEN 'starts' THEN '' ELSE coalesce(CAST(CAST(period_end AS DATE) AS VARCHAR), 'today') END AS until
 FROM main.{COVERAGE}
-WHERE exchange = 'binance' AND market = 'all'
+WHERE (exchange = 'binance' OR vendor IN ('bitfinex', 'gate')) AND market = 'all'
 ORDER BY ALL
 """
 
@@ -68,7 +88,7 @@ class Steps:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument("--live", action="store_true", help="the real Coin Metrics community API, last 24 hours")
+    parser.add_argument("--live", action="store_true", help="the real vendors that need no key")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="directory (default demo-output)")
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
@@ -92,18 +112,51 @@ def _simulated(output: Path, steps: Steps) -> None:
 
 
 def _live(output: Path, steps: Steps) -> None:
-    steps.plain("Liquidations: Coin Metrics' community API, last 24 hours → this connector → PyAirbyte → DuckDB.\n")
+    steps.plain("Liquidations: the vendors that need no key → this connector → PyAirbyte → DuckDB.\n")
+    vendors = [vendor for vendor, address in LIVE.items() if _is_there(address, steps)]
+    if not vendors:
+        raise SyncFailed("none of the vendors that need no key is reachable from here.")
+    run(live_config(vendors), output, steps, None, note="Data: Coin Metrics community API, Bitfinex, Gate")
+    if "bitfinex" in vendors:
+        show_cascade(cascade_config(), output / "cascade", steps)
+
+
+def _is_there(address: str, steps: Steps) -> bool:
     try:
-        answer = requests.get(f"{COMMUNITY}/v4/catalog-v2/market-liquidations?page_size=1", timeout=15)
-        answer.raise_for_status()
+        requests.get(address, timeout=15).raise_for_status()
     except requests.RequestException as error:
-        raise SyncFailed(f"{COMMUNITY} cannot be reached from here ({type(error).__name__}).") from None
-    run(live_config(), output, steps, None, note="Data: Coin Metrics community API")
+        steps.say(f"           {address} cannot be reached from here ({type(error).__name__})")
+        return False
+    return True
 
 
-def live_config() -> dict[str, Any]:
+def live_config(vendors: Iterable[str] = tuple(LIVE)) -> dict[str, Any]:
+    """The last 24 hours of these vendors."""
+    sections: dict[str, dict[str, Any]] = {
+        "coin_metrics": {"markets": LIVE_MARKETS},
+        "bitfinex": {"symbols": ["*"]},
+        "gate": {"contracts": ["usdt/BTC_USDT"]},
+    }
     start = datetime.now(timezone.utc) - timedelta(hours=24)
-    return {"start_date": f"{start:%Y-%m-%dT%H:%M:%SZ}", "coin_metrics": {"markets": LIVE_MARKETS}}
+    return {"start_date": f"{start:%Y-%m-%dT%H:%M:%SZ}", **{vendor: sections[vendor] for vendor in vendors}}
+
+
+def cascade_config() -> dict[str, Any]:
+    """Half an hour of all of Bitfinex."""
+    start, end = CASCADE
+    return {"start_date": start, "end_date": end, "bitfinex": {"symbols": ["*"]}}
+
+
+def show_cascade(config: Mapping[str, Any], output: Path, steps: Steps) -> None:
+    """One sync of a past half hour, and its minutes."""
+    output.mkdir(parents=True, exist_ok=True)
+    start, end = CASCADE
+    steps.say(f"cascade    {start} to {end}, all of Bitfinex, at one request in 25 seconds")
+    syncing = Syncing(config, output, steps.say)
+    syncing.select(["liquidations"])
+    syncing.read(lambda: None)
+    steps.plain(f"\n{table(MINUTES_HEAD, [tuple(row.values()) for row in syncing.query(MINUTES)])}\n")
+    syncing.close()
 
 
 def run(config: Mapping[str, Any], output: Path, steps: Steps, vendors: SimulatedVendors | None, *, note: str) -> None:

@@ -14,21 +14,21 @@ from matplotlib.dates import DateFormatter, HourLocator
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-# US dollars per vendor, exchange, hour and side. Coin Metrics states no dollars; its amounts on these two exchanges'
-# BTC/USDT markets are in units of the base asset, so that amount times price is comparable.
+# US dollars per vendor, exchange, hour and side. Not of Bitfinex: its orders, the triggers, have no price, and its
+# trades, the matches, must not be added up.
 QUERY = """
-SELECT vendor, exchange, date_trunc('hour', liquidated_at) AS hour, position_side,
-       sum(coalesce(amount_usd, amount * price))::double AS usd
+SELECT vendor, exchange, date_trunc('hour', liquidated_at) AS hour, position_side, sum(notional_usd)::double AS usd
 FROM liquidations
-WHERE base_asset = 'btc' AND coalesce(quote_asset, 'usdt') = 'usdt' AND exchange IN ('binance', 'bybit')
+WHERE base_asset = 'btc' AND coalesce(quote_asset, 'usdt') = 'usdt'
+      AND (exchange IN ('binance', 'bybit') OR vendor = 'gate')
       AND event_type = 'trade' AND position_side IS NOT NULL
 GROUP BY ALL
 """
 VOLUMES_QUERY = """
 SELECT vendor, exchange, interval_start, position_side, sum(amount)::double
 FROM liquidation_volumes
-WHERE vendor = 'kiyotaka' AND unit = 'usd' AND interval = 'PT1H'
-      AND market IN ('BINANCE_FUTURES/BTCUSDT', 'BYBIT/BTCUSDT')
+WHERE vendor IN ('kiyotaka', 'coinalyze') AND unit = 'usd' AND interval = 'PT1H'
+      AND market IN ('BINANCE_FUTURES/BTCUSDT', 'BYBIT/BTCUSDT', 'BTCUSDT_PERP.A', 'BTCUSDT.6')
 GROUP BY ALL
 """
 
@@ -38,8 +38,10 @@ VENDORS = {
     "coin_metrics": ("Coin Metrics", "#e08e45"),
     "kwery": ("Kwery", "#7b5aa6"),
     "kiyotaka": ("Kiyotaka", "#4fa36c"),
+    "coinalyze": ("Coinalyze", "#b0413e"),
+    "gate": ("Gate", "#2f6690"),
 }
-EXCHANGES = {"binance": "Binance", "bybit": "Bybit"}
+EXCHANGES = {"binance": "Binance", "bybit": "Bybit", "gate": "Gate"}
 LONGS, SHORTS = "#d1495b", "#2e7f8c"
 INK, FAINT = "#22303c", "#8a97a3"
 HOUR = timedelta(hours=1)
@@ -117,6 +119,7 @@ def _compared(panel: Axes, vendors: list[str], sums: Sums) -> None:
     hours = {hour for vendor in vendors for sides in sums[vendor].get("binance", {}).values() for hour in sides}
     latest = max(hours, default=datetime(1970, 1, 1)).replace(hour=0)
     day = latest - DAY if latest - DAY >= min(hours, default=latest) else min(hours, default=latest)
+    vendors = [vendor for vendor in vendors if "binance" in sums[vendor]]
     width = 0.86 / max(len(vendors), 1)
     for place, vendor in enumerate(vendors):
         name, colour = VENDORS[vendor]
@@ -131,7 +134,7 @@ def _compared(panel: Axes, vendors: list[str], sums: Sums) -> None:
     panel.set_ylabel("USD an hour\nshorts ↓        longs ↑", fontsize=9, color=INK)
     title = f"Vendor against vendor: Binance, {day:%d %B %Y}"
     panel.set_title(title, loc="left", fontsize=12, weight="bold", color=INK, pad=8)
-    panel.legend(ncols=4, frameon=False, fontsize=10, loc="lower right", bbox_to_anchor=(1.0, 0.985))
+    panel.legend(ncols=5, frameon=False, fontsize=10, loc="lower right", bbox_to_anchor=(1.0, 0.985))
 
 
 def _mark_gaps(panel: Axes, vendors: list[str], sums: Sums, day: datetime) -> None:

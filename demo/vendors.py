@@ -15,6 +15,7 @@ from sandbox import Sandbox
 from sandbox.times import instant_of
 from sandbox.world import Disagreement
 
+VENDORS = ("kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate", "coinalyze")
 ROWS_PER_DAY = 12_000  # of the busiest market
 LIVE_ROWS_PER_DAY = 40_000  # of this hour: so that the second sync finds something new
 
@@ -29,17 +30,23 @@ class SimulatedVendors:
         self.url = url
 
     def config(self) -> dict[str, Any]:
-        """All vendors from yesterday on; Kiyotaka's volumes in US dollars, to be compared with the others'."""
-        config: dict[str, Any] = self._ask("config")
+        """All vendors from yesterday on, the volumes in US dollars and by the hour, to be compared with the others'.
+
+        Bitfinex has one request in 25 seconds; the simulated one has more, so that nobody has to wait.
+        """
+        config: dict[str, Any] = self._ask("config", vendors=VENDORS)
         config["kiyotaka"]["denomination"] = "usd"
+        config["coinalyze"]["interval"] = "1hour"
+        config["bitfinex"]["requests_per_minute"] = 600
         return config
 
     def requests(self) -> int:
         """How many requests have arrived."""
         return int(self._ask("requests?count=1")["count"])
 
-    def _ask(self, what: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}/_control/{what}", timeout=30) as answer:
+    def _ask(self, what: str, **arguments: Any) -> Any:
+        body = json.dumps(arguments).encode() if arguments else None
+        with urllib.request.urlopen(f"{self.url}/_control/{what}", body, timeout=30) as answer:
             return json.load(answer)
 
 
@@ -70,6 +77,7 @@ def serve() -> None:
         rows_per_day=ROWS_PER_DAY,
         live_rows_per_day=LIVE_ROWS_PER_DAY,
         disagreement=Disagreement(start=start, end=end),
+        limits=False,
     )
     with sandbox:
         print(sandbox.url, flush=True)

@@ -160,7 +160,7 @@ def entries(field: str, values: dict[str, Any], form: str) -> list[Bad]:
     return found
 
 
-VENDORS = ("kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate")
+VENDORS = ("kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate", "coinalyze")
 BAD = [
     Bad("no start", {"start_date": REMOVED}, "start_date", "is required"),
     Bad("start in the future", {"start_date": "2099-01-01", "end_date": REMOVED}, "start_date", "past date"),
@@ -185,6 +185,7 @@ BAD = [
             "kiyotaka": "",
             "bitfinex": {"symbols": []},
             "gate": {"interval": "1h"},
+            "coinalyze": {"interval": "daily", "denomination": "usd"},
         },
         "kaiko",
         "at least one",

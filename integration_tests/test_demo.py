@@ -20,10 +20,21 @@ STREAMS = {
     "kwery_liquidations",
     "coin_metrics_market_liquidations",
     "kiyotaka_liquidation_agg",
+    "bitfinex_liquidations",
+    "gate_liquidation_orders",
+    "gate_contract_stats",
+    "coinalyze_liquidation_history",
     "liquidations",
     "liquidation_volumes",
 }
-EVENTS = ("kaiko_liquidation_events", "kwery_liquidations", "coin_metrics_market_liquidations")
+EVENTS = (
+    "kaiko_liquidation_events",
+    "kwery_liquidations",
+    "coin_metrics_market_liquidations",
+    "bitfinex_liquidations",
+    "gate_liquidation_orders",
+)
+VENDORS = {"kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate", "coinalyze"}
 CURRENCIES = {"kwery_liquidations": "credits", "kiyotaka_liquidation_agg": "weight"}
 COLUMNS = ("read", "new", "held", "partitions", "requests", "seconds")
 RECIPES = ROOT / "docs" / "recipes.md"
@@ -41,8 +52,13 @@ from pathlib import Path
 from demo import __main__ as demo
 demo.PAUSE = 0
 config = demo.live_config()
-config["coin_metrics"]["base_url"] = "{url}/coin_metrics_community"
+cascade = demo.cascade_config()
+for vendor, prefix in dict(coin_metrics="coin_metrics_community", bitfinex="bitfinex", gate="gate").items():
+    config[vendor]["base_url"] = f"{url}/{{prefix}}"
+config["bitfinex"]["requests_per_minute"] = cascade["bitfinex"]["requests_per_minute"] = 600
+cascade["bitfinex"]["base_url"] = "{url}/bitfinex"
 demo.run(config, Path("{output}"), demo.Steps(), None, note="Simulated")
+demo.show_cascade(cascade, Path("{output}") / "cascade", demo.Steps())
 """
 
 
@@ -103,22 +119,22 @@ def test_demo_syncs_twice_draws_and_prints_a_query_that_works(done: Done, output
     assert sum(number(second[name]["new"]) for name in EVENTS) > 0, "nothing new in the second sync"
 
     assert (output / "liquidations.png").read_bytes().startswith(b"\x89PNG")
-    assert "Kaiko, Coin Metrics, Kwery, Kiyotaka" in done.stdout
+    assert "Kaiko, Coin Metrics, Kwery, Kiyotaka, Coinalyze, Gate" in done.stdout
 
     estimated, bill, gaps = sections(done.stdout, "estimate", "vendor", "known of")
     for name, (_, least, *cost) in estimated.items():
         assert 0 < number(least) <= number(first[name]["requests"]) + 1, name
         assert cost[-1] == CURRENCIES.get(name, "row"), name
     assert set(estimated) == STREAMS - {"liquidations", "liquidation_volumes"}
-    assert set(bill) == {"kaiko", "kwery", "coin_metrics", "kiyotaka"}
+    assert set(bill) == VENDORS
     assert bill["kwery"][-1] == "left"
     _, arrived = re.findall(r"read       done: [\d,]+ rows and (\d+) requests", done.stdout)
     assert sum(number(words[0]) for words in bill.values()) == int(arrived), "as the simulated vendors count them"
-    assert {"kaiko", "kwery", "coin_metrics", "kiyotaka"} == set(gaps)
+    assert {"kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate"} <= set(gaps)
 
     query = run("sh", "-c", done.stdout.rstrip().splitlines()[-1])
     assert query.returncode == 0, query.stderr
-    assert all(vendor in query.stdout for vendor in ("kaiko", "kwery", "coin_metrics"))
+    assert all(vendor in query.stdout for vendor in ("kaiko", "kwery", "coin_metrics", "gate"))
 
 
 def test_every_recipe_answers_its_question(python: Path, done: Done, output: Path) -> None:
@@ -150,19 +166,24 @@ def test_every_recipe_answers_its_question(python: Path, done: Done, output: Pat
 
 
 def test_live_demo_runs_the_same_steps_without_a_key(python: Path, tmp_path: Path) -> None:
-    with Sandbox(ticking=True, rows_per_day=2_000) as sandbox:
+    with Sandbox(ticking=True, rows_per_day=2_000, limits=False) as sandbox:
         done = run(python, "-c", LIVE.format(url=sandbox.url, output=tmp_path))
-        assert {request.prefix for request in sandbox.requests()} == {"/coin_metrics_community"}
+        assert {r.prefix for r in sandbox.requests()} == {"/coin_metrics_community", "/bitfinex", "/gate"}
     assert done.returncode == 0, done.stdout + done.stderr
     first, second = tables(done.stdout)
-    assert set(first) == set(second) == {"coin_metrics_market_liquidations", "liquidations"}
-    assert number(first["liquidations"]["held"]) == number(first["coin_metrics_market_liquidations"]["held"]) > 0
+    events = {"coin_metrics_market_liquidations", "bitfinex_liquidations", "gate_liquidation_orders"}
+    assert set(first) == set(second) == {*events, "gate_contract_stats", "liquidations", "liquidation_volumes"}
+    assert number(first["liquidations"]["held"]) == sum(number(first[name]["held"]) for name in events) > 0
     assert (tmp_path / "liquidations.png").exists()
+    minutes = re.findall(r"^(21:[0-2]\d) +([\d,]+) +([\d,]+) +([\d.,]+)$", done.stdout, re.M)
+    assert len(minutes) > 5, "the cascade's minutes"
 
 
 def test_live_demo_without_a_network_says_so(python: Path, tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9"
     done = run(python, "-m", "demo", "--live", "--output", tmp_path, HTTPS_PROXY=nowhere, https_proxy=nowhere)
     assert done.returncode == 1
-    assert "Failed: https://community-api.coinmetrics.io cannot be reached from here" in done.stdout
-    assert len(done.stdout + done.stderr) < 400
+    for host in ("https://community-api.coinmetrics.io", "https://api-pub.bitfinex.com", "https://api.gateio.ws"):
+        assert re.search(rf"{host}\S+ cannot be reached from here", done.stdout)
+    assert "Failed: none of the vendors that need no key is reachable" in done.stdout
+    assert len(done.stdout + done.stderr) < 800
