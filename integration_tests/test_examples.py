@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from postgres import PASSWORD, USER, postgres
-from tools import ROOT, python_with, run
+from tools import python_with, run
 
 from sandbox import Sandbox
 
@@ -119,23 +117,3 @@ def test_airbyte_serverless_into_json_lines(sandbox: Sandbox, configure: Configu
     lines = (tmp_path / "lines" / "_airbyte_raw_liquidations.jsonl").read_text("utf-8").splitlines()
     rows = [json.loads(json.loads(line)["_airbyte_data"]) for line in lines]
     assert len({(row["vendor"], row["market"], row["liquidation_id"]) for row in rows}) == events(sandbox, END)
-
-
-def test_source_read_into_destination_write(sandbox: Sandbox, configure: Configure, tmp_path: Path) -> None:
-    command = [ROOT / "examples" / "pipe.sh"]
-    first = run(*command, configure(MIDDLE), tmp_path / "pipe", PYTHON=sys.executable)
-    assert in_all(first) == events(sandbox, MIDDLE)
-    second = run(*command, configure(END), tmp_path / "pipe", PYTHON=sys.executable)
-    assert in_all(second) == events(sandbox, END)
-
-    database = sqlite3.connect(tmp_path / "pipe" / "liquidations.sqlite")
-    vendors = database.execute("SELECT DISTINCT data ->> 'vendor' FROM liquidations ORDER BY 1").fetchall()
-    database.close()
-    assert [vendor for (vendor,) in vendors] == ["coin_metrics", "kaiko", "kwery"]
-
-
-def test_source_that_fails_fails_the_pipe(configure: Configure, tmp_path: Path) -> None:
-    config = configure(MIDDLE, key="not-a-key")
-    done = run(ROOT / "examples" / "pipe.sh", config, tmp_path / "pipe", PYTHON=sys.executable)
-    assert done.returncode == 1
-    assert in_all(subprocess.CompletedProcess([], 0, done.stdout), "kwery_liquidations") > 0
