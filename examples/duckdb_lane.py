@@ -317,9 +317,9 @@ def program() -> str:
     return found
 
 
-def discovered(config: Path, names: str | None) -> tuple[str, list[Table]]:
+def discovered(source: str, config: Path, names: str | None) -> tuple[str, list[Table]]:
     """The source's catalog as it printed it, and the tables of the chosen streams. Raises Failed."""
-    command = [program(), "discover", "--config", str(config)]
+    command = [source, "discover", "--config", str(config)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=False)
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     errors = [message["trace"]["error"]["message"] for message in messages if message["type"] == "TRACE"]
@@ -334,12 +334,12 @@ def discovered(config: Path, names: str | None) -> tuple[str, list[Table]]:
     return done.stdout, [Table(streams[name]) for name in dict.fromkeys(chosen)]
 
 
-def sync(config: Path, lane: Lane, catalog: str) -> tuple[int, dict[str, str]]:
+def sync(source: str, config: Path, lane: Lane, catalog: str) -> tuple[int, dict[str, str]]:
     """Read and store. The exit code, and the status of each stream."""
     file = lane.folder / "catalog.jsonl"
     file.write_text(catalog, "utf-8")
     began, began_ms = time.monotonic(), time.time_ns() // 10**6
-    command = [program(), "read", "--config", str(config), "--catalog", str(file)]
+    command = [source, "read", "--config", str(config), "--catalog", str(file)]
     reading = Reading([*command, "--state", str(lane.state_file()), "--streams", ",".join(lane.tables)])
     signal.signal(signal.SIGTERM, reading.stop)
     signal.signal(signal.SIGINT, reading.stop)
@@ -371,13 +371,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="the configuration of the connector, a JSON file")
     parser.add_argument("database", type=Path, help="the DuckDB file; it is created if it does not exist")
     parser.add_argument("--streams", help="names of streams, joined by commas; without it, all streams")
+    parser.add_argument("--source", metavar="PROGRAM", help="the connector, where it is not beside this Python")
     parser.add_argument("--parquet", type=Path, metavar="FOLDER", help="also write FOLDER/stream/day=…/data.parquet")
     args = parser.parse_args(arguments)
     try:
-        catalog, tables = discovered(args.config, args.streams)
+        source = args.source or program()
+        catalog, tables = discovered(source, args.config, args.streams)
         lane = Lane(args.database, tables)
         try:
-            code, statuses = sync(args.config, lane, catalog)
+            code, statuses = sync(source, args.config, lane, catalog)
             files = lane.export(args.parquet) if args.parquet else None
             for name, status in statuses.items():
                 print(f"{name}: {lane.rows[name]:,} rows read, {lane.count(name):,} rows in all, {status.lower()}")
