@@ -262,8 +262,8 @@ class Lane:
             self.database.execute(f"DROP TABLE {rows}")
 
     def drop_old_entries(self, name: str, since: int) -> None:
-        """Of a list (of markets, of coverage) that was read completely: what is not in it any more."""
-        if self.tables[name].is_list:
+        """Of a list that was read completely: what is not in it any more. Coverage keeps what earlier syncs saw."""
+        if self.tables[name].is_list and name != "liquidation_coverage":
             self.database.execute(f"DELETE FROM {self.tables[name].sql} WHERE epoch_ms(_emitted_at) < {since}")
 
     def count(self, name: str) -> int:
