@@ -1,8 +1,9 @@
-"""What a user gains: PyAirbyte reads 500,000 rows into DuckDB, once from the connector, once from `HttpStream`.
+"""What a user gains: 500,000 rows into DuckDB, by `examples/duckdb_lane.py` and by PyAirbyte, also from `HttpStream`.
 
-`python -m benchmarks.end_to_end`. PyAirbyte's `read` is what a user waits for each time; its process also loads
-PyAirbyte and asks the connector for its spec, a check and its streams. Each connector's output into a pipe that only
-takes it in stands beside that, so that it shows how much of the time is the connector's and how much its consumer's.
+`python -m benchmarks.end_to_end`. The read is what a user waits for each time: PyAirbyte's `read`; of the lane all but
+the start of its interpreter. PyAirbyte's process also loads PyAirbyte and asks the connector for its spec, a check and
+its streams. Each connector's output into a pipe that only takes it in stands beside that, so that it shows how much of
+the time is the connector's and how much its consumer's.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ class Pipeline:
         return {"label": self.label, "into_duckdb": runs, "read_seconds": self.reads, "alone": alone}
 
 
-def pipeline(label: str, executable: str, config: Path, alone: Command, inputs: Inputs, folder: Path) -> Pipeline:
-    reader = [environments.python(ENVIRONMENT), str(RIVALS / "pyairbyte_read.py"), executable, str(config)]
+def pipeline(
+    label: str, script: str, executable: str, config: Path, alone: Command, inputs: Inputs, folder: Path
+) -> Pipeline:
+    reader = [environments.python(ENVIRONMENT), str(RIVALS / script), executable, str(config)]
     return Pipeline(label, [*reader, STREAMS["kaiko"]], alone("kaiko", inputs), folder)
 
 
@@ -63,11 +66,13 @@ def wrapper(folder: Path) -> str:
 def pipelines(inputs: Inputs, folder: Path) -> list[Pipeline]:
     found = []
     if script := environments.script(OURS):
-        found.append(pipeline("this connector", script, inputs.config, ours, inputs, folder))
+        for label, reader in (("DuckDB lane", "lane_read.py"), ("PyAirbyte", "pyairbyte_read.py")):
+            found.append(pipeline(f"this connector, {label}", reader, script, inputs.config, ours, inputs, folder))
     else:
         say(f"the script {OURS} is not installed: it is left out")
     rival = wrapper(folder)
-    return [*found, pipeline("CDK HttpStream", rival, inputs.rival_config, http_stream, inputs, folder)]
+    others = ("CDK HttpStream, PyAirbyte", "pyairbyte_read.py", rival, inputs.rival_config, http_stream)
+    return [*found, pipeline(*others, inputs, folder)]
 
 
 def measure(one: Pipeline, server: Server, rows: int) -> None:
@@ -111,7 +116,7 @@ def main() -> None:
     asked.output.mkdir(parents=True, exist_ok=True)
     results = {"machine": machine(), "versions": has, "rows": asked.rows, "readers": [one.as_dict() for one in found]}
     (asked.output / "end_to_end.json").write_text(json.dumps(results, indent=1))
-    text = f"### PyAirbyte into DuckDB, kaiko, {asked.rows:,} rows\n\n{text}\n\n{report.versions(has)}\n"
+    text = f"### Into DuckDB, kaiko, {asked.rows:,} rows\n\n{text}\n\n{report.versions(has)}\n"
     (asked.output / "end_to_end.md").write_text(text)
     print(text)
 

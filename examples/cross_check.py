@@ -3,9 +3,10 @@
   python examples/cross_check.py rows.duckdb                              what there is to compare
   python examples/cross_check.py rows.duckdb binance/btc/usdt 2025-10-10 --picture cross-check.png
 
-Instead of a DuckDB file, as PyAirbyte writes it, it also takes the JSON lines of `source-liquidations read`.
-Beside `liquidations` it uses, where they were synced, `liquidation_volumes` (Kiyotaka has sums only),
-`coin_metrics_liquidation_markets` (contract sizes) and `liquidation_coverage` (what is known to be missing).
+Instead of a DuckDB file, as duckdb_lane.py or PyAirbyte writes it, it also takes the JSON lines of
+`source-liquidations read`.
+Beside `liquidations` it uses, where they were synced, `liquidation_volumes` (Kiyotaka has sums only) and
+`liquidation_coverage` (what is known to be missing).
 Needs duckdb, and matplotlib for the picture. What counts as a match, and what to beware of: docs/cross-check.md.
 """
 

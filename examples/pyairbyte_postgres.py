@@ -1,6 +1,15 @@
-"""Into a Postgres database, with PyAirbyte. Run it again, and it goes on where it ended.
+"""Into a Postgres database, with PyAirbyte. Run it again to continue.
 
     PGPASSWORD=… python examples/pyairbyte_postgres.py config.json localhost 5432 user database
+
+It reads the unified streams, because PyAirbyte writes them correctly into Postgres. Two things go wrong with others:
+
+- A table with an integer column `timestamp` fails (`kaiko_liquidation_events`, `kiyotaka_liquidation_agg`).
+- Text that is a long number becomes a number and loses digits, so that ids become equal and rows are overwritten
+  (`coin_metrics_market_liquidations`). `liquidation_id` is safe: it is never a number alone for Coin Metrics.
+
+Use `liquidated_at_ns` for exact times: `liquidated_at` has microseconds. Numbers have nine decimals. More on this:
+docs/destinations.md.
 
 `make setup-demo` installs what it needs into .venv-demo. `python -m sandbox --config config.json` serves simulated
 vendors and writes a configuration to try it with.
@@ -18,6 +27,8 @@ os.environ.setdefault("AIRBYTE_OFFLINE_MODE", "1")  # this connector is in no re
 import airbyte as ab
 from airbyte.caches import PostgresCache
 
+SAFE_STREAMS = ["liquidations", "liquidation_volumes"]
+
 
 def main(config: Path, host: str, port: str, user: str, database: str) -> None:
     source = ab.get_source(
@@ -26,7 +37,7 @@ def main(config: Path, host: str, port: str, user: str, database: str) -> None:
         local_executable=Path(sys.executable).with_name("source-liquidations"),
     )
     source.check()
-    source.select_streams(["liquidations", "liquidation_volumes"])
+    source.select_streams(SAFE_STREAMS)
     warehouse = PostgresCache(
         host=host,
         port=int(port),

@@ -1,8 +1,10 @@
-"""Into JSON lines, with airbyte-serverless, which runs a connector without a platform. Run it again, and it goes on.
+"""Into JSON lines, with airbyte-serverless, which runs a connector without a platform. Run it again to continue.
 
     python examples/serverless.py config.json folder
 
 airbyte-serverless itself writes to BigQuery or to the terminal; a destination of one's own is the small class below.
+It ignores the source's exit code and stream statuses, so that a killed source looks like a finished one. This script
+checks both, and exits with 1 and the names of the streams that are not complete. The next run continues them.
 `make setup-demo` installs what it needs into .venv-demo. `python -m sandbox --config config.json` serves simulated
 vendors and writes a configuration to try it with.
 """
@@ -10,12 +12,16 @@ vendors and writes a configuration to try it with.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from airbyte_serverless.destinations import BaseDestination
-from airbyte_serverless.sources import Source
+from airbyte_serverless.sources import AirbyteSourceException, Source
+
+STREAMS = ("liquidations",)
 
 
 class JsonLines(BaseDestination):  # type: ignore[misc]
@@ -46,19 +52,50 @@ class JsonLines(BaseDestination):  # type: ignore[misc]
         return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
 
 
+class Checked:
+    """The messages of a read. Notes how the source ended, which airbyte-serverless does not look at."""
+
+    def __init__(self, exit_code: Path) -> None:
+        self._exit_code = exit_code
+        self.statuses = dict.fromkeys(STREAMS, "NOT STARTED")
+        self.error = ""
+
+    def messages(self, extracted: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        try:
+            for message in extracted:
+                if status := message.get("trace", {}).get("stream_status"):
+                    self.statuses[status["stream_descriptor"]["name"]] = status["status"]
+                yield message
+        except AirbyteSourceException as failed:  # at the first stream that fails
+            self.error = json.loads(str(failed))["message"]
+
+    def problem(self) -> str:
+        """What is not complete, and why; empty where all is well."""
+        incomplete = [name for name, status in self.statuses.items() if status != "COMPLETE"]
+        code = self._exit_code.read_text().strip() if self._exit_code.exists() else "none yet"
+        if not incomplete and not self.error and code == "0":
+            return ""
+        return f"Not complete: {', '.join(incomplete) or 'none'}. Exit code of the source: {code}. {self.error}".strip()
+
+
 def main(config: Path, folder: Path) -> None:
-    source = Source(
-        executable=str(Path(sys.executable).with_name("source-liquidations")),
-        config=json.loads(config.read_text("utf-8")),
-        streams="liquidations",
-    )
+    destination = JsonLines(folder)
+    exit_code = folder / "exit_code"
+    exit_code.unlink(missing_ok=True)
+    program = Path(sys.executable).with_name("source-liquidations")
+    # airbyte-serverless runs this in a shell, with the command and its options behind it.
+    executable = shlex.join(["sh", "-c", f'"$0" "$@"; echo "$?" >{shlex.quote(str(exit_code))}', str(program)])
+    source = Source(executable=executable, config=json.loads(config.read_text("utf-8")), streams=",".join(STREAMS))
     status = source.connection_status
     if status["status"] != "SUCCEEDED":
         sys.exit(status["message"])
-    destination = JsonLines(folder)
     before = destination.rows("liquidations")
-    destination.load(source.extract(state=destination.get_state()))
+    checked = Checked(exit_code)
+    extracted = source.extract(state=destination.get_state())
+    destination.load(checked.messages(extracted))
     print(f"{destination.rows('liquidations') - before} rows written, {destination.rows('liquidations')} in all")
+    if problem := checked.problem():
+        sys.exit(problem)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
-import sqlite3
+import signal
 import subprocess
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from postgres import PASSWORD, USER, postgres
-from tools import ROOT, python_with, run
+from tools import LONGEST, ROOT, python_with, run
 
 from sandbox import Sandbox
 
@@ -121,21 +123,48 @@ def test_airbyte_serverless_into_json_lines(sandbox: Sandbox, configure: Configu
     assert len({(row["vendor"], row["market"], row["liquidation_id"]) for row in rows}) == events(sandbox, END)
 
 
-def test_source_read_into_destination_write(sandbox: Sandbox, configure: Configure, tmp_path: Path) -> None:
-    command = [ROOT / "examples" / "pipe.sh"]
-    first = run(*command, configure(MIDDLE), tmp_path / "pipe", PYTHON=sys.executable)
-    assert in_all(first) == events(sandbox, MIDDLE)
-    second = run(*command, configure(END), tmp_path / "pipe", PYTHON=sys.executable)
-    assert in_all(second) == events(sandbox, END)
-
-    database = sqlite3.connect(tmp_path / "pipe" / "liquidations.sqlite")
-    vendors = database.execute("SELECT DISTINCT data ->> 'vendor' FROM liquidations ORDER BY 1").fetchall()
-    database.close()
-    assert [vendor for (vendor,) in vendors] == ["coin_metrics", "kaiko", "kwery"]
+SERVERLESS = "examples/serverless.py"
 
 
-def test_source_that_fails_fails_the_pipe(configure: Configure, tmp_path: Path) -> None:
-    config = configure(MIDDLE, key="not-a-key")
-    done = run(ROOT / "examples" / "pipe.sh", config, tmp_path / "pipe", PYTHON=sys.executable)
-    assert done.returncode == 1
-    assert in_all(subprocess.CompletedProcess([], 0, done.stdout), "kwery_liquidations") > 0
+def test_airbyte_serverless_with_a_killed_source(sandbox: Sandbox, configure: Configure, tmp_path: Path) -> None:
+    python = python_with("airbyte_serverless", ".venv-demo", "setup-demo")
+    config = configure(MIDDLE)
+    sandbox.fault("slow_first_byte", seconds=2, after=4, times=None)
+    command = [python, SERVERLESS, config, tmp_path / "lines"]
+    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    os.kill(reading(process.pid), signal.SIGKILL)
+    out, err = process.communicate(timeout=LONGEST)
+    assert process.returncode == 1, out + err
+    assert err.splitlines()[-1] == "Not complete: liquidations. Exit code of the source: 137."
+
+    sandbox.clear()
+    done = run(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (tmp_path / "lines" / "_airbyte_raw_liquidations.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(json.loads(line)["_airbyte_data"]) for line in lines]
+    assert len({(row["vendor"], row["market"], row["liquidation_id"]) for row in rows}) == events(sandbox, MIDDLE)
+
+
+def reading(parent: int) -> int:
+    """The process of `source-liquidations read` among the descendants of a process, once it is there."""
+    deadline = time.monotonic() + LONGEST
+    while time.monotonic() < deadline:
+        waiting = [parent]
+        while waiting:
+            pid = waiting.pop()
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if b"read" in words and words[1].endswith(b"source-liquidations"):
+                    return pid
+                waiting += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        time.sleep(0.02)
+    raise AssertionError("the source did not start")
+
+
+def test_airbyte_serverless_with_a_failing_vendor(sandbox: Sandbox, configure: Configure, tmp_path: Path) -> None:
+    python = python_with("airbyte_serverless", ".venv-demo", "setup-demo")
+    sandbox.fault("status", vendor="kaiko", query_contains="page_size=1000", status=401, times=None)
+    done = run(python, SERVERLESS, configure(MIDDLE), tmp_path / "lines")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Not complete: liquidations. Exit code of the source: " in done.stderr
+    assert "`kaiko.api_key`: HTTP 401" in done.stderr.splitlines()[-1]

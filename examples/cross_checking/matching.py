@@ -12,8 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cross_checking.contracts import MILLISECOND, SECOND
-from cross_checking.rows import Event, Listed
+from cross_checking.rows import MILLISECOND, SECOND, Event, Listed
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from cross_checking.contracts import SECOND, Contract, Row, inferred, known
-
+MILLISECOND, SECOND = 10**6, 10**9
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 
@@ -23,15 +22,14 @@ DAY = 24 * HOUR
 COLUMNS = {
     "liquidations": "vendor VARCHAR, market VARCHAR, liquidation_id VARCHAR, exchange VARCHAR, base_asset VARCHAR, "
     "quote_asset VARCHAR, liquidated_at TIMESTAMP, liquidated_at_ns BIGINT, position_side VARCHAR, "
-    "event_type VARCHAR, price DOUBLE, amount DOUBLE, amount_unit VARCHAR, amount_usd DOUBLE",
+    "event_type VARCHAR, price DOUBLE, amount DOUBLE, amount_unit VARCHAR, amount_base DOUBLE, notional_usd DOUBLE, "
+    "notional_source VARCHAR",
     "liquidation_volumes": "vendor VARCHAR, market VARCHAR, exchange VARCHAR, asset VARCHAR, interval VARCHAR, "
     "interval_start TIMESTAMP, position_side VARCHAR, amount DOUBLE, unit VARCHAR",
     "liquidation_coverage": "vendor VARCHAR, exchange VARCHAR, market VARCHAR, kind VARCHAR, "
     "period_start TIMESTAMP, period_end TIMESTAMP, note VARCHAR, source VARCHAR",
-    "coin_metrics_liquidation_markets": "market VARCHAR, base VARCHAR, size_asset VARCHAR, contract_size VARCHAR",
 }
 EXCHANGES = {"okx": "OKX", "ftx": "FTX", "bitmex": "BitMEX"}
-DOLLARS = ("usd", "usdt", "usdc", "busd", "fdusd", "tusd")
 # Where a vendor's market does not tell its quote asset: Kwery's are USDT futures, the others' (Deribit's) are in USD.
 QUOTE = "coalesce(quote_asset, if(vendor = 'kwery', 'usdt', 'usd'))"
 # Kaiko's class of dated futures; Binance's, OKX's and Deribit's dates at the end of a symbol.
@@ -63,6 +61,28 @@ class Market:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it is stored: `base` is `amount_base`, `usd` is `notional_usd`."""
+
+    vendor: str
+    market: str
+    at: int
+    side: str | None
+    kind: str
+    price: float
+    amount: float
+    base: float | None
+    unit: str
+    usd: float | None
+    source: str | None
+
+    @property
+    def quote(self) -> float:
+        """The size in the quote asset."""
+        return (self.base or 0.0) * self.price
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One liquidation. `at` is nanoseconds; `size` is base units, or quote units for contracts worth a fixed sum."""
 
@@ -79,7 +99,7 @@ class Listed:
     vendor: str
     market: str
     events: list[Event]
-    step: float = 0.0  # one contract, where contracts are worth a fixed sum: so they are whole numbers
+    step: float = 0.0  # one contract in the quote asset, where contracts are worth a fixed sum: they are whole numbers
     notes: tuple[str, ...] = ()
 
 
@@ -131,29 +151,27 @@ def listed(connection: duckdb.DuckDBPyConnection, market: Market, day: date, cho
     start = nanoseconds(day)
     markets = _markets(connection, market, start, chosen)
     kept = {vendor: _without_repeats(_rows(connection, vendor, name, start)) for vendor, name in markets.items()}
-    reference = has(connection, "coin_metrics_liquidation_markets")
-    contracts: dict[str, Contract] = {}
-    for vendor, (rows, _) in kept.items():
-        if rows and rows[0].unit == "contracts":
-            others = [row for other in kept if other != vendor for row in kept[other][0]]
-            contract = (known(connection, markets[vendor]) if reference else None) or inferred(rows, others)
-            if contract is None:
-                raise CannotCompare(
-                    f"{vendor} counts contracts of {markets[vendor]}, and what one is can neither be looked up nor "
-                    "inferred from these rows: sync the stream coin_metrics_liquidation_markets, too."
-                )
-            contracts[vendor] = contract
-    in_quote = any(not contract.in_base for contract in contracts.values())
+    steps = {vendor: _contract(rows) for vendor, (rows, _) in kept.items()}
+    in_quote = any(steps.values())
     found = []
     for vendor, (rows, notes) in kept.items():
-        contract = contracts.get(vendor)
-        events = [_event(row, contract, in_quote, market.quote in DOLLARS) for row in rows]
-        step = contract.size if contract and not contract.in_base else 0.0
-        if contract:
-            unit = "base" if contract.in_base else "quote"
-            notes = (*notes, f"a contract is {contract.size:g} of the {unit} asset ({contract.source})")
-        found.append(Listed(vendor, markets[vendor], events, step, notes))
+        if any(row.base is None for row in rows):
+            raise CannotCompare(
+                f"{vendor} has rows of {markets[vendor]} without `amount_base`: the contract size is not known."
+            )
+        if any(row.unit == "contracts" for row in rows):
+            notes = (*notes, "sizes are computed from numbers of contracts")
+        if any(row.source == "computed" for row in rows):
+            notes = (*notes, "US dollars are computed: size times price")
+        events = [Event(row.at, row.side, row.quote if in_quote else row.base or 0.0, row.usd or 0.0) for row in rows]
+        found.append(Listed(vendor, markets[vendor], events, steps[vendor], notes))
     return sorted(found, key=lambda one: -len(one.events))
+
+
+def _contract(rows: list[Row]) -> float:
+    """What one contract is worth in the quote asset, where that is a fixed sum; else 0."""
+    worths = {f"{row.quote / row.amount:.6g}" for row in rows if row.unit == "contracts" and row.amount}
+    return float(worths.pop()) if len(worths) == 1 else 0.0
 
 
 def _markets(
@@ -184,8 +202,9 @@ def _rows(connection: duckdb.DuckDBPyConnection, vendor: str, name: str, start: 
     """In order of time. A row that was read twice is there once."""
     found = connection.execute(
         "SELECT DISTINCT ON (liquidation_id) vendor, market, liquidated_at_ns, position_side, event_type, "
-        "price::DOUBLE, amount::DOUBLE, amount_unit, amount_usd::DOUBLE FROM liquidations "
-        "WHERE vendor = $vendor AND market = $market AND liquidated_at_ns >= $start AND liquidated_at_ns < $end "
+        "price::DOUBLE, amount::DOUBLE, amount_base::DOUBLE, amount_unit, notional_usd::DOUBLE, notional_source "
+        "FROM liquidations WHERE vendor = $vendor AND market = $market "
+        "AND liquidated_at_ns >= $start AND liquidated_at_ns < $end "
         "AND price IS NOT NULL AND amount IS NOT NULL",
         {"vendor": vendor, "market": name, "start": start, "end": start + DAY},
     ).fetchall()
@@ -199,17 +218,6 @@ def _without_repeats(rows: list[Row]) -> tuple[list[Row], tuple[str, ...]]:
         return rows, ("orders, not necessarily executed; their prices are not those of an execution",)
     left = len(rows) - len(trades)
     return trades, (f"{left:,} order rows left out, which repeat the trades",) if left else ()
-
-
-def _event(row: Row, contract: Contract | None, in_quote: bool, dollars: bool) -> Event:
-    if contract and not contract.in_base:
-        quote = row.amount * contract.size
-        base = quote / row.price
-    else:
-        base = row.amount * (contract.size if contract else 1.0)
-        quote = base * row.price
-    usd = row.usd if row.usd is not None else quote if dollars else 0.0
-    return Event(row.at, row.side, quote if in_quote else base, usd)
 
 
 def nanoseconds(day: date) -> int:

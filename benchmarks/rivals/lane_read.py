@@ -1,0 +1,36 @@
+"""`examples/duckdb_lane.py` reads a connector into DuckDB: `lane_read.py executable config.json stream folder`.
+
+Says, as `pyairbyte_read.py` does, how many rows are in the table and how long it took; `discover` is part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+
+import duckdb_lane
+
+
+def main() -> None:
+    executable, config, stream, folder = sys.argv[1:]
+    database = Path(folder) / "rows.duckdb"
+    began = time.perf_counter()
+    with contextlib.redirect_stdout(sys.stderr):
+        code = duckdb_lane.main([config, str(database), "--streams", stream, "--source", executable])
+    seconds = time.perf_counter() - began
+    if code:
+        sys.exit(code)
+    with duckdb.connect(str(database)) as connection:
+        ((rows,),) = connection.execute(f"SELECT count(*) FROM {stream}").fetchall()
+    sys.stdout.write(json.dumps({"rows": rows, "read_seconds": seconds}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
