@@ -63,6 +63,8 @@ def test_a_start_that_is_moved_earlier_reads_what_is_missing_and_nothing_else(
         assert run.code == 0, run
         for case in CASES:
             same(run.records(case.stream), case.rows(sandbox, start, until), case.unnamed)
+            if case.vendor in {"bitfinex", "gate"}:  # their requests have no end, and hours
+                continue
             asked = [bounds(request) for request in firsts(sandbox, case)]
             assert asked, case
             assert all(parse(start) <= low and high <= parse(until) for low, high in asked), (case, asked)

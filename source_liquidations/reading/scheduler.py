@@ -61,9 +61,9 @@ class _Queue:
         if not self.planned:
             return 2**31
         helpable = 2**31 if self.reading.endpoint.splittable and self.begun else 0
-        return min(
-            self.busy + len(self.ready) + len(self.pending) + helpable, self.reading.endpoint.most_at_once or 2**31
-        )
+        paused = sum(not gap.under_way for gap in self.begun)  # they waited for a probe
+        wanted = self.busy + len(self.ready) + len(self.pending) + paused + helpable
+        return min(wanted, self.reading.endpoint.most_at_once or 2**31)
 
 
 class Scheduler:
