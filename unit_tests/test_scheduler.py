@@ -488,3 +488,17 @@ def test_fewer_workers_than_vendors_is_no_deadlock(workers: int, vendors: int) -
     threads = Threads(Scheduler(readings, workers=workers), workers)
     threads.join()
     assert threads.ends == vendors
+
+
+@given(st.integers(1, 4), st.integers(2, 4), st.booleans(), chances)
+@settings(max_examples=25)
+def test_partitions_that_wait_for_a_probe_go_on_after_it(
+    workers: int, count: int, splittable: bool, chance: random.Random
+) -> None:
+    """The history that the key has is searched for once; the partitions that wait for it meanwhile are read, too."""
+    day = 86_400 * 10**9
+    rows = {f"m{n}": range(day + n, 40 * day, day) for n in range(count)}
+    endpoint = FakeVendor(rows, page_size=10, splittable=splittable, refuses_before=20 * day)
+    sync = Simulation(endpoint, 0, 40 * day, chance=chance, workers=workers, check_progress=False)
+    sync.run()
+    assert set(endpoint.all_rows(20 * day + 60 * 10**9, 40 * day)) <= set(sync.written)
