@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Connector, Warm
+from harness import Connector, Warm, cleared
 
 from sandbox import Sandbox
 
@@ -35,15 +35,6 @@ def shared_sandbox() -> Iterator[Sandbox]:
     """Thin data, no limits; for tests that add no rows and do not move the clock."""
     with Sandbox(seed=1, now=NOW, rows_per_day=3_000, limits=False) as running:
         yield running
-
-
-def cleared(shared: Sandbox) -> Iterator[Sandbox]:
-    """For one test, and afterwards without the faults that it left: they would meet a fixture of the next module."""
-    shared.clear()
-    yield shared
-    errors = list(shared.errors)
-    shared.clear()
-    assert errors == []
 
 
 @pytest.fixture

@@ -13,13 +13,15 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from sandbox import Sandbox
 
 SCRIPT = Path(sys.executable).with_name("source-liquidations")
 PATIENCE = "0.1"
@@ -265,6 +267,15 @@ def catalog_of(streams: Iterable[str], mode: str = "incremental") -> Catalog:
             for name in streams
         ]
     }
+
+
+def cleared(shared: Sandbox) -> Iterator[Sandbox]:
+    """For one test, and afterwards without the faults that it left: they would meet a fixture of the next module."""
+    shared.clear()
+    yield shared
+    errors = list(shared.errors)
+    shared.clear()
+    assert errors == []
 
 
 @dataclass

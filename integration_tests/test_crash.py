@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from cases import CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, Row, config_of, covers
-from harness import Connector, Message, Process, Run, positions, state_of
+from harness import Connector, Message, Process, Run, cleared, positions, state_of
 
 from sandbox import Sandbox
 from sandbox.times import HOUR, iso, parse
@@ -32,9 +32,7 @@ def busy_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(busy_sandbox: Sandbox) -> Iterator[Sandbox]:
-    busy_sandbox.clear()
-    yield busy_sandbox
-    assert busy_sandbox.errors == []
+    yield from cleared(busy_sandbox)
 
 
 _rows: dict[str, list[Row]] = {}
@@ -261,7 +259,7 @@ def test_sigterm_is_heard_while_everything_waits(waiting: str, connector: Connec
     assert run.code == -signal.SIGTERM, run
     assert time.monotonic() - asked < 10
     assert run.statuses(EVENTS.stream)[-1] == "INCOMPLETE"
-    assert run.states, "a state all the same"
+    assert run.states, "a state nevertheless"
 
 
 def test_an_interrupt_from_the_keyboard_is_a_clean_end_too(

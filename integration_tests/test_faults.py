@@ -28,7 +28,7 @@ from cases import (
     covers,
     same,
 )
-from harness import LEAST_TIMEOUT, Connector, Run
+from harness import LEAST_TIMEOUT, Connector, Run, cleared
 
 from sandbox import Sandbox
 
@@ -88,9 +88,7 @@ def thin_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(thin_sandbox: Sandbox) -> Iterator[Sandbox]:
-    thin_sandbox.clear()
-    yield thin_sandbox
-    assert thin_sandbox.errors == []
+    yield from cleared(thin_sandbox)
 
 
 _rows: dict[str, list[Any]] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cases import GATE_ORDERS, GATE_STATS, config_of, same
-from harness import Connector, Run, positions
+from harness import Connector, Run, cleared, positions
 from unified import alike, mapped
 
 from sandbox import Sandbox
@@ -30,9 +30,7 @@ def thin_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(thin_sandbox: Sandbox) -> Iterator[Sandbox]:
-    thin_sandbox.clear()
-    yield thin_sandbox
-    assert thin_sandbox.errors == []
+    yield from cleared(thin_sandbox)
 
 
 def config(sandbox: Sandbox, *contracts: str, start: str = START, end: str | None = END, **fields: Any) -> Any:

@@ -21,7 +21,7 @@ from cases import (
     Row,
     config_of,
 )
-from harness import Connector, Message, Run, positions
+from harness import Connector, Message, Run, cleared, positions
 from unified import FED, KEYS, alike, identity, mapped
 
 from sandbox import Sandbox
@@ -40,9 +40,7 @@ def thin_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(thin_sandbox: Sandbox) -> Iterator[Sandbox]:
-    thin_sandbox.clear()
-    yield thin_sandbox
-    assert thin_sandbox.errors == []
+    yield from cleared(thin_sandbox)
 
 
 def configured(sandbox: Sandbox, end: str = END, cases: Sequence[Case] = CASES, **fields: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cases import COIN_METRICS, EVENTS, KIYOTAKA, Case, same
-from harness import Connector, Run, positions
+from harness import Connector, Run, cleared, positions
 
 from sandbox import Sandbox
 from sandbox.http import Reply
@@ -28,9 +28,7 @@ def wide_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(wide_sandbox: Sandbox) -> Iterator[Sandbox]:
-    wide_sandbox.clear()
-    yield wide_sandbox
-    assert wide_sandbox.errors == []
+    yield from cleared(wide_sandbox)
 
 
 def read(case: Case, connector: Connector, sandbox: Sandbox, **section: Any) -> Run:

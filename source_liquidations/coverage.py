@@ -38,6 +38,19 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     source: str
 
+    @classmethod
+    def at(cls, vendor: str, exchange: str, market: str, kind: Kind, start: int, note: str, source: str) -> Period:
+        """An instant, in nanoseconds."""
+        return cls(
+            vendor=vendor,
+            exchange=exchange,
+            market=market,
+            kind=kind,
+            period_start=timestamps.format_shortest(start),
+            note=note,
+            source=source,
+        )
+
 
 def rows(periods: Iterable[Period]) -> Table:
     """Each period once, as JSON."""
@@ -45,18 +58,10 @@ def rows(periods: Iterable[Period]) -> Table:
     return Table(len(found), (found,))
 
 
-def observed(vendor: str, exchange: str, market: str, kind: Kind, start: int, end: int, note: str) -> Period:
-    """What this sync saw of [start, end), nanoseconds."""
-    return Period(
-        vendor=vendor,
-        exchange=exchange,
-        market=market,
-        kind=kind,
-        period_start=timestamps.format_shortest(start),
-        period_end=timestamps.format_shortest(end),
-        note=note,
-        source="seen by this sync",
-    )
+def observed(vendor: str, exchange: str, market: str, kind: Kind, start: int, end: int | None, note: str) -> Period:
+    """What this sync saw of [start, end), nanoseconds; of an instant where there is no end."""
+    seen = Period.at(vendor, exchange, market, kind, start, note, "seen by this sync")
+    return seen if end is None else msgspec.structs.replace(seen, period_end=timestamps.format_shortest(end))
 
 
 def throttled_at_binance(vendor: str) -> tuple[Period, ...]:

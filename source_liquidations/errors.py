@@ -12,11 +12,18 @@ FailureType = Literal["config_error", "transient_error", "system_error"]
 Scope = Literal["partition", "reading"]
 
 _LONGEST_SHOWN = 60
+_MOST_NAMES = 5
 
 
 def shown(value: str | bytes) -> str:
     """A value of a vendor's in a message. Of a long one, a part could be half of a key, which no redaction knows."""
     return repr(value) if len(value) <= _LONGEST_SHOWN else f"{len(value)} characters"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Names in a message: the first few, and how many more there are."""
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 class LiquidationsError(Exception):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -36,6 +38,18 @@ def _canonical(literal: bytes) -> bytes:
     sign, digits = (b"-", literal[1:]) if literal[:1] == b"-" else (b"", literal.removeprefix(b"+"))
     stripped = digits.lstrip(b"0")
     return sign + (stripped if stripped[:1].isdigit() else b"0" + stripped)
+
+
+@lru_cache(maxsize=65536)
+def plain(literal: bytes) -> str | None:
+    """One spelling of a number's literal: `77` and `77.0` are the same; None for null."""
+    if literal == b"null":
+        return None
+    if literal.isdigit():
+        return literal.decode()
+    text = f"{Decimal(literal.decode()):f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def are_numbers(literals: Sequence[Any]) -> bool:

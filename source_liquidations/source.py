@@ -175,7 +175,7 @@ def _prepared(
 
 
 def _shared(config: configuration.Config, stop: threading.Event) -> Shared:
-    return Shared(config.workers, config.start, stop, config.end)
+    return Shared(config.workers, config.start, stop)
 
 
 def _mask_keys(config: Mapping[str, Any]) -> None:

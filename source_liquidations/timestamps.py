@@ -117,6 +117,11 @@ def unix_unit(value: int) -> tuple[int, int]:
     raise ValueError(f"{value} is no Unix timestamp in milliseconds, microseconds or nanoseconds")
 
 
+def is_unix_second(value: int | Decimal) -> bool:
+    """Whether a Unix time in seconds lies between 2009 and 2100; milliseconds are larger."""
+    return _FIRST_SECOND <= value < _LAST_SECOND
+
+
 def instant_of(value: str | float | None) -> int:
     """Nanoseconds since the epoch of a time in any form: ISO 8601 text, or a Unix time as number or text.
 

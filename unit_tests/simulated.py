@@ -255,7 +255,7 @@ class Simulation:
     # What must hold at any time.
 
     def read_slices(self) -> dict[str, Slices]:
-        """By market: what a later sync need not read."""
+        """By market: what a later sync has no reason to read."""
         return {
             partition["market"]: self.state.of(partition).recorded for partition in self.endpoint.partitions(Traffic())
         }

@@ -115,7 +115,7 @@ def test_one_probe_at_a_time() -> None:
     assert probe == (END - 32 * DAY, END)
     with pytest.raises(Waits):
         reach.part_of(start, END, is_older=False)
-    assert reach.part_of(END - DAY, END, is_older=False) == (END - DAY, END), "what is newer need not wait"
+    assert reach.part_of(END - DAY, END, is_older=False) == (END - DAY, END), "what is newer does not wait"
     reach.forget(END - 32 * DAY)
     assert reach.part_of(start, END, is_older=False) == probe
 

@@ -77,7 +77,7 @@ def test_rows_in_no_order_arrive_too_and_only_a_window_moves_the_position(
 def test_a_vendor_that_forgets_its_order_loses_no_row(
     rows: dict[str, list[int]], page_size: int, chance: random.Random
 ) -> None:
-    """Positions may be wrong until the disorder shows; what is read in this sync is complete all the same."""
+    """Positions may be wrong until the disorder shows; what is read in this sync is complete nevertheless."""
     endpoint = FakeVendor(rows, page_size=page_size, shuffled=True, splittable=False)
     sync = Simulation(endpoint, START, END, chance=chance, check_progress=False)
     sync.run()

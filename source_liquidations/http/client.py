@@ -58,7 +58,7 @@ class Failed:
     """A try that brought no good answer, and may be repeated.
 
     `retry_after` is the delay in seconds that the vendor asks for, `delay` the one that is used where it does not say,
-    `status` is None where no answer came, `final` says why there is no other try all the same.
+    `status` is None where no answer came, `final` says why there is no other try nevertheless.
     """
 
     words: str

@@ -37,7 +37,7 @@ class Progress:
 
     @property
     def recorded(self) -> Slices:
-        """What a later sync need not read."""
+        """What a later sync has no reason to read."""
         start, end = self.recheck
         until = min(self.held, end if self.read.missing(start, end).ranges else _FOREVER)
         return self.saved | self.read.within(-_FOREVER, until)

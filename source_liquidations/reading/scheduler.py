@@ -6,16 +6,15 @@ to a thread, so a vendor that is out of budget or slow holds up no other.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.patience import LONGEST_HOLD
-from source_liquidations.reading.reach import Waits
+from source_liquidations.reading.queues import Queue
 from source_liquidations.reading.reading import Failed, Reading
 from source_liquidations.reading.shares import shares
 from source_liquidations.reading.windows import Gap, Window
@@ -34,38 +33,6 @@ class Ended:
 Work = Reading | Window | Ended
 
 
-@dataclass(eq=False)
-class _Queue:
-    """One reading's work: gaps not begun, gaps begun, and windows whose next page nobody requests yet."""
-
-    reading: Reading
-    pending: deque[Gap] = field(default_factory=deque)
-    begun: dict[Gap, None] = field(default_factory=dict)
-    ready: deque[Window] = field(default_factory=deque)
-    busy: int = 0
-    planned: bool = False
-    given_up: bool = False
-    announced: bool = False
-    failures_in_a_row: int = 0
-    held_since: float | None = None  # by the vendor's budget
-
-    @property
-    def ended(self) -> bool:
-        return self.busy == 0 and (self.given_up or (self.planned and not (self.pending or self.begun or self.ready)))
-
-    @property
-    def demand(self) -> int:
-        """How many workers it could use, as far as is known."""
-        if self.ended:
-            return 0
-        if not self.planned:
-            return 2**31
-        helpable = 2**31 if self.reading.endpoint.splittable and self.begun else 0
-        paused = sum(not gap.under_way for gap in self.begun)  # they waited for a probe
-        wanted = self.busy + len(self.ready) + len(self.pending) + paused + helpable
-        return min(wanted, self.reading.endpoint.most_at_once or 2**31)
-
-
 class Scheduler:
     """Hands out work until every reading has ended; at most `workers` requests are under way at once."""
 
@@ -73,7 +40,7 @@ class Scheduler:
         self._lock = threading.RLock()
         self._may_work = threading.Condition(self._lock)
         self._place_free = threading.Condition(self._lock)
-        self._queues = deque(_Queue(reading) for reading in readings)
+        self._queues = deque(Queue(reading) for reading in readings)
         self._queue_of = {id(queue.reading): queue for queue in self._queues}
         self._workers = workers
         self._under_way: dict[Window | Reading, str] = {}  # whose request has no answer yet: the vendor
@@ -191,14 +158,14 @@ class Scheduler:
             reading.failures.append(Failed(error))
             queue.failures_in_a_row += error.failure_type == "transient_error"
             if isinstance(work, Reading) or error.scope == "reading" or queue.failures_in_a_row >= _FAILURES_IN_A_ROW:
-                self._give_up(queue)
+                queue.give_up()
                 return True
             if queue.failures_in_a_row == _FAILURES_IN_A_ROW // 2:
                 # Those furthest behind come first, and are behind because they fail: do not let them block the rest.
                 queue.pending.reverse()
             work.gap.failed = True
             reading.gap_failed(work.gap.partitions)
-            self._forget(queue, work.gap)
+            queue.forget(work.gap)
             return True
 
     def gave_up(self, work: Window | Reading) -> bool:
@@ -206,7 +173,7 @@ class Scheduler:
         with self._lock:
             queue = self._leave(work)
             is_news = not queue.given_up
-            self._give_up(queue)
+            queue.give_up()
             return is_news
 
     def stop(self) -> None:
@@ -217,7 +184,7 @@ class Scheduler:
 
     # The rest is called with the lock held.
 
-    def _leave(self, work: Window | Reading) -> _Queue:
+    def _leave(self, work: Window | Reading) -> Queue:
         """A worker is done with a piece of work, whether it succeeded or not."""
         queue = self._queue_of[id(work.gap.reading if isinstance(work, Window) else work)]
         queue.busy -= 1
@@ -230,20 +197,10 @@ class Scheduler:
         if self._under_way.pop(work, None) is not None:
             self._place_free.notify()
 
-    def _give_up(self, queue: _Queue) -> None:
-        queue.given_up = True
-        queue.pending.clear()
-        queue.begun.clear()
-        queue.ready.clear()
-
-    def _forget(self, queue: _Queue, gap: Gap) -> None:
-        queue.begun.pop(gap, None)
-        queue.ready = deque(window for window in queue.ready if window.gap is not gap)
-
     def _replace(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> None:
         """Gaps in the place of a window's: some of its partitions each, from some instant on."""
         gap, queue = window.gap, self._leave(window)
-        self._forget(queue, gap)
+        queue.forget(gap)
         rest = list(gap.ranges)  # of which no window was open is missing for all of them
         queue.pending.extendleft(
             gap.split(
@@ -251,25 +208,13 @@ class Scheduler:
             )
         )
 
-    def _go_on(self, queue: _Queue, gap: Gap) -> bool:
+    def _go_on(self, queue: Queue, gap: Gap) -> bool:
         """Open the gap's next window, if it has one at a time. Whether the gap has ended."""
         if queue.given_up or gap.failed:
             return False
         if not gap.under_way:
-            self._open(queue, gap)
+            queue.open(gap)
         return gap.ended
-
-    def _open(self, queue: _Queue, gap: Gap) -> bool:
-        """Make the gap's next window ready, if one can be opened now."""
-        window = None
-        with contextlib.suppress(Waits):
-            window = gap.open()
-        if window is not None:
-            queue.ready.appendleft(window)
-        elif gap.ended:
-            queue.begun.pop(gap, None)
-            gap.reading.gap_ended(gap.outputs, gap.partitions)
-        return window is not None
 
     def _pick(self) -> tuple[Work | None, float | None]:
         """Work whose request may be sent now, or how long to wait for a budget (None: until something changes).
@@ -318,7 +263,7 @@ class Scheduler:
                 held.add(vendor)
         return shares(demand, Counter(self._under_way.values()), held, workers=self._workers)
 
-    def _has_work(self, queue: _Queue) -> bool:
+    def _has_work(self, queue: Queue) -> bool:
         """Whether a window is ready, or can be made so."""
         if queue.given_up:
             return False
@@ -330,11 +275,11 @@ class Scheduler:
         if queue.ready:
             return True
         for gap in list(queue.begun):
-            if not gap.under_way and gap.is_ready and self._open(queue, gap):  # it waited for a probe
+            if not gap.under_way and gap.is_ready and queue.open(gap):  # it waited for a probe
                 return True
         while queue.pending:
             gap = queue.pending[0]
-            if self._open(queue, gap):
+            if queue.open(gap):
                 queue.begun[queue.pending.popleft()] = None
                 return True
             if gap.ranges:
@@ -342,13 +287,13 @@ class Scheduler:
             queue.pending.popleft()  # nothing of it is available (any more)
         return self._help(queue)
 
-    def _help(self, queue: _Queue) -> bool:
+    def _help(self, queue: Queue) -> bool:
         """Make ready another window of a gap that is being read, or a part of one that is worth cutting."""
         # A window whose page is being decoded needs no help: its next request goes out at once.
         if not queue.reading.endpoint.splittable or sum(other.busy for other in self._queues) >= self._workers:
             return False
         for gap in list(queue.begun):
-            if gap.is_ready and self._open(queue, gap):
+            if gap.is_ready and queue.open(gap):
                 return True
         worth = [window for gap in queue.begun for window in gap.under_way if window.is_worth_a_cut()]
         for window in sorted(worth, key=lambda window: -window.pages_left):

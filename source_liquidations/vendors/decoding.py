@@ -77,13 +77,24 @@ class Fields:
         return found
 
 
+class ListBody(msgspec.Struct, Generic[Row]):
+    """A body that is a list, as `as_data` wraps it."""
+
+    data: list[Row] | None
+
+
+def as_data(answered: Answered) -> Answered:
+    """The answer with its list as `data`, which is where decoders look for rows."""
+    return Answered(answered.status, answered.headers, b'{"data":%b}' % answered.body)
+
+
 class Page(msgspec.Struct, Generic[Row]):
     """A decoded body.
 
     body        its envelope; `data` are typed rows
     raw         the rows as written
     collides    whether a row has a field that the connector adds itself
-    bad         by index, what is wrong with a row; it is among the others all the same
+    bad         by index, what is wrong with a row; it is still among the others
     """
 
     body: Any

@@ -35,12 +35,11 @@ class Feed:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all vendors get: how many requests may be under way, from when until when data is wanted, when to stop."""
+    """What all vendors get: how many requests may be under way, from when on data is wanted, when to stop."""
 
     workers: int = 8
     start: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
-    end: int = 2**63
 
 
 class Vendor(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,3 +88,11 @@ def shared() -> Iterator[Api]:
         yield api
         api.session.close()
         assert sandbox.errors == []
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What limits are counted by: a clock that goes only where it is told."""
+    now = [1000.0]
+    monkeypatch.setattr("sandbox.limits.time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -230,13 +229,6 @@ def test_a_delisted_pair_keeps_its_rows_and_leaves_the_list(shared: Any) -> None
 
 
 class TestLimits:
-    @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        """What limits are counted by: a clock that goes only where it is told."""
-        now = [1000.0]
-        monkeypatch.setattr("sandbox.limits.time", SimpleNamespace(monotonic=lambda: now[0]))
-        return now
-
     def test_the_second_of_two_at_once_is_refused_and_shuts_out_for_minutes(
         self, make: Any, clock: list[float]
     ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -279,13 +278,6 @@ def test_pretty(shared: Any) -> None:
 
 
 class TestLimits:
-    @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        """What limits are counted by: a clock that goes only where it is told."""
-        now = [1_000.0]
-        monkeypatch.setattr("sandbox.limits.time", SimpleNamespace(monotonic=lambda: now[0]))
-        return now
-
     @pytest.mark.usefixtures("clock")
     def test_the_community_host_allows_ten_requests_in_six_seconds(self, make: Any) -> None:
         api = make(limits=True)

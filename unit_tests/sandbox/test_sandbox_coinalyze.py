@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -253,13 +252,6 @@ def test_other_paths_and_methods(shared: Any) -> None:
 
 
 class TestLimits:
-    @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        """What limits are counted by: a clock that goes only where it is told."""
-        now = [1000.0]
-        monkeypatch.setattr("sandbox.limits.time", SimpleNamespace(monotonic=lambda: now[0]))
-        return now
-
     def ask(self, api: Any, symbols: int, **params: Any) -> Any:
         names = ",".join([BYBIT, *(f"NOPE{n}" for n in range(symbols - 1))])
         return api.coinalyze("liquidation-history", symbols=names, interval="1hour", **WINDOW, **params)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from decimal import Decimal
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -341,13 +340,6 @@ def test_an_error_may_have_detail_instead_of_message(make: Any) -> None:
 
 
 class TestLimits:
-    @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        """What limits are counted by: a clock that goes only where it is told."""
-        now = [1000.0]
-        monkeypatch.setattr("sandbox.limits.time", SimpleNamespace(monotonic=lambda: now[0]))
-        return now
-
     def test_200_in_10_seconds_for_each_endpoint(self, make: Any, clock: list[float]) -> None:
         api = make(limits=True)
         statuses = [api.gate("usd/contracts").status_code for _ in range(200)]

@@ -5,8 +5,7 @@ Page: https://docs.bitfinex.com/reference/rest-public-liquidations. Three nestin
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 from source_liquidations.http.answers import Answered
 from source_liquidations.numbers import NULL
 from source_liquidations.reading.endpoint import Rows
+from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, good_rows, one_line
 
 MILLISECOND = 1_000_000
@@ -143,15 +143,6 @@ def _is_milliseconds(value: int) -> bool:
         return False
 
 
-def canonical(literal: bytes) -> str:
-    """One spelling of a number: `-8` and `-8.0` are one."""
-    if literal == b"null":
-        return "null"
-    text = f"{Decimal(literal.decode()):f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text == "-0" else text
-
-
 def rows_of(page: Sequence[Row], is_wanted: Callable[[str], bool], fields: Fields) -> Rows:
     """A page's rows as JSON objects, with `time` and `ordinal`; those of unwanted symbols only tell the time.
 
@@ -169,7 +160,12 @@ def rows_of(page: Sequence[Row], is_wanted: Callable[[str], bool], fields: Field
         for index in range(len(page))
     ]
     stamps = [row.mts for row in page]
-    ordinals = _ordinals(page, list(zip(stamps, symbols, keys, strict=True)))
+    # Rows of one key have one time, and a page never ends inside a millisecond.
+    ordinals = identity.ordinals(
+        list(zip(stamps, symbols, keys, strict=True)),
+        lambda index: [bytes(element) for element in page[index].elements],
+        {},
+    )
     if surplus := {name for row in page for name in row.further}:
         fields.left_out(surplus)
     times = [timestamps.format_instant(row.instant, row.digits).encode() for row in page]
@@ -212,19 +208,6 @@ def _numbers(page: Sequence[Row], bad: dict[int, LiquidationsError]) -> dict[str
     return found
 
 
-def _ordinals(page: Sequence[Row], keys: Sequence[Hashable]) -> list[int]:
-    """A number among the rows that are equal in every key field, the same on every re-read.
-
-    They have one time, and a page never ends inside a millisecond. Those that differ elsewhere are numbered by how
-    they are written, since the order of rows of one millisecond is not documented.
-    """
-    alike: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for index, key in enumerate(keys):
-        alike[key].append(index)
-    found = [0] * len(page)
-    for indices in alike.values():
-        if len(indices) > 1:
-            indices.sort(key=lambda index: [bytes(element) for element in page[index].elements])
-            for ordinal, index in enumerate(indices):
-                found[index] = ordinal
-    return found
+def canonical(literal: bytes) -> str:
+    """One spelling of a number, and of null, for keys."""
+    return numbers.plain(literal) or "null"

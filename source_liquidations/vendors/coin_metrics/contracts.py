@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.errors import LiquidationsError
+from source_liquidations.errors import LiquidationsError, some_of
 from source_liquidations.http.client import Client
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
@@ -28,7 +28,6 @@ from source_liquidations.vendors.listing import rows_of
 logger = logging.getLogger("airbyte")
 
 PATH = "/v4/reference-data/markets"
-_SHOWN = 5
 
 
 class Row(msgspec.Struct):
@@ -89,12 +88,10 @@ class Contracts:
             why = ""
         missing = [partition["market"] for partition in partitions if partition["market"] not in self._known]
         if missing:
-            more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
             logger.warning(
-                "coin_metrics: the reference data have no contract size of %s%s%s: amount_base and notional_usd are"
+                "coin_metrics: the reference data have no contract size of %s%s: amount_base and notional_usd are"
                 " null there",
-                ", ".join(missing[:_SHOWN]),
-                more,
+                some_of(missing),
                 why,
             )
 

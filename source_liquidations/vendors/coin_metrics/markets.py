@@ -115,14 +115,14 @@ def _to_coverage(min_time: ListedDate, max_time: ListedDate, rows: Rows, span: S
 
     return Mapped(
         coverage_rows(
-            Period(
-                vendor="coin_metrics",
-                exchange=exchange(row.market.partition("-")[0]),
-                market=row.market,
-                kind=kind,
-                period_start=timestamps.format_shortest(at),
-                note=note,
-                source="catalog-v2/market-liquidations",
+            Period.at(
+                "coin_metrics",
+                exchange(row.market.partition("-")[0]),
+                row.market,
+                kind,
+                at,
+                note,
+                "catalog-v2/market-liquidations",
             )
             for row in map(catalog_row, rows.raw)
             for kind, at, note in bounds(row)

@@ -7,7 +7,7 @@ import msgspec
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.symbols import exchange
-from source_liquidations.vendors.coinalyze.calls import Body, as_data
+from source_liquidations.vendors.decoding import ListBody, as_data
 
 PATH = "/v1/exchanges"
 
@@ -17,7 +17,7 @@ class Row(msgspec.Struct):
     code: str
 
 
-_decoder = msgspec.json.Decoder(Body[Row])
+_decoder = msgspec.json.Decoder(ListBody[Row])
 
 
 def exchanges(client: Client, traffic: Traffic) -> dict[str, str]:

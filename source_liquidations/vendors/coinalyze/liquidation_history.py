@@ -9,8 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import Period, observed
-from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
+from source_liquidations.coverage import observed
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, some_of
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
@@ -51,7 +51,6 @@ POINTS_KEPT = 1_500
 LATE = 5 * timestamps.MINUTE
 MANY_MARKETS = 2_000  # take an hour each sync
 
-_SHOWN = 5
 _POSITIONS = ("long", "short")  # of `l` and `s`
 _DOLLAR = "usd"
 IN_BASE, IN_QUOTE = "BASE_ASSET", "QUOTE_ASSET"
@@ -136,7 +135,7 @@ class LiquidationHistory(Endpoint):
     # Requests.
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
-        """As many together as a request may name. Those that fail in the unified stream hold no other up there."""
+        """As many together as a request may name; those that fail in the unified stream apart from the others."""
         del start, end
         by_unit = sorted(partitions, key=lambda partition: not self.is_unified(partition))
         for _, group in groupby(by_unit, self.is_unified):
@@ -193,9 +192,8 @@ class LiquidationHistory(Endpoint):
             instants[owner].append(instant)
         silent = [partition["symbol"] for partition, held in zip(span.partitions, instants, strict=True) if not held]
         if silent:
-            more = f" and {len(silent) - _SHOWN:,} more" if len(silent) > _SHOWN else ""
             asked = f"{timestamps.format_shortest(span.start)} to {timestamps.format_shortest(span.end)}"
-            logger.info("coinalyze: no liquidations from %s of %s%s", asked, ", ".join(silent[:_SHOWN]), more)
+            logger.info("coinalyze: no liquidations from %s of %s", asked, some_of(silent))
         for partition, held in zip(span.partitions, instants, strict=True):
             first = min(held, default=span.end)
             if first < span.start + self.step:
@@ -205,7 +203,7 @@ class LiquidationHistory(Endpoint):
                     self._note_deleted(partition, span.start, first)
             elif held and span.start <= timestamps.floor_to(self._start, self.step):
                 note = f"the first day with a liquidation; asked for from {timestamps.format_shortest(span.start)} on"
-                self._note_start(partition, first, note)
+                self.observations.append(observed(self.vendor, *self.place(partition), "starts", first, None, note))
 
     def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
         note = f"nothing older is kept, or nothing happened: {POINTS_KEPT:,} to 2,000 {self._interval} points are kept"
@@ -222,20 +220,6 @@ class LiquidationHistory(Endpoint):
                 self._interval,
                 f"{POINTS_KEPT:,}",
             )
-
-    def _note_start(self, partition: Partition, first: int, note: str) -> None:
-        exchange, market = self.place(partition)
-        self.observations.append(
-            Period(
-                vendor=self.vendor,
-                exchange=exchange,
-                market=market,
-                kind="starts",
-                period_start=timestamps.format_shortest(first),
-                note=note,
-                source="seen by this sync",
-            )
-        )
 
     # The unified stream.
 

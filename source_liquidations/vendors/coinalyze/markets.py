@@ -13,8 +13,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
-from source_liquidations.vendors.coinalyze.calls import Body, as_data
-from source_liquidations.vendors.decoding import Fields, RowDecoder
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, as_data
 from source_liquidations.vendors.listing import Listing
 from source_liquidations.vendors.patterns import is_pattern, matches
 
@@ -49,7 +48,7 @@ class MarketList(Listing):
 
     def __init__(self, client: Client) -> None:
         super().__init__("coinalyze", client)
-        self._decoder = RowDecoder(Body, MarketRow, Fields.of(STREAM))
+        self._decoder = RowDecoder(ListBody, MarketRow, Fields.of(STREAM))
 
     def first_page(self) -> Request:
         return Request(PATH)
@@ -59,7 +58,7 @@ class MarketList(Listing):
         return self._decoder.decode(as_data(answered)).raw, None
 
 
-_decoder = msgspec.json.Decoder(Body[Market])
+_decoder = msgspec.json.Decoder(ListBody[Market])
 
 
 def markets(client: Client, traffic: Traffic) -> dict[str, Market]:

@@ -13,12 +13,10 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Rows, Span
 from source_liquidations.reading.pages import members
-from source_liquidations.vendors.coinalyze.calls import Body, as_data
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, good_rows, one_line, without
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, as_data, good_rows, one_line, without
 
 _POINT = ("t", "l", "s")
 _SERIES = ("symbol", "history")
-_EARLIEST, _LATEST = 1_230_768_000, 4_102_444_800  # seconds: 2009 and 2100; milliseconds are larger
 
 
 class Point(msgspec.Struct, gc=False):
@@ -47,10 +45,10 @@ class RawSeries(msgspec.Struct):
     history: list[msgspec.Raw] | None
 
 
-_strict = msgspec.json.Decoder(Body[Series])
-_lenient = msgspec.json.Decoder(Body[LenientSeries])
-_raw = msgspec.json.Decoder(Body[RawSeries])
-_whole = msgspec.json.Decoder(Body[dict[str, msgspec.Raw]])
+_strict = msgspec.json.Decoder(ListBody[Series])
+_lenient = msgspec.json.Decoder(ListBody[LenientSeries])
+_raw = msgspec.json.Decoder(ListBody[RawSeries])
+_whole = msgspec.json.Decoder(ListBody[dict[str, msgspec.Raw]])
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -130,7 +128,7 @@ def _time(start: int | str) -> tuple[int, bytes]:
         seconds = int(start)
     except ValueError:
         seconds = -1
-    if not _EARLIEST <= seconds < _LATEST:
+    if not timestamps.is_unix_second(seconds):
         raise UnexpectedAnswer(f"`t` is {start!r}, not a Unix time in seconds.", advice=NO_GUESS)
     instant = seconds * timestamps.SECOND
     return instant, b'"time":"%b",' % timestamps.format_instant(instant, 3).encode()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 from requests.structures import CaseInsensitiveDict
@@ -26,7 +26,6 @@ from source_liquidations.http.answers import Answered, reset_seconds
 from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
 from source_liquidations.symbols import asset
 from source_liquidations.vendors.decoding import NO_GUESS, Page
-from source_liquidations.vendors.vendor import Shared
 
 ROOT = "/api/v4/futures"
 LIMIT = 1000  # rows; a sister call refuses more
@@ -48,16 +47,7 @@ _RATE_HEADERS = {
     "X-Gate-RateLimit-Requests-Remain": "X-RateLimit-Remaining",
     "X-Gate-RateLimit-Reset-Timestamp": "X-RateLimit-Reset",
 }
-_FIRST_SECOND, _LAST_SECOND = 1_230_768_000, 4_102_444_800
 _MOST_DIGITS = 9
-
-T = TypeVar("T")
-
-
-class Body(msgspec.Struct, Generic[T]):
-    """A list, as `listed` wraps it."""
-
-    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class _Error(msgspec.Struct):
@@ -72,18 +62,8 @@ _encode = msgspec.json.Encoder().encode
 _whole = msgspec.json.Decoder(list[int])
 
 
-def listed(answered: Answered) -> Answered:
-    """The answer with its list as `data`, which is where decoders look for rows."""
-    return Answered(answered.status, answered.headers, b'{"data":' + answered.body + b"}")
-
-
 def path(settle: str, call: str) -> str:
     return f"{ROOT}/{settle}/{call}"
-
-
-def reach_of(first: int, shared: Shared) -> int | None:
-    """The first instant that can be had; none is assumed where nothing would be left to read, and Gate is asked."""
-    return first if first < shared.end else None
 
 
 # Contracts.
@@ -132,7 +112,7 @@ def instants_of(times: Sequence[msgspec.Raw]) -> tuple[list[int], list[bytes]]:
             timestamps.format_instant(instant, digits).encode() for instant, digits in pairs
         ]
     for index, second in enumerate(seconds):
-        if not _FIRST_SECOND <= second < _LAST_SECOND:
+        if not timestamps.is_unix_second(second):
             raise _no_time(index, str(second).encode())
     return [second * timestamps.SECOND for second in seconds], [_second_text(second) for second in seconds]
 
@@ -147,7 +127,7 @@ def _instant(index: int, value: bytes) -> tuple[int, int]:
         raise _no_time(index, value)
     seconds = Decimal(literal.decode())
     digits = max(3, -int(seconds.as_tuple().exponent))
-    if digits > _MOST_DIGITS or not _FIRST_SECOND <= seconds < _LAST_SECOND:
+    if digits > _MOST_DIGITS or not timestamps.is_unix_second(seconds):
         raise _no_time(index, value)
     return int(seconds * timestamps.SECOND), digits
 
@@ -161,17 +141,6 @@ def _no_time(index: int, value: bytes) -> UnexpectedAnswer:
 @lru_cache(maxsize=65536)
 def _second_text(second: int) -> bytes:
     return timestamps.format_instant(second * timestamps.SECOND, 3).encode()
-
-
-@lru_cache(maxsize=65536)
-def plain(literal: bytes) -> str | None:
-    """One spelling of a number: `77` and `77.0` are the same; None for null."""
-    if literal == b"null":
-        return None
-    if literal.isdigit():
-        return literal.decode()
-    value = Decimal(literal.decode())
-    return f"{value.normalize():f}" if value else "0"
 
 
 # Answers.

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from source_liquidations import numbers, timestamps
+from source_liquidations import numbers
 from source_liquidations.coverage import Kind, Period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import ConfigurationError, LiquidationsError, RequestRefused
@@ -23,8 +23,8 @@ from source_liquidations.reading.pages import Mapped, Mapper, members, merged
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
-from source_liquidations.vendors.decoding import Fields, RowDecoder
-from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, Body, assets, listed, market, path
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, as_data
+from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
 from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 
@@ -65,14 +65,14 @@ class ContractList(Listing):
     def __init__(self, client: Client, settles: Sequence[str]) -> None:
         super().__init__("gate", client)
         self._settles = tuple(settles)
-        self._decoder = RowDecoder(Body, ContractRow, Fields.of(STREAM), added=("settle",))
+        self._decoder = RowDecoder(ListBody, ContractRow, Fields.of(STREAM), added=("settle",))
 
     def first_page(self) -> Request:
         return page_at(self._settles[0], 0)
 
     def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[bytes], Request | None]:
         settle = request.path.split("/")[-2]
-        page = self._decoder.decode(listed(answered))
+        page = self._decoder.decode(as_data(answered))
         names: set[tuple[str, str]] = memory.setdefault("names", set())
         constant = {"settle": settle}
         found = []
@@ -204,15 +204,7 @@ def _to_coverage(launched: ListedDate, created: ListedDate, delisted: ListedDate
 
 
 def _period(name: str, kind: Kind, instant: int, note: str) -> Period:
-    return Period(
-        vendor="gate",
-        exchange="gate",
-        market=name,
-        kind=kind,
-        period_start=timestamps.format_shortest(instant),
-        note=note,
-        source=f"/futures/{{settle}}/{CALL}",
-    )
+    return Period.at("gate", "gate", name, kind, instant, note, f"/futures/{{settle}}/{CALL}")
 
 
 def _date(date: ListedDate, literal: Unread, name: str) -> int | None:

@@ -6,7 +6,6 @@ has that many, contract by contract.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Iterable, Sequence
@@ -23,16 +22,13 @@ from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Sizing, Span
 from source_liquidations.streams import Stream
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows
+from source_liquidations.vendors import identity
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows, as_data
 from source_liquidations.vendors.gate.calls import (
     LIMIT,
-    Body,
     instants_of,
-    listed,
     market,
     path,
-    plain,
-    reach_of,
     renamed,
 )
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
@@ -48,7 +44,7 @@ LONGEST_WINDOW = timestamps.HOUR  # `to` is inclusive, and 3,600 s after `from` 
 # Orders of 90 days ago were answered, of 95 days ago they were not. Without an error: an old window is just empty.
 HISTORY = 90 * timestamps.DAY
 LONGEST_HISTORY = 100 * timestamps.DAY
-# An old window may be refused all the same. A newer one must not be.
+# An old window may be refused nevertheless. A newer one must not be.
 _SURELY_READABLE = 89 * timestamps.DAY
 _RANGE_REFUSED = "range from/to"
 _ROWS_WORTH_A_WINDOW = LIMIT // 2
@@ -113,7 +109,7 @@ class LiquidationOrders(Endpoint):
         self._start = shared.start
         self._seen: dict[str, set[str]] = {}  # contracts with orders, by settle currency
         self._decoder = RowDecoder(
-            Body,
+            ListBody,
             OrderRow,
             Fields.of(STREAM),
             numbers=("size", "order_size", "order_price", "fill_price", "left"),
@@ -121,7 +117,7 @@ class LiquidationOrders(Endpoint):
         )
         self.sizing = Windows()
         now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
-        self.reach = reach_of(now - LONGEST_HISTORY, shared)
+        self.reach = now - LONGEST_HISTORY
         self.sure_reach = now - HISTORY
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -193,7 +189,7 @@ class LiquidationOrders(Endpoint):
         return _request(partition["settle"], contract, min(start, last), last)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(listed(answered))
+        page = self._decoder.decode(as_data(answered))
         settle = span.partitions[0]["settle"]
         params = dict(request.params)
         contract, start, last = params.get("contract"), int(params["from"]), int(params["to"])
@@ -270,20 +266,13 @@ def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -
     The same on every re-read: numbers count by value. `fill_price` and `left` of an order at work may change, so they
     are no part of it, and decide only the ordinals. All rows of a second come in one answer.
     """
-    digests = []
+    contents = []
     for row, instant in zip(rows, instants, strict=True):
-        content = [plain(bytes(literal)) for literal in (row.size, row.order_size, row.order_price)]
-        text = msgspec.json.encode([settle, row.contract, instant, *content])
-        digests.append(hashlib.blake2b(text, digest_size=16).hexdigest())
-    order: Iterable[int] = range(len(rows))
-    if len(set(digests)) < len(digests):
-        order = sorted(order, key=lambda index: _changeable(rows[index]))
-    counts: dict[str, int] = {}
-    ordinals = [0] * len(rows)
-    for index in order:
-        ordinals[index] = counts[digests[index]] = counts.get(digests[index], -1) + 1
-    return [f"{digest}-{ordinal}".encode() for digest, ordinal in zip(digests, ordinals, strict=True)]
+        content = [numbers.plain(bytes(literal)) for literal in (row.size, row.order_size, row.order_price)]
+        contents.append(msgspec.json.encode([settle, row.contract, instant, *content]))
+    ids = identity.identified(contents, lambda index: _changeable(rows[index]), {})
+    return [text.encode() for text in ids]
 
 
 def _changeable(row: OrderRow) -> list[str]:
-    return [plain(bytes(literal)) or "" for literal in (row.fill_price, row.left)]
+    return [numbers.plain(bytes(literal)) or "" for literal in (row.fill_price, row.left)]

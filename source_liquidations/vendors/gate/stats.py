@@ -20,23 +20,19 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_start, iso_interval, volume_names, volumes
-from source_liquidations.vendors.decoding import Fields, Once, RowDecoder, added_rows, good_rows
+from source_liquidations.vendors.decoding import Fields, ListBody, Once, RowDecoder, added_rows, as_data, good_rows
 from source_liquidations.vendors.gate.calls import (
     LIMIT,
-    Body,
     assets,
     explain,
     instants_of,
     is_too_old,
-    listed,
     market,
     path,
-    reach_of,
     renamed,
 )
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.patterns import is_pattern
-from source_liquidations.vendors.vendor import Shared
 
 STREAM = Stream("gate_contract_stats", ("settle", "contract", "interval", "time"), "time", declared_in=__name__)
 CALL = "contract_stats"
@@ -80,19 +76,17 @@ class ContractStats(Endpoint):
     refuses_old = True
     rows_per_step = 1  # at the most
 
-    def __init__(
-        self, client: Client, entries: Sequence[str], interval: str, contracts: Contracts, shared: Shared
-    ) -> None:
+    def __init__(self, client: Client, entries: Sequence[str], interval: str, contracts: Contracts) -> None:
         self.client = client
         self._entries = entries
         self._interval = interval
         self._contracts = contracts
         self.step = INTERVALS[interval]
         self.sure_reach = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
-        self.reach = reach_of(self.sure_reach, shared)
+        self.reach = self.sure_reach
         self._once = Once(STREAM.name)
         self._decoder = RowDecoder(
-            Body,
+            ListBody,
             StatsRow,
             Fields.of(STREAM),
             numbers=StatsRow.__struct_fields__[1:],
@@ -118,7 +112,7 @@ class ContractStats(Endpoint):
         return _request(span.partitions[0], span.start)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(listed(answered))
+        page = self._decoder.decode(as_data(answered))
         instants, times = instants_of([row.time for row in page.rows])
         renamed(page)
         each = [b'"time":"%b",' % text for text in times]
@@ -129,7 +123,7 @@ class ContractStats(Endpoint):
         return Answer.before(rows.between(_EVER, span.end), partial(self._following, instants, span, request))
 
     def _following(self, instants: Sequence[int], span: Span, request: Request) -> Request | None:
-        """The request for what follows the last row. Raises NotAdvancing for a page that does not get ahead."""
+        """The request for what follows the last row. Raises NotAdvancing for a page that does not advance."""
         if not instants:
             return None
         start, last = int(dict(request.params)["from"]) * timestamps.SECOND, max(instants)

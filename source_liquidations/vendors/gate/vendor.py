@@ -52,7 +52,6 @@ class Gate(Vendor):
             self._entries,
             config.get("interval", stats.DEFAULT_INTERVAL),
             self._contracts,
-            shared,
         )
 
     def _client(

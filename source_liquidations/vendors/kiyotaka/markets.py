@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from source_liquidations import timestamps
 from source_liquidations.coverage import Period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
@@ -140,14 +139,14 @@ def _to_coverage(date: ListedDate, rows: Rows, span: Span) -> Mapped:
     del span
     return Mapped(
         coverage_rows(
-            Period(
-                vendor="kiyotaka",
-                exchange=exchange(row.exchange),
-                market=row.market,
-                kind="starts",
-                period_start=timestamps.format_shortest(since),
-                note="available since, of any kind of data",
-                source=PATH,
+            Period.at(
+                "kiyotaka",
+                exchange(row.exchange),
+                row.market,
+                "starts",
+                since,
+                "available since, of any kind of data",
+                PATH,
             )
             for row in map(_row, rows.raw)
             if (since := date.read(row.available_since, row.market)) is not None

@@ -3,7 +3,6 @@ meta and cursor; both are taken."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
+from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import (
     NO_GUESS,
     Fields,
@@ -308,17 +308,11 @@ def identified(
         [None if value is None else repr(value) for value in numbers.floats([getattr(row, name) for row in rows])]
         for name in ("quantity", "price", "avg_price")
     ]
-    digests = []
-    for row, instant, *content in zip(rows, instants, *values, strict=True):
-        text = msgspec.json.encode([instant, row.symbol, row.source, row.side, *content])
-        digests.append(hashlib.blake2b(text, digest_size=16).hexdigest())
-    order: Iterable[int] = range(len(rows))
-    if len(set(digests)) < len(digests):
-        order = sorted(order, key=lambda index: bytes(raw[index]))
-    ordinals = [0] * len(rows)
-    for index in order:
-        ordinals[index] = seen[digests[index]] = seen.get(digests[index], -1) + 1
-    return [f"{digest}-{ordinal}" for digest, ordinal in zip(digests, ordinals, strict=True)]
+    contents = [
+        msgspec.json.encode([instant, row.symbol, row.source, row.side, *content])
+        for row, instant, *content in zip(rows, instants, *values, strict=True)
+    ]
+    return identity.identified(contents, lambda index: bytes(raw[index]), seen)
 
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:

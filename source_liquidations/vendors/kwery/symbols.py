@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from source_liquidations import timestamps
 from source_liquidations.coverage import Period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.http.answers import Answered
@@ -63,14 +62,14 @@ def _to_coverage(date: ListedDate, rows: Rows, span: Span) -> Mapped:
     del span
     return Mapped(
         coverage_rows(
-            Period(
-                vendor="kwery",
-                exchange="binance",
-                market=f"binance_futures/{row.symbol}",
-                kind="starts",
-                period_start=timestamps.format_shortest(since),
-                note="earliest data, of any kind",
-                source=PATH,
+            Period.at(
+                "kwery",
+                "binance",
+                f"binance_futures/{row.symbol}",
+                "starts",
+                since,
+                "earliest data, of any kind",
+                PATH,
             )
             for row in map(_row.decode, rows.raw)
             if (since := date.read(row.earliest_data, row.symbol)) is not None

@@ -1,0 +1,67 @@
+"""One reading's work. The scheduler holds its lock around every call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from dataclasses import dataclass, field
+
+from source_liquidations.reading.reach import Waits
+from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.windows import Gap, Window
+
+
+@dataclass(eq=False)
+class Queue:
+    """Gaps not begun, gaps begun, and windows whose next page nobody requests yet."""
+
+    reading: Reading
+    pending: deque[Gap] = field(default_factory=deque)
+    begun: dict[Gap, None] = field(default_factory=dict)
+    ready: deque[Window] = field(default_factory=deque)
+    busy: int = 0
+    planned: bool = False
+    given_up: bool = False
+    announced: bool = False
+    failures_in_a_row: int = 0
+    held_since: float | None = None  # by the vendor's budget
+
+    @property
+    def ended(self) -> bool:
+        return self.busy == 0 and (self.given_up or (self.planned and not (self.pending or self.begun or self.ready)))
+
+    @property
+    def demand(self) -> int:
+        """How many workers it could use, as far as is known."""
+        if self.ended:
+            return 0
+        if not self.planned:
+            return 2**31
+        helpable = 2**31 if self.reading.endpoint.splittable and self.begun else 0
+        paused = sum(not gap.under_way for gap in self.begun)  # they waited for a probe
+        wanted = self.busy + len(self.ready) + len(self.pending) + paused + helpable
+        return min(wanted, self.reading.endpoint.most_at_once or 2**31)
+
+    def open(self, gap: Gap) -> bool:
+        """Make the gap's next window ready, if one can be opened now."""
+        window = None
+        with contextlib.suppress(Waits):
+            window = gap.open()
+        if window is not None:
+            self.ready.appendleft(window)
+        elif gap.ended:
+            self.begun.pop(gap, None)
+            gap.reading.gap_ended(gap.outputs, gap.partitions)
+        return window is not None
+
+    def forget(self, gap: Gap) -> None:
+        """Nothing more is requested of a gap."""
+        self.begun.pop(gap, None)
+        self.ready = deque(window for window in self.ready if window.gap is not gap)
+
+    def give_up(self) -> None:
+        """Begin nothing more."""
+        self.given_up = True
+        self.pending.clear()
+        self.begun.clear()
+        self.ready.clear()
