@@ -51,7 +51,7 @@ GAPS_HEAD = ("known of", "exchange", "kind", "from", "to")
 QUERY = """
 SELECT vendor, exchange, position_side, count(*) AS liquidations, round(sum(notional_usd)) AS usd
 FROM liquidations
-WHERE base_asset = 'btc' AND vendor <> 'bitfinex'
+WHERE base_asset = 'btc' AND exchange IN ('binance', 'gate')
 GROUP BY ALL ORDER BY ALL
 """
 MINUTES_HEAD = ("minute", "liquidated longs", "shorts", "bitcoins")

@@ -35,7 +35,11 @@ EVENTS = (
     "gate_liquidation_orders",
 )
 VENDORS = {"kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate", "coinalyze"}
-CURRENCIES = {"kwery_liquidations": "credits", "kiyotaka_liquidation_agg": "weight"}
+CURRENCIES = {
+    "kwery_liquidations": "credits",
+    "kiyotaka_liquidation_agg": "weight",
+    "coinalyze_liquidation_history": "calls",
+}
 COLUMNS = ("read", "new", "held", "partitions", "requests", "seconds")
 RECIPES = ROOT / "docs" / "recipes.md"
 QUERY_ALL = """
@@ -46,6 +50,12 @@ with duckdb.connect(path, read_only=True) as database:
     found = [database.sql(query) for query in json.loads(queries)]
     rows = [[dict(zip(answer.columns, row)) for row in answer.fetchall()] for answer in found]
 json.dump(rows, sys.stdout, default=lambda value: float(value) if hasattr(value, "is_finite") else str(value))
+"""
+BITFINEX_KEYS = """
+SELECT count(*) AS rows FROM (
+    SELECT DISTINCT pos_id, mts, symbol, is_match, is_market_sold, amount, price_acquired, ordinal
+    FROM bitfinex_liquidations
+)
 """
 LIVE = """
 from pathlib import Path
@@ -104,7 +114,7 @@ def done(python: Path, output: Path) -> Done:
     return run(python, "-m", "demo", "--output", output)
 
 
-def test_demo_syncs_twice_draws_and_prints_a_query_that_works(done: Done, output: Path) -> None:
+def test_demo_syncs_twice_draws_and_prints_a_query_that_works(python: Path, done: Done, output: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
 
@@ -114,8 +124,12 @@ def test_demo_syncs_twice_draws_and_prints_a_query_that_works(done: Done, output
         assert number(first[name]["read"]) == number(first[name]["new"]) == number(first[name]["held"]) > 0, name
         assert number(second[name]["read"]) < number(first[name]["read"]), name
         assert number(second[name]["held"]) == number(first[name]["held"]) + number(second[name]["new"]), name
-    for table in (first, second):
-        assert number(table["liquidations"]["held"]) == sum(number(table[name]["held"]) for name in EVENTS)
+    assert number(first["liquidations"]["held"]) == sum(number(first[name]["held"]) for name in EVENTS)
+    # PyAirbyte compares keys by `=`, so a Bitfinex trigger, whose key has a null, is there again after a lookback.
+    counted = run(python, "-c", QUERY_ALL, output / "demo.duckdb", json.dumps([BITFINEX_KEYS]))
+    ((bitfinex,),) = json.loads(counted.stdout)
+    held = {name: number(second[name]["held"]) for name in EVENTS} | {"bitfinex_liquidations": bitfinex["rows"]}
+    assert number(second["liquidations"]["held"]) == sum(held.values())
     assert sum(number(second[name]["new"]) for name in EVENTS) > 0, "nothing new in the second sync"
 
     assert (output / "liquidations.png").read_bytes().startswith(b"\x89PNG")
@@ -130,7 +144,7 @@ def test_demo_syncs_twice_draws_and_prints_a_query_that_works(done: Done, output
     assert bill["kwery"][-1] == "left"
     _, arrived = re.findall(r"read       done: [\d,]+ rows and (\d+) requests", done.stdout)
     assert sum(number(words[0]) for words in bill.values()) == int(arrived), "as the simulated vendors count them"
-    assert {"kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate"} <= set(gaps)
+    assert set(gaps) == VENDORS - {"gate"}, "all that is known of Gate is known of a contract"
 
     query = run("sh", "-c", done.stdout.rstrip().splitlines()[-1])
     assert query.returncode == 0, query.stderr
