@@ -133,7 +133,7 @@ def test_demo_syncs_twice_draws_and_prints_a_query_that_works(python: Path, done
     assert sum(number(second[name]["new"]) for name in EVENTS) > 0, "nothing new in the second sync"
 
     assert (output / "liquidations.png").read_bytes().startswith(b"\x89PNG")
-    assert "Kaiko, Coin Metrics, Kwery, Kiyotaka, Coinalyze, Gate" in done.stdout
+    assert "Kaiko, Coin Metrics, Kiyotaka, Coinalyze, Kwery, Gate, Bitfinex" in done.stdout
 
     estimated, bill, gaps = sections(done.stdout, "estimate", "vendor", "known of")
     for name, (_, least, *cost) in estimated.items():
