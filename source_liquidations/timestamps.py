@@ -25,7 +25,6 @@ _ISO = re.compile(
     r"(?P<offset>Z|z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?)?",
     re.ASCII,
 )
-_UNIX_TEXT = re.compile(r"\d{9,20}(\.\d+)?|\d(\.\d+)?[eE]\+?\d{1,2}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 # Unix timestamps between 2009-01-01 and 2100-01-01 fall in ranges that do not touch, so their
