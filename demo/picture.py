@@ -69,12 +69,13 @@ def draw(database: Path, picture: Path, *, note: str) -> list[str]:
     sums = _sums(database)
     vendors = [vendor for vendor in VENDORS if vendor in sums]
     rows = len(vendors) // COLUMNS + 1  # the legend has a place, too
-    tall = 1.32 * rows
-    height = tall + 4.0
+    tall, gap = 1.32 * rows, 1.05
+    height = tall + 4.2
     figure = Figure(figsize=(11.5, height), facecolor="white")
     below, above = 0.45 / height, 1 - 1.15 / height
+    apart = 2 * gap / (tall + 2.6 - gap)  # of an average panel
     grid = figure.add_gridspec(
-        2, 1, height_ratios=[tall, 2.2], hspace=0.3, bottom=below, top=above, left=0.075, right=0.98
+        2, 1, height_ratios=[tall, 2.2], hspace=apart, bottom=below, top=above, left=0.075, right=0.98
     )
     places = grid[0].subgridspec(rows, COLUMNS, hspace=0.42, wspace=0.06)
     panels: list[Axes] = []
