@@ -56,6 +56,7 @@ class Transport:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._settings: dict[str, dict[str, Any]] = {}
+        self._settings_lock = threading.Lock()
         self._reached = False
 
     def get(self, url: str, headers: Mapping[str, str]) -> Answered:
@@ -65,8 +66,9 @@ class Transport:
         where this machine's proxy or certificates are the reason, UnexpectedAnswer for a body that is too large.
         """
         host = origin(url)
-        if host not in self._settings:
-            self._settings[host] = settings(self._session, url)
+        with self._settings_lock:  # reading certificates takes long: one does it, and the others wait
+            if host not in self._settings:
+                self._settings[host] = settings(self._session, url)
         proxy = requests.utils.select_proxy(url, self._settings[host]["proxies"])
         prepared = _GET.copy()
         prepared.headers.update(headers)

@@ -43,10 +43,12 @@ from source_liquidations.vendors.coin_metrics.calls import (
     owners,
     time_params,
 )
-from source_liquidations.vendors.decoding import Fields, Once, RowDecoder, added_rows, iso_instants
+from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
+from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.repeats import Once
 
 logger = logging.getLogger("airbyte")
 
