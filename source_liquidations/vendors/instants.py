@@ -60,26 +60,26 @@ def time_members(times: Sequence[bytes], instants: Sequence[int]) -> tuple[Colum
 def iso_instants(name: str, texts: Sequence[str]) -> list[int]:
     """ISO 8601 texts as nanoseconds. Raises UnexpectedAnswer, naming the field, for any other text."""
     try:
-        return [timestamps.parse(text) for text in texts]
+        return timestamps.parse_all(texts)
     except ValueError as error:
         raise UnexpectedAnswer(f"`{name}`: {error}.", advice=NO_GUESS) from None
 
 
 def utc_times(texts: Sequence[str], instants: Sequence[int]) -> list[bytes]:
     """Each time in UTC with a `Z`, with the digits that the vendor gave, but at least three."""
+    if timestamps.are_alike(texts) >= _FEWEST_DIGITS:
+        return [text.encode() for text in texts]
     return [
-        text.encode()
-        if len(text) > _SHORTEST_TIME and text[-1] == "Z" and text[10] == "T"
-        else timestamps.format_instant(instant, fraction_digits(text)).encode()
+        timestamps.format_instant(instant, _fraction_digits(text)).encode()
         for text, instant in zip(texts, instants, strict=True)
     ]
 
 
-_SHORTEST_TIME = len("2024-01-01T00:00:00.00Z")
+_FEWEST_DIGITS = 3
 
 
-def fraction_digits(text: str) -> int:
-    """Fraction digits of a time, at least three."""
+def _fraction_digits(text: str) -> int:
+    """Of a time."""
     fraction = text.partition(".")[2]
     digits = len(fraction) - len(fraction.lstrip("0123456789"))
-    return max(3, digits)
+    return max(_FEWEST_DIGITS, digits)

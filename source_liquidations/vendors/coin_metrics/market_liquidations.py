@@ -171,17 +171,17 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     """The amount counts contracts; the side is that of the order that closed the position: a sell closed a long."""
     del span
     bad: dict[int, LiquidationsError] = {}
-    price, amount = (
-        numbers.column(field, [(getattr(row, field) or "null").encode() for row in rows.typed], bad)
-        for field in ("price", "amount")
-    )
+    typed: Sequence[LiquidationRow] = rows.typed
+    price = numbers.column_of_texts("price", [row.price for row in typed], bad)
+    amount = numbers.column_of_texts("amount", [row.amount for row in typed], bad)
     for error in bad.values():
         raise error
-    typed: Sequence[LiquidationRow] = rows.typed
+    kinds = [(row.market, row.type) for row in typed]
+    names = {kind: _names(*kind) for kind in set(kinds)}
     worth = contracts.columns([row.market for row in typed], amount, price)
     return Mapped(
         liquidations(
-            names=[_names(row.market, row.type) for row in typed],
+            names=[names[kind] for kind in kinds],
             ids=[f"{row.coin_metrics_id}:{row.type}" for row in typed],
             times=rows.times,
             instants=rows.instants,

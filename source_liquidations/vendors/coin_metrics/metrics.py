@@ -273,8 +273,7 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
         del span
         bad: dict[int, LiquidationsError] = {}
         values = [
-            numbers.column(name, [(getattr(row, name) or "null").encode() for row in rows.typed], bad)
-            for name, _, _ in columns
+            numbers.column_of_texts(name, [getattr(row, name) for row in rows.typed], bad) for name, _, _ in columns
         ]
         names, starts, amounts = [], [], []
         for index, (row, instant) in enumerate(zip(rows.typed, rows.instants, strict=True)):

@@ -24,7 +24,7 @@ from source_liquidations.unified import event_names, stated
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows
-from source_liquidations.vendors.instants import fraction_digits, iso_instants
+from source_liquidations.vendors.instants import iso_instants, utc_times
 from source_liquidations.vendors.kwery.credits import (
     CREDITS_PER_REQUEST,
     CREDITS_PER_ROW,
@@ -206,10 +206,7 @@ class Liquidations(Endpoint):
         following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
         texts = page.column("timestamp")
         instants = iso_instants("timestamp", texts)
-        times = [
-            timestamps.format_instant(instant, fraction_digits(text)).encode()
-            for instant, text in zip(instants, texts, strict=True)
-        ]
+        times = utc_times(texts, instants)
         memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows come in no order
         if following is None:
             self._credits.windows += 1
