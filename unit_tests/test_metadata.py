@@ -142,11 +142,6 @@ def test_package_and_repository_names_agree(metadata: dict[str, Any], project: d
     assert data["license"] == project["license"]
 
 
-def test_the_description_names_every_vendor(project: dict[str, Any]) -> None:
-    named = project["description"].partition(": ")[2].removesuffix(".").lower().replace(" ", "_").split(",_")
-    assert sorted(named) == sorted(vendor.name for vendor in VENDORS)
-
-
 def test_icon_is_a_square_drawing(metadata: dict[str, Any]) -> None:
     icon = ElementTree.parse(ROOT / metadata["data"]["icon"]).getroot()
     assert icon.tag == "{http://www.w3.org/2000/svg}svg"
