@@ -45,13 +45,20 @@ class _Adapter(HTTPAdapter):
         return self._pools[host]
 
 
+class _Session(requests.Session):
+    """Leaves redirects to the client: requests would read the body of one whole, however much it unpacks to."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class Transport:
     """Exchanges requests for answers with a vendor's hosts, keeping connections open."""
 
     def __init__(self, *, hosts: int, connections: int, patience: Patience, stop: threading.Event) -> None:
         self._patience = patience
         self._stop = stop
-        self._session = requests.Session()
+        self._session = _Session()
         adapter = _Adapter(pool_connections=hosts, pool_maxsize=connections, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
