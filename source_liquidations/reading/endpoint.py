@@ -46,6 +46,30 @@ class Partition:
 _WHOLE = re.compile(r"^(\d+)\.0+$", re.ASCII)
 
 
+# JSON text: one for each row, or one for all of them.
+Column = bytes | Sequence[Any]
+
+
+class Later(Sequence[Any]):
+    """A sequence that is made when somebody first looks into it."""
+
+    def __init__(self, make: Callable[[], Sequence[Any]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Sequence[Any]:
+        return self._make()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._made[index]
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._made)
+
+
 class Fault(NamedTuple):
     """A row that could not be taken, and why. Nothing from its instant on counts as read."""
 
@@ -59,8 +83,7 @@ class Rows:
 
     raw         JSON objects, byte for byte as received
     instants    each row's time on the stream's cursor, nanoseconds since the epoch
-    constant    members for every row, as JSON text without braces and with a trailing comma: `"asset":"btc",`
-    added       members for each row, likewise, or None
+    added       columns of JSON text: row by row members, without braces and with a trailing comma: `"asset":"btc",`
     owners      where a page holds rows of several partitions: each row's index among them
     typed       the same rows decoded, for the unified streams
     times       each row's time as RFC 3339 text, likewise
@@ -70,8 +93,7 @@ class Rows:
 
     raw: Sequence[bytes | Any]
     instants: list[int]
-    constant: bytes = b""
-    added: list[bytes] | None = None
+    added: Sequence[Column] = ()
     owners: list[int] | None = None
     typed: Sequence[Any] = ()
     times: Sequence[bytes] = ()
@@ -81,16 +103,25 @@ class Rows:
     def __len__(self) -> int:
         return len(self.raw)
 
+    @cached_property
+    def earliest(self) -> int:
+        """Of the instants."""
+        return min(self.instants)
+
+    @cached_property
+    def latest(self) -> int:
+        return max(self.instants)
+
     def only(self, keep: Sequence[int]) -> Rows:
         """The rows with these indices."""
+        typed, times = self.typed, self.times
         return Rows(
             raw=[self.raw[i] for i in keep],
             instants=[self.instants[i] for i in keep],
-            constant=self.constant,
-            added=None if self.added is None else [self.added[i] for i in keep],
+            added=[column if isinstance(column, bytes) else [column[i] for i in keep] for column in self.added],
             owners=None if self.owners is None else [self.owners[i] for i in keep],
-            typed=[self.typed[i] for i in keep] if self.typed else (),
-            times=[self.times[i] for i in keep] if self.times else (),
+            typed=Later(lambda: [typed[i] for i in keep] if typed else ()),
+            times=Later(lambda: [times[i] for i in keep] if times else ()),
             faults=self.faults,
             wanted=None if self.wanted is None else [self.wanted[i] for i in keep],
         )
@@ -103,10 +134,9 @@ class Rows:
 
     def between(self, start: int, end: int) -> Rows:
         """The rows of [start, end)."""
-        instants = self.instants
-        if not instants or (start <= min(instants) and max(instants) < end):
+        if not self.instants or (start <= self.earliest and self.latest < end):
             return self
-        return self.only([i for i, instant in enumerate(instants) if start <= instant < end])
+        return self.only([i for i, instant in enumerate(self.instants) if start <= instant < end])
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Window:
         reading.reach.saw(instants)
         # An interval that began earlier and reaches into the window belongs to it; events have no length.
         begins = self.asked.start - reading.endpoint.settling
-        if instants and (max(instants) < begins - _FAR or min(instants) > self.asked.end + _FAR):
+        if instants and (rows.latest < begins - _FAR or rows.earliest > self.asked.end + _FAR):
             raise UnexpectedAnswer(
                 f"a page with rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
                 advice="Rows read so far are kept. Report this to the vendor.",

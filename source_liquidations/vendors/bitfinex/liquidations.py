@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
@@ -260,7 +258,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     return Mapped(
         unified_rows(
             names=[_names(event.symbol, EVENT_TYPES[event.is_match]) for event in events],
-            ids=[msgspec.json.encode(event.liquidation_id) for event in events],
+            ids=[event.liquidation_id for event in events],
             times=rows.times,
             instants=rows.instants,
             positions=_positions(events),

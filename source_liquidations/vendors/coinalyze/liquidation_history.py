@@ -23,7 +23,8 @@ from source_liquidations.vendors.coinalyze.calls import symbols_at_once
 from source_liquidations.vendors.coinalyze.exchanges import exchanges
 from source_liquidations.vendors.coinalyze.markets import Market, markets, matching_markets
 from source_liquidations.vendors.coinalyze.points import rows_of
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, Once
+from source_liquidations.vendors.decoding import NO_GUESS, Fields
+from source_liquidations.vendors.repeats import Once
 
 logger = logging.getLogger("airbyte")
 

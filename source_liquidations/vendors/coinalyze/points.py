@@ -68,7 +68,7 @@ def rows_of(answered: Answered, span: Span, known: Sequence[Mapping[str, Any]], 
         around = [without(one, _SERIES) for one in _whole.decode(body.body).data or []]
     literals = _raw.decode(body.body).data or []
     owner_of = {partition["symbol"]: index for index, partition in enumerate(span.partitions)}
-    rows = Rows([], [], added=[], owners=[], typed=[])
+    rows = Rows([], [], added=[[]], owners=[], typed=[])
     bad: dict[int, LiquidationsError] = {}
     spaced = b"\n" in body.body or b"\r" in body.body
     for one, literal, rest in zip(series, literals, around, strict=True):
@@ -116,7 +116,7 @@ def _add(
     head = members(known)
     rows.raw += raw  # type: ignore[operator]
     rows.instants += [instant for instant, _ in times]
-    rows.added += [head + member for _, member in times]  # type: ignore[operator]
+    rows.added[0] += [head + member for _, member in times]  # type: ignore[index, operator]
     rows.owners += [owner] * len(points)  # type: ignore[operator]
     rows.typed += points  # type: ignore[operator]
 

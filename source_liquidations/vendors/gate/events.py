@@ -56,7 +56,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     return Mapped(
         liquidations(
             names=names,
-            ids=[b'"%b"' % typed[i][1] for i in kept],
+            ids=[typed[i][1].decode() for i in kept],
             times=[rows.times[i] for i in kept],
             instants=[rows.instants[i] for i in kept],
             positions=[event.position for event in events],

@@ -204,7 +204,7 @@ class LiquidationOrders(Endpoint):
         instants, times = instants_of([row.time for row in page.rows])
         ids = identified(settle, page.rows, instants)
         renamed(page)
-        each = [b'"time":"%b","liquidation_id":"%b",' % pair for pair in zip(times, ids, strict=True)]
+        each = (b'"time":"', times, b'","liquidation_id":"', ids, b'",')
         rows = added_rows(page, instants, constant={"settle": settle}, each=each)
         rows.typed = list(zip(page.rows, ids, strict=True))
         rows.times = times
