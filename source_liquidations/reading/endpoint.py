@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -47,10 +47,14 @@ _WHOLE = re.compile(r"^(\d+)\.0+$", re.ASCII)
 
 
 class Fault(NamedTuple):
-    """A row that could not be taken, and why. Nothing from its instant on counts as read."""
+    """A row that could not be taken, and why. Nothing of its partitions counts as read from its instant on.
+
+    owners      its partitions, as indices among those of the request; None = all of them
+    """
 
     instant: int
     error: LiquidationsError
+    owners: Sequence[int] | None = None
 
 
 @dataclass
@@ -95,6 +99,13 @@ class Rows:
             wanted=None if self.wanted is None else [self.wanted[i] for i in keep],
         )
 
+    def faults_of(self, bad: Mapping[int, LiquidationsError]) -> list[Fault]:
+        """Why some of these rows cannot be taken, by index."""
+        return [
+            Fault(self.instants[index], error, None if self.owners is None else [self.owners[index]])
+            for index, error in bad.items()
+        ]
+
     def to_write(self) -> Rows:
         """The rows that are wanted."""
         if self.wanted is None:
@@ -102,11 +113,13 @@ class Rows:
         return self.only([i for i, is_wanted in enumerate(self.wanted) if is_wanted])
 
     def between(self, start: int, end: int) -> Rows:
-        """The rows of [start, end)."""
-        instants = self.instants
-        if not instants or (start <= min(instants) and max(instants) < end):
-            return self
-        return self.only([i for i, instant in enumerate(instants) if start <= instant < end])
+        """The rows of [start, end), and the faults."""
+        instants, found = self.instants, self
+        if instants and not (start <= min(instants) and max(instants) < end):
+            found = self.only([i for i, instant in enumerate(instants) if start <= instant < end])
+        if self.faults:
+            found = replace(found, faults=[fault for fault in self.faults if start <= fault.instant < end])
+        return found
 
 
 @dataclass(frozen=True)

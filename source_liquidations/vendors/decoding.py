@@ -13,7 +13,7 @@ from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.numbers import NULL, column
-from source_liquidations.reading.endpoint import Fault, Rows
+from source_liquidations.reading.endpoint import Rows
 from source_liquidations.reading.pages import members, merged
 from source_liquidations.streams import Stream
 
@@ -209,7 +209,7 @@ def good_rows(rows: Rows, bad: Mapping[int, LiquidationsError]) -> Rows:
     if not bad:
         return rows
     found = rows.only([index for index in range(len(rows)) if index not in bad])
-    found.faults = [Fault(rows.instants[index], error) for index, error in bad.items()]
+    found.faults = rows.faults_of(bad)
     return found
 
 

@@ -181,8 +181,11 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
         numbers.column(field, [(getattr(row, field) or "null").encode() for row in rows.typed], bad)
         for field in ("price", "amount")
     )
-    for error in bad.values():
-        raise error
+    faults = rows.faults_of(bad)
+    if bad:
+        keep = [index for index in range(len(rows)) if index not in bad]
+        rows = rows.only(keep)
+        price, amount = ([column[index] for index in keep] for column in (price, amount))
     typed: Sequence[LiquidationRow] = rows.typed
     worth = contracts.columns([row.market for row in typed], amount, price)
     return Mapped(
@@ -197,7 +200,8 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             amount_base=worth.amount_base,
             notional_usd=worth.notional_usd,
             notional_source=worth.notional_source,
-        )
+        ),
+        faults,
     )
 
 

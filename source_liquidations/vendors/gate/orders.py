@@ -198,7 +198,7 @@ class LiquidationOrders(Endpoint):
         if len(page.raw) >= int(params["limit"]):
             _must_be_a_second(start, last, contract)
             rest = sorted({*self._contracts.names(settle), *seen})
-            memory[_LEFT] = [name for name in rest if any(_means(one, name) for one in span.partitions)]
+            memory[_LEFT] = [name for name in rest if owners(span, name)]
             return self._next_of_second(Rows([], []), settle, start, memory)
         _must_be_of(contract, page.rows)
         instants, times = instants_of([row.time for row in page.rows])
@@ -208,10 +208,14 @@ class LiquidationOrders(Endpoint):
         rows = added_rows(page, instants, constant={"settle": settle}, each=each)
         rows.typed = list(zip(page.rows, ids, strict=True))
         rows.times = times
-        wanted = [i for i, row in enumerate(page.rows) if any(_means(one, row.contract) for one in span.partitions)]
+        wanted = [index for index, row in enumerate(page.rows) if owners(span, row.contract)]
         wanted.sort(key=lambda index: (instants[index], ids[index]))
         found = rows.only([index for index in wanted if index not in page.bad])
-        found.faults = [Fault(instants[index], page.bad[index]) for index in wanted if index in page.bad]
+        found.faults = [
+            Fault(instants[index], page.bad[index], owners(span, page.rows[index].contract))
+            for index in wanted
+            if index in page.bad
+        ]
         if memory.get(_LEFT):
             return self._next_of_second(found, settle, start, memory)
         whole_until = (last + 1) * timestamps.SECOND
@@ -240,6 +244,11 @@ def _is_named(partition: Partition) -> bool:
 def _means(partition: Partition, contract: str) -> bool:
     pattern = dict(partition.values).get("contract", "*")
     return pattern in ("*", contract) or (is_pattern(pattern) and matches(pattern, contract))
+
+
+def owners(span: Span, contract: str) -> list[int]:
+    """The partitions of a span that mean a contract."""
+    return [index for index, one in enumerate(span.partitions) if _means(one, contract)]
 
 
 def _must_be_a_second(start: int, last: int, contract: str | None) -> None:
