@@ -387,6 +387,15 @@ def test_a_days_weight_that_is_spent_ends_the_sync_and_the_next_goes_on(connecto
         same([*first.records(), *second.records()], every)
 
 
+def test_a_try_that_reached_nobody_costs_no_weight(connector: Connector) -> None:
+    """Else a host that is down for a moment would cost what the key has for a day."""
+    with kiyotaka_sandbox() as sandbox:
+        config = config_of(sandbox, symbols=["BYBIT/BTCUSDT"], weight_per_day=1)
+        config["kiyotaka"]["base_url"] = f"{sandbox.closed_url()}/kiyotaka"
+        run = connector.read(config, [STREAM], patience="0.005")
+        failed(run, "transient_error", "in 6 tries", "Connection")
+
+
 def test_a_minutes_worth_of_requests_is_never_exceeded(connector: Connector) -> None:
     with kiyotaka_sandbox(limits=True, rows_per_day=10) as sandbox:
         config = config_of(sandbox, symbols=["BYBIT/BTCUSDT", "BYBIT/ETHUSDT"], api_key="sandbox-kiyotaka-advanced")

@@ -36,6 +36,10 @@ class Allowance:
     def spend(self, weight: float) -> None:
         self._left -= min(weight, self.most)
 
+    def give_back(self, weight: float) -> None:
+        """What was spent was not needed."""
+        self._left = min(self.most, self._left + min(weight, self.most))
+
 
 class Budget:
     """At most `requests` in any `seconds`, and no more weight than the allowances have. Thread-safe.
@@ -86,11 +90,13 @@ class Budget:
             self._next = now + self._distance
             return 0.0
 
-    def unused(self, places: int = 1) -> None:
-        """The places last taken were for a request that did not get to the vendor."""
+    def unused(self, weight: float = 1.0, places: int = 1) -> None:
+        """What was reserved last was for a request that did not get to the vendor."""
         with self._lock:
-            for _ in range(min(places, len(self._sent))):
+            for _ in range(min(places, self.requests, len(self._sent))):
                 self._sent.pop()
+            for allowance in self._allowances:
+                allowance.give_back(weight)
 
     def pause(self, seconds: float) -> None:
         """Send nothing for so many seconds: the vendor asks for it (429 with Retry-After or a reset time)."""
