@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any
 
 import pytest
+from cases import COINALYZE, GATE_STATS, KIYOTAKA, VOLUMES, Case
 from harness import Connector, Run, catalog_of, positions, state_of
 
 from sandbox import Sandbox
@@ -64,6 +66,50 @@ def test_rows_of_aggregates_are_known_beforehand_and_come_true(connector: Connec
     assert {name: estimate["row_estimate"] for name, estimate in told.items()} == {
         stream: found[stream]["rows"] for stream in streams
     }
+
+
+@pytest.mark.parametrize("case", [VOLUMES, KIYOTAKA, GATE_STATS, COINALYZE], ids=str)
+def test_the_size_of_a_unified_stream_is_not_that_of_the_vendors_own(
+    case: Case, connector: Connector, sandbox: Sandbox
+) -> None:
+    """One row of a vendor's becomes several or none in liquidation_volumes, so nothing is known of it beforehand."""
+    run = connector.read(case.config(sandbox, START, END), [case.stream, "liquidation_volumes"])
+    assert run.code == 0, run
+    assert run.records("liquidation_volumes")
+    told = [m["trace"]["estimate"]["name"] for m in run.of("TRACE") if "estimate" in m["trace"]]
+    assert told == [case.stream]
+
+
+def test_an_estimate_of_the_unified_stream_alone_counts_the_vendors_rows(
+    connector: Connector, sandbox: Sandbox
+) -> None:
+    made = config(sandbox, ["kiyotaka"])
+    alone, both = (
+        by_stream(estimates(connector, made, catalog=catalog_of(streams)))["liquidation_volumes"]
+        for streams in (["liquidation_volumes"], ["liquidation_volumes", "kiyotaka_liquidation_agg"])
+    )
+    assert alone["rows"] == both["rows"] > 0
+    assert alone["cost"] == both["cost"]
+
+
+def test_the_weight_of_a_sum_is_part_of_its_price_and_time(connector: Connector, sandbox: Sandbox) -> None:
+    """1 for each 1,000 points, and 1.4 times that of a sum over two exchanges."""
+    made = config(sandbox, ["kiyotaka"]) | {"start_date": "2026-01-30T00:00:00Z"}
+    section = {"coins": ["BTC"], "coin_exchanges": ["BINANCE_FUTURES", "BYBIT"], "interval": "MINUTE"}
+    made["kiyotaka"] |= {**section, "symbols": [], "requests_per_minute": 600, "weight_per_minute": 600}
+
+    (found,) = estimates(connector, made, catalog=catalog_of(["kiyotaka_liquidation_agg"]))
+    run = connector.read(made, ["kiyotaka_liquidation_agg"])
+
+    assert run.code == 0, run
+    points = [2 * int(request.params["period"]) // 60 for request in sandbox.requests("kiyotaka")]
+    assert found["cost"] == {"weight": math.ceil(sum(1.4 * math.ceil(count / 1_000) for count in points))}
+    assert found["cost"]["weight"] == 122
+    made["kiyotaka"]["weight_per_minute"] = 10
+    (slow,) = estimates(connector, made, catalog=catalog_of(["kiyotaka_liquidation_agg"]))
+    assert slow["requests"] == 7
+    assert slow["cost"] == {"weight": 122}
+    assert slow["seconds"] == pytest.approx((121.8 - 2 * 10) * 6, rel=0.03), "what two minutes have is there at once"
 
 
 def test_a_sample_costs_a_few_requests_and_comes_near(connector: Connector, sandbox: Sandbox) -> None:

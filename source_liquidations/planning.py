@@ -9,7 +9,7 @@ from itertools import pairwise
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
 from source_liquidations.coverage import COVERAGE, observed
-from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
@@ -88,8 +88,22 @@ def gaps(
         for (ranges, outputs), members in sorted(groups.items(), key=lambda group: group[0][0])
         for batch in endpoint.batches(members, ranges[0][0], ranges[-1][1])
     ]
-    reading.rows_expected = _known_rows(reading, found)
+    reading.rows_expected = known_rows(endpoint, [gap for gap in found if any(not o.mapper for o in gap.outputs)])
     return found
+
+
+def reachable(gap: Gap) -> list[Slice]:
+    """What of a gap is available, as far as that is known beforehand."""
+    since = gap.reading.reach.since
+    return list(gap.ranges if since is None else Slices.of(gap.ranges).within(since, gap.ranges[-1][1]))
+
+
+def known_rows(endpoint: Endpoint, gaps: Sequence[Gap]) -> int | None:
+    """How many rows the vendor has of some gaps, where that is known: one for every interval and series."""
+    if endpoint.rows_per_step is None:
+        return None
+    steps = sum((end - start) // endpoint.step * len(gap.partitions) for gap in gaps for start, end in reachable(gap))
+    return steps * endpoint.rows_per_step
 
 
 def _aligned(part: Slice, step: int) -> Slice:
@@ -105,13 +119,3 @@ def _apart(wanted: Mapping[Output, Slices]) -> dict[tuple[Output, ...], Slices]:
         if outputs:
             found.setdefault(outputs, []).append(part)
     return {outputs: Slices.of(parts) for outputs, parts in found.items()}
-
-
-def _known_rows(reading: Reading, found: Sequence[Gap]) -> int | None:
-    """How many rows the vendor's own stream will have, where that is known: one for every interval and series."""
-    endpoint = reading.endpoint
-    if endpoint.rows_per_step is None:
-        return None
-    own = [gap for gap in found if any(output.mapper is None for output in gap.outputs)]
-    steps = sum((end - start) // endpoint.step * len(gap.partitions) for gap in own for start, end in gap.ranges)
-    return steps * endpoint.rows_per_step

@@ -33,6 +33,10 @@ class Allowance:
         self._at = now
         return max(0.0, min(weight, self.most) - self._left) / self._per_second
 
+    def seconds_for(self, weight: float) -> float:
+        """How long so much weight takes, from what is saved up on."""
+        return max(0.0, weight - self.most) / self._per_second
+
     def spend(self, weight: float) -> None:
         self._left -= min(weight, self.most)
 
@@ -66,6 +70,14 @@ class Budget:
 
     def __repr__(self) -> str:
         return f"Budget({self.requests} requests per {self.seconds:g} s)"
+
+    def seconds_for(self, requests: int, weight: float) -> float:
+        """How long so many requests take that weigh so much together."""
+        return max(
+            requests * self.seconds / self.requests,
+            *(allowance.seconds_for(weight) for allowance in self._allowances),
+            0.0,
+        )
 
     def reserve(self, weight: float = 1.0, places: int = 1) -> float:
         """Take a place now and return 0, or take none and return the seconds until one may be free.

@@ -313,9 +313,9 @@ class Endpoint(ABC):
         del span
         return 1
 
-    def price(self, requests: int, rows: int) -> dict[str, int]:
-        """What so many requests, as the vendor counts them, and rows cost in its own currency, by name."""
-        del requests, rows
+    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+        """What so many requests, as the vendor counts them, of so many rows and so much weight cost, by currency."""
+        del requests, rows, weight
         return {}
 
     def spent(self) -> dict[str, int]:

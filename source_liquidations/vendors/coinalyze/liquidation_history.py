@@ -160,8 +160,8 @@ class LiquidationHistory(Endpoint):
     def places(self, span: Span) -> int:
         return len(span.partitions)
 
-    def price(self, requests: int, rows: int) -> dict[str, int]:
-        del rows
+    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+        del rows, weight
         return {"calls": requests}
 
     # Answers.
