@@ -240,7 +240,7 @@ def test_coverage_says_what_the_plan_left_out(connector: Connector, history: str
     assert run.statuses(COVERAGE)[-1] == "COMPLETE"
     assert run.statuses("kwery_liquidations")[-1] == "COMPLETE"
     assert parse(missing[0]["period_end"]) // 10**9 == pytest.approx(time.time() - 30 * 86400, abs=120)
-    (told,) = [log for log in run.logs if "the key reaches back to" in log]
+    (told,) = [log for log in run.logs if "data reach back to" in log]
     assert missing[0]["period_end"] in told
     assert all(parse(r.params["start"]) >= parse(missing[0]["period_end"]) for r in asked), "no request for the rest"
 

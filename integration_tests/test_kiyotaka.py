@@ -324,7 +324,7 @@ def test_history_that_a_plan_does_not_have(connector: Connector) -> None:
         config = config_of(sandbox, "2026-01-01T00:00:00Z", api_key="sandbox-kiyotaka-basic", symbols=["BYBIT/BTCUSDT"])
         run = connector.read(config, [STREAM])
         assert run.code == 0, run
-        (told,) = [log for log in run.logs if "the key reaches back to 2026-01-30T" in log]
+        (told,) = [log for log in run.logs if "data reach back to 2026-01-30T" in log]
         assert "History range exceeded: your plan covers 30 days" in told
         oldest = min(row["time"] for row in run.records())
         assert "2026-01-30T11" <= oldest <= "2026-01-30T13"

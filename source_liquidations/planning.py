@@ -50,7 +50,7 @@ def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading]) -> Table:
     """What the vendors document, and what these readings saw."""
     documented = [period for vendor in vendors for period in vendor.coverage]
     seen = [period for reading in found for period in reading.endpoint.observations]
-    note = "older than the key reaches"
+    note = "older than what can be read"
     cut_off = [
         observed(reading.endpoint.vendor, *reading.endpoint.place(partition), "missing", *reading.reach.cut_off, note)
         for reading in found
