@@ -197,6 +197,7 @@ class Endpoint(ABC):
     paged           a window's rows may come in several pages; else in one answer, whose query may take too long
     refuses_old     windows that begin before the key's history are refused (OutOfReach): the reach has to be found
     reach           the first instant that can be had, where it is known beforehand; None = any
+    sure_reach      what is older may be gone, and an empty answer does not tell; None = it does
     step            windows begin and end at multiples of this many nanoseconds: an aggregate's interval, else the
                     precision of the vendor's time parameters
     page_size       rows a page at the most
@@ -217,6 +218,7 @@ class Endpoint(ABC):
     paged: bool = True
     refuses_old: bool = False
     reach: int | None = None
+    sure_reach: int | None = None
     step: int = 1
     page_size: int = 1000
     most_at_once: int | None = None

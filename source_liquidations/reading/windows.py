@@ -173,15 +173,17 @@ class Gap:
 
     def open(self) -> Window | None:
         """The next window; None where nothing more is available. Raises Waits."""
-        sizing = self.reading.endpoint.sizing
+        sizing, reach = self.reading.endpoint.sizing, self.reading.reach
         if not self.length:  # by what is left to be spent now, not when it was planned
             self.length = sizing.longest() or max(1, self.ranges[-1][1] - self.ranges[0][0])
         while self.ranges:
             start, end = self.ranges[-1]
             is_older = end <= self._newest
             since = max(start, self._readable[0]) if is_older else start
-            part = self.reading.reach.part_of(since, end, is_older=is_older) if since < end else None
+            part = reach.part_of(since, end, is_older=is_older) if since < end else None
             self.ranges.pop()
+            if since < end:
+                self.reading.note_age(self.partitions, since, end, is_gone=part is None or reach.is_doubtful)
             if part is None:
                 continue
             begin = part[0]
