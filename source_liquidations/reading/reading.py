@@ -112,7 +112,9 @@ class Reading:
             _widen(self.unsure, partitions, start, min(end, sure))
 
     def tell(self) -> None:
-        """Warn, at the end, of what could not be had, or not for sure."""
+        """Warn, at the end, of what could not be had, or not for sure, and of what was left out."""
+        if self.strays:
+            logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.strays:,}")
         self.reach.tell()
         if self.unsure and self.endpoint.sure_reach is not None:
             logger.warning(

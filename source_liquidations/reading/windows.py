@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.paging import Order, Pages
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.slices import Slice
-
-logger = logging.getLogger("airbyte")
 
 _PAGES_WORTH_A_CUT = 6.0
 _MOST_RESTARTS = 2  # without a row more
@@ -80,10 +77,7 @@ class Window:
                 f"a page with rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
                 advice="Rows read so far are kept. Report this to the vendor.",
             )
-        strays = len(instants) - len(rows.between(begins, self.asked.end).instants)
-        if strays and not reading.strays:
-            logger.warning("%s: rows outside the time asked for were returned and left out", reading.names)
-        reading.strays += strays
+        reading.strays += len(instants) - len(rows.between(begins, self.asked.end).instants)
         return rows.between(begins if reading.is_aggregate else self.start, min(self.asked.end, reading.end))
 
     def left(self) -> dict[int, int]:
