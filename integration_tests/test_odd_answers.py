@@ -22,6 +22,7 @@ from cases import (
     VOLUMES,
     Case,
     config_of,
+    covers,
     same,
 )
 from harness import Connector, Run, cleared, positions
@@ -353,3 +354,82 @@ def test_two_series_that_are_one_in_the_unified_stream(
     assert len(keys) == len(set(keys)) == 4 * 24
     starts = [(row["position_side"], row["interval_start"]) for row in run.records("liquidation_volumes")]
     assert len(starts) == len(set(starts))
+
+
+# Page tokens, and the end of the data.
+
+TOKENS = {
+    EVENTS.stream: "continuation_token",
+    COIN_METRICS.stream: "next_page_token",
+    KWERY.stream: "after",
+}
+
+
+@pytest.mark.parametrize("case", [EVENTS, COIN_METRICS, KWERY], ids=str)
+def test_a_page_token_that_is_refused_is_a_bounded_restart(
+    case: Case, connector: Connector, dense_sandbox: Sandbox
+) -> None:
+    """With each restart, rows that come in order get ahead; where they come in none, the next restart may not help."""
+    config = case.config(dense_sandbox, START, END, num_workers=1, lookback_window="PT0S")
+    rows = case.rows(dense_sandbox, START, END)
+    for times in (1, None):
+        dense_sandbox.clear()
+        dense_sandbox.fault("status", vendor=case.vendor, query_contains=TOKENS[case.stream], status=400, times=times)
+        run = connector.read(config, [case.stream])
+        assert run.code == int(case is KWERY and times is None), run
+        refused = [request for request in dense_sandbox.requests(case.vendor) if request.status == 400]
+        assert 1 <= len(refused) <= (times or len(rows) / case.page_size + 3)
+        if not run.code:
+            covers(run.records(), rows, case)
+    if case is not KWERY:
+        return
+    assert {trace["failure_type"] for trace in run.traces} == {"transient_error"}
+    assert "page tokens are refused again and again" in run.traces[0]["message"]
+    dense_sandbox.app.faults.clear()
+    again = connector.read(config, [case.stream], state=run.final_state)
+    assert again.code == 0, again
+    covers(run.records() + again.records(), rows, case)
+
+
+LISTED = {
+    EVENTS.stream: ({"instruments": ["bbit/perpetual-future/t0*"]}, "kaiko-reference", "continuation_token"),
+    COIN_METRICS.stream: ({"markets": ["bybit-T0*-future"]}, "coin_metrics", "next_page_token"),
+}
+
+
+@pytest.mark.parametrize(("times", "code"), [(2, 0), (None, 1)])
+@pytest.mark.parametrize("case", [EVENTS, COIN_METRICS], ids=str)
+def test_a_page_token_of_a_list_that_is_refused(case: Case, times: int | None, code: int, connector: Connector) -> None:
+    section, vendor, token = LISTED[case.stream]
+    with Sandbox(seed=1, now="2026-03-01", rows_per_day=10, limits=False, tiny_markets=1_200) as sandbox:
+        sandbox.fault("status", vendor=vendor, query_contains=f"{token}=", status=400, times=times)
+        config = case.config(sandbox, "2026-02-28T23:00:00Z", "2026-03-01T00:00:00Z")
+        config[case.vendor] |= section
+        run = connector.read(config, [case.stream])
+        assert run.code == code, run
+        assert len([request for request in sandbox.requests(vendor) if token in request.params]) == 3
+        if code:
+            assert "page tokens are refused again and again" in run.traces[0]["message"]
+        else:
+            assert len(positions(run.final_state, case.stream)) == 1_200
+
+
+@pytest.mark.parametrize("lie", ["X-Rows-Returned", "returned"])
+def test_a_last_page_that_lacks_rows_by_its_own_words_is_not_the_end(
+    lie: str, connector: Connector, sandbox: Sandbox, monkeypatch: Any
+) -> None:
+    def handle(request: Request, plain: Any) -> Reply:
+        reply: Reply = plain(request)
+        if KWERY.path not in request.path:
+            return reply
+        body = msgspec.json.decode(reply.encoded())
+        lost = 1 if not body["data"] else len(body["data"])
+        headers = dict(reply.headers) | {"X-Rows-Returned": str(lost if lie == "X-Rows-Returned" else 0)}
+        body["meta"]["returned"] = lost if lie == "returned" else 0
+        return Reply(reply.status, {**body, "data": []}, headers)
+
+    changed(monkeypatch, sandbox, KWERY, handle)
+    run = connector.read(KWERY.config(sandbox, START, END), [KWERY.stream])
+    assert run.code == 1
+    assert f"`{lie}` is " in run.traces[0]["message"]
+    assert positions(run.final_state, KWERY.stream) == {}

@@ -12,12 +12,11 @@ from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
 from source_liquidations.reading.pages import Covered, Output
-from source_liquidations.reading.paging import Order, Pages
+from source_liquidations.reading.paging import MOST_RESTARTS, Order, Pages
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.slices import Slice
 
 _PAGES_WORTH_A_CUT = 6.0
-_MOST_RESTARTS = 2  # without a row more
 _EVER = -(2**63)
 _FAR = timestamps.DAY  # rows at a bound that the vendor rounds are left out; whole pages further away are no answer
 
@@ -232,7 +231,7 @@ class Gap:
     def restart(self) -> bool:
         """A page token was refused. Whether to continue with a new request."""
         self._restarts += 1
-        return self._restarts <= _MOST_RESTARTS
+        return self._restarts <= MOST_RESTARTS
 
     def may_cut(self, pages: int) -> bool:
         return self.cuts_left > 0 and not self.failed and self._followed and pages >= 2**self._misses

@@ -22,6 +22,7 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.reading.endpoint import Fault, Rows
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, render
+from source_liquidations.reading.paging import tokens_refused
 from source_liquidations.reading.reading import Failed, Reading
 from source_liquidations.reading.scheduler import Ended, Scheduler, Work
 from source_liquidations.reading.slices import Slice
@@ -115,10 +116,7 @@ class Workers:
                 # The life of a page token is not documented.
                 logger.info("%s: page token refused, reading on from a fresh request", window.gap.reading.names)
                 if not self._scheduler.restarted(window):
-                    raise VendorUnavailable(
-                        f"page tokens are refused again and again, though used at once: {error.cause}",
-                        advice="Rows read so far are kept. Report this to the vendor.",
-                    ) from None
+                    raise tokens_refused(error) from None
             elif is_alone:
                 raise
             else:
