@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any
 
 import pytest
+from cases import COINALYZE, GATE_ORDERS, GATE_STATS, KIYOTAKA, KWERY, VOLUMES, Case
 from harness import Connector, Run, catalog_of, positions, state_of
 
 from sandbox import Sandbox
-from sandbox.times import DAY, iso, parse
+from sandbox.times import DAY, NS, iso, parse
 
 START, END = "2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"
 HOURS = 48
@@ -64,6 +66,50 @@ def test_rows_of_aggregates_are_known_beforehand_and_come_true(connector: Connec
     assert {name: estimate["row_estimate"] for name, estimate in told.items()} == {
         stream: found[stream]["rows"] for stream in streams
     }
+
+
+@pytest.mark.parametrize("case", [VOLUMES, KIYOTAKA, GATE_STATS, COINALYZE], ids=str)
+def test_the_size_of_a_unified_stream_is_not_that_of_the_vendors_own(
+    case: Case, connector: Connector, sandbox: Sandbox
+) -> None:
+    """One row of a vendor's becomes several or none in liquidation_volumes, so nothing is known of it beforehand."""
+    run = connector.read(case.config(sandbox, START, END), [case.stream, "liquidation_volumes"])
+    assert run.code == 0, run
+    assert run.records("liquidation_volumes")
+    told = [m["trace"]["estimate"]["name"] for m in run.of("TRACE") if "estimate" in m["trace"]]
+    assert told == [case.stream]
+
+
+def test_an_estimate_of_the_unified_stream_alone_counts_the_vendors_rows(
+    connector: Connector, sandbox: Sandbox
+) -> None:
+    made = config(sandbox, ["kiyotaka"])
+    alone, both = (
+        by_stream(estimates(connector, made, catalog=catalog_of(streams)))["liquidation_volumes"]
+        for streams in (["liquidation_volumes"], ["liquidation_volumes", "kiyotaka_liquidation_agg"])
+    )
+    assert alone["rows"] == both["rows"] > 0
+    assert alone["cost"] == both["cost"]
+
+
+def test_the_weight_of_a_sum_is_part_of_its_price_and_time(connector: Connector, sandbox: Sandbox) -> None:
+    """1 for each 1,000 points, and 1.4 times that of a sum over two exchanges."""
+    made = config(sandbox, ["kiyotaka"]) | {"start_date": "2026-01-30T00:00:00Z"}
+    section = {"coins": ["BTC"], "coin_exchanges": ["BINANCE_FUTURES", "BYBIT"], "interval": "MINUTE"}
+    made["kiyotaka"] |= {**section, "symbols": [], "requests_per_minute": 600, "weight_per_minute": 600}
+
+    (found,) = estimates(connector, made, catalog=catalog_of(["kiyotaka_liquidation_agg"]))
+    run = connector.read(made, ["kiyotaka_liquidation_agg"])
+
+    assert run.code == 0, run
+    points = [2 * int(request.params["period"]) // 60 for request in sandbox.requests("kiyotaka")]
+    assert found["cost"] == {"weight": math.ceil(sum(1.4 * math.ceil(count / 1_000) for count in points))}
+    assert found["cost"]["weight"] == 122
+    made["kiyotaka"]["weight_per_minute"] = 10
+    (slow,) = estimates(connector, made, catalog=catalog_of(["kiyotaka_liquidation_agg"]))
+    assert slow["requests"] == 7
+    assert slow["cost"] == {"weight": 122}
+    assert slow["seconds"] == pytest.approx((121.8 - 2 * 10) * 6, rel=0.03), "what two minutes have is there at once"
 
 
 def test_a_sample_costs_a_few_requests_and_comes_near(connector: Connector, sandbox: Sandbox) -> None:
@@ -194,9 +240,60 @@ def test_coverage_says_what_the_plan_left_out(connector: Connector, history: str
     assert run.statuses(COVERAGE)[-1] == "COMPLETE"
     assert run.statuses("kwery_liquidations")[-1] == "COMPLETE"
     assert parse(missing[0]["period_end"]) // 10**9 == pytest.approx(time.time() - 30 * 86400, abs=120)
-    (told,) = [log for log in run.logs if "the key reaches back to" in log]
+    (told,) = [log for log in run.logs if "data reach back to" in log]
     assert missing[0]["period_end"] in told
     assert all(parse(r.params["start"]) >= parse(missing[0]["period_end"]) for r in asked), "no request for the rest"
+
+
+def seen(run: Run) -> list[dict[str, Any]]:
+    assert run.code == 0, run
+    return [row for row in run.records(COVERAGE) if row["source"] == "seen by this sync"]
+
+
+def test_coverage_of_a_later_sync_is_of_what_no_earlier_one_has_read(connector: Connector) -> None:
+    """What was read in time is not missing, however old it is by now."""
+    now = time.time_ns() // DAY * DAY
+    with Sandbox(seed=1, rows_per_day=100, limits=False) as sandbox:
+        made = sandbox.config(start_date=iso(now - 95 * DAY, 0), vendors=["kwery", "gate"], lookback_window="PT0S")
+        made["kwery"] |= {"api_key": "sandbox-kwery-pro", "symbols": ["BTC"]}
+        made["gate"] |= {"contracts": ["usdt/BTC_USDT"], "requests_per_minute": 100_000}
+        streams = ["kwery_liquidations", "gate_liquidation_orders", COVERAGE]
+        first = connector.read(made, streams)
+        assert {row["kind"] for row in seen(first)} == {"missing", "under_reported"}
+        time.sleep(1.1)
+        second = connector.read(made, streams, state=first.final_state)
+    (missing,) = [row for row in seen(first) if row["kind"] == "missing"]
+    assert seen(second) == [missing], "Gate's orders of that time were read by the first"
+    assert not [log for log in second.logs if "kept for sure" in log]
+
+
+@pytest.mark.parametrize(
+    ("case", "section", "back", "kinds"),
+    [
+        (KWERY, {"api_key": "sandbox-kwery-pro", "symbols": ["BTC"]}, 60, {"missing"}),
+        (GATE_ORDERS, {"contracts": ["usdt/BTC_USDT"]}, 105, {"missing", "under_reported"}),
+        (GATE_STATS, {"contracts": ["usdt/BTC_USDT"], "interval": "1d"}, 400, {"missing"}),
+        (COINALYZE, {"symbols": ["BTCUSDT.6"], "interval": "1min"}, 10, {"missing"}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Case) else "",
+)
+def test_a_start_that_moves_with_the_clock_adds_no_rows_to_coverage(
+    case: Case, section: dict[str, Any], back: int, kinds: set[str], connector: Connector
+) -> None:
+    """The start of a period is part of the key: a destination that upserts would keep one row of each sync."""
+    now = time.time_ns() // NS * NS
+    end = iso(now - 98 * DAY, 0) if case is GATE_ORDERS else None
+    with Sandbox(seed=1, now=iso(now, 0), rows_per_day=2_000, limits=False, coinalyze_points=1_500) as sandbox:
+        found = []
+        for _ in range(2):
+            made = case.config(sandbox, f"P{back}D", end)
+            made[case.vendor] |= section
+            run = connector.read(made, [case.stream, COVERAGE], mode="full_refresh")
+            found.append({(row["market"], row["kind"], row["period_start"]) for row in seen(run)})
+            time.sleep(1.1)
+        assert found[0] == found[1]
+        assert {kind for _, kind, _ in found[0]} == kinds
+        assert {start for _, _, start in found[0]} == {"1970-01-01T00:00:00Z"}
 
 
 def test_coverage_says_what_a_kaiko_key_may_not_read(connector: Connector) -> None:

@@ -90,17 +90,34 @@ def test_a_selection_filters_rows_and_not_requests(connector: Connector, sandbox
     }
 
 
-def test_a_delisted_symbol_is_read_and_check_explains_it(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_delisted_symbol_is_read_and_passes_the_check(connector: Connector, sandbox: Sandbox) -> None:
     start, end = "2025-05-20T00:00:00Z", "2025-05-30T00:00:00Z"
     config = config_of(sandbox, start, end, symbols=["tEOSF0:USTF0"])
     run = connector.read(config, [STREAM])
     assert run.code == 0, run
     same(run.records(), bitfinex_row(sandbox, "tEOSF0:USTF0", parse(start), parse(end)))
     assert run.records()
+    sandbox.clear()
     status = connector.check(config).status
+    assert status["status"] == "SUCCEEDED"
+    assert "tEOSF0:USTF0 was delisted" in status["message"]
+    asked = sandbox.requests("bitfinex")[-1]
+    assert (asked.path, asked.query) == ("/v2/candles/trade:1D:tEOSF0:USTF0/hist", [("limit", "1")])
+
+
+@pytest.mark.parametrize("fault", [None, {"kind": "status", "status": 500, "message": "symbol: invalid"}], ids=str)
+def test_a_symbol_that_never_was_fails_the_check(
+    fault: dict[str, Any] | None, connector: Connector, sandbox: Sandbox
+) -> None:
+    """Whether the vendor has no candles of it, or refuses it."""
+    if fault is not None:
+        body = json.dumps(["error", 10020, fault["message"]])
+        sandbox.fault(fault["kind"], vendor="bitfinex", path_contains="/candles/", status=500, body=body)
+    symbols = ["tEOSF0:USTF0", "tNONESUCH:USD"] if fault is None else ["tNONESUCH:USD"]
+    status = connector.check(config_of(sandbox, symbols=symbols)).status
     assert status["status"] == "FAILED"
-    assert "`bitfinex.symbols[0]`" in status["message"]
-    assert "delisted" in status["message"]
+    assert f"`bitfinex.symbols[{len(symbols) - 1}]`: 'tNONESUCH:USD' is not among" in status["message"]
+    assert not hist(sandbox)
 
 
 # Bodies.

@@ -375,13 +375,13 @@ def test_orders_of_a_long_time_ago_cost_no_request(connector: Connector) -> None
         rows = sandbox.expected("gate", "usdt/BTC_USDT", now - 400 * DAY, now - 60 * DAY)
         assert rows
         assert len(run.records(ORDERS)) == len(rows), "older than 90 days, there may be some"
-        said = [log for log in run.logs if "about 90 days" in log]
+        said = [log for log in run.logs if "data are kept for sure since" in log]
         assert len(said) == 1
         periods = {(p["kind"], p["market"]): p for p in run.records("liquidation_coverage") if p["period_end"]}
-        assert set(periods) == {("missing", "BTC_USDT"), ("under_reported", "all")}
+        assert set(periods) == {("missing", "BTC_USDT"), ("under_reported", "BTC_USDT")}
         assert {p["period_start"] for p in periods.values()} == {iso(now - 400 * DAY, 0)}
         gone = parse(periods["missing", "BTC_USDT"]["period_end"])
-        doubtful = parse(periods["under_reported", "all"]["period_end"])
+        doubtful = parse(periods["under_reported", "BTC_USDT"]["period_end"])
         assert abs(gone - (now - 100 * DAY)) < HOUR
         assert abs(doubtful - (now - 90 * DAY)) < HOUR
 

@@ -324,7 +324,7 @@ def test_history_that_a_plan_does_not_have(connector: Connector) -> None:
         config = config_of(sandbox, "2026-01-01T00:00:00Z", api_key="sandbox-kiyotaka-basic", symbols=["BYBIT/BTCUSDT"])
         run = connector.read(config, [STREAM])
         assert run.code == 0, run
-        (told,) = [log for log in run.logs if "the key reaches back to 2026-01-30T" in log]
+        (told,) = [log for log in run.logs if "data reach back to 2026-01-30T" in log]
         assert "History range exceeded: your plan covers 30 days" in told
         oldest = min(row["time"] for row in run.records())
         assert "2026-01-30T11" <= oldest <= "2026-01-30T13"
@@ -385,6 +385,15 @@ def test_a_days_weight_that_is_spent_ends_the_sync_and_the_next_goes_on(connecto
         assert len(points(sandbox)) == 3
         every = [row for name in names for row in rows_of(sandbox, name, START, END)]
         same([*first.records(), *second.records()], every)
+
+
+def test_a_try_that_reached_nobody_costs_no_weight(connector: Connector) -> None:
+    """Else a host that is down for a moment would cost what the key has for a day."""
+    with kiyotaka_sandbox() as sandbox:
+        config = config_of(sandbox, symbols=["BYBIT/BTCUSDT"], weight_per_day=1)
+        config["kiyotaka"]["base_url"] = f"{sandbox.closed_url()}/kiyotaka"
+        run = connector.read(config, [STREAM], patience="0.005")
+        failed(run, "transient_error", "in 6 tries", "Connection")
 
 
 def test_a_minutes_worth_of_requests_is_never_exceeded(connector: Connector) -> None:

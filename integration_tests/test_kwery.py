@@ -257,9 +257,9 @@ def test_history_that_a_plan_refuses(plan: str, days: int, connector: Connector)
         start = iso(reach - 5 * 3600 * 10**9, 0)
         run = connector.read(config_of(sandbox, start, NOW, api_key=f"sandbox-kwery-{plan}"), [STREAM])
         assert run.code == 0, run
-        (told,) = [log for log in run.logs if "the key reaches back to" in log]
+        (told,) = [log for log in run.logs if "data reach back to" in log]
         assert "invalid_time_range" in told
-        since = parse(told.split("reaches back to ")[1].split(",")[0])
+        since = parse(told.split("reach back to ")[1].split(",")[0])
         assert abs(since - reach) < 6 * 60 * 10**9
         same(run.records(), KWERY.rows(sandbox, iso(since, 9), NOW), KWERY.unnamed)
         refused_ones = [request for request in paid(sandbox) if request.status == 400]
@@ -281,14 +281,14 @@ def test_history_that_a_plan_leaves_out_without_a_word(connector: Connector) -> 
         config = config_of(sandbox, start, end, api_key="sandbox-kwery-free", symbols=["ETH"])
         run = connector.read(config, [STREAM])
         assert run.code == 0, run
-        (told,) = [line for line in run.logs if "kwery: the key reaches back to " in line]
+        (told,) = [line for line in run.logs if "kwery: data reach back to " in line]
         assert "nothing older is read" in told
         covered = [row["time"] for row in run.records()]
         assert covered
         assert parse(min(covered)) >= now - 86_400 * 10**9
         sandbox.clear()
         within = connector.read({**config, "start_date": iso(now - 80_000 * 10**9, 3)}, [STREAM])
-        assert not [line for line in within.logs if "reaches back" in line]
+        assert not [line for line in within.logs if "reach back" in line]
 
 
 @pytest.mark.parametrize("flavour", ["documented", "recorded"])

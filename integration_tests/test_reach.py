@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from cases import CASES, COIN_METRICS, EVENTS, KIYOTAKA, KWERY, Case, Row, config_of, covers, same
+from cases import CASES, COIN_METRICS, EVENTS, GATE_STATS, KIYOTAKA, KWERY, Case, Row, config_of, covers, same
 from harness import Connector, Message, Run, positions
 
 from sandbox import Sandbox, kaiko, kaiko_calls
@@ -120,7 +120,7 @@ def ago(days: float) -> str:
 
 
 def told(run: Run) -> list[str]:
-    return [log for log in run.logs if "the key reaches back to" in log]
+    return [log for log in run.logs if "data reach back to" in log]
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,19 @@ def test_a_key_that_reaches_further_back_reads_the_gap_by_itself(
     assert highest <= parse(oldest) + DAY
     (held,) = slices(second.final_state, case.stream).values()
     assert held == [(start, end)]
+
+
+@pytest.mark.parametrize("case", [COIN_METRICS, GATE_STATS], ids=str)
+def test_where_there_is_no_key_nobody_is_told_of_one(case: Case, connector: Connector, today: Sandbox) -> None:
+    made = case.config(today, ago(200), ago(0))
+    if case is COIN_METRICS:
+        made["coin_metrics"] |= {"base_url": f"{today.url}/coin_metrics_community", "api_key": None}
+    run = connector.read(made, [case.stream])
+    assert run.code == 0, run
+    message = connector.check(made).status["message"]
+    assert "reach back to" in message
+    assert [line for line in [*told(run), message] if "key" in line] == []
+    assert len(told(run)) == 1
 
 
 def test_a_kaiko_key_whose_access_range_grows(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:

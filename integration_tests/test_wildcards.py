@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from cases import COIN_METRICS, EVENTS, KIYOTAKA, Case, same
+from cases import BITFINEX, COIN_METRICS, COINALYZE, EVENTS, GATE_ORDERS, GATE_STATS, KIYOTAKA, Case, same
 from harness import Connector, Run, cleared, positions
 
 from sandbox import Sandbox
@@ -243,14 +243,93 @@ def test_kiyotakas_patterns(connector: Connector, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "section"),
+    ("patterns", "markets"),
     [
-        (EVENTS, {"instruments": ["none*/perpetual-future/*", EVENTS.markets[0]]}),
-        (COIN_METRICS, {"markets": ["none-*-future", COIN_METRICS.markets[0]]}),
-        (KIYOTAKA, {"symbols": ["NONE*/*", KIYOTAKA.markets[0]], "coins": []}),
+        (["BTC*_PERP.A"], ["BTCUSDT_PERP.A", "BTCUSD_PERP.A"]),
+        (["SOLUSDT*.6", "SOLUSDT.6", "*SOLUSDT.?"], ["SOLUSDT.6"]),
+        (["XRPUSDT_PERP.?"], ["XRPUSDT_PERP.3", "XRPUSDT_PERP.A", "XRPUSDT_PERP.Y"]),
     ],
+)
+def test_coinalyzes_patterns(patterns: list[str], markets: list[str], connector: Connector, sandbox: Sandbox) -> None:
+    """Matched in the list of all markets, which is asked for once; several patterns give each market once."""
+    run = read(COINALYZE, connector, sandbox, symbols=patterns)
+    assert run.code == 0, run
+    same(run.records(), COINALYZE.rows(sandbox, START, END, markets))
+    assert {dict(partition)["symbol"] for partition in positions(run.final_state, COINALYZE.stream)} == set(markets)
+    lists = [request for request in sandbox.requests("coinalyze") if request.path == "/v1/future-markets"]
+    assert [request.params for request in lists] == [{}]
+    (asked,) = [request for request in sandbox.requests("coinalyze") if request.path == COINALYZE.path]
+    assert sorted(asked.params["symbols"].split(",")) == sorted(markets)
+
+
+def gate_contracts(sandbox: Sandbox, pattern: str) -> list[str]:
+    """The sandbox's own contracts that match."""
+    known = sandbox.app.vendors["gate"]._orders.instruments  # type: ignore[attr-defined]
+    return [name for name in known if fnmatchcase(name, pattern)]
+
+
+@pytest.mark.parametrize("pattern", ["usdt/T0*_USDT", "*/BTC_USD*", "btc/*"])
+def test_gates_patterns(pattern: str, connector: Connector, sandbox: Sandbox) -> None:
+    """Sums are asked for contract by contract of the list; orders are those of the whole settle currency, filtered."""
+    markets = gate_contracts(sandbox, pattern)
+    assert markets
+    orders = read(GATE_ORDERS, connector, sandbox, contracts=[pattern])
+    assert orders.code == 0, orders
+    same(orders.records(), GATE_ORDERS.rows(sandbox, START, END, markets), GATE_ORDERS.unnamed)
+    asked = [request for request in sandbox.requests("gate") if request.path.endswith("/liq_orders")]
+    assert len(asked) == 12 * len({market.split("/")[0] for market in markets})
+    lists = [request.params["offset"] for request in sandbox.requests("gate") if request.path.endswith("/contracts")]
+    assert lists[0] == "0"
+    if len(markets) < 10:
+        sums = read(GATE_STATS, connector, sandbox, contracts=[pattern])
+        assert sums.code == 0, sums
+        same(sums.records(), GATE_STATS.rows(sandbox, START, END, markets))
+
+
+@pytest.mark.parametrize("patterns", [["t*F0:USTF0"], ["tBTC*", "tBTCUSD", "t?TCUSD"], ["*"]])
+def test_bitfinexs_patterns(patterns: list[str], connector: Connector, sandbox: Sandbox) -> None:
+    """They choose rows of the whole exchange, so that there is no list to read; each entry has its own position."""
+    run = read(BITFINEX, connector, sandbox, symbols=patterns)
+    assert run.code == 0, run
+    chosen = [
+        row
+        for row in BITFINEX.rows(sandbox, START, END, ["*"])
+        if any(fnmatchcase(row["symbol"], pattern) for pattern in patterns)
+    ]
+    assert chosen
+    same(run.records(), chosen)
+    assert {dict(partition)["symbol"] for partition in positions(run.final_state, BITFINEX.stream)} == set(patterns)
+    assert {request.path for request in sandbox.requests("bitfinex")} == {"/v2/liquidations/hist"}
+
+
+MATCH_NOTHING = [
+    (EVENTS, {"instruments": ["none*/perpetual-future/*", EVENTS.markets[0]]}),
+    (COIN_METRICS, {"markets": ["none-*-future", COIN_METRICS.markets[0]]}),
+    (KIYOTAKA, {"symbols": ["NONE*/*", KIYOTAKA.markets[0]], "coins": []}),
+    (COINALYZE, {"symbols": ["NONE*_PERP.A", COINALYZE.markets[0]]}),
+    (GATE_ORDERS, {"contracts": ["usdt/NONE*", GATE_ORDERS.markets[0]]}),
+    (GATE_STATS, {"contracts": ["*/NONE*", GATE_STATS.markets[0]]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "section"),
+    [*MATCH_NOTHING, (BITFINEX, {"symbols": ["tNONE*", BITFINEX.markets[0]]})],
     ids=str,
 )
+def test_check_names_a_pattern_that_matches_nothing(
+    case: Case, section: dict[str, Any], connector: Connector, sandbox: Sandbox
+) -> None:
+    config = case.config(sandbox, START, END)
+    config[case.vendor] |= section
+    status = connector.check(config).status
+    assert status["status"] == "FAILED"
+    (name,) = [name for name, entries in section.items() if entries]
+    assert f"`{case.vendor}.{name}[0]`" in status["message"]
+    assert section[name][0] in status["message"]
+
+
+@pytest.mark.parametrize(("case", "section"), MATCH_NOTHING, ids=str)
 def test_a_pattern_that_matches_nothing_holds_no_other_entry_up(
     case: Case, section: dict[str, Any], connector: Connector, sandbox: Sandbox
 ) -> None:

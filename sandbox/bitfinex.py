@@ -10,15 +10,17 @@ from typing import Any
 
 from sandbox.bitfinex_rows import Rows
 from sandbox.http import Params, Refusal, Reply, Request, json_rows
-from sandbox.instruments import MS
-from sandbox.times import DAY
+from sandbox.instruments import MS, Instrument
+from sandbox.prices import price_at
+from sandbox.times import DAY, HOUR
 from sandbox.world import World
 
 HIST, STATUS, CONF = "/v2/liquidations/hist", "/v2/platform/status", "/v2/conf/"
+CANDLES = "/v2/candles/"
 PARAMETERS = ("start", "end", "sort", "limit")
 # Documented: 3 a minute. Measured: the second of two at once is refused, so a place is free every 20 seconds.
 HIST_SECONDS = 20.0
-STATUS_LIMIT = (30, 60.0)
+STATUS_LIMIT = CANDLES_LIMIT = (30, 60.0)
 CONF_LIMIT = (90, 60.0)
 NESTINGS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "each": lambda rows: [b"[" + row + b"]" for row in rows],
@@ -40,7 +42,7 @@ def bad_parameter(name: str, why: str) -> Refusal:
 
 
 class Bitfinex:
-    """`/v2/liquidations/hist`, `/v2/platform/status` and lists of `/v2/conf/…`, under `/bitfinex`."""
+    """`/v2/liquidations/hist`, `/v2/platform/status`, lists of `/v2/conf/…` and daily candles, under `/bitfinex`."""
 
     name = "bitfinex"
     prefixes: tuple[str, ...] = ("/bitfinex",)
@@ -60,6 +62,9 @@ class Bitfinex:
         if request.path.startswith(CONF):
             self._limit(request, CONF, *CONF_LIMIT)
             return self._lists(request)
+        if request.path.startswith(CANDLES):
+            self._limit(request, CANDLES, *CANDLES_LIMIT)
+            return self._candles(request)
         if request.path != HIST:
             raise Refusal(self.error(404))
         burst = options.bitfinex_burst
@@ -104,6 +109,26 @@ class Bitfinex:
         if any(name not in tables for name in names):
             raise bad_parameter("keys", "unknown")
         return Reply(body=[tables[name] for name in names], rows=sum(len(tables[name]) for name in names))
+
+    def _candles(self, request: Request) -> Reply:
+        """The newest daily candles of a pair, delisted ones too; of an unknown one there are none."""
+        limit = Params(request.query, PARAMETERS, bad_parameter).integer("limit", 100, 1, 10_000)
+        key, _, section = request.path.removeprefix(CANDLES).partition("/")
+        kind, frame, symbol = (*key.split(":", 2), "", "")[:3]
+        if (kind, frame, section) != ("trade", "1D", "hist"):
+            raise bad_parameter("key", "unknown")
+        instrument = self._rows.instruments.get(symbol)
+        now = self._world.now()
+        if instrument is None or instrument.starts > now:
+            return Reply(body=[])
+        days = range(min(now, instrument.ends or now) // DAY * DAY, instrument.starts, -DAY)[:limit]
+        candles = [[day // MS, *self._prices(instrument, day)] for day in days]
+        return Reply(body=candles, rows=len(candles))
+
+    def _prices(self, instrument: Instrument, day: int) -> list[float]:
+        """Open, close, high, low and volume of a day: its first price, and nothing that moves."""
+        price = price_at(self._world.market.seed, instrument.base, day // HOUR)
+        return [round(price, instrument.tick)] * 4 + [1.0]
 
     def error(self, status: int, message: str | None = None) -> Reply:
         """Bitfinex' error body for a status; over the limit and in a 503 it may be an object."""

@@ -34,7 +34,7 @@ SHAPES: dict[str, list[tuple[Callable[[str], bool], Shape]]] = {
         (lambda path: path.endswith("/markets"), KIYOTAKA_MARKETS),
         (lambda path: True, KIYOTAKA),
     ],
-    "bitfinex": [(lambda path: path.endswith("/hist"), BITFINEX)],
+    "bitfinex": [(lambda path: path.endswith("/liquidations/hist"), BITFINEX)],
     "gate": [
         (lambda path: path.endswith("/liq_orders"), GATE_ORDERS),
         (lambda path: path.endswith("/contract_stats"), GATE_STATS),

@@ -27,9 +27,13 @@ _MILLISECOND = 1_000_000
 
 @dataclass(frozen=True)
 class Config:
-    """A valid configuration. Instants and durations are nanoseconds (since the epoch, in UTC)."""
+    """A valid configuration. Instants and durations are nanoseconds (since the epoch, in UTC).
+
+    `start_moves` says that start_date is a duration back from now.
+    """
 
     start: int
+    start_moves: bool
     end: int
     lookback: int
     workers: int
@@ -108,6 +112,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
     assert lookback is not None
     return Config(
         start=start,
+        start_moves=valid["start_date"].startswith("P"),
         end=min(end, now),
         lookback=lookback,
         workers=values.get("num_workers", 8),

@@ -19,6 +19,7 @@ COVERAGE = Stream("liquidation_coverage", ("vendor", "exchange", "market", "kind
 
 Kind = Literal["starts", "ends", "missing", "under_reported", "throttled"]
 ALL = "all"
+EVER = "1970-01-01T00:00:00Z"
 
 _encode = msgspec.json.Encoder().encode
 

@@ -8,6 +8,7 @@ has measured how many a vendor has a day, that is taken without a sample.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Span
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.report import table
-from source_liquidations.reading.slices import Slice, Slices
+from source_liquidations.reading.slices import Slice
 from source_liquidations.reading.windows import Gap
 from source_liquidations.vendors.listing import Listing
 from source_liquidations.vendors.vendor import Vendor
@@ -60,9 +61,10 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     endpoint = reading.endpoint
     partitions = endpoint.all_partitions(reading.traffic)
     gaps = reading.plan(reading, partitions)
-    parts = [(gap, part) for gap in gaps for part in _reachable(gap)]
-    windows = sum(_windows(endpoint, part) for _, part in parts)
-    rows = reading.rows_expected
+    parts = [(gap, part) for gap in gaps for part in planning.reachable(gap)]
+    lengths = [(gap, _windows(endpoint, part)) for gap, part in parts]
+    windows = sum(found.total() for _, found in lengths)
+    rows = planning.known_rows(endpoint, gaps)
     assumes = (
         "no rows: the least there can be; --sample measures" if rows is None else "a row for every interval and series"
     )
@@ -76,8 +78,9 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         rows = round(sum(end - start for _, (start, end) in parts) / timestamps.DAY * endpoint.rows_per_day)
         assumes = f"{endpoint.rows_per_day:,} rows a day, as measured once; --sample measures"
     requests = windows if rows is None else max(windows, math.ceil(rows / endpoint.page_size))
-    places = sum(_windows(endpoint, part) * endpoint.places(Span(gap.partitions, *part)) for gap, part in parts)
-    counted = max(places, requests)  # as the vendor counts them
+    spans = [(Span(gap.partitions, 0, length), count) for gap, found in lengths for length, count in found.items()]
+    weight = sum(endpoint.weight(span) * count for span, count in spans)
+    counted = max(requests, sum(endpoint.places(span) * count for span, count in spans))  # as the vendor counts them
     return Estimate(
         vendor=endpoint.vendor,
         streams=[output.stream for output in reading.outputs],
@@ -85,29 +88,23 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         windows=windows,
         rows=rows,
         requests=requests,
-        cost=endpoint.price(counted, rows or 0),
-        seconds=round(counted * endpoint.client.budget.seconds / endpoint.client.budget.requests, 1),
+        cost=endpoint.price(counted, rows or 0, weight),
+        seconds=round(endpoint.client.budget.seconds_for(counted, weight), 1),
         assumes=assumes,
         sampled=sampled,
     )
 
 
-def _reachable(gap: Gap) -> list[Slice]:
-    """What of a gap is available, as far as that is known beforehand."""
-    since = gap.reading.reach.since
-    return list(gap.ranges if since is None else Slices.of(gap.ranges).within(since, gap.ranges[-1][1]))
-
-
-def _windows(endpoint: Endpoint, part: Slice) -> int:
-    """How many windows a slice takes where they hold next to nothing."""
+def _windows(endpoint: Endpoint, part: Slice) -> Counter[int]:
+    """The windows that a slice takes where they hold next to nothing: how many of each length."""
     start, end = part
     length = endpoint.sizing.longest() or max(1, end - start)
-    count = 0
+    found: Counter[int] = Counter()
     while start < end:
+        found[min(length, end - start)] += 1
         start += length
         length = max(1, endpoint.sizing.next_length(length, 0))
-        count += 1
-    return count
+    return found
 
 
 def _sampled_rows(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]]) -> tuple[int, str, dict[str, int]]:

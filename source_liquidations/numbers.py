@@ -53,9 +53,10 @@ def plain(literal: bytes) -> str | None:
 
 
 def are_numbers(literals: Sequence[Any]) -> bool:
-    """Whether each is a JSON number or null; checked in C."""
+    """Whether each is a JSON number or null; checked in C. JSON may have line breaks around one, a record may not."""
+    text = b"[" + b",".join(literals) + b"]"
     try:
-        return len(_numbers.decode(b"[" + b",".join(literals) + b"]")) == len(literals)
+        return len(_numbers.decode(text)) == len(literals) and b"\n" not in text and b"\r" not in text
     except msgspec.DecodeError:
         return False
 

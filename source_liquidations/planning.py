@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
+import msgspec
+
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
-from source_liquidations.coverage import COVERAGE, observed
-from source_liquidations.reading.endpoint import Partition
+from source_liquidations.coverage import COVERAGE, EVER, Period, observed
+from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
@@ -46,18 +48,36 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
     return found
 
 
-def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading]) -> Table:
-    """What the vendors document, and what these readings saw."""
+def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading], *, start_moves: bool = False) -> Table:
+    """What the vendors document, and what these readings saw.
+
+    Where start_date is a duration, what is missing from there on is said of all time before: the instant is part of the
+    key, and each sync would have another.
+    """
     documented = [period for vendor in vendors for period in vendor.coverage]
-    seen = [period for reading in found for period in reading.endpoint.observations]
-    note = "older than the key reaches"
-    cut_off = [
-        observed(reading.endpoint.vendor, *reading.endpoint.place(partition), "missing", *reading.reach.cut_off, note)
+    seen = [
+        msgspec.structs.replace(period, period_start=EVER) if start_moves and _begins(reading, period) else period
         for reading in found
-        if reading.reach.cut_off
-        for partition in reading.partitions
+        for period in _seen(reading)
     ]
-    return coverage.rows([*documented, *seen, *cut_off])
+    return coverage.rows([*documented, *seen])
+
+
+def _begins(reading: Reading, period: Period) -> bool:
+    """Whether a period begins where the reading does."""
+    start = timestamps.parse(period.period_start)
+    return period.period_end is not None and reading.start - reading.endpoint.step < start <= reading.start
+
+
+def _seen(reading: Reading) -> Iterator[Period]:
+    endpoint = reading.endpoint
+    yield from endpoint.observations
+    gone = reading.cut_off if reading.reach.cut_off else {}
+    for partition, part in gone.items():
+        yield observed(endpoint.vendor, *endpoint.place(partition), "missing", *part, "older than what can be read")
+    note = "older than what is kept for sure: that there are none here may mean that they are gone"
+    for partition, part in reading.unsure.items():
+        yield observed(endpoint.vendor, *endpoint.place(partition), "under_reported", *part, note)
 
 
 def gaps(
@@ -88,8 +108,22 @@ def gaps(
         for (ranges, outputs), members in sorted(groups.items(), key=lambda group: group[0][0])
         for batch in endpoint.batches(members, ranges[0][0], ranges[-1][1])
     ]
-    reading.rows_expected = _known_rows(reading, found)
+    reading.rows_expected = known_rows(endpoint, [gap for gap in found if any(not o.mapper for o in gap.outputs)])
     return found
+
+
+def reachable(gap: Gap) -> list[Slice]:
+    """What of a gap is available, as far as that is known beforehand."""
+    since = gap.reading.reach.since
+    return list(gap.ranges if since is None else Slices.of(gap.ranges).within(since, gap.ranges[-1][1]))
+
+
+def known_rows(endpoint: Endpoint, gaps: Sequence[Gap]) -> int | None:
+    """How many rows the vendor has of some gaps, where that is known: one for every interval and series."""
+    if endpoint.rows_per_step is None:
+        return None
+    steps = sum((end - start) // endpoint.step * len(gap.partitions) for gap in gaps for start, end in reachable(gap))
+    return steps * endpoint.rows_per_step
 
 
 def _aligned(part: Slice, step: int) -> Slice:
@@ -105,13 +139,3 @@ def _apart(wanted: Mapping[Output, Slices]) -> dict[tuple[Output, ...], Slices]:
         if outputs:
             found.setdefault(outputs, []).append(part)
     return {outputs: Slices.of(parts) for outputs, parts in found.items()}
-
-
-def _known_rows(reading: Reading, found: Sequence[Gap]) -> int | None:
-    """How many rows the vendor's own stream will have, where that is known: one for every interval and series."""
-    endpoint = reading.endpoint
-    if endpoint.rows_per_step is None:
-        return None
-    own = [gap for gap in found if any(output.mapper is None for output in gap.outputs)]
-    steps = sum((end - start) // endpoint.step * len(gap.partitions) for gap in own for start, end in gap.ranges)
-    return steps * endpoint.rows_per_step

@@ -135,7 +135,8 @@ class SourceLiquidations(Source):
         stop = self._new_stop()
         parsed, vendors, states = _prepared(config, catalog, state, stop)
         found = planning.readings(parsed, vendors, states)
-        last = {COVERAGE.name: partial(planning.coverage_rows, vendors, found)} if COVERAGE.name in states else {}
+        coverage = partial(planning.coverage_rows, vendors, found, start_moves=parsed.start_moves)
+        last = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
         failures: list[loop.Failure] = []
         for item in loop.Sync(found, states, workers=parsed.workers, stop=stop, last=last):
             if isinstance(item, loop.Failure):

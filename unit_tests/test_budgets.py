@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_liquidations.http.budgets import Budget
+from source_liquidations.http.budgets import Allowance, Budget
 
 
 class Clock:
@@ -149,11 +149,32 @@ def test_a_request_that_counts_as_several_takes_as_many_places(limit: int, sizes
 def test_places_that_were_not_used_are_given_back_together() -> None:
     budget = Budget(5, 60.0, clock=Clock())
     assert budget.reserve(places=2) == budget.reserve(places=3) == 0.0
-    budget.unused(3)
+    budget.unused(places=3)
     assert budget.reserve(places=4) > 0.0
     assert budget.reserve(places=3) == 0.0
-    budget.unused(9)
+    budget.unused(places=9)
     assert budget.reserve(places=5) == 0.0
+
+
+def test_weight_that_was_not_used_is_given_back_and_no_more_than_that() -> None:
+    clock = Clock()
+    budget = Budget(100, 60.0, Allowance(10, 60.0, most=20.0), Allowance(30, 86_400.0, most=30.0), clock=clock)
+    assert budget.reserve(weight=20.0) == 0.0
+    assert budget.reserve(weight=1.0) > 0.0
+    budget.unused(weight=20.0)
+    assert budget.reserve(weight=20.0) == 0.0, "of the minute and of the day"
+    budget.unused(weight=20.0)
+    budget.unused(weight=20.0)
+    assert budget.reserve(weight=20.0) == 0.0
+    assert budget.reserve(weight=1.0) > 0.0, "no more is saved up than before"
+
+
+def test_a_request_that_weighs_more_than_can_be_saved_up_gives_back_what_it_took() -> None:
+    budget = Budget(3, 60.0, Allowance(10, 60.0, most=20.0), clock=Clock())
+    assert budget.reserve(weight=70.0, places=9) == 0.0
+    budget.unused(weight=70.0, places=9)
+    assert budget.reserve(weight=20.0, places=3) == 0.0
+    assert budget.reserve(weight=1.0) > 0.0
 
 
 def test_the_repr_tells_the_limit() -> None:

@@ -387,7 +387,7 @@ LOGS: list[tuple[str, str, dict[str, Any], dict[str, Any] | None, str]] = [
             "requests_per_minute": 600,
         },
         None,
-        "reaches back",
+        "reach back",
     ),
     (
         "kaiko_liquidation_events",
@@ -413,7 +413,7 @@ def test_what_the_log_says_is_documented(
     if fault is not None:
         vendors.fault(**{**fault, "vendor": vendor})
     with caplog.at_level("INFO", logger="airbyte"):
-        start = "2026-01-01" if words == "reaches back" else START
+        start = "2026-01-01" if words == "reach back" else START
         read({**config_of(vendors, vendor, **fields), "start_date": start, "num_workers": 1}, stream)
     vendors.clear()
     (message,) = [record.getMessage() for record in caplog.records if words in record.getMessage()]

@@ -103,7 +103,7 @@ def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFi
     assert not caplog.records
     reach.tell()
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"acme: the key reaches back to {timestamps.format_shortest(END - DAY)}, and nothing older is read."
+    assert line == f"acme: data reach back to {timestamps.format_shortest(END - DAY)}, and nothing older is read."
 
 
 def test_one_probe_at_a_time() -> None:

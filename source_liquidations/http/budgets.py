@@ -33,8 +33,16 @@ class Allowance:
         self._at = now
         return max(0.0, min(weight, self.most) - self._left) / self._per_second
 
+    def seconds_for(self, weight: float) -> float:
+        """How long so much weight takes, from what is saved up on."""
+        return max(0.0, weight - self.most) / self._per_second
+
     def spend(self, weight: float) -> None:
         self._left -= min(weight, self.most)
+
+    def give_back(self, weight: float) -> None:
+        """What was spent was not needed."""
+        self._left = min(self.most, self._left + min(weight, self.most))
 
 
 class Budget:
@@ -63,6 +71,14 @@ class Budget:
     def __repr__(self) -> str:
         return f"Budget({self.requests} requests per {self.seconds:g} s)"
 
+    def seconds_for(self, requests: int, weight: float) -> float:
+        """How long so many requests take that weigh so much together."""
+        return max(
+            requests * self.seconds / self.requests,
+            *(allowance.seconds_for(weight) for allowance in self._allowances),
+            0.0,
+        )
+
     def reserve(self, weight: float = 1.0, places: int = 1) -> float:
         """Take a place now and return 0, or take none and return the seconds until one may be free.
 
@@ -86,11 +102,13 @@ class Budget:
             self._next = now + self._distance
             return 0.0
 
-    def unused(self, places: int = 1) -> None:
-        """The places last taken were for a request that did not get to the vendor."""
+    def unused(self, weight: float = 1.0, places: int = 1) -> None:
+        """What was reserved last was for a request that did not get to the vendor."""
         with self._lock:
-            for _ in range(min(places, len(self._sent))):
+            for _ in range(min(places, self.requests, len(self._sent))):
                 self._sent.pop()
+            for allowance in self._allowances:
+                allowance.give_back(weight)
 
     def pause(self, seconds: float) -> None:
         """Send nothing for so many seconds: the vendor asks for it (429 with Retry-After or a reset time)."""

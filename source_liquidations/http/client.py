@@ -184,7 +184,7 @@ class Client:
             if not reserved:
                 self._await_budget(traffic, weight, places)
             reserved = False
-            found = self._try(request, traffic, places)
+            found = self._try(request, traffic, weight, places)
             if isinstance(found, Answered):
                 return found
             if found.status == statuses.TOO_MANY and found.retry_after is None and self._delays:
@@ -201,14 +201,14 @@ class Client:
                 raise self._unavailable(request, found, tries + delays)
             self._pause_after(request, found, tries, traffic)
 
-    def _try(self, request: Request, traffic: Traffic, places: int) -> Answered | Failed:
+    def _try(self, request: Request, traffic: Traffic, weight: float, places: int) -> Answered | Failed:
         """One try: a good answer, or why there is none. Raises where another try would not help."""
         sent_with = self._key_headers
         try:
             answered = self._translate(self._send(request, traffic))
         except NotWhole as broken:
             if isinstance(broken, NotSent):
-                self.budget.unused(places)
+                self.budget.unused(weight, places)
                 return Failed(str(broken))
             return Failed(str(broken), final=self._purse.lost(request))
         self._note_limits(answered)
@@ -221,7 +221,7 @@ class Client:
                 return answered
             return Failed(redact(problem), final=self._purse.lost(request))
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
-            return self._try(request, traffic, places)
+            return self._try(request, traffic, weight, places)
         error = self._explain(answered) or statuses.refusal(answered)
         if error is not None:
             raise error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -71,10 +71,14 @@ class Later(Sequence[Any]):
 
 
 class Fault(NamedTuple):
-    """A row that could not be taken, and why. Nothing from its instant on counts as read."""
+    """A row that could not be taken, and why. Nothing of its partitions counts as read from its instant on.
+
+    owners      its partitions, as indices among those of the request; None = all of them
+    """
 
     instant: int
     error: LiquidationsError
+    owners: Sequence[int] | None = None
 
 
 @dataclass
@@ -126,6 +130,13 @@ class Rows:
             wanted=None if self.wanted is None else [self.wanted[i] for i in keep],
         )
 
+    def faults_of(self, bad: Mapping[int, LiquidationsError]) -> list[Fault]:
+        """Why some of these rows cannot be taken, by index."""
+        return [
+            Fault(self.instants[index], error, None if self.owners is None else [self.owners[index]])
+            for index, error in bad.items()
+        ]
+
     def to_write(self) -> Rows:
         """The rows that are wanted."""
         if self.wanted is None:
@@ -133,10 +144,13 @@ class Rows:
         return self.only([i for i, is_wanted in enumerate(self.wanted) if is_wanted])
 
     def between(self, start: int, end: int) -> Rows:
-        """The rows of [start, end)."""
-        if not self.instants or (start <= self.earliest and self.latest < end):
-            return self
-        return self.only([i for i, instant in enumerate(self.instants) if start <= instant < end])
+        """The rows of [start, end), and the faults."""
+        found = self
+        if self.instants and not (start <= self.earliest and self.latest < end):
+            found = self.only([i for i, instant in enumerate(self.instants) if start <= instant < end])
+        if self.faults:
+            found = replace(found, faults=[fault for fault in self.faults if start <= fault.instant < end])
+        return found
 
 
 @dataclass(frozen=True)
@@ -214,6 +228,7 @@ class Endpoint(ABC):
     paged           a window's rows may come in several pages; else in one answer, whose query may take too long
     refuses_old     windows that begin before the key's history are refused (OutOfReach): the reach has to be found
     reach           the first instant that can be had, where it is known beforehand; None = any
+    sure_reach      what is older may be gone, and an empty answer does not tell; None = it does
     step            windows begin and end at multiples of this many nanoseconds: an aggregate's interval, else the
                     precision of the vendor's time parameters
     page_size       rows a page at the most
@@ -234,6 +249,7 @@ class Endpoint(ABC):
     paged: bool = True
     refuses_old: bool = False
     reach: int | None = None
+    sure_reach: int | None = None
     step: int = 1
     page_size: int = 1000
     most_at_once: int | None = None
@@ -330,9 +346,9 @@ class Endpoint(ABC):
         del span
         return 1
 
-    def price(self, requests: int, rows: int) -> dict[str, int]:
-        """What so many requests, as the vendor counts them, and rows cost in its own currency, by name."""
-        del requests, rows
+    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+        """What so many requests, as the vendor counts them, of so many rows and so much weight cost, by currency."""
+        del requests, rows, weight
         return {}
 
     def spent(self) -> dict[str, int]:

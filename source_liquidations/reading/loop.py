@@ -18,7 +18,7 @@ from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.reading.handover import Handover
-from source_liquidations.reading.pages import Block, Table, block
+from source_liquidations.reading.pages import Block, Output, Table, block
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.report import Outcome, as_json, as_table, report
@@ -175,8 +175,9 @@ class Sync:
             stream.position = covered.part[1]
 
     def _expected(self, stream: _Stream, first: Block) -> Iterator[Item]:
-        """What is known of a stream's size, with its first block."""
-        known = [r.rows_expected for r in stream.readings if any(o.mapper is None for o in r.outputs)]
+        """What is known of a stream's size, with its first block: of a vendor's own, not of one made of its rows."""
+        own = Output(first.stream)
+        known = [reading.rows_expected for reading in stream.readings if own in reading.outputs]
         rows = known[0] if len(known) == len(stream.readings) == 1 else None
         if rows is not None and not stream.records:
             yield Expected(first.stream, rows, round(rows * first.bytes_per_record))

@@ -6,15 +6,23 @@ import logging
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from source_liquidations.errors import NotAdvancing
+from source_liquidations.errors import LiquidationsError, NotAdvancing, VendorUnavailable
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Rows
 
 logger = logging.getLogger("airbyte")
 
+MOST_RESTARTS = 2  # where page tokens are refused, without a row more
 _EMPTY_PAGES_IN_A_ROW = 20
 _REPEATS_OF_TWINS = 20
 _REPORT = "Rows read so far are kept. Report this to the vendor."
+
+
+def tokens_refused(error: LiquidationsError) -> VendorUnavailable:
+    """What becomes of a refused page token once there are no more restarts."""
+    return VendorUnavailable(
+        f"page tokens are refused again and again, though used at once: {error.cause}", advice=_REPORT
+    )
 
 
 @dataclass

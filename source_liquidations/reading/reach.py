@@ -72,7 +72,7 @@ class Reach:
         """Warn, at the end of a reading, of what could not be had."""
         if self.cut_off is not None:
             logger.warning(
-                "%s: the key reaches back to %s, and nothing older is read.%s",
+                "%s: data reach back to %s, and nothing older is read.%s",
                 self._vendor,
                 timestamps.format_shortest(self.cut_off[1]),
                 f" ({self._words})" if self._words else "",

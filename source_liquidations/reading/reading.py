@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,10 +15,12 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.reach import Reach
+from source_liquidations.reading.slices import Slice
 
 if TYPE_CHECKING:
     from source_liquidations.reading.windows import Gap
 
+logger = logging.getLogger("airbyte")
 
 Prepare = Callable[[Sequence[Partition], Traffic], None]
 
@@ -49,6 +52,8 @@ class Reading:
     rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
     rows: Counter[str] = field(default_factory=Counter)  # written, by stream
     failures: list[Failed] = field(default_factory=list)
+    cut_off: dict[Partition, Slice] = field(default_factory=dict)  # what of each is older than can be read
+    unsure: dict[Partition, Slice] = field(default_factory=dict)  # where none may mean that they are gone
     _phase: int | None = None
     _began_at: int = field(default_factory=time.time_ns)
     strays: int = 0  # rows outside the time asked for
@@ -98,6 +103,26 @@ class Reading:
             return []
         return held
 
+    def note_age(self, partitions: Sequence[Partition], start: int, end: int, *, is_gone: bool) -> None:
+        """Keep what of [start, end) is too old to be had, or to be had for sure."""
+        sure = self.endpoint.sure_reach
+        if is_gone:
+            _widen(self.cut_off, partitions, start, end)
+        elif sure is not None and start < sure:
+            _widen(self.unsure, partitions, start, min(end, sure))
+
+    def tell(self) -> None:
+        """Warn, at the end, of what could not be had, or not for sure, and of what was left out."""
+        if self.strays:
+            logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.strays:,}")
+        self.reach.tell()
+        if self.unsure and self.endpoint.sure_reach is not None:
+            logger.warning(
+                "%s: data are kept for sure since %s only: that there are none before may mean that they are gone",
+                self.endpoint.vendor,
+                timestamps.format_shortest(self.endpoint.sure_reach),
+            )
+
     def gap_found(self, outputs: Sequence[Output], partitions: Sequence[Partition]) -> None:
         for output in outputs:
             self._unread.setdefault(output.stream, Counter()).update(partitions)
@@ -118,3 +143,9 @@ class Reading:
     def failures_of(self, stream: str) -> list[LiquidationsError]:
         """Why a stream is incomplete."""
         return [failed.error for failed in self.failures if failed.stream in (None, stream)]
+
+
+def _widen(parts: dict[Partition, Slice], partitions: Sequence[Partition], start: int, end: int) -> None:
+    for partition in partitions:
+        first, last = parts.get(partition, (start, end))
+        parts[partition] = (min(first, start), max(last, end))

@@ -55,7 +55,7 @@ class Scheduler:
                 for queue in self._queues:
                     if queue.ended and not queue.announced:
                         queue.announced = True
-                        queue.reading.reach.tell()
+                        queue.reading.tell()
                         self._may_work.notify_all()
                         return Ended(queue.reading)
                 if all(queue.announced for queue in self._queues):

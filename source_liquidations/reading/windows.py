@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,14 +12,11 @@ from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
 from source_liquidations.reading.pages import Covered, Output
-from source_liquidations.reading.paging import Order, Pages
+from source_liquidations.reading.paging import MOST_RESTARTS, Order, Pages
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.slices import Slice
 
-logger = logging.getLogger("airbyte")
-
 _PAGES_WORTH_A_CUT = 6.0
-_MOST_RESTARTS = 2  # without a row more
 _EVER = -(2**63)
 _FAR = timestamps.DAY  # rows at a bound that the vendor rounds are left out; whole pages further away are no answer
 
@@ -80,10 +76,7 @@ class Window:
                 f"a page with rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
                 advice="Rows read so far are kept. Report this to the vendor.",
             )
-        strays = len(instants) - len(rows.between(begins, self.asked.end).instants)
-        if strays and not reading.strays:
-            logger.warning("%s: rows outside the time asked for were returned and left out", reading.names)
-        reading.strays += strays
+        reading.strays += len(instants) - len(rows.between(begins, self.asked.end).instants)
         return rows.between(begins if reading.is_aggregate else self.start, min(self.asked.end, reading.end))
 
     def left(self) -> dict[int, int]:
@@ -173,15 +166,17 @@ class Gap:
 
     def open(self) -> Window | None:
         """The next window; None where nothing more is available. Raises Waits."""
-        sizing = self.reading.endpoint.sizing
+        sizing, reach = self.reading.endpoint.sizing, self.reading.reach
         if not self.length:  # by what is left to be spent now, not when it was planned
             self.length = sizing.longest() or max(1, self.ranges[-1][1] - self.ranges[0][0])
         while self.ranges:
             start, end = self.ranges[-1]
             is_older = end <= self._newest
             since = max(start, self._readable[0]) if is_older else start
-            part = self.reading.reach.part_of(since, end, is_older=is_older) if since < end else None
+            part = reach.part_of(since, end, is_older=is_older) if since < end else None
             self.ranges.pop()
+            if since < end:
+                self.reading.note_age(self.partitions, since, end, is_gone=part is None or reach.is_doubtful)
             if part is None:
                 continue
             begin = part[0]
@@ -236,7 +231,7 @@ class Gap:
     def restart(self) -> bool:
         """A page token was refused. Whether to continue with a new request."""
         self._restarts += 1
-        return self._restarts <= _MOST_RESTARTS
+        return self._restarts <= MOST_RESTARTS
 
     def may_cut(self, pages: int) -> bool:
         return self.cuts_left > 0 and not self.failed and self._followed and pages >= 2**self._misses

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 
 from source_liquidations.errors import (
     AccessRefused,
@@ -21,6 +22,7 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.reading.endpoint import Fault, Rows
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, render
+from source_liquidations.reading.paging import tokens_refused
 from source_liquidations.reading.reading import Failed, Reading
 from source_liquidations.reading.scheduler import Ended, Scheduler, Work
 from source_liquidations.reading.slices import Slice
@@ -114,10 +116,7 @@ class Workers:
                 # The life of a page token is not documented.
                 logger.info("%s: page token refused, reading on from a fresh request", window.gap.reading.names)
                 if not self._scheduler.restarted(window):
-                    raise VendorUnavailable(
-                        f"page tokens are refused again and again, though used at once: {error.cause}",
-                        advice="Rows read so far are kept. Report this to the vendor.",
-                    ) from None
+                    raise tokens_refused(error) from None
             elif is_alone:
                 raise
             else:
@@ -163,13 +162,16 @@ class Workers:
                 raise
             window.gap.broken.add(output.stream)
             faults = [Fault(0, error)]
+        held: dict[int, int] = {}  # by partition: from where on nothing counts
         for fault in faults:
-            placed = _placed(window, fault.error)
+            owners = range(len(window.gap.partitions)) if fault.owners is None else fault.owners
+            placed = _placed(window, copy(fault.error), owners)  # each stream has it
             _log(output.stream, placed)
             window.gap.reading.failures.append(Failed(placed, output.stream))
+            held |= {owner: min(fault.instant, held.get(owner, fault.instant)) for owner in owners}
         if output.stream not in window.gap.broken:
-            held = min((fault.instant for fault in faults), default=None)
-            covers = [window.gap.covered(output, index, part, held) for index, part in whole.items()]
+            parts = dict.fromkeys(held, (window.start, window.start)) | whole  # held before anything is whole
+            covers = [window.gap.covered(output, index, part, held.get(index)) for index, part in parts.items()]
             last.covers = window.gap.reading.believed(output.stream, covers)
             self._put(last)
 
@@ -197,13 +199,17 @@ def _unplaced(reading: Reading, error: LiquidationsError) -> LiquidationsError:
     return error.named(f"`{vendor}.api_key`" if is_the_keys else "").named(vendor)
 
 
-def _placed(window: Window, error: LiquidationsError) -> LiquidationsError:
-    """The error with vendor and partition named, and the configuration's entry where the partition came from one."""
+def _placed(window: Window, error: LiquidationsError, owners: Sequence[int] | None = None) -> LiquidationsError:
+    """The error with vendor and partition named, and the configuration's entry where the partition came from one.
+
+    `owners` are the partitions to blame, where not all of the window's are.
+    """
     vendor = window.gap.reading.endpoint.vendor
+    partitions = window.gap.partitions if owners is None else [window.gap.partitions[owner] for owner in owners]
     if isinstance(error, AccessRefused) and error.scope == "reading":
         error.named(f"`{vendor}.api_key`")  # no partition is to blame
-    elif len(window.gap.partitions) == 1 and error.scope == "partition":
-        partition = window.gap.partitions[0]
+    elif len(partitions) == 1 and error.scope == "partition":
+        partition = partitions[0]
         error.named(f"{partition} (`{partition.entry}`)" if partition.entry else str(partition))
         if isinstance(error, RequestRefused):
             window.gap.reading.endpoint.hinted(error, str(partition))

@@ -12,7 +12,7 @@ from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.numbers import NULL, column
-from source_liquidations.reading.endpoint import Column, Fault, Later, Rows
+from source_liquidations.reading.endpoint import Column, Later, Rows
 from source_liquidations.reading.pages import Table, members, merged
 from source_liquidations.streams import Stream
 
@@ -228,5 +228,5 @@ def good_rows(rows: Rows, bad: Mapping[int, LiquidationsError]) -> Rows:
     if not bad:
         return rows
     found = rows.only([index for index in range(len(rows)) if index not in bad])
-    found.faults = [Fault(rows.instants[index], error) for index, error in bad.items()]
+    found.faults = rows.faults_of(bad)
     return found

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.errors import shown
+from source_liquidations.errors import RequestRefused, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
-from source_liquidations.reading.paging import Pages
+from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused
 
 logger = logging.getLogger("airbyte")
 
@@ -60,11 +60,25 @@ class Listing(Endpoint):
 
 
 def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) -> Iterator[Any]:
-    """Every row of a list, for what has to be known before anything is read. Raises NotAdvancing for endless pages."""
-    request: Request | None = first or listing.first_page()
-    pages, memory = Pages(), {}  # type: ignore[var-annotated]
+    """Every row of a list, for what has to be known before anything is read. Raises NotAdvancing for endless pages.
+
+    Some come again where a page token was refused: its life is not documented, so the list is read afresh.
+    """
+    first = first or listing.first_page()
+    request: Request | None = first
+    pages, memory, restarts = Pages(), {}, 0  # type: ignore[var-annotated]
     while request is not None:
-        answer = listing.decode(listing.client.fetch(request, traffic), NOWHEN, request, memory)
+        try:
+            answered = listing.client.fetch(request, traffic)
+        except RequestRefused as error:
+            if request == first:
+                raise
+            restarts += 1
+            if restarts > MOST_RESTARTS:
+                raise tokens_refused(error) from None
+            request, pages, memory = first, Pages(), {}
+            continue
+        answer = listing.decode(answered, NOWHEN, request, memory)
         pages.accept(request, answer)
         yield from answer.rows.raw
         if answer.problem is not None:

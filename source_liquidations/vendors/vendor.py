@@ -94,11 +94,11 @@ class Vendor(ABC):
 
 
 def reaches_back(vendor: str, since: int, start: int) -> list[str]:
-    """What `check` says of a key that does not reach back to start_date; nothing where it does."""
+    """What `check` says of data that do not reach back to start_date; nothing where they do."""
     if since <= start:
         return []
     wanted, first = timestamps.format_shortest(start), timestamps.format_shortest(since)
-    return [f"{vendor}: the key reaches back to {first}. start_date is {wanted}; what is older is not read."]
+    return [f"{vendor}: data reach back to {first}. start_date is {wanted}; what is older is not read."]
 
 
 def base_url(config: Mapping[str, Any], documented: str, field_name: str = "base_url") -> str:

@@ -228,6 +228,18 @@ def test_a_delisted_pair_keeps_its_rows_and_leaves_the_list(shared: Any) -> None
     assert "EOSF0:USTF0" not in shared.get("/bitfinex/v2/conf/pub:list:pair:futures").json()[0]
 
 
+def test_candles_of_a_pair_a_delisted_one_and_none(shared: Any) -> None:
+    def candles(symbol: str, **query: int) -> Any:
+        return shared.get(f"/bitfinex/v2/candles/trade:1D:{symbol}/hist", params=query).json()
+
+    assert len(candles("tBTCF0:USTF0")) == 100
+    (newest,) = candles("tEOSF0:USTF0", limit=1)
+    assert len(newest) == 6
+    assert iso(newest[0] * 10**6, 0) == "2025-05-28T00:00:00Z"
+    assert candles("tNONESUCH:USD") == []
+    assert shared.get("/bitfinex/v2/candles/trade:7D:tBTCUSD/hist").json() == ["error", 10020, "key: invalid"]
+
+
 class TestLimits:
     def test_the_second_of_two_at_once_is_refused_and_shuts_out_for_minutes(
         self, make: Any, clock: list[float]

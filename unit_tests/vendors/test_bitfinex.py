@@ -419,7 +419,12 @@ def checked(monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, Any], *symbol
 
 
 PAIRS = [["BTCF0:USTF0", "ETHF0:USTF0"], ["BTCUSD", "DOGE:USD"]]
-GOOD = {platform.STATUS: [1], platform.PAIRS: PAIRS}
+CANDLES = {"tNOPE:USD": [], "tEOSF0:USTF0": [], "tOLD%2F:USD": [[1, 2, 3, 4, 5, 6]]}
+GOOD = {
+    platform.STATUS: [1],
+    platform.PAIRS: PAIRS,
+    **{platform.CANDLES.format(symbol): candles for symbol, candles in CANDLES.items()},
+}
 
 
 def test_the_whole_exchange_needs_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,6 +434,18 @@ def test_the_whole_exchange_needs_no_list(monkeypatch: pytest.MonkeyPatch) -> No
 def test_symbols_are_compared_with_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     found = checked(monkeypatch, GOOD, "*", "tBTCUSD", "tETH*", "t????0:USTF0")
     assert found == ([], [platform.STATUS, platform.PAIRS])
+
+
+def test_a_symbol_in_no_list_is_known_by_its_candles(monkeypatch: pytest.MonkeyPatch) -> None:
+    (note,), asked = checked(monkeypatch, GOOD, "tBTCUSD", "tOLD/:USD")
+    assert "tOLD/:USD was delisted" in note
+    assert asked[2:] == ["/v2/candles/trade:1D:tOLD%2F:USD/hist"]
+
+
+def test_a_429_for_candles_means_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = platform.Busy("HTTP 429: ERR_RATE_LIMIT", status=429)
+    (note,), _ = checked(monkeypatch, {**GOOD, platform.CANDLES.format("tNOPE:USD"): busy}, "tNOPE:USD")
+    assert "were not compared" in note
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.coin_metrics.calls import batched
-from unit_tests.vendors.bodies import changed, coin_metrics, configured, decoded, outputs_of, records, rows_of, sample
+from unit_tests.vendors.bodies import changed, coin_metrics, configured, decoded, partly, records, sample
 
 STREAM = "coin_metrics_market_liquidations"
 BODY = "coin_metrics/timeseries__market-liquidations.200"
@@ -172,16 +172,27 @@ def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, val
 @pytest.mark.parametrize("field", ["amount", "price"])
 @pytest.mark.parametrize("text", ["a few", "1,5", "1, 5", "NaN", "-Infinity", "1e400", "[1]", "{}", "true", "1_000"])
 def test_no_number_is_guessed(field: str, text: str) -> None:
-    """The vendor's rows arrive as they are, and the unified stream gets none of this page."""
+    """The vendor's rows arrive as they are, and the unified stream gets all but this one."""
     held, span = coin_metrics()
     body = sample(BODY)
     good = records(held, body, span)
     body["data"][0][field] = text
-    answer = decoded(held, body, span)
-    own, unified = outputs_of(held)
-    assert rows_of(own, answer, span) == [{**good[STREAM][0], field: text}, good[STREAM][1]]
-    with pytest.raises(UnexpectedAnswer, match=f"`{field}` of row 0 is "):
-        rows_of(unified, answer, span)
+    found = partly(held, body, span)
+    assert found[STREAM] == ([{**good[STREAM][0], field: text}, good[STREAM][1]], [])
+    rows, (fault,) = found["liquidations"]
+    assert rows == good["liquidations"][1:]
+    assert fault.instant == good[STREAM][0]["time_ns"]
+    assert f"`{field}` of row 0 is " in fault.error.message
+
+
+def test_a_row_that_cannot_be_taken_is_its_markets_alone() -> None:
+    held, _ = coin_metrics()
+    body = sample(BODY)
+    body["data"][1] |= {"market": "bybit-BTCUSDT-future", "amount": "NaN"}
+    span = Span(partitions("binance-BTCUSDT-future", "bybit-BTCUSDT-future"), 0, 2**62)
+    rows, (fault,) = partly(held, body, span)["liquidations"]
+    assert [row["market"] for row in rows] == ["binance-BTCUSDT-future"]
+    assert fault.owners == [1]
 
 
 @pytest.mark.parametrize(

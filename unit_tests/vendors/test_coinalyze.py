@@ -178,7 +178,7 @@ def test_a_request_names_no_more_symbols_than_fit_and_none_is_left_out(count: in
             == len(batch)
             == len(endpoint.first(span).params[0][1].split(","))
         )
-    assert endpoint.price(7, 1_000) == {"calls": 7}
+    assert endpoint.price(7, 1_000, 7.0) == {"calls": 7}
 
 
 class Clock:
@@ -296,7 +296,8 @@ def test_a_value_that_is_no_number_is_a_fault_of_its_row_alone() -> None:
         assert len(rows) == (3 if stream == STREAM.name else 6)
         (fault,) = faults
         assert fault.instant == (TEN + 3600) * 10**9
-        assert "B.A/1hour/native (`coinalyze.symbols[1]`): `s` of row 1 is" in fault.error.message
+        assert fault.owners == [1]
+        assert fault.error.message.startswith("`s` of row 1 is")
         assert "No row was guessed" in fault.error.message
 
 

@@ -851,7 +851,7 @@ def test_what_a_plan_does_not_reach_is_not_asked_for_and_told_of_once(caplog: py
     assert read == [(symbol, hour) for symbol in ("BTC", "ETH") for hour in hours if hour >= first]
     assert min(timestamps.parse(request.params["start"]) for request in wire.paid) == first
     (told,) = warnings(caplog)
-    assert f"kwery: the key reaches back to {timestamps.format_shortest(first)}" in told
+    assert f"kwery: data reach back to {timestamps.format_shortest(first)}" in told
     assert {row["market"] for row in found.coverage} == {"binance_futures/BTC", "binance_futures/ETH"}
     for row in found.coverage:
         assert (row["kind"], row["vendor"]) == ("missing", "kwery")
@@ -863,7 +863,7 @@ def test_what_a_plan_does_not_reach_is_told_of_without_a_row_too(caplog: pytest.
     now = time.time_ns()
     found = synced(Wire(plan={"max_history_days": 30}), now - 60 * DAY)
     (told,) = warnings(caplog)
-    assert "the key reaches back to" in told
+    assert "data reach back to" in told
     assert len(found.coverage) == 1
 
 
@@ -900,7 +900,7 @@ def test_a_history_that_is_shorter_than_the_plan_says_is_found_by_halvings(
     assert last > now - MINUTE
     assert sorted(timestamps.parse(row["time"]) for row in found.rows) == [hour for hour in hours if hour >= first]
     (told,) = warnings(caplog)
-    assert f"the key reaches back to {timestamps.format_shortest(first)}" in told
+    assert f"data reach back to {timestamps.format_shortest(first)}" in told
     assert "invalid_time_range" in told
     assert len(wire.paid) < 40
     assert len(found.coverage) == 1
@@ -972,7 +972,7 @@ def test_rows_that_are_left_out_although_the_plan_has_them_are_told_of(caplog: p
     assert len(found.rows) == 25 * 24
     silence, reach = warnings(caplog)
     assert "the first row is from" in silence
-    assert "the key reaches back to" in reach
+    assert "data reach back to" in reach
 
 
 def test_a_page_that_was_cut_off_and_leads_to_an_empty_one_is_asked_for_in_halves() -> None:
@@ -1114,7 +1114,7 @@ def test_an_answer_that_cannot_be_used_has_been_paid_for(body: Any, spent: int) 
 
 
 def test_what_requests_and_rows_cost() -> None:
-    assert endpoint_of().price(3, 368) == {"credits": 811}
+    assert endpoint_of().price(3, 368, 3.0) == {"credits": 811}
 
 
 @given(st.integers(45, 200_000), st.integers(2, 1000), st.integers(0, 1000))
@@ -1378,7 +1378,7 @@ def test_the_check_asks_for_nothing_that_costs() -> None:
 def test_the_check_says_how_far_back_the_plan_reaches() -> None:
     now = time.time_ns()
     (told,) = checked(Wire(plan={"max_history_days": 30}), now - 60 * DAY)
-    assert told.startswith(f"kwery: the key reaches back to {timestamps.format_instant(now - 30 * DAY, 0)[:13]}")
+    assert told.startswith(f"kwery: data reach back to {timestamps.format_instant(now - 30 * DAY, 0)[:13]}")
     assert timestamps.format_shortest(now - 60 * DAY) in told
     assert checked(Wire(plan={}), now - 6000 * DAY) == [], "nothing is known"
 

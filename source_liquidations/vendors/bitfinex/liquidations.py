@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from source_liquidations import numbers, timestamps
@@ -105,8 +105,7 @@ class Liquidations(Endpoint):
         return Answer(self._rows(kept, span), following)
 
     def _rows(self, page: Sequence[Row], span: Span) -> Rows:
-        patterns = [partition["symbol"] for partition in span.partitions]
-        return rows_of(page, lambda symbol: any(matches(pattern, symbol) for pattern in patterns), self._fields)
+        return rows_of(page, partial(_owners, span), self._fields)
 
     def _in_order(
         self, page: list[Row], span: Span, params: dict[str, str], memory: dict[Any, Any]
@@ -171,6 +170,11 @@ class Liquidations(Endpoint):
         if millisecond < end:
             return whole, _request(OLDEST_FIRST, millisecond + 1, end)
         return whole, self._after_last(span, {"end": str(end + int(memory[_HAS_FRACTIONS]))}, memory)
+
+
+def _owners(span: Span, symbol: str) -> list[int]:
+    """The partitions of a span that want a symbol."""
+    return [index for index, one in enumerate(span.partitions) if matches(one["symbol"], symbol)]
 
 
 def _note_last(kept: Sequence[Row], memory: dict[Any, Any]) -> None:
@@ -240,7 +244,6 @@ def _joined(oldest: list[Row], newest: list[Row]) -> list[Row] | None:
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:
     """The sign of the amount is the position's side. A trigger has no price: base_price is where it was opened."""
-    del span
     faults: list[Fault] = []
     keep = []
     for index, event in enumerate(rows.typed):
@@ -249,7 +252,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
         else:
             literal = shown(event.is_match.decode())
             error = UnexpectedAnswer(f"`is_match` is {literal}, neither 0 nor 1.", advice=NO_GUESS)
-            faults.append(Fault(rows.instants[index], error))
+            faults.append(Fault(rows.instants[index], error, _owners(span, event.symbol)))
     if faults:
         rows = rows.only(keep)
     events: Sequence[Event] = rows.typed

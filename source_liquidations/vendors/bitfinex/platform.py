@@ -1,15 +1,24 @@
-"""Bitfinex, "Platform Status" and "Configs": whether it is operative, and which pairs there are today.
+"""Bitfinex, "Platform Status", "Configs", "Candles": whether it is operative, which pairs there are, and were.
 
-Pages: https://docs.bitfinex.com/reference/rest-public-platform-status, https://docs.bitfinex.com/reference/rest-public-conf.
+Pages: https://docs.bitfinex.com/reference/rest-public-platform-status, https://docs.bitfinex.com/reference/rest-public-conf
+and https://docs.bitfinex.com/reference/rest-public-candles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 import msgspec
 
-from source_liquidations.errors import ConfigurationError, UnexpectedAnswer, VendorUnavailable, shown
+from source_liquidations.errors import (
+    ConfigurationError,
+    RequestRefused,
+    UnexpectedAnswer,
+    VendorUnavailable,
+    shown,
+    some_of,
+)
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.vendors.decoding import NO_GUESS
@@ -17,10 +26,12 @@ from source_liquidations.vendors.patterns import is_pattern, matches
 
 STATUS = "/v2/platform/status"
 PAIRS = "/v2/conf/pub:list:pair:futures,pub:list:pair:margin"
+CANDLES = "/v2/candles/trade:1D:{}/hist"
 EVERYTHING = "*"
 
 _status = msgspec.json.Decoder(list[int])
 _pairs = msgspec.json.Decoder(list[list[str]])
+_candles = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Busy(VendorUnavailable):
@@ -45,8 +56,18 @@ def symbols(client: Client, traffic: Traffic) -> list[str]:
     return [f"t{pair}" for pairs in found for pair in pairs]
 
 
-def check_entries(entries: Sequence[str], listed: Sequence[str]) -> None:
-    """Raises ConfigurationError for the first entry that means no symbol of the list."""
+def was_traded(client: Client, symbol: str, traffic: Traffic) -> bool:
+    """Whether the exchange has a daily candle of a symbol, as it has of a delisted one; never of an unknown one."""
+    request = Request(CANDLES.format(quote(symbol, safe=":")), (("limit", "1"),))
+    try:
+        return bool(client.fetch(request, traffic).decoded(_candles))
+    except RequestRefused:  # unknown
+        return False
+
+
+def check_entries(entries: Sequence[str], listed: Sequence[str], is_delisted: Callable[[str], bool]) -> list[str]:
+    """Notes on entries that mean a delisted symbol. Raises ConfigurationError for the first that means none at all."""
+    delisted: list[str] = []
     for index, entry in enumerate(entries):
         if entry == EVERYTHING or any(matches(entry, symbol) for symbol in listed):
             continue
@@ -58,10 +79,14 @@ def check_entries(entries: Sequence[str], listed: Sequence[str]) -> None:
                 advice="E.g. t*F0:USTF0 for perpetuals quoted in USDT, or * for the whole exchange.",
             )
         close = next((symbol for symbol in listed if symbol.lower() == entry.lower()), None)
+        if close is None and is_delisted(entry):
+            delisted.append(entry)
+            continue
         raise ConfigurationError(
             where,
-            f"{entry!r} is not among the pairs that Bitfinex lists.",
-            advice=f"Did you mean {close}?"
-            if close
-            else "E.g. tBTCF0:USTF0. The liquidations of a delisted pair come with * only, the whole exchange.",
+            f"{entry!r} is not among the pairs that Bitfinex lists, and there are no candles of it.",
+            advice=f"Did you mean {close}?" if close else "E.g. tBTCF0:USTF0, or * for the whole exchange.",
         )
+    if not delisted:
+        return []
+    return [f"bitfinex: {some_of(delisted)} was delisted: its liquidations are read, and no new ones will come."]

@@ -16,9 +16,9 @@ from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.numbers import NULL
-from source_liquidations.reading.endpoint import Rows
+from source_liquidations.reading.endpoint import Fault, Rows
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, good_rows, one_line
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line
 
 MILLISECOND = 1_000_000
 
@@ -143,14 +143,16 @@ def _is_milliseconds(value: int) -> bool:
         return False
 
 
-def rows_of(page: Sequence[Row], is_wanted: Callable[[str], bool], fields: Fields) -> Rows:
+def rows_of(page: Sequence[Row], owners_of: Callable[[str], Sequence[int]], fields: Fields) -> Rows:
     """A page's rows as JSON objects, with `time` and `ordinal`; those of unwanted symbols only tell the time.
 
-    `typed` has an Event for each row. A row whose symbol or a number cannot be taken is a fault.
+    `owners_of` are the partitions that want a symbol. `typed` has an Event for each row. A wanted row whose symbol or a
+    number cannot be taken is a fault.
     """
     bad: dict[int, LiquidationsError] = {}
     symbols = [_symbol(index, row, bad) for index, row in enumerate(page)]
-    wanted = [symbol is None or is_wanted(symbol) for symbol in symbols]
+    owners = [None if symbol is None else owners_of(symbol) for symbol in symbols]
+    wanted = [whose is None or len(whose) > 0 for whose in owners]
     literals = _numbers(page, bad)
     keys = [
         tuple(
@@ -186,7 +188,11 @@ def rows_of(page: Sequence[Row], is_wanted: Callable[[str], bool], fields: Field
             )
         )
     found = Rows(raw, [row.instant for row in page], typed=typed, times=times, wanted=wanted)
-    return good_rows(found, bad)
+    if not bad:
+        return found
+    good = found.only([index for index in range(len(page)) if index not in bad])
+    good.faults = [Fault(page[index].instant, bad[index], owners[index]) for index in bad if wanted[index]]
+    return good
 
 
 def _symbol(index: int, row: Row, bad: dict[int, LiquidationsError]) -> str | None:

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from source_liquidations.coverage import documented
@@ -29,7 +30,7 @@ HOST = "https://api-pub.bitfinex.com"
 # follows lasts minutes. So requests keep this distance, and a 429 is waited out for as long.
 SECONDS_BETWEEN_REQUESTS = 25.0
 DELAYS = (60.0, 240.0)
-PLATFORM_REQUESTS_PER_MINUTE = 30  # of its status; lists have 90
+PLATFORM_REQUESTS_PER_MINUTE = 30  # of its status, and of candles; lists have 90
 
 _LONGEST_ERROR = 1_000  # bytes; a longer answer is a page of rows
 _RATE_LIMIT = re.compile(r"ERR_RATE_LIMIT|\b11010\b")
@@ -128,7 +129,8 @@ class Bitfinex(Vendor):
     def check(self, traffic: Traffic) -> list[str]:
         """The platform's status and, unless the whole exchange is wanted, its lists of pairs.
 
-        Both have limits of their own, so that a read right after has its first request. A 429 means reachable.
+        A symbol that is in none of them may have been delisted: its candles tell. All of these calls have limits of
+        their own, so that a read right after has its first request. A 429 means reachable.
         """
         try:
             platform.must_be_operative(self._platform, traffic)
@@ -138,7 +140,7 @@ class Bitfinex(Vendor):
             return []
         try:
             listed = platform.symbols(self._platform, traffic)
+            was_traded = partial(platform.was_traded, self._platform, traffic=traffic)
+            return platform.check_entries(self._symbols, listed, was_traded)
         except platform.Busy as error:
             return [f"bitfinex: the symbols were not compared with the vendor's lists: {error.cause}."]
-        platform.check_entries(self._symbols, listed)
-        return []

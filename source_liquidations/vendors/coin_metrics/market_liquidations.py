@@ -171,11 +171,14 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     """The amount counts contracts; the side is that of the order that closed the position: a sell closed a long."""
     del span
     bad: dict[int, LiquidationsError] = {}
+    price = numbers.column_of_texts("price", [row.price for row in rows.typed], bad)
+    amount = numbers.column_of_texts("amount", [row.amount for row in rows.typed], bad)
+    faults = rows.faults_of(bad)
+    if bad:
+        keep = [index for index in range(len(rows)) if index not in bad]
+        rows = rows.only(keep)
+        price, amount = ([column[index] for index in keep] for column in (price, amount))
     typed: Sequence[LiquidationRow] = rows.typed
-    price = numbers.column_of_texts("price", [row.price for row in typed], bad)
-    amount = numbers.column_of_texts("amount", [row.amount for row in typed], bad)
-    for error in bad.values():
-        raise error
     kinds = [(row.market, row.type) for row in typed]
     names = {kind: _names(*kind) for kind in set(kinds)}
     worth = contracts.columns([row.market for row in typed], amount, price)
@@ -191,7 +194,8 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             amount_base=worth.amount_base,
             notional_usd=worth.notional_usd,
             notional_source=worth.notional_source,
-        )
+        ),
+        faults,
     )
 
 

@@ -71,7 +71,7 @@ class LiquidationMarkets(Listing):
         rows = Catalog(self.client, TABLE, self._catalog_decoder).rows(traffic)
         self._catalog = {catalog_row(row).market: row for row in rows}
         if not self._catalog:
-            logger.info("coin_metrics: the catalog has no market with liquidations for this key")
+            logger.info("coin_metrics: the catalog shows no market with liquidations")
             return []
         return super().partitions(traffic)
 

@@ -27,7 +27,7 @@ from source_liquidations.errors import (
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
 from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
@@ -284,8 +284,7 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
                     names.append(name)
                     starts.append(interval_start(instant))
                     amounts.append(amount[index])
-        faults = [Fault(rows.instants[index], error) for index, error in bad.items()]
-        return Mapped(volumes(names=names, starts=starts, amount=amounts), faults)
+        return Mapped(volumes(names=names, starts=starts, amount=amounts), rows.faults_of(bad))
 
     return mapped
 

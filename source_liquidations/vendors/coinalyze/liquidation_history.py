@@ -161,8 +161,8 @@ class LiquidationHistory(Endpoint):
     def places(self, span: Span) -> int:
         return len(span.partitions)
 
-    def price(self, requests: int, rows: int) -> dict[str, int]:
-        del rows
+    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+        del rows, weight
         return {"calls": requests}
 
     # Answers.
@@ -240,7 +240,7 @@ class LiquidationHistory(Endpoint):
         first: dict[int, int] = {}
         for owner, instant in zip(owners, rows.instants, strict=True) if problems else ():
             first[owner] = min(instant, first.get(owner, instant))
-        faults = [Fault(first[index], problem) for index, problem in problems.items() if index in first]
+        faults = [Fault(first[index], problem, [index]) for index, problem in problems.items() if index in first]
         if faults:
             rows = rows.only([at for at, owner in enumerate(owners) if owner not in problems])
             owners = rows.owners or [0] * len(rows)

@@ -83,10 +83,6 @@ def rows_of(answered: Answered, span: Span, known: Sequence[Mapping[str, Any]], 
         _add(rows, one, [one_line(point) for point in raw] if spaced else raw, owner, known[owner], bad)
     if len(span.partitions) == 1:
         rows.owners = None
-    else:
-        for index, error in bad.items():
-            partition = span.partitions[(rows.owners or [])[index]]
-            error.named(f"{partition} (`{partition.entry}`)")
     return good_rows(rows, bad)
 
 

@@ -18,7 +18,7 @@ from source_liquidations.unified import event_names, liquidations
 from source_liquidations.vendors.decoding import NO_GUESS
 from source_liquidations.vendors.gate.calls import assets, market
 from source_liquidations.vendors.gate.contracts import Contracts
-from source_liquidations.vendors.gate.orders import OrderRow
+from source_liquidations.vendors.gate.orders import OrderRow, owners
 
 _NULL = b"null"
 
@@ -44,7 +44,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             events.append(_event(row))
             kept.append(index)
         except LiquidationsError as error:
-            faults.append(Fault(rows.instants[index], error))
+            faults.append(Fault(rows.instants[index], error, owners(span, row.contract)))
     prices = [typed[i][0].fill_price if (filled_at[i] or 0.0) > 0 else typed[i][0].order_price for i in kept]
     amounts = [event.amount for event in events]
     markets = [market(settle, typed[i][0].contract) for i in kept]

@@ -6,7 +6,6 @@ has that many, contract by contract.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -15,7 +14,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.coverage import ALL, observed
+from source_liquidations.coverage import ALL
 from source_liquidations.errors import RequestRefused, UnexpectedAnswer, WindowTooLarge
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
@@ -33,9 +32,6 @@ from source_liquidations.vendors.gate.calls import (
 )
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.patterns import is_pattern, matches
-from source_liquidations.vendors.vendor import Shared
-
-logger = logging.getLogger("airbyte")
 
 STREAM = Stream("gate_liquidation_orders", ("liquidation_id",), "time", declared_in=__name__)
 CALL = "liq_orders"
@@ -102,11 +98,10 @@ class LiquidationOrders(Endpoint):
     step = timestamps.SECOND
     page_size = LIMIT
 
-    def __init__(self, client: Client, entries: Sequence[str], contracts: Contracts, shared: Shared) -> None:
+    def __init__(self, client: Client, entries: Sequence[str], contracts: Contracts) -> None:
         self.client = client
         self._entries = entries
         self._contracts = contracts
-        self._start = shared.start
         self._seen: dict[str, set[str]] = {}  # contracts with orders, by settle currency
         self._decoder = RowDecoder(
             ListBody,
@@ -118,7 +113,7 @@ class LiquidationOrders(Endpoint):
         self.sizing = Windows()
         now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
         self.reach = now - LONGEST_HISTORY
-        self.sure_reach = now - HISTORY
+        self.sure_reach: int = now - HISTORY
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         found: dict[Partition, None] = {}
@@ -136,7 +131,6 @@ class LiquidationOrders(Endpoint):
             settle, contract = name.split("/", 1)
             if not any(partition["settle"] == settle and _means(partition, contract) for partition in patterns):
                 patterns.append(Partition.of(settle=settle, contract=contract, entry=where))
-        self._note_history()
         return list(dict.fromkeys(patterns))
 
     def _whole(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
@@ -147,24 +141,6 @@ class LiquidationOrders(Endpoint):
     def _is_within_another(self, partition: Partition, others: Iterable[Partition]) -> bool:
         settle = partition["settle"]
         return len(partition.values) > 1 and Partition.of(settle=settle) in others
-
-    def _note_history(self) -> None:
-        """What is older than 90 days may be there, or not: nothing tells an empty hour from one that is gone."""
-        if self._start >= self.sure_reach or self.observations:
-            return
-        first = timestamps.format_shortest(self.sure_reach)
-        logger.warning("gate: liquidation orders are kept for about 90 days: there may be none before %s", first)
-        self.observations.append(
-            observed(
-                "gate",
-                "gate",
-                ALL,
-                "under_reported",
-                self._start,
-                self.sure_reach,
-                "liquidation orders are kept for about 90 days: that there are none here means nothing",
-            )
-        )
 
     def place(self, partition: Partition) -> tuple[str, str]:
         asked = dict(partition.values)
@@ -198,7 +174,7 @@ class LiquidationOrders(Endpoint):
         if len(page.raw) >= int(params["limit"]):
             _must_be_a_second(start, last, contract)
             rest = sorted({*self._contracts.names(settle), *seen})
-            memory[_LEFT] = [name for name in rest if any(_means(one, name) for one in span.partitions)]
+            memory[_LEFT] = [name for name in rest if owners(span, name)]
             return self._next_of_second(Rows([], []), settle, start, memory)
         _must_be_of(contract, page.rows)
         instants, times = instants_of([row.time for row in page.rows])
@@ -208,10 +184,14 @@ class LiquidationOrders(Endpoint):
         rows = added_rows(page, instants, constant={"settle": settle}, each=each)
         rows.typed = list(zip(page.rows, ids, strict=True))
         rows.times = times
-        wanted = [i for i, row in enumerate(page.rows) if any(_means(one, row.contract) for one in span.partitions)]
+        wanted = [index for index, row in enumerate(page.rows) if owners(span, row.contract)]
         wanted.sort(key=lambda index: (instants[index], ids[index]))
         found = rows.only([index for index in wanted if index not in page.bad])
-        found.faults = [Fault(instants[index], page.bad[index]) for index in wanted if index in page.bad]
+        found.faults = [
+            Fault(instants[index], page.bad[index], owners(span, page.rows[index].contract))
+            for index in wanted
+            if index in page.bad
+        ]
         if memory.get(_LEFT):
             return self._next_of_second(found, settle, start, memory)
         whole_until = (last + 1) * timestamps.SECOND
@@ -240,6 +220,11 @@ def _is_named(partition: Partition) -> bool:
 def _means(partition: Partition, contract: str) -> bool:
     pattern = dict(partition.values).get("contract", "*")
     return pattern in ("*", contract) or (is_pattern(pattern) and matches(pattern, contract))
+
+
+def owners(span: Span, contract: str) -> list[int]:
+    """The partitions of a span that mean a contract."""
+    return [index for index, one in enumerate(span.partitions) if _means(one, contract)]
 
 
 def _must_be_a_second(start: int, last: int, contract: str | None) -> None:

@@ -83,8 +83,7 @@ class ContractStats(Endpoint):
         self._interval = interval
         self._contracts = contracts
         self.step = INTERVALS[interval]
-        self.sure_reach = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
-        self.reach = self.sure_reach
+        self.reach: int = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
         self._once = Once(STREAM.name)
         self._decoder = RowDecoder(
             ListBody,

@@ -45,7 +45,7 @@ class Gate(Vendor):
         self._list_client = self._client(Client, explain, BUDGET)
         self._contracts = Contracts(self._list_client)
         self._orders = LiquidationOrders(
-            self._client(OrderClient, explain, ORDERS_BUDGET), self._entries, self._contracts, shared
+            self._client(OrderClient, explain, ORDERS_BUDGET), self._entries, self._contracts
         )
         self._stats = ContractStats(
             self._client(Client, stats.explain_stats, BUDGET),
@@ -115,7 +115,7 @@ class Gate(Vendor):
             f"gate: {what} reach back to {timestamps.format_shortest(since)}. start_date is {wanted}; {older}."
             for what, since, older in (
                 ("liquidation orders", self._orders.sure_reach, "there may be none that are older"),
-                ("the sums of contract_stats", self._stats.sure_reach, "what is older is not read"),
+                ("the sums of contract_stats", self._stats.reach, "what is older is not read"),
             )
             if start < since
         ]

@@ -10,7 +10,7 @@ import msgspec
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.coverage import ALL
-from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
@@ -19,7 +19,7 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
 from source_liquidations.unified import POSITIONS, interval_start, iso_interval, volume_names, volumes
-from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows, good_rows
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, good_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
 from source_liquidations.vendors.repeats import Once
@@ -90,7 +90,7 @@ class TokenVolumes(KaikoEndpoint):
 
 
 def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError]) -> None:
-    """Of the counts of a row's exchanges: text that is a number counts as one."""
+    """Of the counts of a row's exchanges: text that is a number counts as one, and each exchange comes once."""
     exchanges = row.exchanges or ()
     for field in _counts if exchanges else ():
         wrong: dict[int, LiquidationsError] = {}
@@ -99,6 +99,14 @@ def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError
             setattr(counts, field, literal)
         for error in wrong.values():
             bad.setdefault(index, UnexpectedAnswer(f"`exchanges` of row {index}: {error.cause}", advice=error.advice))
+    by_name = {counts.exchange: counts for counts in exchanges}
+    if len(by_name) == len(exchanges):
+        return
+    for counts in exchanges:
+        if counts != by_name[counts.exchange]:
+            problem = f"`exchanges` of row {index}: {shown(counts.exchange)} comes twice with different values."
+            bad.setdefault(index, UnexpectedAnswer(problem, advice=NO_GUESS))
+    row.exchanges = list(by_name.values())
 
 
 def to_volumes(rows: Rows, span: Span) -> Mapped:

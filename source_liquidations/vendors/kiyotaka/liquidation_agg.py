@@ -121,8 +121,9 @@ class LiquidationAgg(Endpoint):
         factor = 1 + WEIGHT_PER_EXCHANGE * len(summed.split("+")) if summed else 1.0
         return math.ceil(points / POINTS_PER_WEIGHT) * factor
 
-    def price(self, requests: int, rows: int) -> dict[str, int]:
-        return {"weight": max(requests, math.ceil(rows / POINTS_PER_WEIGHT))}
+    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+        del requests, rows
+        return {"weight": math.ceil(round(weight, 3))}
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         del request, memory

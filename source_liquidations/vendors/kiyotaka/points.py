@@ -121,6 +121,7 @@ class _Page:
         self._fields = fields
         self._times: dict[tuple[int | str, int | str], tuple[int, bytes]] = {}  # all series have the same
         self._series: dict[bytes, tuple[Mapping[str, msgspec.Raw], dict[int, bytes]]] = {}
+        self._named: dict[bytes | LiquidationsError, bytes] = {}  # the series that has a name in liquidation_volumes
 
     def add(self, series: Any, whole: Mapping[str, msgspec.Raw] | None) -> None:
         """Take a series; `whole` is the same as it is written, where something in it is undocumented."""
@@ -129,10 +130,17 @@ class _Page:
         bad: dict[int, LiquidationsError] = {}
         amounts = numbers.column("liquidations", [point.liquidations for point in points], bad)
         identity = self._identity(series.id)
+        key = _encode([identity[name] for name in KEY if name != "time"])
         names = self._volume_names(identity)
+        if self._named.setdefault(names, key) != key:
+            names = UnexpectedAnswer(
+                "two series of one answer have the same symbol and side: they differ in a field that"
+                " liquidation_volumes does not have, such as `category`.",
+                advice=NO_GUESS,
+            )
         head = b"{" + _encode(identity)[1:-1] + b',"liquidations":'
         ends = self._ends(whole, identity) if whole is not None else [b"}"] * len(points)
-        seen = self._seen(identity, series.id)
+        seen = self._seen(key, series.id)
         for at, ((instant, members), literal, end) in enumerate(zip(times, amounts, ends, strict=True)):
             if at in bad:
                 self._faults.append(Fault(instant, bad[at]))
@@ -150,9 +158,8 @@ class _Page:
             self._raw.append(head + amount + members + end)
             self._typed.append((names, amount))
 
-    def _seen(self, identity: Mapping[str, Any], sent: Mapping[str, msgspec.Raw]) -> dict[int, bytes]:
+    def _seen(self, key: bytes, sent: Mapping[str, msgspec.Raw]) -> dict[int, bytes]:
         """What has come of a series. Raises UnexpectedAnswer for another one that has the same key."""
-        key = _encode([identity[name] for name in KEY if name != "time"])
         before, seen = self._series.setdefault(key, (sent, {}))
         if before != sent:
             raise UnexpectedAnswer(

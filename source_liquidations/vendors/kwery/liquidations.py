@@ -68,6 +68,7 @@ class LiquidationRow(msgspec.Struct):
 class Meta(msgspec.Struct):
     next_cursor: str | int | None = None
     has_more: bool | None = None
+    returned: msgspec.Raw = numbers.NULL
 
     @property
     def cursor(self) -> str | None:
@@ -204,6 +205,8 @@ class Liquidations(Endpoint):
         page.must_be_good()
         self._must_be_whole(answered, len(page.raw), page.body.meta, memory)
         following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
+        if following is None:
+            _must_have_all(answered, len(page.raw), page.body.meta or Meta())
         texts = page.column("timestamp")
         instants = iso_instants("timestamp", texts)
         times = utc_times(texts, instants)
@@ -238,12 +241,23 @@ class Liquidations(Endpoint):
         if left.isdecimal():
             self._credits.left_in_cycle = int(left)
 
-    def price(self, requests: int, rows: int) -> dict[str, int]:
+    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+        del weight
         return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
 
     def spent(self) -> dict[str, int]:
         left = self._credits.left_in_cycle
         return {"credits used": self._credits.spent} | ({} if left is None else {"credits left": left})
+
+
+def _must_have_all(answered: Answered, rows: int, meta: Meta) -> None:
+    """Raise UnexpectedAnswer for a last page that says that it has more rows than it has."""
+    for name, text in (
+        ("X-Rows-Returned", answered.headers.get("X-Rows-Returned", "")),
+        ("returned", bytes(meta.returned).decode()),
+    ):
+        if text.isdecimal() and int(text) > rows:
+            raise UnexpectedAnswer(f"`{name}` is {text}, but the last page has {rows:,} rows.", advice=NO_GUESS)
 
 
 class Silence:

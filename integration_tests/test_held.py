@@ -1,0 +1,89 @@
+"""A row that cannot be taken holds back its own market: not the others of the same request, and no other stream."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from cases import BITFINEX, COIN_METRICS, COINALYZE, END, GATE_ORDERS, START, VOLUMES, Case, covers
+from harness import Connector, positions
+
+from sandbox import Sandbox
+
+EVENTS, SUMS = "liquidations", "liquidation_volumes"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Markets that one request asks for, and a field of their rows that holds a number."""
+
+    case: Case
+    unified: str
+    field: str
+    section: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.case.stream
+
+
+BATCHES = [
+    Batch(COIN_METRICS, EVENTS, "amount", {}),
+    Batch(COINALYZE, SUMS, "l", {"symbols": ["BTCUSDT_PERP.A", "BTCUSDT.6"]}),
+    Batch(BITFINEX, EVENTS, "amount", {}),
+    Batch(GATE_ORDERS, EVENTS, "size", {"contracts": ["usdt/BTC_*", "usdt/ETH_*"]}),
+]
+
+
+def held(state: Any, stream: str) -> dict[str, str]:
+    """Position by market."""
+    found = {}
+    for partition, position in positions(state, stream).items():
+        named = dict(partition)
+        found[named.get("market") or named.get("symbol") or named["contract"]] = position
+    return found
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=str)
+def test_a_bad_row_holds_its_market_and_no_other(batch: Batch, connector: Connector, sandbox: Sandbox) -> None:
+    case = batch.case
+    config = case.config(sandbox, START, END, num_workers=1)
+    config[case.vendor] |= batch.section
+    streams = [case.stream, batch.unified]
+    good = connector.read(config, streams)
+    assert good.code == 0, good
+    markets = held(good.final_state, batch.unified).keys()
+    assert len(markets) > 1
+
+    sandbox.fault("wrong_types", vendor=case.vendor, path_contains=case.path, field=batch.field, value="NaN", times=1)
+    run = connector.read(config, streams)
+    assert run.code == 1
+    found = held(run.final_state, batch.unified)
+    (market,) = [name for name in markets if found.get(name) != END]
+    message = next(trace["message"] for trace in run.traces if trace["stream"]["name"] == batch.unified)
+    assert re.search(f"{re.escape(market)}.*`{batch.field}` of row \\d+ is .*NaN.*, not a number", message), message
+    assert message.count(f"(`{case.vendor}.") == 1, message
+
+    again = connector.read({**config, "lookback_window": "PT0S"}, streams, state=run.final_state)
+    assert again.code == 0, again
+    unified = run.records(batch.unified) + again.records(batch.unified)
+    assert [row for row in good.records(batch.unified) if row not in unified] == []
+    assert len({row["market"] for row in again.records(batch.unified)}) == 1
+
+
+def test_rows_that_cannot_be_taken_count_as_unread_though_their_page_has_no_other(
+    connector: Connector, sandbox: Sandbox
+) -> None:
+    """Nothing of the first page is whole, and what follows it is read to its end."""
+    start = "2026-01-01T00:00:00Z"
+    config = VOLUMES.config(sandbox, start, END, num_workers=1)
+    config["kaiko"] |= {"assets": ["btc"]}
+    sandbox.fault("wrong_types", vendor="kaiko", path_contains="/token/", rows=1_000, times=1)
+    run = connector.read(config, [VOLUMES.stream])
+    assert run.code == 1
+    assert len(sandbox.requests("kaiko")) == 2
+    assert positions(run.final_state, VOLUMES.stream) == {}
+    again = connector.read(config, [VOLUMES.stream], state=run.final_state)
+    assert again.code == 0, again
+    covers(run.records() + again.records(), VOLUMES.rows(sandbox, start, END, ["btc@1h"]), VOLUMES)
