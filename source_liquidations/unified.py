@@ -14,8 +14,8 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.numbers import NULL, texts
-from source_liquidations.reading.endpoint import Column
 from source_liquidations.reading.pages import Table, members
+from source_liquidations.reading.rows import Column
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 

@@ -16,8 +16,9 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.messages import records
 from source_liquidations.numbers import NULL
 from source_liquidations.reading import pages
-from source_liquidations.reading.endpoint import Fault, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Block, Mapped, Output, Table, members, merged, render
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 
 SPAN = Span((Partition.of(market="a"),), 0, 1)

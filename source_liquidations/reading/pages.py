@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from source_liquidations.reading.endpoint import Column, Fault, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.reading.rows import Column, Fault, Rows
 from source_liquidations.reading.slices import Slice
 
 _MOST_RECORDS = 10_000  # of a block: a page of 100,000 is not held as rows and as lines at once

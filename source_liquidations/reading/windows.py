@@ -10,10 +10,11 @@ from typing import Any
 from source_liquidations import timestamps
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Request
-from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.paging import MOST_RESTARTS, Order, Pages
 from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.rows import Rows
 from source_liquidations.reading.slices import Slice
 
 _PAGES_WORTH_A_CUT = 6.0

@@ -12,8 +12,8 @@ from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.numbers import NULL, column
-from source_liquidations.reading.endpoint import Column, Later, Rows
 from source_liquidations.reading.pages import Table, members, merged
+from source_liquidations.reading.rows import Column, Later, Rows
 from source_liquidations.streams import Stream
 
 logger = logging.getLogger("airbyte")

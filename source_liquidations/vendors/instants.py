@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import UnexpectedAnswer
-from source_liquidations.reading.endpoint import Column
+from source_liquidations.reading.rows import Column
 from source_liquidations.vendors.decoding import NO_GUESS
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from source_liquidations.errors import UnexpectedAnswer, shown
-from source_liquidations.reading.endpoint import Rows
+from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import NO_GUESS
 
 logger = logging.getLogger("airbyte")

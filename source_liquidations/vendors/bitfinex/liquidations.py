@@ -17,8 +17,9 @@ from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS, assets_of
 from source_liquidations.unified import event_names

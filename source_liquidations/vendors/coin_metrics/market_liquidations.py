@@ -19,8 +19,9 @@ from source_liquidations.errors import (
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Later, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations

@@ -27,8 +27,9 @@ from source_liquidations.errors import (
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped, Mapper
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import POSITION_OF, interval_start, iso_interval, volume_names, volumes

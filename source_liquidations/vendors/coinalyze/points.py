@@ -11,8 +11,9 @@ import msgspec
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
-from source_liquidations.reading.endpoint import Rows, Span
+from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import members
+from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, as_data, good_rows, one_line, without
 
 _POINT = ("t", "l", "s")

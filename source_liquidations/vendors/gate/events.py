@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
-from source_liquidations.reading.endpoint import Fault, Rows, Span
+from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.unified import event_names, liquidations
 from source_liquidations.vendors.decoding import NO_GUESS
 from source_liquidations.vendors.gate.calls import assets, market

@@ -16,8 +16,9 @@ from source_liquidations import numbers
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import event_names, liquidations, stated

@@ -14,8 +14,9 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
 from source_liquidations.unified import POSITIONS, interval_start, iso_interval, volume_names, volumes

@@ -16,8 +16,9 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Later, Partition, Rows, Sizing, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
 from source_liquidations.unified import event_names, stated
