@@ -162,7 +162,9 @@ class RowDecoder(Generic[Row]):
         )
         self._strict = msgspec.json.Decoder(body[strict if fields else row])
         self._lenient = msgspec.json.Decoder(body[row])
-        self._raw = msgspec.json.Decoder(body[msgspec.Raw])
+        named = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
+        # An answer knows the rows of its `data` already.
+        self._raw = None if named["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
         self._numbers = (*numbers, *integers)
         self._added = frozenset(added) - known
         self._fields = fields or Fields("", ())
@@ -173,9 +175,9 @@ class RowDecoder(Generic[Row]):
             body, new = self._strict.decode(answered.body), False
         except (msgspec.DecodeError, UnicodeDecodeError):
             body, new = answered.decoded(self._lenient), True
-        raw = self._raw.decode(answered.body).data
-        if raw is msgspec.UNSET:
+        if body.data is msgspec.UNSET:
             raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(answered.body)}.", advice=NO_GUESS)
+        raw = answered.rows if self._raw is None else self._raw.decode(answered.body).data
         if raw is None:  # null for an empty list
             raw = body.data = []
         if b"\n" in answered.body or b"\r" in answered.body:
