@@ -355,7 +355,9 @@ TIME = {
 @halves
 def test_a_value_of_the_wrong_type(half: Sequence[Case], connector: Connector, sandbox: Sandbox) -> None:
     for case in half:
-        sandbox.fault("wrong_types", vendor=case.vendor, path_contains=case.path, after=1, times=None)
+        # Of Bitfinex, the first row may be of a symbol that nobody wants, and the second page only be compared.
+        after, rows = (0, 1_000) if case is BITFINEX else (1, 1)
+        sandbox.fault("wrong_types", vendor=case.vendor, path_contains=case.path, after=after, times=None, rows=rows)
     run = connector.read(everything(sandbox, num_workers=1), STREAMS)
     broken(run, half)
     for case in half:

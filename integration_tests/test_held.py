@@ -87,3 +87,15 @@ def test_rows_that_cannot_be_taken_count_as_unread_though_their_page_has_no_othe
     again = connector.read(config, [VOLUMES.stream], state=run.final_state)
     assert again.code == 0, again
     covers(run.records() + again.records(), VOLUMES.rows(sandbox, start, END, ["btc@1h"]), VOLUMES)
+
+
+def test_a_row_that_nobody_wants_is_no_fault(connector: Connector, sandbox: Sandbox) -> None:
+    """Bitfinex' answers hold the rows of all symbols."""
+    rows = sandbox.expected("bitfinex", "*", START, END)
+    first = next(number for number, row in enumerate(rows) if row[4] not in BITFINEX.markets)
+    assert first < 500
+    bad = [row if number != first else [*row[:5], "NaN", *row[6:]] for number, row in enumerate(rows[:500])]
+    sandbox.serve("bitfinex", "/v2/liquidations/hist", [bad])
+    run = connector.read(BITFINEX.config(sandbox, START, END), [BITFINEX.stream])
+    assert run.code == 0, run
+    covers(run.records(), BITFINEX.rows(sandbox, START, END), BITFINEX)

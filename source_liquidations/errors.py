@@ -42,6 +42,13 @@ class LiquidationsError(Exception):
         self.advice = advice
         self.who = who
 
+    def __copy__(self) -> LiquidationsError:
+        """One that can be named by itself; the usual way would need the arguments of `__init__`."""
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        other.__cause__ = self.__cause__
+        return other
+
     def named(self, who: str) -> LiquidationsError:
         """The same error, with its place in front of what it already names."""
         self.who = ", ".join(part for part in (who, self.who) if part)

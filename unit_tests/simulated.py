@@ -228,11 +228,15 @@ class Simulation:
     def _next(self) -> Any:
         """What `Scheduler.next` would return, without waiting."""
         with self.scheduler._lock:
-            for queue in self.scheduler._queues:
-                if queue.ended and not queue.announced:
-                    queue.announced = True
-                    return Ended(queue.reading)
-            return self.scheduler._pick()[0]
+            for _ in range(2):  # in looking for work, a reading may turn out to have ended
+                for queue in self.scheduler._queues:
+                    if queue.ended and not queue.announced:
+                        queue.announced = True
+                        return Ended(queue.reading)
+                work, _ = self.scheduler._pick()
+                if work is not None:
+                    return work
+            return None
 
     def write(self) -> bool:
         """The writer takes the oldest item. Whether there was one."""

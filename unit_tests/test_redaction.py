@@ -65,7 +65,7 @@ def fresh() -> Iterator[Callable[[], None]]:
 def test_a_key_is_masked_in_every_form(form: str, fresh: Callable[[], None]) -> None:
     write = FORMS[form]
 
-    @given(keys, around, around)
+    @given(keys.filter(lambda key: not set(key) <= set("()[]")), around, around)
     def holds(key: str, before: str, after: str) -> None:
         fresh()
         keep_secret([key])
