@@ -30,7 +30,7 @@ CANDLES = "/v2/candles/trade:1D:{}/hist"
 EVERYTHING = "*"
 
 _status = msgspec.json.Decoder(list[int])
-_pairs = msgspec.json.Decoder(list[list[str]])
+_pairs = msgspec.json.Decoder(list[list[str] | None])
 _candles = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -53,7 +53,7 @@ def must_be_operative(client: Client, traffic: Traffic) -> None:
 def symbols(client: Client, traffic: Traffic) -> list[str]:
     """The symbols of today's pairs. Delisted pairs are not among them, but their liquidations are still there."""
     found = client.fetch(Request(PAIRS), traffic).decoded(_pairs)
-    return [f"t{pair}" for pairs in found for pair in pairs]
+    return [f"t{pair}" for pairs in found for pair in pairs or ()]
 
 
 def was_traded(client: Client, symbol: str, traffic: Traffic) -> bool:
