@@ -38,6 +38,6 @@ ENTRYPOINT ["/airbyte/venv/bin/source-liquidations"]
 LABEL io.airbyte.name="airbyte/source-liquidations" \
       io.airbyte.version="0.2.0" \
       org.opencontainers.image.title="airbyte/source-liquidations" \
-      org.opencontainers.image.description="Liquidations of crypto derivatives: Kaiko, Kwery, Coin Metrics, Kiyotaka" \
+      org.opencontainers.image.description="Liquidations of crypto derivatives" \
       org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="MIT"

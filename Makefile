@@ -6,10 +6,12 @@ SHELL := /bin/sh
 
 VENV := .venv
 DEMO_VENV := .venv-demo
+DIST := dist
 PYTEST_ARGS ?= -n auto --dist loadfile
 BENCH_ARGS ?=
 
-.PHONY: help setup setup-demo test lint types pytest demo demo-live bench-setup bench audit image image-test lock clean
+.PHONY: help setup setup-demo test lint types pytest demo demo-live bench-setup bench audit dist image image-test lock \
+	clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +57,9 @@ bench: bench-setup ## compare this connector with other ways of reading (long)
 
 audit: setup ## look for known vulnerabilities of the locked packages (asks a public database)
 	$(VENV)/bin/uv tool run pip-audit --no-deps --disable-pip -r requirements.lock
+
+dist: setup ## build the source archive and the wheel of a release into dist/, with the locked build tools
+	$(VENV)/bin/uv build --python $(VENV)/bin/python --no-build-isolation --offline --clear --out-dir $(DIST)
 
 image: ## build the container image with docker, podman or buildah
 	@sh scripts/image.sh

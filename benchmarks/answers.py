@@ -22,12 +22,14 @@ from benchmarks.dataset import (
     bounds,
     coin_metrics_market,
     iso,
+    kwery_symbol,
     nanoseconds,
 )
 
 KAIKO_MAX_PAGE = 1_000
 COIN_METRICS_MAX_PAGE = 10_000
 KIYOTAKA_MAX_POINTS = 100_000
+KWERY_MAX_PAGE = 1_000
 
 Query = Mapping[str, Sequence[str]]
 
@@ -206,6 +208,18 @@ class CoinMetrics:
             body |= json.loads("{" + self._tail(request, seal(left)).decode()[2:])
         return as_json(body)
 
+    def contracts(self, request: Request, _: re.Match[str]) -> Answer:
+        """What one contract of each market is: as Binance's linear ones, one of the base asset."""
+        names = {self._all[n]: f"m{n:05d}" for n in self._markets(request)}
+        return as_json(
+            {
+                "data": [
+                    {"market": market, "base": base, "quote": "usdt", "size_asset": base, "contract_size": "1"}
+                    for market, base in names.items()
+                ]
+            }
+        )
+
     def _markets(self, request: Request) -> list[int]:
         """Partition numbers, in the order of the markets' names."""
         numbers: set[int] = set()
@@ -314,6 +328,33 @@ class Kiyotaka:
         return json.dumps(identity, separators=(",", ":"))
 
 
+class Kwery:
+    """`/kwery/v1/liquidations`, in ascending time, and the free call that tells of the plan."""
+
+    SYMBOL = re.compile(r"M(\d{5})")
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def liquidations(self, request: Request, _: re.Match[str]) -> Answer:
+        symbol = request.one("symbol")
+        number = number_of(symbol, self.SYMBOL, self._dataset.partitions)
+        if number is None:
+            raise Refused(400, {"error": "invalid_symbol", "message": f"unknown symbol {symbol}"})
+        table = self._dataset.kwery(number)
+        window = request.instant("start"), request.instant("end")
+        first, last = bounds(*window, spacing=EVENT_SPACING_NS, rows=table.rows)
+        first += int(unseal(request.one("after"))[0]) if request.one("after") else 0
+        end = min(first + min(int(request.one("limit", "100")), KWERY_MAX_PAGE), last)
+        done = end - bounds(*window, spacing=EVENT_SPACING_NS, rows=table.rows)[0]
+        meta = {"returned": end - first, "next_cursor": seal(done) if end < last else None, "has_more": end < last}
+        tail = b'],"meta":' + json.dumps(meta, separators=(",", ":")).encode() + b"}"
+        return whole([Piece(b'{"data":['), rows_of(table, kwery_symbol(number), first, end), Piece(tail)])
+
+    def limits(self, _: Request, __: re.Match[str]) -> Answer:
+        return as_json({"plan": "business", "max_rows_per_request": KWERY_MAX_PAGE})
+
+
 Handler = Callable[[Request, re.Match[str]], Answer]
 
 
@@ -321,12 +362,15 @@ class Router:
     """Finds the vendor's endpoint for a path."""
 
     def __init__(self, dataset: Dataset) -> None:
-        coin_metrics = CoinMetrics(dataset)
+        coin_metrics, kwery = CoinMetrics(dataset), Kwery(dataset)
         self._routes: list[tuple[re.Pattern[str], Handler]] = [
             (Kaiko.PATH, Kaiko(dataset).trades),
             (re.compile("/coin_metrics/v4/timeseries/market-liquidations"), coin_metrics.liquidations),
             (re.compile("/coin_metrics/v4/catalog(-all)?-v2/market-liquidations"), coin_metrics.catalog),
+            (re.compile("/coin_metrics/v4/reference-data/markets"), coin_metrics.contracts),
             (re.compile("/kiyotaka/v1/points"), Kiyotaka(dataset).points),
+            (re.compile("/kwery/v1/liquidations"), kwery.liquidations),
+            (re.compile("/kwery/v1/limits"), kwery.limits),
         ]
 
     def answer(self, request: Request) -> Answer:

@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.environments import script
-from benchmarks.measure import Output, Server, run
+from benchmarks.measure import Failed, Output, Server, run
 from benchmarks.readers import OURS, floor
 from benchmarks.readers import ours as reading
-from benchmarks.shapes import WORKERS, Shape, Task, whole
+from benchmarks.shapes import STREAMS, UNIFIED, WORKERS, Shape, Task, catalog, whole
 
 IMPORT = "import airbyte_cdk.entrypoint"
 REQUEST = "import airbyte_cdk.entrypoint, sys, requests; requests.get(sys.argv[1], timeout=10).raise_for_status()"
@@ -45,6 +45,7 @@ class Size:
     long_rows: int = 2_000_000
     memory_rows: tuple[int, ...] = (100_000, 1_000_000, 5_000_000)
     idle_partitions: int = 10_000
+    unified_rows: int = 1_000_000
 
 
 QUICK = Size(
@@ -54,6 +55,7 @@ QUICK = Size(
     long_rows=20_000,
     memory_rows=(10_000, 50_000),
     idle_partitions=200,
+    unified_rows=20_000,
 )
 
 
@@ -158,10 +160,39 @@ def nothing_new(folder: Path, size: Size) -> list[Check]:
     ]
 
 
+def unified(folder: Path, size: Size) -> list[Check]:
+    """A unified stream, alone and with the vendor's own, beside the vendor's own alone."""
+    found = []
+    for vendor, name in UNIFIED.items():
+        shape = Shape("unified", vendor, size.unified_rows)
+        chosen = {"own": [STREAMS[vendor]], "alone": [name], "both": [STREAMS[vendor], name]}
+        with Server(shape.server_arguments) as server:
+            commands = {}
+            for what, streams in chosen.items():
+                inputs = whole(shape).write(folder / vendor / what, server.url)
+                inputs.catalog.write_text(json.dumps(catalog(*streams)))
+                commands[what] = reading(vendor, inputs)
+                rows = Output(count=True)
+                server.run(commands[what], rows)
+                if rows.records != len(streams) * shape.partitions * shape.rows_each:
+                    raise Failed(f"{vendor}, {', '.join(streams)}: {rows.records:,} rows")
+            walls: dict[str, list[float]] = {what: [] for what in commands}
+            for _ in range(size.rounds):
+                for what, command in commands.items():
+                    walls[what].append(server.run(command).wall)
+        seconds = {what: median(values) for what, values in walls.items()}
+        detail = f"{shape.rows:,} rows: " + ", ".join(f"{what} {seconds[what]:.2f} s" for what in chosen)
+        for what, most in (("alone", 1.3), ("both", 1.6)):
+            title = f"{vendor}: `{name}` " + ("alone" if what == "alone" else "with the vendor's stream")
+            found.append(Check(title, detail, seconds[what] / seconds["own"], most, "times"))
+    return found
+
+
 CHECKS: dict[str, Callable[[Path, Size], list[Check]]] = {
     "latency": latency,
     "long": one_long_partition,
     "memory": memory,
     "start": start_up,
     "idle": nothing_new,
+    "unified": unified,
 }

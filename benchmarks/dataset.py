@@ -32,6 +32,11 @@ def coin_metrics_market(partition: int) -> str:
     return f"binance-M{partition:05d}USDT-future"
 
 
+def kwery_symbol(partition: int) -> str:
+    """Of one length, so that the rows of one are those of another under its name."""
+    return f"M{partition:05d}"
+
+
 def kiyotaka_symbol(partition: int) -> str:
     return f"BINANCE_FUTURES/M{partition:05d}USDT"
 
@@ -118,6 +123,22 @@ def coin_metrics_rows(count: int) -> Iterable[Row]:
         }
 
 
+def kwery_rows(count: int) -> Iterable[Row]:
+    symbol = kwery_symbol(0)
+    for i in range(count):
+        quantity, price = (i % 97 + 1) / 1000, 9000 + (i * 7 % 10_007) / 100
+        yield {
+            "timestamp": iso(ORIGIN_NS + i * EVENT_SPACING_NS, 3),
+            "symbol": symbol,
+            "source": "binance_futures",
+            "side": "long" if i % 3 else "short",
+            "quantity": quantity,
+            "price": price + 5,
+            "avg_price": price,
+            "usd_value": round(quantity * price, 2),
+        }
+
+
 def kiyotaka_points(count: int, side: str) -> Iterable[Row]:
     scale = 1000 if side == "SELL" else 700
     for i in range(count):
@@ -148,6 +169,12 @@ class Dataset:
             return self._table(name, lambda: render(coin_metrics_rows(self.rows)))
         return self._table(name, lambda: self.coin_metrics(0).renamed(first, name))
 
+    def kwery(self, partition: int) -> Table:
+        name, first = kwery_symbol(partition), kwery_symbol(0)
+        if partition == 0:
+            return self._table(name, lambda: render(kwery_rows(self.rows)))
+        return self._table(name, lambda: self.kwery(0).renamed(first, name))
+
     def kiyotaka(self, side: str) -> Table:
         """A side has half of the rows: the rows of a symbol are its points on both sides."""
         return self._table(f"kiyotaka {side}", lambda: render(kiyotaka_points(self.rows // 2, side)))
@@ -156,9 +183,9 @@ class Dataset:
         """Render everything of a vendor now, not while somebody waits."""
         if vendor == "kaiko":
             self.kaiko()
-        elif vendor == "coin_metrics":
+        elif vendor in ("coin_metrics", "kwery"):
             for partition in range(self.partitions):
-                self.coin_metrics(partition)
+                self.coin_metrics(partition) if vendor == "coin_metrics" else self.kwery(partition)
         else:
             for side in KIYOTAKA_SIDES:
                 self.kiyotaka(side)

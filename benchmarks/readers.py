@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import environments
-from benchmarks.shapes import Inputs
+from benchmarks.shapes import EVERYWHERE, Inputs
 
 RIVALS = environments.ROOT / "benchmarks" / "rivals"
 OURS = "source-liquidations"
-EVERYWHERE = ("kaiko", "coin_metrics", "kiyotaka")
 
 Command = Callable[[str, Inputs], list[str]]
 

@@ -192,7 +192,9 @@ class Connection(socketserver.BaseRequestHandler):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vendor", choices=("kaiko", "coin_metrics", "kiyotaka"), help="render its rows at once")
+    parser.add_argument(
+        "--vendor", choices=("kaiko", "coin_metrics", "kiyotaka", "kwery"), help="render its rows at once"
+    )
     parser.add_argument("--rows", type=int, default=100_000, help="in each partition")
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")

@@ -17,6 +17,7 @@ from benchmarks.dataset import (
     iso,
     kaiko_instrument,
     kiyotaka_symbol,
+    kwery_symbol,
 )
 
 HEADLINE = "kaiko"
@@ -26,11 +27,21 @@ STREAMS = {
     "kaiko": "kaiko_liquidation_events",
     "coin_metrics": "coin_metrics_market_liquidations",
     "kiyotaka": "kiyotaka_liquidation_agg",
+    "kwery": "kwery_liquidations",
 }
+UNIFIED = {
+    "kaiko": "liquidations",
+    "coin_metrics": "liquidations",
+    "kiyotaka": "liquidation_volumes",
+    "kwery": "liquidations",
+}
+EVERYWHERE = ("kaiko", "coin_metrics", "kiyotaka")  # what all readers can read
+CURSORS = {"liquidations": "liquidated_at", "liquidation_volumes": "interval_start"}
 NAMES: dict[str, Callable[[int], str]] = {
     "kaiko": kaiko_instrument,
     "coin_metrics": coin_metrics_market,
     "kiyotaka": kiyotaka_symbol,
+    "kwery": kwery_symbol,
 }
 
 
@@ -124,19 +135,25 @@ def connector_section(vendor: str, names: list[str], base_url: str) -> dict[str,
     section: dict[str, Any] = {"api_key": "benchmark", "base_url": base_url, "requests_per_minute": NO_BUDGET}
     if vendor == "kiyotaka":
         return {**section, "symbols": names, "interval": KIYOTAKA_INTERVAL}
+    if vendor == "kwery":
+        return {**section, "symbols": names}
     return {**section, {"kaiko": "instruments", "coin_metrics": "markets"}[vendor]: names}
 
 
-def catalog(stream: str) -> dict[str, Any]:
+def catalog(*streams: str) -> dict[str, Any]:
+    return {"streams": [configured_stream(name, CURSORS.get(name, "time")) for name in streams]}
+
+
+def configured_stream(name: str, cursor: str) -> dict[str, Any]:
     described = {
-        "name": stream,
+        "name": name,
         "json_schema": {"type": "object"},
         "supported_sync_modes": ["full_refresh", "incremental"],
         "source_defined_cursor": True,
-        "default_cursor_field": ["time"],
+        "default_cursor_field": [cursor],
     }
     configured = {"stream": described, "sync_mode": "incremental", "destination_sync_mode": "append"}
-    return {"streams": [{**configured, "cursor_field": ["time"]}]}
+    return {**configured, "cursor_field": [cursor]}
 
 
 def whole(shape: Shape) -> Task:
@@ -159,7 +176,7 @@ def least(shape: Shape) -> Task:
 
 def all_shapes(rows: int) -> dict[str, Shape]:
     shapes = []
-    for vendor in STREAMS:
+    for vendor in EVERYWHERE:
         base = Shape(vendor, vendor, rows)
         shapes += [
             base,

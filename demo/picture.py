@@ -14,14 +14,24 @@ from matplotlib.dates import DateFormatter, HourLocator
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-# US dollars per vendor, exchange, hour and side. Not of Bitfinex: its orders, the triggers, have no price, and its
-# trades, the matches, must not be added up.
+# US dollars per vendor, exchange, hour and side. Of Bitfinex the orders (triggers) are added up, at the average price
+# of their positions' trades (matches).
 QUERY = """
+WITH positions AS (
+    SELECT market, split_part(liquidation_id, ':', 1) AS position, avg(price) AS price
+    FROM liquidations WHERE vendor = 'bitfinex' AND event_type = 'trade' GROUP BY ALL
+), valued AS (
+    SELECT * FROM liquidations WHERE vendor <> 'bitfinex' AND event_type = 'trade'
+    UNION ALL
+    SELECT events.* REPLACE (events.amount_base * positions.price AS notional_usd)
+    FROM liquidations AS events, positions
+    WHERE vendor = 'bitfinex' AND event_type = 'order' AND events.market = positions.market
+          AND split_part(liquidation_id, ':', 1) = position
+)
 SELECT vendor, exchange, date_trunc('hour', liquidated_at) AS hour, position_side, sum(notional_usd)::double AS usd
-FROM liquidations
-WHERE base_asset = 'btc' AND coalesce(quote_asset, 'usdt') = 'usdt'
-      AND (exchange IN ('binance', 'bybit') OR vendor = 'gate')
-      AND event_type = 'trade' AND position_side IS NOT NULL
+FROM valued
+WHERE base_asset = 'btc' AND coalesce(quote_asset, 'usdt') = 'usdt' AND position_side IS NOT NULL
+      AND (exchange IN ('binance', 'bybit') OR vendor IN ('bitfinex', 'gate'))
 GROUP BY ALL
 """
 VOLUMES_QUERY = """
@@ -36,12 +46,14 @@ GROUP BY ALL
 VENDORS = {
     "kaiko": ("Kaiko", "#1f4e79"),
     "coin_metrics": ("Coin Metrics", "#e08e45"),
-    "kwery": ("Kwery", "#7b5aa6"),
     "kiyotaka": ("Kiyotaka", "#4fa36c"),
     "coinalyze": ("Coinalyze", "#b0413e"),
+    "kwery": ("Kwery", "#7b5aa6"),
     "gate": ("Gate", "#2f6690"),
+    "bitfinex": ("Bitfinex", "#7a8b3f"),
 }
-EXCHANGES = {"binance": "Binance", "bybit": "Bybit", "gate": "Gate"}
+EXCHANGES = {"binance": "Binance", "bybit": "Bybit"}  # others are the vendors themselves
+COLUMNS = 2
 LONGS, SHORTS = "#d1495b", "#2e7f8c"
 INK, FAINT = "#22303c", "#8a97a3"
 HOUR = timedelta(hours=1)
@@ -56,22 +68,26 @@ def draw(database: Path, picture: Path, *, note: str) -> list[str]:
     """Write the picture as PNG; `note` says whose data it is. Returns the names of the vendors in it."""
     sums = _sums(database)
     vendors = [vendor for vendor in VENDORS if vendor in sums]
-    height = 1.5 * len(vendors) + 4.6
+    rows = len(vendors) // COLUMNS + 1  # the legend has a place, too
+    tall, gap = 1.32 * rows, 1.05
+    height = tall + 4.2
     figure = Figure(figsize=(11.5, height), facecolor="white")
-    below, above = 0.55 / height, 1 - 1.15 / height
-    ratios = [1.5 * len(vendors), 2.6]
-    grid = figure.add_gridspec(2, 1, height_ratios=ratios, hspace=0.29, bottom=below, top=above, left=0.085, right=0.98)
-    stack = grid[0].subgridspec(max(len(vendors), 1), 1, hspace=0.34)
+    below, above = 0.45 / height, 1 - 1.15 / height
+    apart = 2 * gap / (tall + 2.6 - gap)  # of an average panel
+    grid = figure.add_gridspec(
+        2, 1, height_ratios=[tall, 2.2], hspace=apart, bottom=below, top=above, left=0.075, right=0.98
+    )
+    places = grid[0].subgridspec(rows, COLUMNS, hspace=0.42, wspace=0.06)
     panels: list[Axes] = []
     for place, vendor in enumerate(vendors):
         shared = panels[0] if panels else None
-        panels.append(figure.add_subplot(stack[place], sharex=shared, sharey=shared))
-        _longs_and_shorts(panels[-1], vendor, sums[vendor], last=place == len(vendors) - 1)
+        panels.append(figure.add_subplot(places[place], sharex=shared, sharey=shared))
+        _longs_and_shorts(panels[-1], vendor, sums[vendor])
+        panels[-1].tick_params(labelbottom=place + COLUMNS >= len(vendors), labelleft=place % COLUMNS == 0)
+        if place % COLUMNS == 0:
+            panels[-1].set_ylabel("USD an hour", fontsize=9, color=INK)
     if panels:
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="upper right", bbox_to_anchor=(0.985, 1 - 0.47 / height), ncols=2, frameon=False
-        )
+        _explained(figure.add_subplot(places[rows * COLUMNS - 1]), panels[0])
         _compared(figure.add_subplot(grid[1]), vendors, sums)
     figure.text(0.012, 1 - 0.16 / height, "Liquidated longs and shorts, Bitcoin perpetuals (BTC/USDT)",
                 va="top", fontsize=16, weight="bold", color=INK)  # fmt: skip
@@ -95,7 +111,7 @@ def _sums(database: Path) -> Sums:
     return found
 
 
-def _longs_and_shorts(panel: Axes, vendor: str, exchanges: Mapping[str, Mapping[str, Hours]], *, last: bool) -> None:
+def _longs_and_shorts(panel: Axes, vendor: str, exchanges: Mapping[str, Mapping[str, Hours]]) -> None:
     """One bar per hour: longs upwards, shorts downwards."""
     for side, colour, sign in (("long", LONGS, 1), ("short", SHORTS, -1)):
         hours: Hours = defaultdict(float)
@@ -104,10 +120,15 @@ def _longs_and_shorts(panel: Axes, vendor: str, exchanges: Mapping[str, Mapping[
                 hours[hour] += sign * usd
         _bars(panel, hours, start=0.06, width=0.88, color=colour, label=f"{side}s liquidated (a forced {_order(side)})")
     where = " and ".join(EXCHANGES[exchange] for exchange in EXCHANGES if exchange in exchanges)
-    panel.set_title(f"{VENDORS[vendor][0]}: {where}", loc="left", fontsize=10.5, weight="bold", color=INK, pad=4)
+    title = ": ".join(filter(None, (VENDORS[vendor][0], where)))
+    panel.set_title(title, loc="left", fontsize=10.5, weight="bold", color=INK, pad=4)
     _style(panel, every=6)
-    panel.tick_params(labelbottom=last)
-    panel.set_ylabel("USD an hour", fontsize=9, color=INK)
+
+
+def _explained(place: Axes, panel: Axes) -> None:
+    """What the colours mean, where a panel would be."""
+    place.set_axis_off()
+    place.legend(*panel.get_legend_handles_labels(), loc="center left", frameon=False, fontsize=10.5)
 
 
 def _order(side: str) -> str:
@@ -134,7 +155,10 @@ def _compared(panel: Axes, vendors: list[str], sums: Sums) -> None:
     panel.set_ylabel("USD an hour\nshorts ↓        longs ↑", fontsize=9, color=INK)
     title = f"Vendor against vendor: Binance, {day:%d %B %Y}"
     panel.set_title(title, loc="left", fontsize=12, weight="bold", color=INK, pad=8)
-    panel.legend(ncols=5, frameon=False, fontsize=10, loc="lower right", bbox_to_anchor=(1.0, 0.985))
+    panel.legend(
+        ncols=len(vendors), frameon=False, fontsize=10, loc="lower right", bbox_to_anchor=(1.005, 0.985),
+        handlelength=1.0, handletextpad=0.5, columnspacing=1.3,
+    )  # fmt: skip
 
 
 def _mark_gaps(panel: Axes, vendors: list[str], sums: Sums, day: datetime) -> None:

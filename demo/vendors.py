@@ -14,8 +14,8 @@ from typing import Any
 from sandbox import Sandbox
 from sandbox.times import instant_of
 from sandbox.world import Disagreement
+from source_liquidations.vendors import VENDORS
 
-VENDORS = ("kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate", "coinalyze")
 ROWS_PER_DAY = 12_000  # of the busiest market
 LIVE_ROWS_PER_DAY = 40_000  # of this hour: so that the second sync finds something new
 
@@ -34,7 +34,7 @@ class SimulatedVendors:
 
         Bitfinex has one request in 25 seconds; the simulated one has more, so that nobody has to wait.
         """
-        config: dict[str, Any] = self._ask("config", vendors=VENDORS)
+        config: dict[str, Any] = self._ask("config", vendors=[vendor.name for vendor in VENDORS])
         config["kiyotaka"]["denomination"] = "usd"
         config["coinalyze"]["interval"] = "1hour"
         config["bitfinex"]["requests_per_minute"] = 600

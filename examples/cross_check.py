@@ -3,11 +3,9 @@
   python examples/cross_check.py rows.duckdb                              what there is to compare
   python examples/cross_check.py rows.duckdb binance/btc/usdt 2025-10-10 --picture cross-check.png
 
-Instead of a DuckDB file, as duckdb_lane.py or PyAirbyte writes it, it also takes the JSON lines of
-`source-liquidations read`.
-Beside `liquidations` it uses, where they were synced, `liquidation_volumes` (Kiyotaka has sums only) and
-`liquidation_coverage` (what is known to be missing).
-Needs duckdb, and matplotlib for the picture. What counts as a match, and what to beware of: docs/cross-check.md.
+The rows are a DuckDB file that duckdb_lane.py or PyAirbyte wrote, or the JSON lines of `source-liquidations read`. If
+they were synced, it also uses `liquidation_volumes` (Kiyotaka has sums only) and `liquidation_coverage` (known gaps).
+It needs duckdb, and matplotlib for the picture. What counts as a match: docs/cross-check.md.
 """
 
 from __future__ import annotations
@@ -49,15 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("rows", type=Path, help="a DuckDB file, or JSON lines")
     parser.add_argument("market", nargs="?", help="exchange/base/quote, as in the stream `liquidations`")
     parser.add_argument("day", nargs="?", help="YYYY-MM-DD, UTC")
-    parser.add_argument("--id", action="append", default=[], metavar="VENDOR=MARKET", help="where several markets fit")
-    parser.add_argument(
-        "--seconds", type=float, default=usual.seconds, help="that two reports of one liquidation may be apart (1)"
-    )
-    parser.add_argument(
-        "--size", type=float, default=usual.size, help="part of the size by which they may differ (0.001)"
-    )
-    parser.add_argument("--gap", type=int, default=usual.gap, help="liquidations in a row that make a gap (10)")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw it to this file")
+    parser.add_argument("--id", action="append", default=[], metavar="VENDOR=MARKET", help="if a vendor has several")
+    parser.add_argument("--seconds", type=float, default=usual.seconds, help="most that times of a match differ (1)")
+    parser.add_argument("--size", type=float, default=usual.size, help="most that sizes differ, as a part (0.001)")
+    parser.add_argument("--gap", type=int, default=usual.gap, help="missing liquidations in a row that are a gap (10)")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the hours to this file")
     parser.add_argument("--note", default="", help="a line for the picture, e.g. that the data is simulated")
     return parser
 

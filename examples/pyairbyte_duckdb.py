@@ -1,4 +1,4 @@
-"""Into a DuckDB file, with PyAirbyte. Run it again, and it goes on where it ended.
+"""Into a DuckDB file, with PyAirbyte. Run it again to continue.
 
     python examples/pyairbyte_duckdb.py config.json liquidations.duckdb
 

@@ -2,7 +2,7 @@
 
     python examples/serverless.py config.json folder
 
-airbyte-serverless itself writes to BigQuery or to the terminal; a destination of one's own is the small class below.
+airbyte-serverless itself writes to BigQuery or to the terminal. The small class below is another destination.
 It ignores the source's exit code and stream statuses, so that a killed source looks like a finished one. This script
 checks both, and exits with 1 and the names of the streams that are not complete. The next run continues them.
 `make setup-demo` installs what it needs into .venv-demo. `python -m sandbox --config config.json` serves simulated

@@ -1,6 +1,6 @@
-"""What the last release promised still holds: configurations stay valid, streams and fields stay what they were.
+"""What a release promised holds in the next: configurations stay valid, streams and fields stay what they were.
 
-A release that raises the major version may break a promise; scripts/record_release.py records a release.
+A release may break a promise if its version and its changelog say so; scripts/record_release.py records a release.
 """
 
 from __future__ import annotations
@@ -8,39 +8,42 @@ from __future__ import annotations
 import copy
 import json
 import re
+import runpy
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from harness import Connector
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tools import ROOT
 
-from sandbox import Sandbox
-
-RELEASES = Path(__file__).parent / "releases"
-CHANGELOG = (Path(__file__).parents[1] / "CHANGELOG.md").read_text("utf-8")
-# What the next release breaks on purpose, before 1.0; and the words of the changelog that tell users what to do.
-BROKEN = dict.fromkeys(
-    (
-        "kiyotaka_markets: another source_defined_primary_key",
-        "kiyotaka_markets.rawSymbol: is gone",
-        "kiyotaka_markets.normalizedSymbol: is gone",
-        "kiyotaka_markets.availableSince: is gone",
+# What each release broke on purpose, and the words of its part of the changelog that tell users what to do.
+BROKEN = {
+    "0.2.0": dict.fromkeys(
+        (
+            "kiyotaka_markets: another source_defined_primary_key",
+            "kiyotaka_markets.rawSymbol: is gone",
+            "kiyotaka_markets.normalizedSymbol: is gone",
+            "kiyotaka_markets.availableSince: is gone",
+        ),
+        "`kiyotaka_markets`: columns in snake_case",
     ),
-    "`kiyotaka_markets`: columns in snake_case",
-)
+}
 Json = dict[str, Any]
+Number = tuple[int, ...]
 
 
-def number(name: str) -> tuple[int, ...]:
+def number(name: str) -> Number:
     return tuple(map(int, name.split(".")))
 
 
-def last_release() -> Path:
-    return max(RELEASES.glob("*.json"), key=lambda path: number(path.stem))
+VERSION = version("airbyte-source-liquidations")
+RECORDS = {path.stem: path for path in (ROOT / "integration_tests" / "releases").glob("*.json")}
+RECORDED = sorted(RECORDS, key=number)
+# The changelog's parts, by version.
+TOLD = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M | re.S))
 
 
 def types(schema: Mapping[str, Any]) -> set[str]:
@@ -124,26 +127,76 @@ def broken_streams(old: Json, new: Json) -> Iterator[str]:
         yield from broken_fields(stream["json_schema"], new[name]["json_schema"], name)
 
 
-@pytest.fixture(scope="module")
-def released() -> Json:
-    found: Json = json.loads(last_release().read_text())
+def broken(old: Json, new: Json) -> set[str]:
+    """The promises of one release that another one breaks."""
+    return {*broken_configurations(old["spec"], new["spec"]), *broken_streams(old["streams"], new["streams"])}
+
+
+def may_break(before: Number, after: Number) -> bool:
+    """Whether the version tells users to be careful: by its first number, before 1.0 by its second one."""
+    return after[0] > before[0] or (after[0] == 0 and after[1] > before[1])
+
+
+def assert_told(found: set[str], before: str, after: str) -> None:
+    """Assert that a release broke what it says, nothing else, and under a version that may."""
+    expected = BROKEN.get(after, {}) if after != before else {}
+    assert found == set(expected), "\n".join(sorted(found ^ set(expected)))
+    assert not expected or may_break(number(before), number(after))
+    assert all(words in TOLD[after] for words in expected.values())
+
+
+def record_of(release: str) -> Json:
+    found: Json = json.loads(RECORDS[release].read_text("utf-8"))
     return found
 
 
-def test_the_last_release_is_kept() -> None:
-    assert number(last_release().stem) <= number(version("airbyte-source-liquidations"))
+@pytest.fixture(scope="module")
+def released() -> Json:
+    return record_of(RECORDED[-1])
 
 
-def test_nothing_that_was_promised_is_broken(released: Json, connector: Connector, sandbox: Sandbox) -> None:
-    (spec,) = connector.spec().of("SPEC")
-    streams = connector.discover(sandbox.config(start_date="2026-01-01")).catalog
-    broken = [
-        *broken_configurations(released["spec"], spec["spec"]["connectionSpecification"]),
-        *broken_streams(released["streams"], streams),
-    ]
-    is_major = number(version("airbyte-source-liquidations"))[0] > number(last_release().stem)[0]
-    assert is_major or set(broken) == set(BROKEN), "\n".join(broken)
-    assert all(change in CHANGELOG for change in BROKEN.values())
+@pytest.fixture(scope="module")
+def current() -> Json:
+    """What scripts/record_release.py would record now."""
+    found: Json = runpy.run_path(str(ROOT / "scripts" / "record_release.py"))["promises"]()
+    return found
+
+
+def test_every_release_is_recorded() -> None:
+    """The changelog's newest part may be of a release to come."""
+    newest, *older = TOLD
+    assert number(newest) == number(VERSION)
+    assert set(older) <= set(RECORDED) <= set(TOLD)
+    assert set(BROKEN) <= set(TOLD)
+
+
+def test_a_record_has_every_stream_and_every_vendor(current: Json) -> None:
+    package = ROOT / "source_liquidations"
+    assert set(current["streams"]) == {file.stem for file in package.rglob("schemas/*.json")}
+    assert {file.parent.name for file in package.glob("vendors/*/config.json")} <= set(current["spec"]["properties"])
+
+
+@pytest.mark.parametrize(("before", "after"), [*pairwise(RECORDED)])
+def test_a_release_broke_only_what_its_changelog_tells(before: str, after: str) -> None:
+    assert_told(broken(record_of(before), record_of(after)), before, after)
+
+
+def test_nothing_that_was_promised_is_broken(released: Json, current: Json) -> None:
+    assert_told(broken(released, current), RECORDED[-1], VERSION)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "may"),
+    [
+        ("0.1.9", "0.2.0", True),
+        ("0.2.0", "0.2.1", False),
+        ("0.9.0", "1.0.0", True),
+        ("1.0.0", "1.1.0", False),
+        ("1.9.0", "2.0.0", True),
+    ],
+)
+def test_which_versions_may_break_a_promise(before: str, after: str, may: bool) -> None:
+    assert may_break(number(before), number(after)) is may
 
 
 def at(path: str) -> Callable[[Json], Json]:
@@ -187,11 +240,8 @@ BREAKS: list[tuple[str, Callable[[Json], Any], str]] = [
 def test_what_breaks_a_promise_is_found(path: str, change: Callable[[Json], Any], says: str, released: Json) -> None:
     changed = copy.deepcopy(released)
     change(at(path)(changed))
-    broken = [
-        *broken_configurations(released["spec"], changed["spec"]),
-        *broken_streams(released["streams"], changed["streams"]),
-    ]
-    assert any(says in line for line in broken), broken
+    found = broken(released, changed)
+    assert any(says in line for line in found), found
 
 
 def test_what_adds_something_breaks_nothing(released: Json) -> None:
@@ -200,5 +250,4 @@ def test_what_adds_something_breaks_nothing(released: Json) -> None:
     changed["streams"]["a_new_stream"] = {}
     at(EVENTS)(changed)["json_schema"]["properties"]["a_new_field"] = {"type": ["null", "string"]}
     at(f"{KAIKO}/properties/region")(changed)["enum"].append("asia")
-    assert not [*broken_configurations(released["spec"], changed["spec"])]
-    assert not [*broken_streams(released["streams"], changed["streams"])]
+    assert broken(released, changed) == set()

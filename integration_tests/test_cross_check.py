@@ -56,6 +56,7 @@ ERRORS = (
     ("empty.jsonl", BINANCE, DAY, "it takes two vendors to compare"),
     ("unsized.jsonl", BINANCE, DAY, "without `amount_base`"),
     ("absent.duckdb", BINANCE, DAY, "does not exist"),
+    ("bitfinex.jsonl", "bitfinex/btc/usdt", DAY, "there are rows of coin_metrics; it takes two vendors"),
 )
 GAPS = {
     "kaiko": ("03:17:30", "04:41:00"),  # not whole hours
@@ -70,6 +71,16 @@ LISTED = {
     "period_end": f"{DAY}T05:00:00Z",
     "note": "an outage",
     "source": "the vendor's page",
+}
+AT_BITFINEX = {
+    "exchange": "bitfinex",
+    "base_asset": "btc",
+    "quote_asset": "usdt",
+    "liquidated_at_ns": parse(f"{DAY}T12:00:00Z"),
+    "event_type": "trade",
+    "price": 1e5,
+    "amount": 1,
+    "amount_base": 1,
 }
 CONTRACTS = ("okx/btc/usdt", "bitmex/btc/usd")  # a hundredth of a bitcoin, and a dollar
 
@@ -131,6 +142,10 @@ def said(warm: Warm, python: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             read(connector, sandbox, directory / f"{vendor}.jsonl")
     with (directory / "kaiko.jsonl").open("a") as file:
         file.write(json.dumps({"type": "RECORD", "record": {"stream": "liquidation_coverage", "data": LISTED}}) + "\n")
+    with (directory / "bitfinex.jsonl").open("w") as file:
+        for vendor in ("bitfinex", "coin_metrics"):
+            row = {**AT_BITFINEX, "vendor": vendor, "market": vendor, "liquidation_id": "1"}
+            file.write(json.dumps({"type": "RECORD", "record": {"stream": "liquidations", "data": row}}) + "\n")
     lines = (directory / "rows.jsonl").read_text().splitlines(keepends=True)
     bare = [line for line in lines if '"stream":"liquidations"' in line]
     (directory / "bare.jsonl").write_text("".join(bare) + bare[-1][:100])  # nothing else, and cut off

@@ -439,6 +439,15 @@ def test_a_clock_that_is_wrong_finds_where_the_history_begins(connector: Connect
     assert sum(request.status == 400 for request in asked(sandbox, "contract_stats")) < 20
 
 
+def test_a_period_that_is_too_old_as_a_whole_is_no_failure(connector: Connector, sandbox: Sandbox) -> None:
+    start, end = parse(NOW) - 300 * DAY, parse(NOW) - 250 * DAY
+    run = connector.read(config(sandbox, "usdt/BTC_USDT", start=iso(start, 0), end=iso(end, 0)), [STATS])
+    assert run.code == 0, run
+    assert not run.records()
+    assert [log for log in run.logs if "nothing older is read" in log]
+    assert len(asked(sandbox, "contract_stats")) < 15
+
+
 def test_the_second_that_is_not_over_is_left_for_later(connector: Connector) -> None:
     now = time.time_ns() // NS * NS
     with Sandbox(seed=1, now=iso(now + DAY, 0), rows_per_day=400, limits=False) as sandbox:

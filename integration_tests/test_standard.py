@@ -12,6 +12,7 @@ import yaml
 
 from sandbox import Sandbox
 from source_liquidations import SourceLiquidations
+from source_liquidations.vendors import VENDORS
 
 with warnings.catch_warnings():  # of marks that only their plugin registers
     warnings.simplefilter("ignore", pytest.PytestUnknownMarkWarning)
@@ -39,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with Sandbox(rows_per_day=2_000, limits=False) as sandbox:
+    with Sandbox(now="2025-06-04T00:00:00Z", rows_per_day=2_000, limits=False) as sandbox:
         yield sandbox.url
         assert sandbox.errors == []
 
@@ -53,6 +54,12 @@ def at_this_sandbox(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return yaml.safe_load((connector_root / self.config_path).read_text("utf-8").replace(WRITTEN, url))
 
     monkeypatch.setattr(ConnectorTestScenario, "get_config_dict", read)
+
+
+def test_the_configuration_has_every_vendor() -> None:
+    """Airbyte's tests read it, and scripts/record_release.py records its streams."""
+    config = yaml.safe_load((ROOT / "integration_tests" / "acceptance" / "config.json").read_text("utf-8"))
+    assert {vendor.name for vendor in VENDORS} <= set(config)
 
 
 # What the catalog checks find that they do not enforce yet is an error here, too.

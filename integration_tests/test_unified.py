@@ -64,16 +64,6 @@ def fed(run: Run, stream: str, cases: Sequence[Case] = CASES) -> list[Row]:
     return [row for case in cases if FED[case.stream][0] == stream for row in mapped(case, run.records(case.stream))]
 
 
-def from_vendors(sandbox: Sandbox, stream: str, end: str, ids: Run) -> list[Row]:
-    """What a unified stream must hold by the sandbox's data; ids that we make are those of a run."""
-    found = []
-    for case in CASES:
-        if FED[case.stream][0] == stream:
-            rows = ids.records(case.stream) if case in (KWERY, GATE_ORDERS) else case.rows(sandbox, START, end)
-            found += mapped(case, rows)
-    return found
-
-
 # One shape, one reading.
 
 

@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache-rows", type=int, default=500_000, help="encoded rows kept (default 500000)")
     parser.add_argument("--no-limits", action="store_true", help="enforce no rate limits")
     parser.add_argument("--no-gzip", action="store_true", help="never compress an answer")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a field of Options")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a switch; see README.md")
     parser.add_argument("--config", type=Path, help="also write the configuration to this file")
     return parser
 

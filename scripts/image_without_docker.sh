@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the image where there is no Docker engine, over a base image made here, and runs spec, check, discover and read
-# in a container against the sandbox: as an unprivileged user, and with a read-only file system.
+# in a container against the sandbox, with all vendors: as an unprivileged user, with a read-only file system, and with
+# one that has no temporary directory, either.
 #
 # Needs Debian or Ubuntu with apt, root, and .venv (make setup). Exits with 77 and says why where that is not given.
 # WORK=<directory> keeps what it makes there, so that the next run is faster.
@@ -94,13 +95,17 @@ say "built: $(podman image inspect --format '{{.Size}}' "$image" 2>/dev/null || 
 
 say "starting the sandbox"
 mkdir -p "$work/files"
-(cd "$root" && exec "$python" -m sandbox --port 0 --rows-per-day 500 --config "$work/files/config.json") \
-    >/dev/null 2>"$work/sandbox.log" &
+rm -f "$work/sandbox.json"
+# The clock that acceptance-test-config.yml names.
+(cd "$root" && exec "$python" -m sandbox --port 0 --now 2025-06-04T00:00:00Z --no-limits --rows-per-day 500 \
+    --config "$work/sandbox.json") >/dev/null 2>"$work/sandbox.log" &
 sandbox=$!
 for _ in $(seq 60); do
-    [ -s "$work/files/config.json" ] && break
+    [ -s "$work/sandbox.json" ] && break
     sleep 0.5
 done
+url=$(grep -o -m 1 'http://127\.0\.0\.1:[0-9]*' "$work/sandbox.json")
+sed "s#http://127\.0\.0\.1:8900#$url#" "$root/integration_tests/acceptance/config.json" >"$work/files/config.json"
 
 in_container() {
     podman run --rm --pull never -v "$work/files:/files:ro" "$@" 2>>"$work/stderr.log"
@@ -120,7 +125,13 @@ podman run --rm --pull never --entrypoint sh "$image" -c '! /airbyte/venv/bin/py
 [ "$(podman image inspect --format '{{index .Config.Labels "io.airbyte.name"}}' "$image")" = airbyte/source-liquidations ]
 podman image inspect --format '{{json .Config.Env}}' "$image" | grep -q AIRBYTE_ENTRYPOINT=
 
-for mode in "" "--read-only"; do
+no_files="--read-only --read-only-tmpfs=false"
+# shellcheck disable=SC2086
+podman run --rm --pull never $no_files --entrypoint sh "$image" \
+    -c 'for place in /tmp /var/tmp "$PWD"; do ! touch "$place/x" 2>/dev/null || exit 1; done' ||
+    { echo "FAILED: a temporary directory can be written in spite of $no_files" >&2; exit 1; }
+
+for mode in "" "--read-only" "$no_files"; do
     say "spec, check, discover, read ${mode:-as it is}"
     # shellcheck disable=SC2086
     {

@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/record_release.py
 
-Run it when a version is released; integration_tests/test_compatibility.py compares with the newest.
+Run it when a version is released; integration_tests/test_compatibility.py compares each release with the one before.
 """
 
 from __future__ import annotations
@@ -33,7 +33,14 @@ def _messages(*command: str) -> list[dict[str, Any]]:
     return [message for message in map(json.loads, done.stdout.splitlines()) if message["type"] in {"SPEC", "CATALOG"}]
 
 
-if __name__ == "__main__":
+def main() -> None:
     path = RELEASES / f"{version('airbyte-source-liquidations')}.json"
+    name = path.relative_to(ROOT)
+    if path.exists():
+        sys.exit(f"{name} exists. Once released, it never changes; delete it only if that version is not released yet.")
     path.write_text(json.dumps(promises(), indent=1, sort_keys=True) + "\n")
-    print(f"written: {path.relative_to(ROOT)}")
+    print(f"written: {name}")
+
+
+if __name__ == "__main__":
+    main()

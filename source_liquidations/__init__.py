@@ -1,4 +1,4 @@
-"""Airbyte source for crypto-derivatives liquidation data: Kaiko, Kwery, Coin Metrics, Kiyotaka."""
+"""Airbyte source for crypto-derivatives liquidation data."""
 
 from source_liquidations.start_up import importing_the_cdk
 

@@ -76,6 +76,13 @@ def column(field: str, values: Sequence[Any], bad: dict[int, LiquidationsError])
     return found
 
 
+def column_of_texts(
+    field: str, values: Sequence[str | None], bad: dict[int, LiquidationsError]
+) -> Sequence[bytes | msgspec.Raw]:
+    """`column` of numbers that the vendor writes as texts, or leaves out."""
+    return column(field, [b"null" if value is None else value.encode() for value in values], bad)
+
+
 def floats(literals: Sequence[Any]) -> list[float | None]:
     """The values of literals that are numbers or null."""
     return _numbers.decode(b"[" + b",".join(literals) + b"]")

@@ -43,7 +43,7 @@ logger = logging.getLogger("airbyte")
 
 
 class SourceLiquidations(Source):
-    """Liquidation data of Kaiko, Kwery, Coin Metrics, Kiyotaka, Bitfinex, Gate and Coinalyze."""
+    """Liquidation data of the vendors that are configured."""
 
     # `configuration.parse` checks more than the schema can say, and names the field.
     check_config_against_spec = False

@@ -24,6 +24,7 @@ def importing_the_cdk() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+        gc.freeze()  # what is imported stays, and no search for garbage has to look at it again
 
 
 @contextmanager

@@ -20,11 +20,12 @@ from source_liquidations.errors import OutOfReach, RequestRefused, Stopped, Wind
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading import loop
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Sizing, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.rows import Rows
 from source_liquidations.reading.scheduler import Ended
 from source_liquidations.reading.slices import Slices
 from source_liquidations.reading.workers import Workers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -23,6 +24,7 @@ from source_liquidations.errors import (
     UnexpectedAnswer,
     VendorUnavailable,
 )
+from source_liquidations.http import transport
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.client import Client, Purse, Request
@@ -313,6 +315,23 @@ def test_an_error_in_a_200_is_tried_again_and_then_reported(vendor: Vendor, make
 def test_a_byte_order_mark_is_skipped(vendor: Vendor, make: Make) -> None:
     vendor.will(Reply(200, b'\xef\xbb\xbf{"data":[1]}'))
     assert decode(make().fetch(Request("/x"))) == [1]
+
+
+@pytest.mark.parametrize("code", [200, 302, 503])
+def test_a_body_that_unpacks_to_too_much_is_refused_in_little_memory(
+    vendor: Vendor, make: Make, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LARGEST_BODY", 4 << 20)
+    vendor.will(Reply(code, bytes(64 << 20), {"Location": "/base/there"}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnexpectedAnswer, match="a body of more than 4 MiB"):
+            make().fetch(Request("/x"))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(vendor.arrived) == 1
+    assert most < 16 << 20
 
 
 @pytest.mark.parametrize("body", [b'{"data":[1],"skipped":"\xff\xfe"}', b'{"data":[1],"\xe9":1}'])

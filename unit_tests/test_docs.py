@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from source_liquidations import command_line
 from source_liquidations import config as configuration
 from source_liquidations.reading.report import Report, StreamReport
 from source_liquidations.source import SourceLiquidations, logger
+from source_liquidations.symbols import ASSETS, EXCHANGES, assets_of
+from source_liquidations.unified import POSITIONS
 from source_liquidations.vendors import VENDORS
+from source_liquidations.vendors.kiyotaka.points import POSITION_OF
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -104,6 +108,79 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{link} leads nowhere"
         assert not anchor or anchor in anchors(target), f"{link}: no such heading"
+
+
+# Tables of spellings and sides
+
+UNIFIED = ROOT / "docs" / "streams.md"
+
+# As exchanges write them; what each tells is worked out below.
+SYMBOLS = (
+    ("binance", "BTCUSDT"),
+    ("binance", "BNBUSD_PERP"),
+    ("binance", "1000SHIBUSDT"),
+    ("bybit", "BTCPERP"),
+    ("okx", "BTC-USDT-SWAP"),
+    ("deribit", "BTC-PERPETUAL"),
+    ("deribit", "ETH_USDC-PERPETUAL"),
+    ("bitmex", "XBTH26"),
+    ("bitfinex", "tBTCF0:USTF0"),
+    ("hyperliquid", "kPEPE"),
+    ("kraken", "PI_XBTUSD"),
+    ("ftx", "BTC-MOVE-0325"),
+)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    first, *rest = ("| " + " | ".join(row) + " |" for row in (head, *rows))
+    return "\n".join([first, "|" + "---|" * len(head), *rest])
+
+
+def code(words: Iterable[str | None]) -> str:
+    return ", ".join("-" if word is None else f"`{word}`" for word in words)
+
+
+TABLES = {
+    "exchanges": table(
+        ("exchange", "vendors' codes"),
+        [(code([name]), code(codes)) for name, codes in EXCHANGES.items() if len(codes) > 1],
+    ),
+    "assets": table(("asset", "written as"), [(code([name]), code([alias])) for alias, name in ASSETS.items()]),
+    "symbols": table(
+        ("exchange", "symbol", "base", "quote"),
+        [
+            (code([name]), code([symbol]), *(code([found]) for found in assets_of(symbol, name)))
+            for name, symbol in SYMBOLS
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_spellings_are_those_of_the_code(name: str) -> None:
+    """`UPDATE=1 pytest unit_tests/test_docs.py` writes them."""
+    page = UNIFIED.read_text("utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = page.split(begin)
+    held, after = rest.split(end)
+    if os.environ.get("UPDATE"):
+        UNIFIED.write_text(f"{before}{begin}\n{TABLES[name]}\n\n{end}{after}", "utf-8")
+        return
+    assert held.strip() == TABLES[name], "the page says something else than the code"
+
+
+def test_the_table_of_sides_is_that_of_the_code() -> None:
+    page = UNIFIED.read_text("utf-8")
+    rows = re.findall(r"^\| (Kaiko|Kwery|Coin Metrics|Kiyotaka|Coinalyze) \|.*\| `(\w+)` \| `(\w+)` \|$", page, re.M)
+    said = {vendor: {"long": long, "short": short} for vendor, long, short in rows}
+    same = {position: position for position in POSITIONS}
+    assert said == {
+        "Kaiko": same,
+        "Kwery": same,
+        "Coin Metrics": POSITIONS,
+        "Kiyotaka": {position: side for side, position in POSITION_OF.items()},
+        "Coinalyze": {"long": "l", "short": "s"},
+    }
 
 
 # Commands and configurations

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -160,20 +159,6 @@ def test_lock_holds_every_dependency_with_hashes_and_no_address(name: str, proje
     assert not re.search(r"^-", text, re.MULTILINE)
     for entry in re.split(r"\n(?=[a-z0-9])", text):
         assert "--hash=sha256:" in entry or entry.startswith("#")
-
-
-def test_wheel_has_everything_that_is_read_at_run_time(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    shutil.copytree(ROOT / "source_liquidations", source / "source_liquidations")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    build = "import sys; from poetry.core.masonry.api import build_wheel; build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("source_liquidations/")}
-    files = (source / "source_liquidations").rglob("*")
-    present = {str(file.relative_to(source)) for file in files if file.is_file() and file.suffix != ".pyc"}
-    assert packed == present
 
 
 def test_dockerfile_is_clean() -> None:

@@ -16,8 +16,9 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.messages import records
 from source_liquidations.numbers import NULL
 from source_liquidations.reading import pages
-from source_liquidations.reading.endpoint import Fault, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Block, Mapped, Output, Table, members, merged, render
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 
 SPAN = Span((Partition.of(market="a"),), 0, 1)
@@ -130,13 +131,14 @@ def test_any_row_arrives_as_it_was_written(written: list[str], blank: str) -> No
 )
 @settings(max_examples=200)
 def test_added_members_leave_the_rest_as_it_was(written: list[str], constant: dict[str, str]) -> None:
-    each = [{"time": f"t{n}"} for n in range(len(written))]
+    each = [f"t{n}" for n in range(len(written))]
     assume(not names_that_differ_in_case(written))
     page = decoded(f'{{"data":[{",".join(written)}]}}')
-    block = one_block(added_rows(page, [0] * len(written), constant=constant, each=each))
+    columns = (b'"time":"', [text.encode() for text in each], b'",')
+    block = one_block(added_rows(page, [0] * len(written), constant=constant, each=columns))
     for line, row, mine in zip(record_lines(block), written, each, strict=True):
         data = exact(line)["record"]["data"]
-        assert data == constant | mine | exact(row)
+        assert data == constant | {"time": mine} | exact(row)
         assert list(data)[: len(constant) + 1] == [*constant, "time"]
 
 
@@ -177,7 +179,7 @@ def test_a_field_of_the_vendors_wins_over_ours_of_the_same_name() -> None:
     body = b'{"data":[{"id":"1","market":"theirs","price":1.50},{"id":"2"}]}'
     page = decoded(body)
     assert page.collides
-    block = one_block(added_rows(page, [0, 0], constant={"market": "ours"}, each=[{"time": "a"}, {"time": "b"}]))
+    block = one_block(added_rows(page, [0, 0], constant={"market": "ours"}, each=(b'"time":', [b'"a"', b'"b"'], b",")))
     assert [exact(line)["record"]["data"] for line in record_lines(block)] == [
         {"time": "a", "id": "1", "market": "theirs", "price": ("number", "1.50")},
         {"market": "ours", "time": "b", "id": "2"},
@@ -245,7 +247,7 @@ def test_a_large_page_comes_in_blocks_that_together_are_what_one_block_would_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = [b'{"id":"%d"}' % n for n in range(25)]
-    page = Rows(rows, list(range(25)), constant=b'"market":"m",', added=[b'"n":%d,' % n for n in range(25)])
+    page = Rows(rows, list(range(25)), added=(b'"market":"m","n":', [b"%d" % n for n in range(25)], b","))
     for output in (Output("events"), Output("unified", mapper=as_they_are)):
         monkeypatch.setattr(pages, "_MOST_RECORDS", 100)
         whole = one_block(page, output)

@@ -39,6 +39,18 @@ def found(start: int, true: int, *, step: int = HOUR, older: int | None = None) 
     return Slices.of(read), refused, reach
 
 
+def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None:
+    known, asked = END + DAY, []
+    reach = Reach("acme", known, refuses_old=False, step=HOUR, end=END)
+    while (part := reach.part_of(END - 30 * DAY, END, is_older=False)) is not None:
+        asked.append(part)
+        assert reach.was_refused(part[0], "HTTP 400: too old"), "that is no failure"
+    assert asked[0] == (END - 30 * DAY, END), "this machine's clock may be wrong, so the vendor is asked nevertheless"
+    assert len(asked) <= 2 + math.log2(30 * DAY / HOUR)
+    assert reach.cut_off is not None
+    assert reach.cut_off[0] == END - 30 * DAY
+
+
 @given(st.integers(1, 2_000 * 24 * 60), st.integers(25 * 60, 2_000 * 24 * 60), st.sampled_from([MINUTE, HOUR, DAY]))
 def test_everything_that_can_be_had_is_read_and_the_reach_is_found_by_halvings(
     asked: int, history: int, step: int

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_liquidations.errors import AccessRefused, VendorUnavailable
-from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.rows import Rows
 from source_liquidations.reading.scheduler import Ended, Scheduler
 from source_liquidations.reading.windows import Gap, Window
 from unit_tests.simulated import FakeClient, FakeVendor, Request, Row, Simulation, resumed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -70,6 +71,31 @@ def test_any_number_of_fraction_digits_up_to_nine(instant: int, digits: int) -> 
     whole = instant - instant % 10 ** (9 - digits)
     text = f"{timestamps.format_instant(whole, 0)[:-1]}.{whole % 10**9:09d}"[: 20 + digits]
     assert timestamps.parse(f"{text}Z") == timestamps.parse(f"{text}+00:00") == timestamps.parse(text) == whole
+
+
+_WRONG = st.tuples(st.integers(0, 40), st.sampled_from(list("0123456789TZ:.+-_ x²٣")))
+
+
+@given(
+    st.lists(st.tuples(recent, st.lists(_WRONG, max_size=2)), max_size=5),
+    st.lists(st.integers(0, 9), min_size=1, max_size=2),
+)
+def test_a_column_is_parsed_as_each_of_its_texts(
+    column: list[tuple[int, list[tuple[int, str]]]], forms: list[int]
+) -> None:
+    texts = []
+    for index, (instant, wrong) in enumerate(column):
+        text = timestamps.format_instant(instant, forms[index % len(forms)])
+        for at, letter in wrong:
+            text = text[:at] + letter + text[at + 1 :]
+        texts.append(text)
+    try:
+        expected = [timestamps.parse(text) for text in texts]
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            timestamps.parse_all(texts)
+    else:
+        assert timestamps.parse_all(texts) == expected
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from source_liquidations.errors import NotAdvancing
 from source_liquidations.http.client import Request
-from source_liquidations.reading.endpoint import Answer, Partition, Rows
+from source_liquidations.reading.endpoint import Answer, Partition
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.rows import Rows
 from source_liquidations.reading.slices import Slice, Slices
 from source_liquidations.reading.windows import Gap, Window
 from source_liquidations.timestamps import DAY, MINUTE, floor_to

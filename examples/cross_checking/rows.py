@@ -32,6 +32,8 @@ COLUMNS = {
 EXCHANGES = {"okx": "OKX", "ftx": "FTX", "bitmex": "BitMEX"}
 # Where a vendor's market does not tell its quote asset: Kwery's are USDT futures, the others' (Deribit's) are in USD.
 QUOTE = "coalesce(quote_asset, if(vendor = 'kwery', 'usdt', 'usd'))"
+# Bitfinex' own trades do not say how much of a position they closed: there is nothing to compare them by.
+COMPARABLE = "vendor <> 'bitfinex'"
 # Kaiko's class of dated futures; Binance's, OKX's and Deribit's dates at the end of a symbol.
 DATED = r"/future/|[-_](\d{6}|\d{1,2}[A-Z]{3}\d{2})(-future)?$"
 
@@ -141,7 +143,8 @@ def choices(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]
         "string_agg(DISTINCT vendor, ', ' ORDER BY vendor), "
         "min(strftime(make_timestamp_ns(liquidated_at_ns), '%Y-%m-%d')) || ' to ' || "
         "max(strftime(make_timestamp_ns(liquidated_at_ns), '%Y-%m-%d')) "
-        "FROM liquidations WHERE base_asset IS NOT NULL GROUP BY 1 HAVING count(DISTINCT vendor) > 1 ORDER BY 1"
+        f"FROM liquidations WHERE base_asset IS NOT NULL AND {COMPARABLE} "
+        "GROUP BY 1 HAVING count(DISTINCT vendor) > 1 ORDER BY 1"
     ).fetchall()
     return found
 
@@ -178,8 +181,9 @@ def _markets(
     connection: duckdb.DuckDBPyConnection, market: Market, start: int, chosen: Mapping[str, str]
 ) -> dict[str, str]:
     found = connection.execute(
-        f"SELECT DISTINCT vendor, market FROM liquidations WHERE exchange = $exchange AND base_asset = $base "
-        f"AND {QUOTE} = $quote AND liquidated_at_ns >= $start AND liquidated_at_ns < $end ORDER BY ALL",
+        f"SELECT DISTINCT vendor, market FROM liquidations WHERE {COMPARABLE} AND exchange = $exchange "
+        f"AND base_asset = $base AND {QUOTE} = $quote "
+        "AND liquidated_at_ns >= $start AND liquidated_at_ns < $end ORDER BY ALL",
         {**market.__dict__, "start": start, "end": start + DAY},
     ).fetchall()
     markets: dict[str, list[str]] = {vendor: [] for vendor, _ in found}

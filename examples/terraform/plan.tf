@@ -145,7 +145,7 @@ locals {
     kiyotaka = {
       streams      = ["kiyotaka_liquidation_agg", "liquidation_coverage"]
       cron         = "0 15 * * * ?"
-      memory_limit = "1Gi"
+      memory_limit = "512Mi"
       source = {
         start_date  = "P90D"
         num_workers = 2

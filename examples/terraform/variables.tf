@@ -1,3 +1,5 @@
+# Your Airbyte, your destination, your keys: `terraform plan` asks for what has no default.
+
 variable "server_url" {
   description = "The API of your Airbyte, such as https://airbyte.example.com/api/public/v1"
   type        = string

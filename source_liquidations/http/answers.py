@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 import msgspec
@@ -58,10 +59,8 @@ class Answered:
         try:
             if not self.body.isascii():
                 self.body.decode()  # decoders do not look into what they skip
-            try:
-                envelope = _envelope.decode(self.body)
-            except msgspec.ValidationError:  # a list, or members of another type
-                _anything.decode(self.body)
+            envelope = self._envelope
+            if envelope is None:
                 return self._problem_of_list()
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             kind = self.headers.get("Content-Type", "no content type")
@@ -69,6 +68,20 @@ class Answered:
         if envelope.is_error or (envelope.has_words and not self._has_data()):
             return f"a 200 with an error: {vendor_words(self.body)}"
         return None
+
+    @cached_property
+    def _envelope(self) -> _Envelope | None:
+        """None of a body that is no object. Raises DecodeError for what is not JSON."""
+        for decoder in (_envelope_of_rows, _envelope):
+            with contextlib.suppress(msgspec.ValidationError):
+                return decoder.decode(self.body)
+        _anything.decode(self.body)
+        return None
+
+    @property
+    def rows(self) -> list[msgspec.Raw] | None:
+        """The rows of the list `data`, as written; None where there is none. Found while `problem` looks for one."""
+        return self._envelope.data if isinstance(self._envelope, _EnvelopeOfRows) else None
 
     def _has_data(self) -> bool:
         """Whether any member could hold rows: vendors send them in a list or an object, or null for none."""
@@ -104,8 +117,13 @@ class _Envelope(msgspec.Struct):
         )
 
 
+class _EnvelopeOfRows(_Envelope):
+    data: list[msgspec.Raw] | None = None
+
+
 _NO_ERROR = {b"null", b"false", b'""', b"[]", b"{}", b"0"}
 _SAYS_ERROR = {b'"error"', b'"fail"', b'"failed"', b'"failure"'}
+_envelope_of_rows = msgspec.json.Decoder(_EnvelopeOfRows)
 _envelope = msgspec.json.Decoder(_Envelope)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _anything = msgspec.json.Decoder(msgspec.Raw)

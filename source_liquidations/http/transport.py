@@ -45,17 +45,25 @@ class _Adapter(HTTPAdapter):
         return self._pools[host]
 
 
+class _Session(requests.Session):
+    """Leaves redirects to the client: requests would read the body of one whole, however much it unpacks to."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class Transport:
     """Exchanges requests for answers with a vendor's hosts, keeping connections open."""
 
     def __init__(self, *, hosts: int, connections: int, patience: Patience, stop: threading.Event) -> None:
         self._patience = patience
         self._stop = stop
-        self._session = requests.Session()
+        self._session = _Session()
         adapter = _Adapter(pool_connections=hosts, pool_maxsize=connections, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._settings: dict[str, dict[str, Any]] = {}
+        self._settings_lock = threading.Lock()
         self._reached = False
 
     def get(self, url: str, headers: Mapping[str, str]) -> Answered:
@@ -65,8 +73,9 @@ class Transport:
         where this machine's proxy or certificates are the reason, UnexpectedAnswer for a body that is too large.
         """
         host = origin(url)
-        if host not in self._settings:
-            self._settings[host] = settings(self._session, url)
+        with self._settings_lock:  # reading certificates takes long: one does it, and the others wait
+            if host not in self._settings:
+                self._settings[host] = settings(self._session, url)
         proxy = requests.utils.select_proxy(url, self._settings[host]["proxies"])
         prepared = _GET.copy()
         prepared.headers.update(headers)

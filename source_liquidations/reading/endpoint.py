@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.rows import Rows
 from source_liquidations.symbols import exchange
 
 
@@ -44,82 +45,6 @@ class Partition:
 
 
 _WHOLE = re.compile(r"^(\d+)\.0+$", re.ASCII)
-
-
-class Fault(NamedTuple):
-    """A row that could not be taken, and why. Nothing of its partitions counts as read from its instant on.
-
-    owners      its partitions, as indices among those of the request; None = all of them
-    """
-
-    instant: int
-    error: LiquidationsError
-    owners: Sequence[int] | None = None
-
-
-@dataclass
-class Rows:
-    """One page's rows as the vendor wrote them, and what is added to each.
-
-    raw         JSON objects, byte for byte as received
-    instants    each row's time on the stream's cursor, nanoseconds since the epoch
-    constant    members for every row, as JSON text without braces and with a trailing comma: `"asset":"btc",`
-    added       members for each row, likewise, or None
-    owners      where a page holds rows of several partitions: each row's index among them
-    typed       the same rows decoded, for the unified streams
-    times       each row's time as RFC 3339 text, likewise
-    faults      rows of the page that are not among these
-    wanted      by row, whether it is to be written; the others only tell how far the page goes. None = all are
-    """
-
-    raw: Sequence[bytes | Any]
-    instants: list[int]
-    constant: bytes = b""
-    added: list[bytes] | None = None
-    owners: list[int] | None = None
-    typed: Sequence[Any] = ()
-    times: Sequence[bytes] = ()
-    faults: Sequence[Fault] = ()
-    wanted: Sequence[bool] | None = None
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    def only(self, keep: Sequence[int]) -> Rows:
-        """The rows with these indices."""
-        return Rows(
-            raw=[self.raw[i] for i in keep],
-            instants=[self.instants[i] for i in keep],
-            constant=self.constant,
-            added=None if self.added is None else [self.added[i] for i in keep],
-            owners=None if self.owners is None else [self.owners[i] for i in keep],
-            typed=[self.typed[i] for i in keep] if self.typed else (),
-            times=[self.times[i] for i in keep] if self.times else (),
-            faults=self.faults,
-            wanted=None if self.wanted is None else [self.wanted[i] for i in keep],
-        )
-
-    def faults_of(self, bad: Mapping[int, LiquidationsError]) -> list[Fault]:
-        """Why some of these rows cannot be taken, by index."""
-        return [
-            Fault(self.instants[index], error, None if self.owners is None else [self.owners[index]])
-            for index, error in bad.items()
-        ]
-
-    def to_write(self) -> Rows:
-        """The rows that are wanted."""
-        if self.wanted is None:
-            return self
-        return self.only([i for i, is_wanted in enumerate(self.wanted) if is_wanted])
-
-    def between(self, start: int, end: int) -> Rows:
-        """The rows of [start, end), and the faults."""
-        instants, found = self.instants, self
-        if instants and not (start <= min(instants) and max(instants) < end):
-            found = self.only([i for i, instant in enumerate(instants) if start <= instant < end])
-        if self.faults:
-            found = replace(found, faults=[fault for fault in self.faults if start <= fault.instant < end])
-        return found
 
 
 @dataclass(frozen=True)

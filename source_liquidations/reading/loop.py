@@ -102,7 +102,6 @@ class Sync:
         stop: threading.Event,
         last: Mapping[str, Callable[[], Table]] | None = None,
     ) -> None:
-        self._readings = readings
         self._last = last or {}
         self._stop = stop
         self._scheduler = Scheduler(readings, workers=workers)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from source_liquidations.reading.endpoint import Fault, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.reading.rows import Column, Fault, Rows
 from source_liquidations.reading.slices import Slice
 
 _MOST_RECORDS = 10_000  # of a block: a page of 100,000 is not held as rows and as lines at once
@@ -26,15 +27,20 @@ class Table:
     """Rows as columns of JSON text: each a text for every row, or one for all of them."""
 
     count: int
-    columns: Sequence[bytes | Sequence[Any]]
+    columns: Sequence[Column]
 
     def lines(self, before: bytes, after: bytes) -> bytes:
         """All rows, each between the same two texts, in one piece."""
-        columns = (before, *self.columns, after)
-        width = len(columns)
-        pieces: list[Any] = [b""] * (width * self.count)
+        columns: list[Column] = [before]
+        for column in (*self.columns, after):
+            if isinstance(column, bytes) and isinstance(columns[-1], bytes):
+                columns[-1] += column
+            else:
+                columns.append(column)
+        pieces: list[Any] = [column if isinstance(column, bytes) else b"" for column in columns] * self.count
         for index, column in enumerate(columns):
-            pieces[index::width] = [column] * self.count if isinstance(column, bytes) else column
+            if not isinstance(column, bytes):
+                pieces[index :: len(columns)] = column
         return b"".join(pieces)
 
     def parts(self, most: int) -> Iterator[Table]:
@@ -127,10 +133,9 @@ def _head(stream: str) -> bytes:
 
 def _vendor_rows(rows: Rows) -> Table:
     """The vendor's rows with what is added. Splicing keeps every literal, every unknown field and their order."""
-    if not rows.constant and rows.added is None:
+    if not rows.added:
         return Table(len(rows), (rows.raw,))
-    rest = [bytes(row)[1:] for row in rows.raw]
-    return Table(len(rows), (b"{" + rows.constant, rows.added if rows.added is not None else b"", rest))
+    return Table(len(rows), (b"{", *rows.added, [bytes(row)[1:] for row in rows.raw]))
 
 
 def merged(row: bytes | msgspec.Raw, ours: Mapping[str, Any]) -> bytes:

@@ -8,7 +8,8 @@ from itertools import groupby
 
 from source_liquidations.errors import LiquidationsError, NotAdvancing, VendorUnavailable
 from source_liquidations.http.client import Request
-from source_liquidations.reading.endpoint import Answer, Rows
+from source_liquidations.reading.endpoint import Answer
+from source_liquidations.reading.rows import Rows
 
 logger = logging.getLogger("airbyte")
 

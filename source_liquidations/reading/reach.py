@@ -121,13 +121,18 @@ class Reach:
         self.forget(start)
 
     def was_refused(self, start: int, words: str) -> bool:
-        """A request for a window that begins at `start` was refused as too old. Whether a later one may be granted."""
+        """A request for a window that begins at `start` was refused as too old. Whether that is no failure."""
         self.refused = start if self.refused is None else max(self.refused, start)
         if self.granted <= self.refused:  # the history rolls on while it is read
             self.granted = self._end
         self._words = words
         self.forget(start)
-        return self._end - start > (_NEWEST if self.known is None else self._step)
+        if self._end - start > (_NEWEST if self.known is None else self._step):
+            return True
+        if self.known is None or self.known < self._end:
+            return False
+        self.refused = self.granted = self.known  # all that is asked for lies behind the limit, and the vendor agrees
+        return True
 
     def forget(self, start: int) -> None:
         """The request for a window that begins at `start` is over, whether it succeeded or not."""

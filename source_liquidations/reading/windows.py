@@ -10,10 +10,11 @@ from typing import Any
 from source_liquidations import timestamps
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Request
-from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.paging import MOST_RESTARTS, Order, Pages
 from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.rows import Rows
 from source_liquidations.reading.slices import Slice
 
 _PAGES_WORTH_A_CUT = 6.0
@@ -71,7 +72,7 @@ class Window:
         reading.reach.saw(instants)
         # An interval that began earlier and reaches into the window belongs to it; events have no length.
         begins = self.asked.start - reading.endpoint.settling
-        if instants and (max(instants) < begins - _FAR or min(instants) > self.asked.end + _FAR):
+        if instants and (rows.latest < begins - _FAR or rows.earliest > self.asked.end + _FAR):
             raise UnexpectedAnswer(
                 f"a page with rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
                 advice="Rows read so far are kept. Report this to the vendor.",

@@ -19,11 +19,11 @@ from source_liquidations.errors import (
     WindowTooLarge,
 )
 from source_liquidations.http.redaction import redact
-from source_liquidations.reading.endpoint import Fault, Rows
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, render
 from source_liquidations.reading.paging import tokens_refused
 from source_liquidations.reading.reading import Failed, Reading
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.reading.scheduler import Ended, Scheduler, Work
 from source_liquidations.reading.slices import Slice
 from source_liquidations.reading.windows import Gap, Window

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import mul
 from typing import Any, NamedTuple
 
 from source_liquidations import numbers
@@ -24,13 +25,13 @@ class Contract(NamedTuple):
 class Columns(NamedTuple):
     """Columns of `liquidations`."""
 
-    amount_base: Sequence[bytes]
-    notional_usd: Sequence[bytes]
+    amount_base: Sequence[Any]
+    notional_usd: Sequence[Any]
     notional_source: Sequence[bytes]
 
 
 _NULL = b"null"
-_LARGEST = sys.float_info.max
+_COMPUTED = b'"computed"'
 
 
 def columns(
@@ -56,19 +57,28 @@ def _of_market(contract: Contract | None, amounts: Sequence[Any], prices: Sequen
     if contract is None:
         return Columns(nothing, nothing, nothing)
     size = contract.size
-    counts, at = numbers.floats(amounts), numbers.floats(prices)
-    pairs = list(zip(counts, at, strict=True))
+    at = _floats(prices)
+    sized = _floats(amounts) if size == 1 else [count * size for count in _floats(amounts)]
+    of_size: Sequence[Any] = amounts if size == 1 else _literals(sized)
+    base: Sequence[Any]
     if contract.is_inverse:
-        base = [_NULL if not price or count is None else _literal(count * size / price) for count, price in pairs]
-        value = [_NULL if count is None else _literal(count * size) for count in counts]
+        base = _literals([count / price if price else math.nan for count, price in zip(sized, at, strict=True)])
     else:
-        base = list(amounts) if size == 1 else [_NULL if count is None else _literal(count * size) for count in counts]
-        value = [_NULL if count is None or price is None else _literal(count * size * price) for count, price in pairs]
+        base = of_size
     if not contract.in_dollars:
         return Columns(base, nothing, nothing)
-    return Columns(base, value, [_NULL if text is _NULL else b'"computed"' for text in value])
+    value = of_size if contract.is_inverse else _literals(list(map(mul, sized, at)))
+    return Columns(base, value, [_NULL if bytes(text) == _NULL else _COMPUTED for text in value])
 
 
-def _literal(value: float) -> bytes:
-    """Rounded to the digits that a product of doubles has; null for what no double holds."""
-    return b"%.15g" % value if -_LARGEST < value < _LARGEST else _NULL
+def _floats(literals: Sequence[Any]) -> Sequence[float]:
+    """The values of literals; null is no number, and so is what is computed from it."""
+    values: list[Any] = numbers.floats(literals)
+    return [math.nan if value is None else value for value in values] if None in values else values
+
+
+def _literals(values: Sequence[float]) -> list[bytes]:
+    """Rounded to the digits that a product of doubles has; null for what is no number, and what no double holds."""
+    if not values or not math.isfinite(sum(values)):
+        return [b"%.15g" % value if math.isfinite(value) else _NULL for value in values]
+    return (b",".join([b"%.15g"] * len(values)) % tuple(values)).split(b",")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from source_liquidations import timestamps
-from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
+from source_liquidations import numbers
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.numbers import NULL, column
-from source_liquidations.reading.endpoint import Rows
-from source_liquidations.reading.pages import members, merged
+from source_liquidations.reading.pages import Table, members, merged
+from source_liquidations.reading.rows import Column, Later, Rows
 from source_liquidations.streams import Stream
 
 logger = logging.getLogger("airbyte")
@@ -88,29 +87,49 @@ def as_data(answered: Answered) -> Answered:
     return Answered(answered.status, answered.headers, b'{"data":%b}' % answered.body)
 
 
-class Page(msgspec.Struct, Generic[Row]):
+class Page(Generic[Row]):
     """A decoded body.
 
-    body        its envelope; `data` are typed rows
+    body        its envelope
     raw         the rows as written
+    rows        the rows decoded, their numbers as literals
     collides    whether a row has a field that the connector adds itself
     bad         by index, what is wrong with a row; it is still among the others
     """
 
-    body: Any
-    raw: list[msgspec.Raw]
-    collides: bool
-    bad: dict[int, LiquidationsError]
+    def __init__(self, body: Any, raw: list[msgspec.Raw], rows: Sequence[Row]) -> None:
+        self.body = body
+        self.raw = raw
+        self.rows = rows
+        self.collides = False
+        self.bad: dict[int, LiquidationsError] = {}
 
-    @property
-    def rows(self) -> list[Row]:
-        found: list[Row] = self.body.data
-        return found
+    def column(self, field: str) -> list[Any]:
+        """A field of all rows, that is no number."""
+        return [getattr(row, field) for row in self.body.data]
+
+    def floats(self, field: str) -> list[float | None]:
+        """The values of a number."""
+        values = self.column(field)
+        return numbers.floats(values) if self.rows is self.body.data else values
+
+    def integers(self, field: str) -> list[int]:
+        """The values of a number that is a whole one. Raises UnexpectedAnswer where it is none."""
+        values = self.column(field)
+        if self.rows is not self.body.data:
+            return values
+        try:
+            return _integers.decode(b"[" + b",".join(values) + b"]")
+        except msgspec.DecodeError as error:
+            raise UnexpectedAnswer(f"`{field}`: {error}.", advice=NO_GUESS) from None
 
     def must_be_good(self) -> None:
         """Raise what is wrong with the first bad row."""
         for error in self.bad.values():
             raise error
+
+
+_integers = msgspec.json.Decoder(list[int])
 
 
 class RowDecoder(Generic[Row]):
@@ -119,6 +138,7 @@ class RowDecoder(Generic[Row]):
     fields    the columns of the stream that the rows become; None where they become none, and anything may be in them
     numbers   fields of the struct that hold numbers, and are Raw: so their literals stay. Each is checked; text that is
               a number is one in the struct, and arrives as it is
+    integers  those that are whole numbers in every row, likewise
     added     members that the connector adds to each row; should the vendor send one of these itself, it stays
     """
 
@@ -129,45 +149,52 @@ class RowDecoder(Generic[Row]):
         fields: Fields | None = None,
         *,
         numbers: Sequence[str] = (),
+        integers: Sequence[str] = (),
         added: Sequence[str] = (),
     ) -> None:
         known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
         others = sorted((fields.own if fields else set()) - known - set(added))
-        # What is documented and not read here may be anything.
-        unread: list[Any] = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in others]
+        # What is documented and not read here may be anything. Numbers are checked by decoding them.
+        quick: list[Any] = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in others]
+        quick += [(name, float | None, None) for name in numbers] + [(name, int) for name in integers]
         strict = msgspec.defstruct(
-            f"Strict{row.__name__}", unread, bases=(row,), forbid_unknown_fields=True, kw_only=True
+            f"Strict{row.__name__}", quick, bases=(row,), forbid_unknown_fields=True, kw_only=True
         )
         self._strict = msgspec.json.Decoder(body[strict if fields else row])
         self._lenient = msgspec.json.Decoder(body[row])
-        self._raw = msgspec.json.Decoder(body[msgspec.Raw])
-        self._numbers = numbers
+        named = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
+        # An answer knows the rows of its `data` already.
+        self._raw = None if named["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
+        self._numbers = (*numbers, *integers)
         self._added = frozenset(added) - known
         self._fields = fields or Fields("", ())
 
     def decode(self, answered: Answered) -> Page[Row]:
         """The page, its numbers checked. Raises UnexpectedAnswer for another shape."""
         try:
-            typed, new = self._strict.decode(answered.body), False
+            body, new = self._strict.decode(answered.body), False
         except (msgspec.DecodeError, UnicodeDecodeError):
-            typed, new = answered.decoded(self._lenient), True
-        raw = self._raw.decode(answered.body).data
-        if raw is msgspec.UNSET:
+            body, new = answered.decoded(self._lenient), True
+        if body.data is msgspec.UNSET:
             raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(answered.body)}.", advice=NO_GUESS)
+        raw = answered.rows if self._raw is None else self._raw.decode(answered.body).data
         if raw is None:  # null for an empty list
-            raw = typed.data = []
+            raw = body.data = []
         if b"\n" in answered.body or b"\r" in answered.body:
             raw = [one_line(row) for row in raw]
-        page: Page[Row] = Page(typed, raw, False, {})
-        for field in self._numbers:
-            self._check(page, field)
+        if new or not self._numbers:
+            page: Page[Row] = Page(body, raw, body.data)
+        else:  # literals are for the unified streams, which may not be selected
+            page = Page(body, raw, Later(lambda: self._lenient.decode(answered.body).data or []))
         if new:
+            for field in self._numbers:
+                self._check(page, field)
             self._note_fields(page)
         return page
 
     def _check(self, page: Page[Row], field: str) -> None:
         """Check a column of numbers: a number as text counts as a number, and empty text as null."""
-        values = [getattr(row, field) for row in page.rows]
+        values = page.column(field)
         literals = column(field, values, page.bad)
         if literals is values:
             return
@@ -184,24 +211,18 @@ class RowDecoder(Generic[Row]):
 
 
 def added_rows(
-    page: Page[Any],
-    instants: list[int],
-    *,
-    constant: Mapping[str, str],
-    each: list[dict[str, str]] | list[bytes] | None = None,
+    page: Page[Any], instants: list[int], *, constant: Mapping[str, str], each: Sequence[Column] = ()
 ) -> Rows:
-    """Rows with members added: `constant` to all of them, `each` to each (as bytes: ready to splice)."""
+    """Rows with members added: `constant` to all of them, `each` to each.
+
+    The columns of `each` are JSON text which, row by row, makes members with a comma behind them.
+    """
+    columns = (members(constant), *each)
     if not page.collides:
-        ready = not each or isinstance(each[0], bytes)
-        fragments: Any = each if ready else [members(values) for values in each or () if not isinstance(values, bytes)]
-        return Rows(page.raw, instants, constant=members(constant), added=fragments, typed=page.rows)
-    own = [_spliced(e) if isinstance(e, bytes) else e for e in each or [{}] * len(page.raw)]
-    whole = [merged(row, {**constant, **mine}) for row, mine in zip(page.raw, own)]  # noqa: B905 - equal lengths
+        return Rows(page.raw, instants, added=columns, typed=page.rows)
+    ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
+    whole = [merged(row, _decode_members(b"{%b}" % mine[:-1])) for row, mine in zip(page.raw, ours, strict=True)]
     return Rows(whole, instants, typed=page.rows)
-
-
-def _spliced(fragment: bytes) -> dict[str, Any]:
-    return dict(_decode_members(b"{" + fragment[:-1] + b"}"))
 
 
 def good_rows(rows: Rows, bad: Mapping[int, LiquidationsError]) -> Rows:
@@ -211,123 +232,3 @@ def good_rows(rows: Rows, bad: Mapping[int, LiquidationsError]) -> Rows:
     found = rows.only([index for index in range(len(rows)) if index not in bad])
     found.faults = rows.faults_of(bad)
     return found
-
-
-class Once:
-    """Rows of one key: exact repeats once, differing ones never. By key, the rows of this page and the last one."""
-
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
-
-    def intervals(self, rows: Rows, keys: Sequence[Any], memory: dict[Any, Any]) -> Rows:
-        """Rows of an aggregate, each interval once. Raises UnexpectedAnswer where one comes with two values."""
-        before: dict[Any, bytes] = memory.get("last page", {})
-        here: dict[Any, bytes] = {}
-        keep = []
-        for index, key in enumerate(keys):
-            row = bytes(rows.raw[index])
-            other = here.get(key, before.get(key))
-            if other is None:
-                keep.append(index)
-            elif other != row:
-                raise UnexpectedAnswer(
-                    f"one interval comes twice with different values: {shown(str(key))}.", advice=NO_GUESS
-                )
-            here[key] = row
-        memory["last page"] = here
-        return rows if len(keep) == len(keys) else rows.only(keep)
-
-
-class EventIds:
-    """Says once, with the key, that two events have one id: a destination that deduplicates keeps one of them."""
-
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
-        self._warned = False
-
-    def check(self, ids: Sequence[Any], raw: Sequence[Any], memory: dict[Any, Any]) -> None:
-        """`ids` are the rows' keys; rows that are repeated exactly are no such events."""
-        before: dict[Any, Any] = memory.get("last page", {})
-        here = dict(zip(ids, raw, strict=True))
-        memory["last page"] = here
-        if self._warned or (len(here) == len(ids) and here.keys().isdisjoint(before)):
-            return
-        seen = dict(before)
-        for key, row in zip(ids, raw, strict=True):
-            if seen.setdefault(key, row) != row:
-                self._warned = True
-                logger.warning(
-                    "%s: two different rows have the same key, %s: a destination that deduplicates keeps the later one",
-                    self._stream,
-                    key,
-                )
-                return
-
-
-def unix_instants(name: str, values: list[int]) -> tuple[list[int], list[bytes]]:
-    """Unix timestamps in ms, µs or ns as (nanoseconds, RFC 3339 texts with all their digits).
-
-    Raises UnexpectedAnswer, naming the field, where one is of no known unit.
-    """
-    if not values:
-        return [], []
-    try:
-        low, high = timestamps.unix_unit(min(values)), timestamps.unix_unit(max(values))
-        if low != high:
-            units = [timestamps.unix_unit(value) for value in values]
-            instants = [value * unit[0] for value, unit in zip(values, units, strict=True)]
-            pairs = zip(instants, units, strict=True)
-            return instants, [timestamps.format_instant(instant, unit[1]).encode() for instant, unit in pairs]
-    except ValueError as error:
-        raise UnexpectedAnswer(f"`{name}`: {error}.", advice=NO_GUESS) from None
-    per_unit, digits = low
-    scaled = [value * per_unit for value in values]
-    if digits != 3:
-        return scaled, [timestamps.format_instant(instant, digits).encode() for instant in scaled]
-    return scaled, [
-        _hour(value // 3_600_000) + _MINUTES_SECONDS[value // 1000 % 3600] + _MILLISECONDS[value % 1000]
-        for value in values
-    ]
-
-
-# A row's time is put together from these; formatting each by itself would cost more than decoding the row.
-_MINUTES_SECONDS = [b"%02d:%02d." % divmod(second, 60) for second in range(3600)]
-_MILLISECONDS = [b"%03dZ" % millisecond for millisecond in range(1000)]
-
-
-@lru_cache(maxsize=8192)
-def _hour(hours: int) -> bytes:
-    return timestamps.format_instant(hours * timestamps.HOUR, 0)[:14].encode()
-
-
-def time_members(times: Sequence[bytes], instants: Sequence[int]) -> list[bytes]:
-    """`"time":"…","time_ns":…,` for each row: exact also where a destination cuts times to microseconds."""
-    return [b'"time":"%b","time_ns":%d,' % pair for pair in zip(times, instants, strict=True)]
-
-
-def iso_instants(name: str, texts: Sequence[str]) -> list[int]:
-    """ISO 8601 texts as nanoseconds. Raises UnexpectedAnswer, naming the field, for any other text."""
-    try:
-        return [timestamps.parse(text) for text in texts]
-    except ValueError as error:
-        raise UnexpectedAnswer(f"`{name}`: {error}.", advice=NO_GUESS) from None
-
-
-def utc_times(texts: Sequence[str], instants: Sequence[int]) -> list[bytes]:
-    """Each time in UTC with a `Z`, with the digits that the vendor gave, but at least three."""
-    return [
-        text.encode()
-        if len(text) > _SHORTEST_TIME and text[-1] == "Z" and text[10] == "T"
-        else timestamps.format_instant(instant, fraction_digits(text)).encode()
-        for text, instant in zip(texts, instants, strict=True)
-    ]
-
-
-_SHORTEST_TIME = len("2024-01-01T00:00:00.00Z")
-
-
-def fraction_digits(text: str) -> int:
-    """Fraction digits of a time, at least three."""
-    fraction = text.partition(".")[2]
-    digits = len(fraction) - len(fraction.lstrip("0123456789"))
-    return max(3, digits)

@@ -14,8 +14,9 @@ from source_liquidations.errors import RequestRefused, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused
+from source_liquidations.reading.rows import Rows
 
 logger = logging.getLogger("airbyte")
 

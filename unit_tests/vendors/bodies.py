@@ -12,8 +12,9 @@ from source_liquidations.config import Config, parse
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Fault, Partition, Span
+from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.pages import Output, render
+from source_liquidations.reading.rows import Fault
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Feed, Shared
 

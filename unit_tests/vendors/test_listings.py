@@ -13,7 +13,8 @@ from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Partition, Span
+from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets, beside
 from source_liquidations.vendors.kiyotaka.markets import matching_markets

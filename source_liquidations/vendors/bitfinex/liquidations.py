@@ -12,15 +12,14 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-import msgspec
-
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS, assets_of
 from source_liquidations.unified import event_names
@@ -263,7 +262,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     return Mapped(
         unified_rows(
             names=[_names(event.symbol, EVENT_TYPES[event.is_match]) for event in events],
-            ids=[msgspec.json.encode(event.liquidation_id) for event in events],
+            ids=[event.liquidation_id for event in events],
             times=rows.times,
             instants=rows.instants,
             positions=_positions(events),

@@ -16,7 +16,7 @@ from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.numbers import NULL
-from source_liquidations.reading.endpoint import Fault, Rows
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line
 

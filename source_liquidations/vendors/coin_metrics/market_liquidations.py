@@ -19,8 +19,9 @@ from source_liquidations.errors import (
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
@@ -37,16 +38,11 @@ from source_liquidations.vendors.coin_metrics.calls import (
 )
 from source_liquidations.vendors.coin_metrics.contracts import Contracts
 from source_liquidations.vendors.coin_metrics.markets import CatalogRow, catalog_row
-from source_liquidations.vendors.decoding import (
-    EventIds,
-    Fields,
-    RowDecoder,
-    added_rows,
-    iso_instants,
-    utc_times,
-)
+from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
+from source_liquidations.vendors.instants import iso_instants, utc_times
 from source_liquidations.vendors.patterns import is_pattern, matches
 from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.repeats import EventIds
 
 STREAM = Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time", declared_in=__name__)
 PATH = "/v4/timeseries/market-liquidations"
@@ -148,14 +144,13 @@ class MarketLiquidations(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)
-        typed: list[LiquidationRow] = page.rows
-        texts = [row.time for row in typed]
+        texts, markets = page.column("time"), page.column("market")
         instants = iso_instants("time", texts)
-        self._ids.check([(row.market, row.coin_metrics_id, row.type) for row in typed], page.raw, memory)
-        each = [b'"time_ns":%d,' % instant for instant in instants]
-        rows = added_rows(page, instants, constant={}, each=each)
-        rows.owners = owners("market", (row.market for row in typed), span)
-        rows.times = utc_times(texts, instants)
+        ids = list(zip(markets, page.column("coin_metrics_id"), page.column("type"), strict=True))
+        self._ids.check(ids, page.raw, memory)
+        rows = added_rows(page, instants, constant={}, each=(b'"time_ns":', numbers.texts(instants), b","))
+        rows.owners = owners("market", markets, span)
+        rows.times = Later(lambda: utc_times(texts, instants))
         return Answer.before(rows, partial(following, self.client, request, page.body))
 
     def check(self, traffic: Traffic) -> None:
@@ -177,21 +172,21 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     """The amount counts contracts; the side is that of the order that closed the position: a sell closed a long."""
     del span
     bad: dict[int, LiquidationsError] = {}
-    price, amount = (
-        numbers.column(field, [(getattr(row, field) or "null").encode() for row in rows.typed], bad)
-        for field in ("price", "amount")
-    )
+    price = numbers.column_of_texts("price", [row.price for row in rows.typed], bad)
+    amount = numbers.column_of_texts("amount", [row.amount for row in rows.typed], bad)
     faults = rows.faults_of(bad)
     if bad:
         keep = [index for index in range(len(rows)) if index not in bad]
         rows = rows.only(keep)
         price, amount = ([column[index] for index in keep] for column in (price, amount))
     typed: Sequence[LiquidationRow] = rows.typed
+    kinds = [(row.market, row.type) for row in typed]
+    names = {kind: _names(*kind) for kind in set(kinds)}
     worth = contracts.columns([row.market for row in typed], amount, price)
     return Mapped(
         liquidations(
-            names=[_names(row.market, row.type) for row in typed],
-            ids=[msgspec.json.encode(f"{row.coin_metrics_id}:{row.type}") for row in typed],
+            names=[names[kind] for kind in kinds],
+            ids=[f"{row.coin_metrics_id}:{row.type}" for row in typed],
             times=rows.times,
             instants=rows.instants,
             positions=[POSITION_OF.get(row.side or "") for row in typed],

@@ -27,8 +27,9 @@ from source_liquidations.errors import (
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped, Mapper
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import POSITION_OF, interval_start, iso_interval, volume_names, volumes
@@ -43,10 +44,12 @@ from source_liquidations.vendors.coin_metrics.calls import (
     owners,
     time_params,
 )
-from source_liquidations.vendors.decoding import Fields, Once, RowDecoder, added_rows, iso_instants
+from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
+from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.repeats import Once
 
 logger = logging.getLogger("airbyte")
 
@@ -274,8 +277,7 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
         del span
         bad: dict[int, LiquidationsError] = {}
         values = [
-            numbers.column(name, [(getattr(row, name) or "null").encode() for row in rows.typed], bad)
-            for name, _, _ in columns
+            numbers.column_of_texts(name, [getattr(row, name) for row in rows.typed], bad) for name, _, _ in columns
         ]
         names, starts, amounts = [], [], []
         for index, (row, instant) in enumerate(zip(rows.typed, rows.instants, strict=True)):

@@ -14,8 +14,9 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
 from source_liquidations.unified import interval_start, volume_names, volumes
@@ -23,7 +24,8 @@ from source_liquidations.vendors.coinalyze.calls import symbols_at_once
 from source_liquidations.vendors.coinalyze.exchanges import exchanges
 from source_liquidations.vendors.coinalyze.markets import Market, markets, matching_markets
 from source_liquidations.vendors.coinalyze.points import rows_of
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, Once
+from source_liquidations.vendors.decoding import NO_GUESS, Fields
+from source_liquidations.vendors.repeats import Once
 
 logger = logging.getLogger("airbyte")
 

@@ -11,8 +11,9 @@ import msgspec
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
-from source_liquidations.reading.endpoint import Rows, Span
+from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import members
+from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, as_data, good_rows, one_line, without
 
 _POINT = ("t", "l", "s")
@@ -68,7 +69,7 @@ def rows_of(answered: Answered, span: Span, known: Sequence[Mapping[str, Any]], 
         around = [without(one, _SERIES) for one in _whole.decode(body.body).data or []]
     literals = _raw.decode(body.body).data or []
     owner_of = {partition["symbol"]: index for index, partition in enumerate(span.partitions)}
-    rows = Rows([], [], added=[], owners=[], typed=[])
+    rows = Rows([], [], added=[[]], owners=[], typed=[])
     bad: dict[int, LiquidationsError] = {}
     spaced = b"\n" in body.body or b"\r" in body.body
     for one, literal, rest in zip(series, literals, around, strict=True):
@@ -112,7 +113,7 @@ def _add(
     head = members(known)
     rows.raw += raw  # type: ignore[operator]
     rows.instants += [instant for instant, _ in times]
-    rows.added += [head + member for _, member in times]  # type: ignore[operator]
+    rows.added[0] += [head + member for _, member in times]  # type: ignore[index, operator]
     rows.owners += [owner] * len(points)  # type: ignore[operator]
     rows.typed += points  # type: ignore[operator]
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
-from source_liquidations.reading.endpoint import Fault, Rows, Span
+from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.unified import event_names, liquidations
 from source_liquidations.vendors.decoding import NO_GUESS
 from source_liquidations.vendors.gate.calls import assets, market
@@ -56,7 +57,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     return Mapped(
         liquidations(
             names=names,
-            ids=[b'"%b"' % typed[i][1] for i in kept],
+            ids=[typed[i][1].decode() for i in kept],
             times=[rows.times[i] for i in kept],
             instants=[rows.instants[i] for i in kept],
             positions=[event.position for event in events],

@@ -19,7 +19,8 @@ from source_liquidations.errors import RequestRefused, UnexpectedAnswer, WindowT
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Sizing, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows, as_data
@@ -180,7 +181,7 @@ class LiquidationOrders(Endpoint):
         instants, times = instants_of([row.time for row in page.rows])
         ids = identified(settle, page.rows, instants)
         renamed(page)
-        each = [b'"time":"%b","liquidation_id":"%b",' % pair for pair in zip(times, ids, strict=True)]
+        each = (b'"time":"', times, b'","liquidation_id":"', ids, b'",')
         rows = added_rows(page, instants, constant={"settle": settle}, each=each)
         rows.typed = list(zip(page.rows, ids, strict=True))
         rows.times = times

@@ -15,12 +15,13 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_start, iso_interval, volume_names, volumes
-from source_liquidations.vendors.decoding import Fields, ListBody, Once, RowDecoder, added_rows, as_data, good_rows
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, as_data, good_rows
 from source_liquidations.vendors.gate.calls import (
     LIMIT,
     assets,
@@ -33,6 +34,7 @@ from source_liquidations.vendors.gate.calls import (
 )
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.patterns import is_pattern
+from source_liquidations.vendors.repeats import Once
 
 STREAM = Stream("gate_contract_stats", ("settle", "contract", "interval", "time"), "time", declared_in=__name__)
 CALL = "contract_stats"
@@ -114,7 +116,7 @@ class ContractStats(Endpoint):
         page = self._decoder.decode(as_data(answered))
         instants, times = instants_of([row.time for row in page.rows])
         renamed(page)
-        each = [b'"time":"%b",' % text for text in times]
+        each = (b'"time":"', times, b'",')
         rows = added_rows(page, instants, constant=dict(span.partitions[0].values), each=each)
         rows = good_rows(rows, page.bad)
         rows = self._once.intervals(rows, rows.instants, memory)

@@ -12,7 +12,8 @@ from source_liquidations import timestamps
 from source_liquidations.coverage import observed
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
+from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.page_tokens import next_token
 
 logger = logging.getLogger("airbyte")

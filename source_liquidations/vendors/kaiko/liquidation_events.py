@@ -13,19 +13,21 @@ from urllib.parse import quote
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
-from source_liquidations.unified import event_names, liquidations
-from source_liquidations.vendors.decoding import EventIds, Fields, RowDecoder, added_rows, time_members, unix_instants
+from source_liquidations.unified import event_names, liquidations, stated
+from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
+from source_liquidations.vendors.instants import time_members, unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
 from source_liquidations.vendors.kaiko.reference_data import matching_instruments
 from source_liquidations.vendors.patterns import is_pattern
+from source_liquidations.vendors.repeats import EventIds
 
 STREAM = Stream(
     "kaiko_liquidation_events", ("exchange", "instrument_class", "instrument", "trade_id"), "time", declared_in=__name__
@@ -33,7 +35,6 @@ STREAM = Stream(
 PATH = "/v2/data/liquidation.v1/trades"
 
 _numbers = ("amount", "amount_quote", "amount_usd", "price", "rate")
-_integers = msgspec.json.Decoder(list[int])
 
 
 class TradeRow(msgspec.Struct):
@@ -54,7 +55,9 @@ class LiquidationEvents(KaikoEndpoint):
         super().__init__(client)
         self._instruments = instruments
         added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
-        self._decoder = RowDecoder(Body, TradeRow, Fields.of(STREAM), numbers=("timestamp", *_numbers), added=added)
+        self._decoder = RowDecoder(
+            Body, TradeRow, Fields.of(STREAM), numbers=_numbers, integers=("timestamp",), added=added
+        )
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -77,19 +80,12 @@ class LiquidationEvents(KaikoEndpoint):
     def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
         page = self._decoder.decode(answered)
         page.must_be_good()
-        instants, times = unix_instants("timestamp", _whole_numbers([row.timestamp for row in page.rows]))
-        self._ids.check([row.trade_id for row in page.rows], page.raw, memory)
+        instants, times = unix_instants("timestamp", page.integers("timestamp"))
+        self._ids.check(page.column("trade_id"), page.raw, memory)
         constant = dict(span.partitions[0].values)
         rows = added_rows(page, instants, constant=constant, each=time_members(times, instants))
         rows.times = times
         return page.body, rows
-
-
-def _whole_numbers(literals: Sequence[msgspec.Raw]) -> list[int]:
-    try:
-        return _integers.decode(b"[" + b",".join(literals) + b"]")
-    except msgspec.DecodeError as error:
-        raise UnexpectedAnswer(f"`timestamp`: {error}.", advice="No row was guessed from it.") from None
 
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:
@@ -102,7 +98,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             names=event_names(
                 "kaiko", str(partition), code, *assets_of(partition["instrument"], code), "trade", "base"
             ),
-            ids=[msgspec.json.encode(row.trade_id) for row in typed],
+            ids=[row.trade_id for row in typed],
             times=rows.times,
             instants=rows.instants,
             positions=[row.position_side for row in typed],
@@ -111,6 +107,6 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             amount_usd=[row.amount_usd for row in typed],
             amount_base=[row.amount for row in typed],
             notional_usd=[row.amount_usd for row in typed],
-            notional_source=[b"null" if row.amount_usd == numbers.NULL else b'"vendor"' for row in typed],
+            notional_source=stated([row.amount_usd for row in typed]),
         )
     )

@@ -14,13 +14,16 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Partition, Rows, Span
+from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
 from source_liquidations.unified import POSITIONS, interval_start, iso_interval, volume_names, volumes
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, Once, RowDecoder, added_rows, good_rows, iso_instants
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, good_rows
+from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
+from source_liquidations.vendors.repeats import Once
 
 STREAM = Stream(
     "kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time", declared_in=__name__

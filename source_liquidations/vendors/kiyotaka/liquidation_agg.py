@@ -12,8 +12,9 @@ from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Fault, Partition, Rows, Sizing, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
 from source_liquidations.unified import interval_start, volumes

@@ -13,8 +13,9 @@ from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Rows, Span
+from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Mapped, Mapper
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, snake, without

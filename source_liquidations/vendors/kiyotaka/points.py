@@ -11,7 +11,8 @@ import msgspec
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
-from source_liquidations.reading.endpoint import Fault, Partition, Rows
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import iso_interval, volume_names
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line, snake, without

@@ -16,21 +16,16 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Rows, Sizing, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
 from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
-from source_liquidations.unified import event_names
+from source_liquidations.unified import event_names, stated
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import (
-    NO_GUESS,
-    Fields,
-    RowDecoder,
-    added_rows,
-    fraction_digits,
-    iso_instants,
-)
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows
+from source_liquidations.vendors.instants import iso_instants, utc_times
 from source_liquidations.vendors.kwery.credits import (
     CREDITS_PER_REQUEST,
     CREDITS_PER_ROW,
@@ -213,21 +208,18 @@ class Liquidations(Endpoint):
         following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
         if following is None:
             _must_have_all(answered, len(page.raw), page.body.meta or Meta())
-        typed: list[LiquidationRow] = page.rows
-        instants = iso_instants("timestamp", [row.timestamp for row in typed])
-        times = [
-            timestamps.format_instant(instant, fraction_digits(row.timestamp))
-            for instant, row in zip(instants, typed, strict=True)
-        ]
+        texts = page.column("timestamp")
+        instants = iso_instants("timestamp", texts)
+        times = utc_times(texts, instants)
         memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows come in no order
         if following is None:
             self._credits.windows += 1
             self._silence.note(span, memory[_OLDEST])
-        ids = identified(typed, instants, page.raw, memory)
-        each = [{"time": time, "liquidation_id": name} for time, name in zip(times, ids, strict=True)]
+        ids = identified(page, instants, memory)
+        each = (b'"time":"', times, b'","liquidation_id":"', [name.encode() for name in ids], b'",')
         rows = added_rows(page, instants, constant={}, each=each)
-        rows.typed = list(zip(typed, ids, strict=True))
-        rows.times = [time.encode() for time in times]
+        rows.typed = Later(lambda: list(zip(page.rows, ids, strict=True)))
+        rows.times = times
         return Answer(rows, following)
 
     def _must_be_whole(self, answered: Answered, rows: int, meta: Meta | None, memory: dict[Any, Any]) -> None:
@@ -308,25 +300,21 @@ def next_request(request: Request, meta: Meta | None, *, is_full: bool, is_empty
     return with_param(request, "after", meta.cursor)
 
 
-def identified(
-    rows: Sequence[LiquidationRow], instants: Sequence[int], raw: Sequence[Any], seen: dict[Any, Any]
-) -> list[str]:
+def identified(page: Page[LiquidationRow], instants: Sequence[int], seen: dict[Any, Any]) -> list[str]:
     """An id for each row: a digest of its content, and an ordinal among identical rows of the same instant.
 
     The same on every re-read: times are compared as instants and numbers as values, however they are written, and
     `usd_value`, a product of the others, is left out, and so is what no page documents. Rows that differ in these
-    alone are numbered by how they are written (`raw`), since the order of rows is not documented. `seen` counts the
+    alone are numbered by how they are written, since the order of rows is not documented. `seen` counts the
     window's rows so far, over all its pages; identical rows share an instant, so they share a window.
     """
+    texts = [page.column(name) for name in ("symbol", "source", "side")]
     values = [
-        [None if value is None else repr(value) for value in numbers.floats([getattr(row, name) for row in rows])]
+        [None if value is None else repr(value) for value in page.floats(name)]
         for name in ("quantity", "price", "avg_price")
     ]
-    contents = [
-        msgspec.json.encode([instant, row.symbol, row.source, row.side, *content])
-        for row, instant, *content in zip(rows, instants, *values, strict=True)
-    ]
-    return identity.identified(contents, lambda index: bytes(raw[index]), seen)
+    contents = list(map(msgspec.json.encode, zip(instants, *texts, *values, strict=True)))
+    return identity.identified(contents, lambda index: bytes(page.raw[index]), seen)
 
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:
@@ -342,7 +330,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     return Mapped(
         unified_rows(
             names=names,
-            ids=[b'"%b"' % name.encode() for _, name in typed],
+            ids=[name for _, name in typed],
             times=rows.times,
             instants=rows.instants,
             positions=[row.side and row.side.lower() for row in found],
@@ -351,6 +339,6 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             amount_usd=usd,
             amount_base=[row.quantity for row in found],
             notional_usd=usd,
-            notional_source=[b"null" if value == numbers.NULL else b'"vendor"' for value in usd],
+            notional_source=stated(usd),
         )
     )

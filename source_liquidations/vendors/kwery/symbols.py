@@ -12,8 +12,9 @@ from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Rows, Span
+from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Mapped, Mapper
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Fields, RowDecoder
 from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of

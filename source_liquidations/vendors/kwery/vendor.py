@@ -62,7 +62,7 @@ class Kwery(Vendor):
     coverage = documented(
         "kwery",
         "Kwery, GET /v1/liquidations; Binance, forced order feed",
-        [("binance", "throttled", "2024-01-15", None, "at most one liquidation per symbol and second: a floor")],
+        [("binance", "throttled", "2024-01-15", None, "at most one liquidation per symbol and second")],
     )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Pages under `docs/` that say what the code says: tables that must not drift, an example that must run."""
+"""docs/adding-a-vendor.md, followed to the letter: its example vendor is written, tested, checked and read."""
 
 from __future__ import annotations
 
@@ -10,97 +10,21 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from source_liquidations.symbols import ASSETS, EXCHANGES, assets_of
-from source_liquidations.unified import POSITIONS
-from source_liquidations.vendors.kiyotaka.points import POSITION_OF
-
 ROOT = Path(__file__).parents[1]
-UNIFIED = ROOT / "docs" / "streams.md"
 VENDOR = ROOT / "docs" / "adding-a-vendor.md"
-
-# As exchanges write them; what each tells is worked out below.
-SYMBOLS = (
-    ("binance", "BTCUSDT"),
-    ("binance", "BNBUSD_PERP"),
-    ("binance", "1000SHIBUSDT"),
-    ("bybit", "BTCPERP"),
-    ("okx", "BTC-USDT-SWAP"),
-    ("deribit", "BTC-PERPETUAL"),
-    ("deribit", "ETH_USDC-PERPETUAL"),
-    ("bitmex", "XBTH26"),
-    ("bitfinex", "tBTCF0:USTF0"),
-    ("hyperliquid", "kPEPE"),
-    ("kraken", "PI_XBTUSD"),
-    ("ftx", "BTC-MOVE-0325"),
-)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    first, *rest = ("| " + " | ".join(row) + " |" for row in (head, *rows))
-    return "\n".join([first, "|" + "---|" * len(head), *rest])
-
-
-def code(words: Iterable[str | None]) -> str:
-    return ", ".join("-" if word is None else f"`{word}`" for word in words)
-
-
-TABLES = {
-    "exchanges": table(
-        ("exchange", "vendors' codes"),
-        [(code([name]), code(codes)) for name, codes in EXCHANGES.items() if len(codes) > 1],
-    ),
-    "assets": table(("asset", "written as"), [(code([name]), code([alias])) for alias, name in ASSETS.items()]),
-    "symbols": table(
-        ("exchange", "symbol", "base", "quote"),
-        [
-            (code([name]), code([symbol]), *(code([found]) for found in assets_of(symbol, name)))
-            for name, symbol in SYMBOLS
-        ],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_tables_of_spellings_are_those_of_the_code(name: str) -> None:
-    """`UPDATE=1 pytest unit_tests/test_documentation.py` writes them."""
-    page = UNIFIED.read_text("utf-8")
-    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, rest = page.split(begin)
-    held, after = rest.split(end)
-    if os.environ.get("UPDATE"):
-        UNIFIED.write_text(f"{before}{begin}\n{TABLES[name]}\n\n{end}{after}", "utf-8")
-        return
-    assert held.strip() == TABLES[name], "the page says something else than the code"
-
-
-def test_the_table_of_sides_is_that_of_the_code() -> None:
-    page = UNIFIED.read_text("utf-8")
-    rows = re.findall(r"^\| (Kaiko|Kwery|Coin Metrics|Kiyotaka|Coinalyze) \|.*\| `(\w+)` \| `(\w+)` \|$", page, re.M)
-    said = {vendor: {"long": long, "short": short} for vendor, long, short in rows}
-    same = {position: position for position in POSITIONS}
-    assert said == {
-        "Kaiko": same,
-        "Kwery": same,
-        "Coin Metrics": POSITIONS,
-        "Kiyotaka": {position: side for side, position in POSITION_OF.items()},
-        "Coinalyze": {"long": "l", "short": "s"},
-    }
-
-
-# The example of a further vendor, as the page has it.
 
 # Tests that look at every vendor: they have to pass where the page was followed to the letter.
 LOOK_AT_EVERY_VENDOR = (
+    "unit_tests/test_adding_a_vendor.py",
     "unit_tests/test_config.py",
     "unit_tests/test_docs.py",
-    "unit_tests/test_documentation.py",
     "unit_tests/test_metadata.py",
     "unit_tests/test_unified.py",
     "unit_tests/vendors/test_acme.py",
@@ -187,9 +111,20 @@ def test_the_page_shows_every_file_that_a_vendor_takes() -> None:
     assert all(f"`{path}`" in page for path in LISTS)
 
 
+@pytest.mark.parametrize("name", ["bitfinex", "gate", "coinalyze"])
+def test_a_vendor_is_named_in_few_files(name: str) -> None:
+    """The page says in which; those of vendors' own folders do not count."""
+    package = ROOT / "source_liquidations"
+    files = {ROOT / "metadata.yaml", *package.rglob("*.py"), *package.rglob("*.json")}
+    files -= {*package.glob("vendors/*/**/*")}
+    named = {str(file.relative_to(ROOT)) for file in files if re.search(rf"(?i)\b{name}\b", file.read_text("utf-8"))}
+    lists = {"metadata.yaml", "source_liquidations/vendors/__init__.py", "source_liquidations/symbols.py"}
+    assert named - lists == ({"source_liquidations/schemas/liquidations.json"} if name == "bitfinex" else set())
+
+
 def test_where_the_page_is_followed_every_test_of_all_vendors_passes(tree: Path) -> None:
     # The tests of this file that make such a tree would make another one there.
-    chosen = "not fifth and not the_pages and not followed and not is_documented"
+    chosen = "not further and not the_pages and not followed and not is_documented"
     done = python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *LOOK_AT_EVERY_VENDOR)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -240,7 +175,7 @@ def acme() -> Iterator[str]:
     thread.join()
 
 
-def test_a_fifth_vendor_is_checked_discovered_and_read(tree: Path, acme: str) -> None:
+def test_a_further_vendor_is_checked_discovered_and_read(tree: Path, acme: str) -> None:
     streams = ["acme_liquidations", "liquidations"]
 
     def run(command: str, key: str = "acme-secret") -> list[dict[str, Any]]:

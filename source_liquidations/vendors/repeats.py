@@ -1,0 +1,64 @@
+"""Rows that come again: each key once, and never with two values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from source_liquidations.errors import UnexpectedAnswer, shown
+from source_liquidations.reading.rows import Rows
+from source_liquidations.vendors.decoding import NO_GUESS
+
+logger = logging.getLogger("airbyte")
+
+
+class Once:
+    """Rows of one key: exact repeats once, differing ones never. By key, the rows of this page and the last one."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+
+    def intervals(self, rows: Rows, keys: Sequence[Any], memory: dict[Any, Any]) -> Rows:
+        """Rows of an aggregate, each interval once. Raises UnexpectedAnswer where one comes with two values."""
+        before: dict[Any, bytes] = memory.get("last page", {})
+        here: dict[Any, bytes] = {}
+        keep = []
+        for index, key in enumerate(keys):
+            row = bytes(rows.raw[index])
+            other = here.get(key, before.get(key))
+            if other is None:
+                keep.append(index)
+            elif other != row:
+                raise UnexpectedAnswer(
+                    f"one interval comes twice with different values: {shown(str(key))}.", advice=NO_GUESS
+                )
+            here[key] = row
+        memory["last page"] = here
+        return rows if len(keep) == len(keys) else rows.only(keep)
+
+
+class EventIds:
+    """Says once, with the key, that two events have one id: a destination that deduplicates keeps one of them."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._warned = False
+
+    def check(self, ids: Sequence[Any], raw: Sequence[Any], memory: dict[Any, Any]) -> None:
+        """`ids` are the rows' keys; rows that are repeated exactly are no such events."""
+        before, rows_before = memory.get("last page", ((), ()))
+        memory["last page"] = ids, raw
+        here = set(ids)
+        if self._warned or (len(here) == len(ids) and here.isdisjoint(before)):
+            return
+        seen = dict(zip(before, rows_before, strict=True))
+        for key, row in zip(ids, raw, strict=True):
+            if seen.setdefault(key, row) != row:
+                self._warned = True
+                logger.warning(
+                    "%s: two different rows have the same key, %s: a destination that deduplicates keeps the later one",
+                    self._stream,
+                    key,
+                )
+                return
