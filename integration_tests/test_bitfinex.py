@@ -100,7 +100,7 @@ def test_a_delisted_symbol_is_read_and_passes_the_check(connector: Connector, sa
     sandbox.clear()
     status = connector.check(config).status
     assert status["status"] == "SUCCEEDED"
-    assert "tEOSF0:USTF0 was delisted" in status["message"]
+    assert "tEOSF0:USTF0: not among today's pairs" in status["message"]
     asked = sandbox.requests("bitfinex")[-1]
     assert (asked.path, asked.query) == ("/v2/candles/trade:1D:tEOSF0:USTF0/hist", [("limit", "1")])
 

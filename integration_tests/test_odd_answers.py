@@ -137,6 +137,35 @@ def test_null_is_an_empty_list(case: Case, connector: Connector, sandbox: Sandbo
     assert run.records() == []
 
 
+def test_null_is_an_empty_list_within_a_list_too(connector: Connector, sandbox: Sandbox, monkeypatch: Any) -> None:
+    """Coin Metrics' catalog of an entity without metrics, and Bitfinex' lists of pairs."""
+
+    def without_metrics(request: Request, plain: Any) -> Reply:
+        reply: Reply = plain(request)
+        if "/catalog" not in request.path:
+            return reply
+        body = msgspec.json.decode(reply.encoded())
+        body["data"][0]["metrics"] = None
+        return Reply(body=body)
+
+    changed(monkeypatch, sandbox, COIN_METRICS, without_metrics)
+    config = COIN_METRICS.config(sandbox, START, END)
+    config["coin_metrics"] |= {"markets": ["bybit-*-future"], "metrics_pairs": ["*-usdt"]}
+    streams = ["coin_metrics_market_liquidation_metrics", "coin_metrics_pair_liquidation_metrics"]
+    run = connector.read(config, streams)
+    assert run.code == 0, run
+    assert run.records(streams[0])
+    assert run.records(streams[1])
+
+    def one_list(request: Request, plain: Any) -> Reply:
+        return Reply(body=[None, ["BTCUSD"]]) if "/conf/" in request.path else plain(request)
+
+    changed(monkeypatch, sandbox, BITFINEX, one_list)
+    config = BITFINEX.config(sandbox, START, END)
+    config["bitfinex"]["symbols"] = ["tBTCUSD"]
+    assert connector.check(config).status == {"status": "SUCCEEDED"}
+
+
 def test_a_byte_order_mark_is_skipped(connector: Connector, sandbox: Sandbox, monkeypatch: Any) -> None:
     def marked(request: Request, plain: Any) -> Reply:
         reply: Reply = plain(request)

@@ -438,7 +438,7 @@ def test_symbols_are_compared_with_the_lists(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_symbol_in_no_list_is_known_by_its_candles(monkeypatch: pytest.MonkeyPatch) -> None:
     (note,), asked = checked(monkeypatch, GOOD, "tBTCUSD", "tOLD/:USD")
-    assert "tOLD/:USD was delisted" in note
+    assert "tOLD/:USD: not among today's pairs" in note
     assert asked[2:] == ["/v2/candles/trade:1D:tOLD%2F:USD/hist"]
 
 

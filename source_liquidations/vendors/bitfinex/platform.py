@@ -30,7 +30,7 @@ CANDLES = "/v2/candles/trade:1D:{}/hist"
 EVERYTHING = "*"
 
 _status = msgspec.json.Decoder(list[int])
-_pairs = msgspec.json.Decoder(list[list[str]])
+_pairs = msgspec.json.Decoder(list[list[str] | None])
 _candles = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -53,7 +53,7 @@ def must_be_operative(client: Client, traffic: Traffic) -> None:
 def symbols(client: Client, traffic: Traffic) -> list[str]:
     """The symbols of today's pairs. Delisted pairs are not among them, but their liquidations are still there."""
     found = client.fetch(Request(PAIRS), traffic).decoded(_pairs)
-    return [f"t{pair}" for pairs in found for pair in pairs]
+    return [f"t{pair}" for pairs in found for pair in pairs or ()]
 
 
 def was_traded(client: Client, symbol: str, traffic: Traffic) -> bool:
@@ -65,8 +65,11 @@ def was_traded(client: Client, symbol: str, traffic: Traffic) -> bool:
         return False
 
 
-def check_entries(entries: Sequence[str], listed: Sequence[str], is_delisted: Callable[[str], bool]) -> list[str]:
-    """Notes on entries that mean a delisted symbol. Raises ConfigurationError for the first that means none at all."""
+def check_entries(entries: Sequence[str], listed: Sequence[str], was_traded: Callable[[str], bool]) -> list[str]:
+    """Notes on entries that mean no symbol of the list, but an earlier one.
+
+    Raises ConfigurationError for the first that means none at all.
+    """
     delisted: list[str] = []
     for index, entry in enumerate(entries):
         if entry == EVERYTHING or any(matches(entry, symbol) for symbol in listed):
@@ -79,7 +82,7 @@ def check_entries(entries: Sequence[str], listed: Sequence[str], is_delisted: Ca
                 advice="E.g. t*F0:USTF0 for perpetuals quoted in USDT, or * for the whole exchange.",
             )
         close = next((symbol for symbol in listed if symbol.lower() == entry.lower()), None)
-        if close is None and is_delisted(entry):
+        if close is None and was_traded(entry):
             delisted.append(entry)
             continue
         raise ConfigurationError(
@@ -89,4 +92,4 @@ def check_entries(entries: Sequence[str], listed: Sequence[str], is_delisted: Ca
         )
     if not delisted:
         return []
-    return [f"bitfinex: {some_of(delisted)} was delisted: its liquidations are read, and no new ones will come."]
+    return [f"bitfinex: {some_of(delisted)}: not among today's pairs, so only earlier liquidations can be read."]

@@ -161,7 +161,8 @@ class LiquidationMetrics(Endpoint):
         self._decoder: RowDecoder[Any] = RowDecoder(
             Body, msgspec.defstruct("MetricsRow", fields), Fields.of(level.stream), added=("frequency",)
         )
-        self._known_row = msgspec.defstruct("KnownEntity", [(level.field, str), ("metrics", list[KnownMetric], [])])
+        known: list[Any] = [(level.field, str), ("metrics", list[KnownMetric] | None, None)]
+        self._known_row = msgspec.defstruct("KnownEntity", known)
         self._once = Once(level.stream.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -205,7 +206,9 @@ class LiquidationMetrics(Endpoint):
         wanted = set(metrics_of(self.frequency))
         decode: Callable[[Any], Any] = msgspec.json.Decoder(self._known_row).decode
         found = map(decode, rows)
-        return [getattr(row, self.level.field) for row in found if wanted & {known.metric for known in row.metrics}]
+        return [
+            getattr(row, self.level.field) for row in found if wanted & {known.metric for known in row.metrics or ()}
+        ]
 
     def _say_missing(self, entry: str, where: str) -> None:
         problem = f"Coin Metrics' catalog has no liquidation metrics at {self.frequency} for {entry!r}"
