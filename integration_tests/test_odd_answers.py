@@ -241,7 +241,9 @@ def test_unified_times_are_in_utc_whatever_the_vendor_writes(
             del rows[1:]
         for row in shape.rows(body):
             shape.put(row, shape.time_fields[0], ODD_TIMES[case.stream])
-        return Reply(reply.status, body, reply.headers, 1)
+        if case is KWERY:
+            body["meta"].pop("returned", None)
+        return Reply(reply.status, body)
 
     changed(monkeypatch, sandbox, case, handle)
     unified, field = ("liquidation_volumes", "interval_start") if case in SUMS else ("liquidations", "liquidated_at")
