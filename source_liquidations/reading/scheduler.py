@@ -146,11 +146,11 @@ class Scheduler:
     def failed(self, work: Window | Reading, error: LiquidationsError) -> bool:
         """A window or a reading failed, and with it its partitions; at once all of them where each would fail alike.
 
-        Whether that is news: another window of the same partitions may have failed before.
+        Whether that is news: another window of the same partitions may have failed before. `left` must follow.
         """
         reading = work.gap.reading if isinstance(work, Window) else work
         with self._lock:
-            queue = self._leave(work)
+            queue = self._queue(work)
             if isinstance(work, Window):
                 reading.reach.forget(work.start)
                 if work.gap.failed or queue.given_up:
@@ -169,12 +169,17 @@ class Scheduler:
             return True
 
     def gave_up(self, work: Window | Reading) -> bool:
-        """Begin nothing more for a reading; what is under way still ends. Whether that is news."""
+        """Begin nothing more for a reading; what is under way still ends. Whether that is news. `left` must follow."""
         with self._lock:
-            queue = self._leave(work)
+            queue = self._queue(work)
             is_news = not queue.given_up
             queue.give_up()
             return is_news
+
+    def left(self, work: Window | Reading) -> None:
+        """The worker has told what there is to tell: only now may the reading end, and the sync with it."""
+        with self._lock:
+            self._leave(work)
 
     def stop(self) -> None:
         with self._lock:
@@ -184,9 +189,12 @@ class Scheduler:
 
     # The rest is called with the lock held.
 
+    def _queue(self, work: Window | Reading) -> Queue:
+        return self._queue_of[id(work.gap.reading if isinstance(work, Window) else work)]
+
     def _leave(self, work: Window | Reading) -> Queue:
         """A worker is done with a piece of work, whether it succeeded or not."""
-        queue = self._queue_of[id(work.gap.reading if isinstance(work, Window) else work)]
+        queue = self._queue(work)
         queue.busy -= 1
         self._leave_place(work)
         if queue.ended:

@@ -74,10 +74,12 @@ class Workers:
         except SpendingLimit as error:
             if self._scheduler.gave_up(work):
                 logger.warning("%s: %s", reading.names, error.named(reading.endpoint.vendor).message)
+            self._scheduler.left(work)
         except LiquidationsError as error:
             placed = _placed(work, error) if isinstance(work, Window) else _unplaced(reading, error)
             if self._scheduler.failed(work, placed):
                 _log(reading.names, placed)
+            self._scheduler.left(work)
 
     def _plan(self, reading: Reading) -> None:
         endpoint = reading.endpoint
