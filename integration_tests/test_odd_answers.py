@@ -466,6 +466,22 @@ def test_a_last_page_that_lacks_rows_by_its_own_words_is_not_the_end(
     assert positions(run.final_state, KWERY.stream) == {}
 
 
+def test_a_last_page_with_fewer_rows_than_it_says_is_told(
+    connector: Connector, sandbox: Sandbox, monkeypatch: Any
+) -> None:
+    def handle(request: Request, plain: Any) -> Reply:
+        reply: Reply = plain(request)
+        if KWERY.path not in request.path:
+            return reply
+        body = msgspec.json.decode(reply.encoded())
+        return Reply(reply.status, {**body, "data": body["data"][:1]}, reply.headers)
+
+    changed(monkeypatch, sandbox, KWERY, handle)
+    run = connector.read(KWERY.config(sandbox, START, END), [KWERY.stream])
+    assert run.code == 0, run
+    assert [log for log in run.logs if "but the last page has 1 rows" in log]
+
+
 def test_a_row_that_cannot_be_taken_is_no_fault_outside_of_the_time_asked_for(
     connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:

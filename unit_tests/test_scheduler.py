@@ -453,6 +453,22 @@ def under_way(scheduler: Scheduler) -> list[str]:
     return sorted(found)
 
 
+def test_a_reading_ends_only_when_its_worker_has_told_why() -> None:
+    """Else the process may be gone before the last warning is written."""
+    scheduler, (reading,) = planned(vendor("a"), workers=2, markets=1)
+    window = scheduler.next()
+    assert isinstance(window, Window)
+    assert scheduler.gave_up(window)
+    ended: list[Any] = []
+    other = threading.Thread(target=lambda: ended.append(scheduler.next()), daemon=True)
+    other.start()
+    other.join(0.2)
+    assert not ended
+    scheduler.left(window)
+    other.join(5)
+    assert ended == [Ended(reading)]
+
+
 def test_a_vendor_without_budget_holds_up_no_other() -> None:
     class Empty:
         def reserve(self, weight: float, places: int) -> float:

@@ -252,13 +252,17 @@ class Liquidations(Endpoint):
 
 
 def _must_have_all(answered: Answered, rows: int, meta: Meta) -> None:
-    """Raise UnexpectedAnswer for a last page that says that it has more rows than it has."""
+    """Raise UnexpectedAnswer for an empty last page that says that it has rows; warn of one that lacks some."""
     for name, text in (
         ("X-Rows-Returned", answered.headers.get("X-Rows-Returned", "")),
         ("returned", bytes(meta.returned).decode()),
     ):
         if text.isdecimal() and int(text) > rows:
-            raise UnexpectedAnswer(f"`{name}` is {text}, but the last page has {rows:,} rows.", advice=NO_GUESS)
+            problem = f"`{name}` is {text}, but the last page has {rows:,} rows."
+            if not rows:
+                raise UnexpectedAnswer(problem, advice=NO_GUESS)
+            logger.warning("kwery: %s If rows are missing, report this to the vendor.", problem)
+            return
 
 
 class Silence:
