@@ -80,7 +80,10 @@ def column_of_texts(
     field: str, values: Sequence[str | None], bad: dict[int, LiquidationsError]
 ) -> Sequence[bytes | msgspec.Raw]:
     """`column` of numbers that the vendor writes as texts, or leaves out."""
-    return column(field, [b"null" if value is None else value.encode() for value in values], bad)
+    together = "\n".join(["null" if value is None else value for value in values]).encode().split(b"\n")
+    if len(together) != len(values):  # a line break in one of them, which is no number
+        together = [b"null" if value is None else value.encode() for value in values]
+    return column(field, together, bad)
 
 
 def floats(literals: Sequence[Any]) -> list[float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import mul
 from typing import Any, NamedTuple
@@ -35,19 +35,19 @@ _COMPUTED = b'"computed"'
 
 
 def columns(
-    contracts: Mapping[str, Contract], markets: Iterable[str], amounts: Sequence[Any], prices: Sequence[Any]
+    contracts: Mapping[str, Contract], markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]
 ) -> Columns:
     """What amounts, in contracts, come to. Markets, amounts and prices are a page's rows, in its order.
 
     Null where the contract of a market is not known.
     """
+    if len(alike := set(markets)) == 1:
+        return _of_market(contracts.get(alike.pop()), amounts, prices)
     found, start = [], 0
     for market, run in groupby(markets):
         part = slice(start, start + len(list(run)))
         start = part.stop
         found.append(_of_market(contracts.get(market), amounts[part], prices[part]))
-    if len(found) == 1:
-        return found[0]
     return Columns(*([value for run in found for value in run[column]] for column in range(len(Columns._fields))))
 
 
@@ -67,8 +67,9 @@ def _of_market(contract: Contract | None, amounts: Sequence[Any], prices: Sequen
         base = of_size
     if not contract.in_dollars:
         return Columns(base, nothing, nothing)
-    value = of_size if contract.is_inverse else _literals(list(map(mul, sized, at)))
-    return Columns(base, value, [_NULL if bytes(text) == _NULL else _COMPUTED for text in value])
+    worth = sized if contract.is_inverse else list(map(mul, sized, at))
+    value = of_size if contract.is_inverse else _literals(worth)
+    return Columns(base, value, [_COMPUTED if is_known else _NULL for is_known in map(math.isfinite, worth)])
 
 
 def _floats(literals: Sequence[Any]) -> Sequence[float]:

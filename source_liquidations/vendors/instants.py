@@ -68,7 +68,7 @@ def iso_instants(name: str, texts: Sequence[str]) -> list[int]:
 def utc_times(texts: Sequence[str], instants: Sequence[int]) -> list[bytes]:
     """Each time in UTC with a `Z`, with the digits that the vendor gave, but at least three."""
     if timestamps.are_alike(texts) >= _FEWEST_DIGITS:
-        return [text.encode() for text in texts]
+        return "\n".join(texts).encode().split(b"\n")
     return [
         timestamps.format_instant(instant, _fraction_digits(text)).encode()
         for text, instant in zip(texts, instants, strict=True)

@@ -45,20 +45,20 @@ class EventIds:
         self._stream = stream
         self._warned = False
 
-    def check(self, ids: Sequence[Any], raw: Sequence[Any], memory: dict[Any, Any]) -> None:
-        """`ids` are the rows' keys; rows that are repeated exactly are no such events."""
-        before, rows_before = memory.get("last page", ((), ()))
-        memory["last page"] = ids, raw
-        here = set(ids)
-        if self._warned or (len(here) == len(ids) and here.isdisjoint(before)):
+    def check(self, raw: Sequence[Any], memory: dict[Any, Any], *keys: Sequence[str]) -> None:
+        """`keys` are the columns of the primary key, the most telling first. Exact repeats are no such events."""
+        before, rows_before = memory.get("last page", ([()] * len(keys), ()))
+        memory["last page"] = keys, raw
+        first = set(keys[0])
+        if self._warned or (len(first) == len(raw) and first.isdisjoint(before[0])):
             return
-        seen = dict(zip(before, rows_before, strict=True))
-        for key, row in zip(ids, raw, strict=True):
+        seen = dict(zip(zip(*before, strict=True), rows_before, strict=True))
+        for key, row in zip(zip(*keys, strict=True), raw, strict=True):
             if seen.setdefault(key, row) != row:
                 self._warned = True
                 logger.warning(
                     "%s: two different rows have the same key, %s: a destination that deduplicates keeps the later one",
                     self._stream,
-                    key,
+                    "/".join(key),
                 )
                 return

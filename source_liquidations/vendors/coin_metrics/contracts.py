@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -95,6 +95,6 @@ class Contracts:
                 why,
             )
 
-    def columns(self, markets: Iterable[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
+    def columns(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
         """What the amounts, in contracts, come to; all three are a page's rows, in its order."""
         return columns(self._known, markets, amounts, prices)

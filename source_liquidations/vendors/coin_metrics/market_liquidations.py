@@ -146,8 +146,7 @@ class MarketLiquidations(Endpoint):
         page = self._decoder.decode(answered)
         texts, markets = page.column("time"), page.column("market")
         instants = iso_instants("time", texts)
-        ids = list(zip(markets, page.column("coin_metrics_id"), page.column("type"), strict=True))
-        self._ids.check(ids, page.raw, memory)
+        self._ids.check(page.raw, memory, page.column("coin_metrics_id"), markets, page.column("type"))
         rows = added_rows(page, instants, constant={}, each=(b'"time_ns":', numbers.texts(instants), b","))
         rows.owners = owners("market", markets, span)
         rows.times = Later(lambda: utc_times(texts, instants))
@@ -180,13 +179,14 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
         rows = rows.only(keep)
         price, amount = ([column[index] for index in keep] for column in (price, amount))
     typed: Sequence[LiquidationRow] = rows.typed
-    kinds = [(row.market, row.type) for row in typed]
+    markets, types = [row.market for row in typed], [row.type for row in typed]
+    kinds = list(zip(markets, types, strict=True))
     names = {kind: _names(*kind) for kind in set(kinds)}
-    worth = contracts.columns([row.market for row in typed], amount, price)
+    worth = contracts.columns(markets, amount, price)
     return Mapped(
         liquidations(
-            names=[names[kind] for kind in kinds],
-            ids=[f"{row.coin_metrics_id}:{row.type}" for row in typed],
+            names=[names[kind] for kind in kinds] if len(names) != 1 else names[kinds[0]],
+            ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
             times=rows.times,
             instants=rows.instants,
             positions=[POSITION_OF.get(row.side or "") for row in typed],

@@ -81,7 +81,7 @@ class LiquidationEvents(KaikoEndpoint):
         page = self._decoder.decode(answered)
         page.must_be_good()
         instants, times = unix_instants("timestamp", page.integers("timestamp"))
-        self._ids.check(page.column("trade_id"), page.raw, memory)
+        self._ids.check(page.raw, memory, page.column("trade_id"))
         constant = dict(span.partitions[0].values)
         rows = added_rows(page, instants, constant=constant, each=time_members(times, instants))
         rows.times = times
