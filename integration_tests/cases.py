@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -72,7 +73,7 @@ def config_of(
         for name in ("instruments", "assets", "symbols", "coins", "coin_exchanges", "markets", "contracts"):
             config[vendor].pop(name, None)
     for case in cases:
-        config[case.vendor] |= case.section
+        config[case.vendor] |= deepcopy(case.section)  # a test may change it
     return {**config, **({"end_date": end} if end else {}), **fields}
 
 
