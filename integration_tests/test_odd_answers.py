@@ -62,6 +62,19 @@ def changed(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, case: Case, handl
     monkeypatch.setattr(vendor, "handle", lambda request: handle(request, plain))
 
 
+def rewritten(case: Case, change: Callable[[Any, Reply, Any], Reply]) -> Callable[[Request, Any], Reply]:
+    """For `changed`: what `change` makes of a page of rows: its body decoded, its reply, and the shape of the rows."""
+
+    def handle(request: Request, plain: Any) -> Reply:
+        reply: Reply = plain(request)
+        shape = shape_of(case.vendor, request.path)
+        if case.path not in request.path or shape is None:
+            return reply
+        return change(msgspec.json.decode(reply.encoded()), reply, shape)
+
+    return handle
+
+
 # Numbers.
 
 NUMBERS = {
@@ -231,12 +244,7 @@ def test_unified_times_are_in_utc_whatever_the_vendor_writes(
 ) -> None:
     """The instant is 00:30, to the nanosecond where the vendor writes it so."""
 
-    def handle(request: Request, plain: Any) -> Reply:
-        reply: Reply = plain(request)
-        shape = shape_of(case.vendor, request.path)
-        if case.path not in request.path or shape is None:
-            return reply
-        body = msgspec.json.decode(reply.encoded())
+    def handle(body: Any, reply: Reply, shape: Any) -> Reply:
         for rows in shape.lists(body):
             del rows[1:]
         for row in shape.rows(body):
@@ -245,7 +253,7 @@ def test_unified_times_are_in_utc_whatever_the_vendor_writes(
             body["meta"].pop("returned", None)
         return Reply(reply.status, body)
 
-    changed(monkeypatch, sandbox, case, handle)
+    changed(monkeypatch, sandbox, case, rewritten(case, handle))
     unified, field = ("liquidation_volumes", "interval_start") if case in SUMS else ("liquidations", "liquidated_at")
     run = connector.read(case.config(sandbox, START, "2026-02-27T01:00:00Z", num_workers=1), [case.stream, unified])
     assert run.code == 0, run
@@ -288,12 +296,7 @@ def test_one_odd_date_never_loses_a_list(value: Any, connector: Connector, sandb
 def twice(case: Case, change: Callable[[Any], None]) -> Callable[[Request, Any], Reply]:
     """The vendor's replies with the last row once more, changed."""
 
-    def handle(request: Request, plain: Any) -> Reply:
-        reply: Reply = plain(request)
-        shape = shape_of(case.vendor, request.path)
-        if case.path not in request.path or shape is None:
-            return reply
-        body = msgspec.json.decode(reply.encoded())
+    def handle(body: Any, reply: Reply, shape: Any) -> Reply:
         for rows in shape.lists(body):
             again = copy.deepcopy(rows[-1:])
             for row in again:
@@ -301,7 +304,7 @@ def twice(case: Case, change: Callable[[Any], None]) -> Callable[[Request, Any],
             rows.extend(again)
         return Reply(reply.status, body, reply.headers, reply.rows)
 
-    return handle
+    return rewritten(case, handle)
 
 
 @pytest.mark.parametrize("case", SUMS, ids=str)
@@ -335,17 +338,13 @@ def test_an_exchange_that_is_named_twice_in_a_bucket(
     expected = connector.read(VOLUMES.config(sandbox, START, END), ["liquidation_volumes"]).records()
     named = set()
 
-    def repeat(request: Request, plain: Any) -> Reply:
-        reply: Reply = plain(request)
-        if VOLUMES.path not in request.path:
-            return reply
-        body = msgspec.json.decode(reply.encoded())
+    def repeat(body: Any, reply: Reply, _: Any) -> Reply:
         row = next(row for row in body["data"] if row["exchanges"])
         named.add(row["interval_time"].replace(".000Z", "Z"))
         row["exchanges"].append({**row["exchanges"][0], **({} if amount is None else {"long_amount": amount})})
         return Reply(reply.status, body, reply.headers, reply.rows)
 
-    changed(monkeypatch, sandbox, VOLUMES, repeat)
+    changed(monkeypatch, sandbox, VOLUMES, rewritten(VOLUMES, repeat))
     run = connector.read(VOLUMES.config(sandbox, START, END), ["liquidation_volumes"])
     if amount is None:
         assert run.code == 0, run
@@ -363,17 +362,13 @@ def test_two_series_that_are_one_in_the_unified_stream(
 ) -> None:
     """A category is part of the vendor's key, and of no other."""
 
-    def both(request: Request, plain: Any) -> Reply:
-        reply: Reply = plain(request)
-        if KIYOTAKA.path not in request.path:
-            return reply
-        body = msgspec.json.decode(reply.encoded())
+    def both(body: Any, reply: Reply, _: Any) -> Reply:
         again = copy.deepcopy(body["series"])
         for series in again:
             series["id"]["category"] = "FUTURE"
         return Reply(body={"series": body["series"] + again}, rows=reply.rows)
 
-    changed(monkeypatch, sandbox, KIYOTAKA, both)
+    changed(monkeypatch, sandbox, KIYOTAKA, rewritten(KIYOTAKA, both))
     config = KIYOTAKA.config(sandbox, START, END)
     config["kiyotaka"] |= {"symbols": ["BYBIT/BTCUSDT"], "coins": []}
     run = connector.read(config, [KIYOTAKA.stream, "liquidation_volumes"])
@@ -400,7 +395,7 @@ TOKENS = {
 def test_a_page_token_that_is_refused_is_a_bounded_restart(
     case: Case, connector: Connector, dense_sandbox: Sandbox
 ) -> None:
-    """With each restart, rows that come in order get ahead; where they come in none, the next restart may not help."""
+    """With each restart, rows that come in order advance; without an order, the next restart may not help."""
     config = case.config(dense_sandbox, START, END, num_workers=1, lookback_window="PT0S")
     rows = case.rows(dense_sandbox, START, END)
     for times in (1, None):
@@ -449,17 +444,13 @@ def test_a_page_token_of_a_list_that_is_refused(case: Case, times: int | None, c
 def test_a_last_page_that_lacks_rows_by_its_own_words_is_not_the_end(
     lie: str, connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
-    def handle(request: Request, plain: Any) -> Reply:
-        reply: Reply = plain(request)
-        if KWERY.path not in request.path:
-            return reply
-        body = msgspec.json.decode(reply.encoded())
+    def handle(body: Any, reply: Reply, _: Any) -> Reply:
         lost = 1 if not body["data"] else len(body["data"])
         headers = dict(reply.headers) | {"X-Rows-Returned": str(lost if lie == "X-Rows-Returned" else 0)}
         body["meta"]["returned"] = lost if lie == "returned" else 0
         return Reply(reply.status, {**body, "data": []}, headers)
 
-    changed(monkeypatch, sandbox, KWERY, handle)
+    changed(monkeypatch, sandbox, KWERY, rewritten(KWERY, handle))
     run = connector.read(KWERY.config(sandbox, START, END), [KWERY.stream])
     assert run.code == 1
     assert f"`{lie}` is " in run.traces[0]["message"]
@@ -469,14 +460,10 @@ def test_a_last_page_that_lacks_rows_by_its_own_words_is_not_the_end(
 def test_a_last_page_with_fewer_rows_than_it_says_is_told(
     connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
-    def handle(request: Request, plain: Any) -> Reply:
-        reply: Reply = plain(request)
-        if KWERY.path not in request.path:
-            return reply
-        body = msgspec.json.decode(reply.encoded())
+    def handle(body: Any, reply: Reply, _: Any) -> Reply:
         return Reply(reply.status, {**body, "data": body["data"][:1]}, reply.headers)
 
-    changed(monkeypatch, sandbox, KWERY, handle)
+    changed(monkeypatch, sandbox, KWERY, rewritten(KWERY, handle))
     run = connector.read(KWERY.config(sandbox, START, END), [KWERY.stream])
     assert run.code == 0, run
     assert [log for log in run.logs if "but the last page has 1 rows" in log]
@@ -487,16 +474,12 @@ def test_a_row_that_cannot_be_taken_is_no_fault_outside_of_the_time_asked_for(
 ) -> None:
     """Gate's sums go on behind the end of the window: it has no parameter for that."""
 
-    def handle(request: Request, plain: Any) -> Reply:
-        reply: Reply = plain(request)
-        if GATE_STATS.path not in request.path:
-            return reply
-        body = msgspec.json.decode(reply.encoded())
+    def handle(body: Any, reply: Reply, _: Any) -> Reply:
         assert body[-1]["time"] > parse(END) // NS
         body[-1]["long_liq_usd"] = "NaN"
         return Reply(body=body, rows=reply.rows)
 
-    changed(monkeypatch, sandbox, GATE_STATS, handle)
+    changed(monkeypatch, sandbox, GATE_STATS, rewritten(GATE_STATS, handle))
     run = read(GATE_STATS, connector, sandbox)
     assert run.code == 0, run
     same(run.records(), GATE_STATS.rows(sandbox, START, END))
