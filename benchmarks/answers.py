@@ -343,11 +343,11 @@ class Kwery:
             raise Refused(400, {"error": "invalid_symbol", "message": f"unknown symbol {symbol}"})
         table = self._dataset.kwery(number)
         window = request.instant("start"), request.instant("end")
-        first, last = bounds(*window, spacing=EVENT_SPACING_NS, rows=table.rows)
-        first += int(unseal(request.one("after"))[0]) if request.one("after") else 0
+        start, last = bounds(*window, spacing=EVENT_SPACING_NS, rows=table.rows)
+        first = start + (int(unseal(request.one("after"))[0]) if request.one("after") else 0)
         end = min(first + min(int(request.one("limit", "100")), KWERY_MAX_PAGE), last)
-        done = end - bounds(*window, spacing=EVENT_SPACING_NS, rows=table.rows)[0]
-        meta = {"returned": end - first, "next_cursor": seal(done) if end < last else None, "has_more": end < last}
+        cursor = seal(end - start) if end < last else None
+        meta = {"returned": end - first, "next_cursor": cursor, "has_more": end < last}
         tail = b'],"meta":' + json.dumps(meta, separators=(",", ":")).encode() + b"}"
         return whole([Piece(b'{"data":['), rows_of(table, kwery_symbol(number), first, end), Piece(tail)])
 

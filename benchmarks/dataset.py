@@ -164,16 +164,16 @@ class Dataset:
         return self._table("kaiko", lambda: render(kaiko_rows(self.rows)))
 
     def coin_metrics(self, partition: int) -> Table:
-        name, first = coin_metrics_market(partition), coin_metrics_market(0)
-        if partition == 0:
-            return self._table(name, lambda: render(coin_metrics_rows(self.rows)))
-        return self._table(name, lambda: self.coin_metrics(0).renamed(first, name))
+        return self._named(coin_metrics_market, partition, coin_metrics_rows)
 
     def kwery(self, partition: int) -> Table:
-        name, first = kwery_symbol(partition), kwery_symbol(0)
-        if partition == 0:
-            return self._table(name, lambda: render(kwery_rows(self.rows)))
-        return self._table(name, lambda: self.kwery(0).renamed(first, name))
+        return self._named(kwery_symbol, partition, kwery_rows)
+
+    def _named(self, name_of: Callable[[int], str], partition: int, rows: Callable[[int], Iterable[Row]]) -> Table:
+        """Rows that name their partition: those of the first one, under another name."""
+        first = self._table(name_of(0), lambda: render(rows(self.rows)))
+        name = name_of(partition)
+        return first if partition == 0 else self._table(name, lambda: first.renamed(name_of(0), name))
 
     def kiyotaka(self, side: str) -> Table:
         """A side has half of the rows: the rows of a symbol are its points on both sides."""
@@ -184,8 +184,9 @@ class Dataset:
         if vendor == "kaiko":
             self.kaiko()
         elif vendor in ("coin_metrics", "kwery"):
+            table = self.coin_metrics if vendor == "coin_metrics" else self.kwery
             for partition in range(self.partitions):
-                self.coin_metrics(partition) if vendor == "coin_metrics" else self.kwery(partition)
+                table(partition)
         else:
             for side in KIYOTAKA_SIDES:
                 self.kiyotaka(side)

@@ -17,6 +17,7 @@ NULL = msgspec.Raw(b"null")
 
 _NUMBER = re.compile(rb"[+-]?\d+(\.\d+)?([eE][-+]?\d+)?")
 _numbers = msgspec.json.Decoder(list[float | None])
+_integers = msgspec.json.Decoder(list[int])
 
 
 def literal_of(value: bytes | msgspec.Raw) -> bytes:
@@ -80,15 +81,17 @@ def column_of_texts(
     field: str, values: Sequence[str | None], bad: dict[int, LiquidationsError]
 ) -> Sequence[bytes | msgspec.Raw]:
     """`column` of numbers that the vendor writes as texts, or leaves out."""
-    together = "\n".join(["null" if value is None else value for value in values]).encode().split(b"\n")
-    if len(together) != len(values):  # a line break in one of them, which is no number
-        together = [b"null" if value is None else value.encode() for value in values]
-    return column(field, together, bad)
+    return column(field, [b"null" if value is None else value.encode() for value in values], bad)
 
 
 def floats(literals: Sequence[Any]) -> list[float | None]:
     """The values of literals that are numbers or null."""
     return _numbers.decode(b"[" + b",".join(literals) + b"]")
+
+
+def integers(literals: Sequence[Any]) -> list[int]:
+    """The values of literals that are whole numbers. Raises msgspec.DecodeError where one is none."""
+    return _integers.decode(b"[" + b",".join(literals) + b"]")
 
 
 def texts(values: Sequence[float | int | None]) -> list[bytes]:

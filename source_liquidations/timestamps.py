@@ -54,18 +54,18 @@ def parse(text: str) -> int:
         and minute < "60"
         and second < "60"
     ):
-        return (_hour_of(text[:13]) + int(minute) * 60 + int(second)) * SECOND + int(fraction.ljust(9, "0"))
+        return _hours[text[:13]] + (int(minute) * 60 + int(second)) * SECOND + int(fraction.ljust(9, "0"))
     found = _ISO.fullmatch(text)
     if found is None:
         raise _no_instant(text)
     hour, minute, second, fraction, offset = (found[name] or "" for name in ("hour", "minute", "second", "f", "offset"))
     if minute > "59" or second > "59":
         raise _no_instant(text)
-    seconds = _hour_of(f"{found['date']}T{hour or '00'}") + int(minute or 0) * 60 + int(second or 0)
+    seconds = int(minute or 0) * 60 + int(second or 0)
     if offset not in {"", "Z", "z"}:
         shift = int(offset[1:3]) * 3600 + int(offset[-2:]) * 60
         seconds += shift if offset[0] == "-" else -shift
-    return seconds * SECOND + int(fraction.ljust(9, "0"))
+    return _hours[f"{found['date']}T{hour or '00'}"] + seconds * SECOND + int(fraction.ljust(9, "0"))
 
 
 def _no_instant(text: str) -> ValueError:
@@ -73,10 +73,13 @@ def _no_instant(text: str) -> ValueError:
 
 
 class _Hours(dict[str, int]):
-    """By `YYYY-MM-DDThh`: nanoseconds since the epoch."""
+    """By `YYYY-MM-DDThh`: nanoseconds since the epoch. Raises ValueError for any other text."""
 
     def __missing__(self, text: str) -> int:
-        found = self[text] = _hour_of(text) * SECOND
+        if _HOUR_TEXT.fullmatch(text) is None:
+            raise ValueError(f"not an ISO 8601 instant: {text!r}")
+        since = datetime.fromisoformat(f"{text}:00:00").replace(tzinfo=timezone.utc) - _EPOCH
+        found = self[text] = since // timedelta(seconds=1) * SECOND
         return found
 
 
@@ -108,14 +111,6 @@ def are_alike(texts: Sequence[str]) -> int:
     marks = ((10, "T"), (13, ":"), (19, "."), (width - 1, "Z"))
     is_alike = together.isascii() and all(together[at::width] == mark * count for at, mark in marks)
     return digits if is_alike and all(together[at::width].isdecimal() for at in range(20, width - 1)) else 0
-
-
-@lru_cache(maxsize=4096)
-def _hour_of(text: str) -> int:
-    """Seconds since the epoch of `YYYY-MM-DDThh`."""
-    if _HOUR_TEXT.fullmatch(text) is None:
-        raise ValueError(f"not an ISO 8601 instant: {text!r}")
-    return (datetime.fromisoformat(f"{text}:00:00").replace(tzinfo=timezone.utc) - _EPOCH) // timedelta(seconds=1)
 
 
 @lru_cache(maxsize=4096)

@@ -104,6 +104,11 @@ class Page(Generic[Row]):
         self.collides = False
         self.bad: dict[int, LiquidationsError] = {}
 
+    @property
+    def _has_literals(self) -> bool:
+        """Whether the numbers in `body` are literals, not values: it was decoded leniently."""
+        return self.rows is self.body.data
+
     def column(self, field: str) -> list[Any]:
         """A field of all rows, that is no number."""
         return [getattr(row, field) for row in self.body.data]
@@ -111,15 +116,13 @@ class Page(Generic[Row]):
     def floats(self, field: str) -> list[float | None]:
         """The values of a number."""
         values = self.column(field)
-        return numbers.floats(values) if self.rows is self.body.data else values
+        return numbers.floats(values) if self._has_literals else values
 
     def integers(self, field: str) -> list[int]:
         """The values of a number that is a whole one. Raises UnexpectedAnswer where it is none."""
         values = self.column(field)
-        if self.rows is not self.body.data:
-            return values
         try:
-            return _integers.decode(b"[" + b",".join(values) + b"]")
+            return numbers.integers(values) if self._has_literals else values
         except msgspec.DecodeError as error:
             raise UnexpectedAnswer(f"`{field}`: {error}.", advice=NO_GUESS) from None
 
@@ -127,9 +130,6 @@ class Page(Generic[Row]):
         """Raise what is wrong with the first bad row."""
         for error in self.bad.values():
             raise error
-
-
-_integers = msgspec.json.Decoder(list[int])
 
 
 class RowDecoder(Generic[Row]):

@@ -185,7 +185,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     worth = contracts.columns(markets, amount, price)
     return Mapped(
         liquidations(
-            names=[names[kind] for kind in kinds] if len(names) != 1 else names[kinds[0]],
+            names=[names[kind] for kind in kinds],
             ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
             times=rows.times,
             instants=rows.instants,

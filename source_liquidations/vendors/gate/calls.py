@@ -59,7 +59,6 @@ class _Error(msgspec.Struct):
 _error = msgspec.json.Decoder(_Error)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
-_whole = msgspec.json.Decoder(list[int])
 
 
 def path(settle: str, call: str) -> str:
@@ -105,7 +104,7 @@ def instants_of(times: Sequence[msgspec.Raw]) -> tuple[list[int], list[bytes]]:
     Raises UnexpectedAnswer for what is none.
     """
     try:
-        seconds = _whole.decode(b"[" + b",".join(times) + b"]")
+        seconds = numbers.integers(times)
     except msgspec.DecodeError:
         pairs = [_instant(index, bytes(value)) for index, value in enumerate(times)]
         return [instant for instant, _ in pairs], [
