@@ -1,8 +1,9 @@
-"""What would be nearly half of each start-up and serves nothing here, left out while the CDK is imported."""
+"""What is done around importing the CDK and numpy: what serves nothing here is left out, which is half a start-up."""
 
 from __future__ import annotations
 
 import gc
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +19,27 @@ def importing_the_cdk() -> Iterator[None]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with _no_descriptions(), warnings.catch_warnings():
+        with _no_descriptions(), _no_threads(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of others' code: as errors, they would keep the connector from starting
             yield
     finally:
         if collecting:
             gc.enable()
         gc.freeze()  # what is imported stays, and no search for garbage has to look at it again
+
+
+@contextmanager
+def _no_threads() -> Iterator[None]:
+    """numpy begins none: a thread that is older than `signals.Signals` would take SIGTERM, and die of it."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -7,7 +7,6 @@ is an `int`; outside it is RFC 3339 text in UTC with a `Z`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import lru_cache
@@ -84,33 +83,6 @@ class _Hours(dict[str, int]):
 
 
 _hours = _Hours()
-_IN_HOUR = {
-    f"{minute:02d}:{second:02d}": (minute * 60 + second) * SECOND for minute in range(60) for second in range(60)
-}
-
-
-def parse_all(texts: Sequence[str]) -> list[int]:
-    """`parse` of each. Texts that are alike, as nearly all are, are checked column by column."""
-    digits = are_alike(texts)
-    if digits:
-        per_unit = 10 ** (9 - digits)
-        try:
-            return [_hours[text[:13]] + _IN_HOUR[text[14:19]] + int(text[20:-1]) * per_unit for text in texts]
-        except (KeyError, ValueError):
-            pass  # one that is no time: it is named below
-    return [parse(text) for text in texts]
-
-
-def are_alike(texts: Sequence[str]) -> int:
-    """How many fraction digits all have, if they are of one length and look like `2024-01-01T00:00:00.1Z`; else 0."""
-    width, count = len(texts[0]) if texts else 0, len(texts)
-    digits = width - len("2024-01-01T00:00:00.Z")
-    if not 0 < digits <= 9 or set(map(len, texts)) != {width}:
-        return 0
-    together = "".join(texts)
-    marks = ((10, "T"), (13, ":"), (19, "."), (width - 1, "Z"))
-    is_alike = together.isascii() and all(together[at::width] == mark * count for at, mark in marks)
-    return digits if is_alike and all(together[at::width].isdecimal() for at in range(20, width - 1)) else 0
 
 
 @lru_cache(maxsize=4096)

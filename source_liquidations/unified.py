@@ -30,7 +30,6 @@ POSITIONS = {"long": "sell", "short": "buy"}  # the order that closes each
 POSITION_OF = {order: position for position, order in POSITIONS.items()}
 
 _NULL = b"null"
-_VENDOR = b'"vendor"'
 _encode = msgspec.json.Encoder().encode
 # The members that say which side, by position.
 _SIDES = {
@@ -75,13 +74,14 @@ def liquidations(
     amount_usd: Column = _NULL,
     amount_base: Column = _NULL,
     notional_usd: Column = _NULL,
-    notional_source: Column = _NULL,
+    notional_source: str = "vendor",
 ) -> Table:
     """Rows of `liquidations`. Columns are JSON texts, one for each row or one for all of them.
 
     ids         liquidation_id, the texts themselves
     times       liquidated_at, RFC 3339 in UTC without quotes; `instants` the same in nanoseconds
     positions   long, short, or anything else for not known
+    notional_source   of the rows that have a notional_usd
     """
     return Table(
         len(ids),
@@ -107,7 +107,7 @@ def liquidations(
             b',"notional_usd":',
             notional_usd,
             b',"notional_source":',
-            _one_if_alike(notional_source),
+            _sources(notional_usd, notional_source),
             b"}",
         ),
     )
@@ -120,9 +120,12 @@ def _one_if_alike(column: Column) -> Column:
     return bytes(column[0])
 
 
-def stated(values: Sequence[Any]) -> Column:
-    """`notional_source` where `notional_usd` is the vendor's."""
-    return [_NULL if value == NULL else _VENDOR for value in values]
+def _sources(values: Column, source: str) -> Column:
+    """`notional_source` of each `notional_usd`; null where that is."""
+    if isinstance(values, bytes):
+        return _NULL
+    word, nulls = _encode(source), (_NULL, NULL)
+    return [_NULL if value in nulls else word for value in values] if any(null in values for null in nulls) else word
 
 
 def _without_quotes(texts: Sequence[str]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,20 @@ print(len(read))
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     assert run.stdout == "0\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux does")
+@pytest.mark.parametrize("wanted", [None, "4"])
+def test_no_thread_is_older_than_the_one_that_waits_for_signals(wanted: str | None) -> None:
+    """SIGTERM would end the process there and then, without a last state."""
+    program = """
+import os
+import source_liquidations
+print(len(os.listdir("/proc/self/task")), os.environ.get("OPENBLAS_NUM_THREADS"))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    environment |= {"OPENBLAS_NUM_THREADS": wanted} if wanted else {}
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300, env=environment
+    )
+    assert run.stdout == f"1 {wanted}\n"

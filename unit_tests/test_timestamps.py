@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_liquidations import timestamps
+from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.vendors.instants import iso_instants
 
 FIRST = timestamps.parse("0001-01-01T00:00:00Z")
 LAST = timestamps.parse("9999-12-31T23:59:59.999999999Z")
@@ -92,10 +94,12 @@ def test_a_column_is_parsed_as_each_of_its_texts(
     try:
         expected = [timestamps.parse(text) for text in texts]
     except ValueError as error:
-        with pytest.raises(ValueError, match=re.escape(str(error))):
-            timestamps.parse_all(texts)
+        with pytest.raises(UnexpectedAnswer, match=re.escape(str(error))):
+            iso_instants("time", texts)
     else:
-        assert timestamps.parse_all(texts) == expected
+        instants, times = iso_instants("time", texts)
+        assert (instants, [timestamps.parse(time.decode()) for time in times]) == (expected, expected)
+        assert all(time.endswith(b"Z") and len(time) >= len("2024-01-01T00:00:00.123Z") for time in times)
 
 
 @pytest.mark.parametrize(

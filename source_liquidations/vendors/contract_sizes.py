@@ -27,11 +27,9 @@ class Columns(NamedTuple):
 
     amount_base: Sequence[Any]
     notional_usd: Sequence[Any]
-    notional_source: Sequence[bytes]
 
 
 _NULL = b"null"
-_COMPUTED = b'"computed"'
 
 
 def columns(
@@ -55,7 +53,7 @@ def _of_market(contract: Contract | None, amounts: Sequence[Any], prices: Sequen
     """The columns of rows of one market."""
     nothing = [_NULL] * len(amounts)
     if contract is None:
-        return Columns(nothing, nothing, nothing)
+        return Columns(nothing, nothing)
     size = contract.size
     at = _floats(prices)
     sized = _floats(amounts) if size == 1 else [count * size for count in _floats(amounts)]
@@ -66,10 +64,8 @@ def _of_market(contract: Contract | None, amounts: Sequence[Any], prices: Sequen
     else:
         base = of_size
     if not contract.in_dollars:
-        return Columns(base, nothing, nothing)
-    worth = sized if contract.is_inverse else list(map(mul, sized, at))
-    value = of_size if contract.is_inverse else _literals(worth)
-    return Columns(base, value, [_COMPUTED if is_known else _NULL for is_known in map(math.isfinite, worth)])
+        return Columns(base, nothing)
+    return Columns(base, of_size if contract.is_inverse else _literals(list(map(mul, sized, at))))
 
 
 def _floats(literals: Sequence[Any]) -> Sequence[float]:

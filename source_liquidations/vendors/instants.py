@@ -1,16 +1,25 @@
-"""The times of a page's rows: what vendors write, as nanoseconds and as RFC 3339 text."""
+"""The times of a page's rows: what vendors write, as nanoseconds and as RFC 3339 text. Whole columns, in C."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import UnexpectedAnswer
-from source_liquidations.reading.rows import Column
+from source_liquidations.reading.rows import Column, Later
 from source_liquidations.vendors.decoding import NO_GUESS
 
+_FORM = b"0000-00-00T00:00:00.000000000"
+_DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_FEWEST_DIGITS = 3
+_UNITS = {3: "ms", 6: "us", 9: "ns"}  # by their fraction digits
 
-def unix_instants(name: str, values: list[int]) -> tuple[list[int], list[bytes]]:
+
+def unix_instants(name: str, values: Sequence[int]) -> tuple[list[int], list[bytes]]:
     """Unix timestamps in ms, µs or ns as (nanoseconds, RFC 3339 texts with all their digits).
 
     Raises UnexpectedAnswer, naming the field, where one is of no known unit.
@@ -18,68 +27,58 @@ def unix_instants(name: str, values: list[int]) -> tuple[list[int], list[bytes]]
     if not values:
         return [], []
     try:
-        low, high = timestamps.unix_unit(min(values)), timestamps.unix_unit(max(values))
-        if low != high:
+        unit = timestamps.unix_unit(min(values))
+        if unit != timestamps.unix_unit(max(values)):
             units = [timestamps.unix_unit(value) for value in values]
             instants = [value * unit[0] for value, unit in zip(values, units, strict=True)]
             pairs = zip(instants, units, strict=True)
             return instants, [timestamps.format_instant(instant, unit[1]).encode() for instant, unit in pairs]
     except ValueError as error:
         raise UnexpectedAnswer(f"`{name}`: {error}.", advice=NO_GUESS) from None
-    per_unit, digits = low
-    scaled = [value * per_unit for value in values]
-    if digits != 3:
-        return scaled, [timestamps.format_instant(instant, digits).encode() for instant in scaled]
-    return scaled, [
-        _hours[value // 3_600_000] + _MINUTES_SECONDS[value // 1000 % 3600] + _MILLISECONDS[value % 1000]
-        for value in values
-    ]
+    per_unit, digits = unit
+    numbered = np.array(values, np.int64)
+    width = len("2024-01-01T00:00:00.Z") + digits
+    texts = numbered.view(f"M8[{_UNITS[digits]}]").astype(f"S{width}")
+    texts.view("S1")[width - 1 :: width] = b"Z"
+    return (numbered * per_unit).tolist(), texts.tolist()
 
 
-# A row's time is put together from these; formatting each by itself would cost more than decoding the row.
-_MINUTES_SECONDS = [b"%02d:%02d." % divmod(second, 60) for second in range(3600)]
-_MILLISECONDS = [b"%03dZ" % millisecond for millisecond in range(1000)]
+def iso_instants(name: str, texts: Sequence[str]) -> tuple[list[int], Sequence[bytes]]:
+    """ISO 8601 texts as (nanoseconds, RFC 3339 texts in UTC, with the vendor's digits, but at least three).
 
-
-class _Hours(dict[int, bytes]):
-    """By the hours since the epoch, the beginning of their times. At most as many as hours."""
-
-    def __missing__(self, hours: int) -> bytes:
-        found = self[hours] = timestamps.format_instant(hours * timestamps.HOUR, 0)[:14].encode()
-        return found
-
-
-_hours = _Hours()
-
-
-def time_members(times: Sequence[bytes], instants: Sequence[int]) -> tuple[Column, ...]:
-    """`"time":"…","time_ns":…,` for each row: exact also where a destination cuts times to microseconds."""
-    return b'"time":"', times, b'","time_ns":', numbers.texts(instants), b","
-
-
-def iso_instants(name: str, texts: Sequence[str]) -> list[int]:
-    """ISO 8601 texts as nanoseconds. Raises UnexpectedAnswer, naming the field, for any other text."""
+    Raises UnexpectedAnswer, naming the field, for any other text.
+    """
+    alike = _alike(texts)
+    if alike is not None:
+        with contextlib.suppress(ValueError):  # one that is no time: it is named below
+            instants = alike.astype(f"S{alike.itemsize - 1}").astype("M8[ns]").view(np.int64)
+            return instants.tolist(), Later(alike.tolist)
     try:
-        return timestamps.parse_all(texts)
+        found = [timestamps.parse(text) for text in texts]
     except ValueError as error:
         raise UnexpectedAnswer(f"`{name}`: {error}.", advice=NO_GUESS) from None
+    digits = [max(_FEWEST_DIGITS, _fraction_digits(text)) for text in texts]
+    return found, [timestamps.format_instant(*pair).encode() for pair in zip(found, digits, strict=True)]
 
 
-def utc_times(texts: Sequence[str], instants: Sequence[int]) -> list[bytes]:
-    """Each time in UTC with a `Z`, with the digits that the vendor gave, but at least three."""
-    if timestamps.are_alike(texts) >= _FEWEST_DIGITS:
-        return "\n".join(texts).encode().split(b"\n")
-    return [
-        timestamps.format_instant(instant, _fraction_digits(text)).encode()
-        for text, instant in zip(texts, instants, strict=True)
-    ]
-
-
-_FEWEST_DIGITS = 3
+def _alike(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bytes_]] | None:
+    """The texts, if all are as `2024-01-01T00:00:00.123Z`, of one length and in this century; else None."""
+    width = len(texts[0]) if texts else 0
+    if not len("2024-01-01T00:00:00.123Z") <= width <= len(_FORM) + 1 or set(map(len, texts)) != {width}:
+        return None
+    together = "".join(texts).encode()
+    form = _FORM[: width - 1] + b"Z"
+    is_alike = together.translate(_DIGITS_TO_ZEROS) == form * len(texts)
+    is_alike = is_alike and set(together[::width]) == {ord("2")} and set(together[1::width]) == {ord("0")}
+    return np.frombuffer(together, f"S{width}") if is_alike else None
 
 
 def _fraction_digits(text: str) -> int:
     """Of a time."""
     fraction = text.partition(".")[2]
-    digits = len(fraction) - len(fraction.lstrip("0123456789"))
-    return max(_FEWEST_DIGITS, digits)
+    return len(fraction) - len(fraction.lstrip("0123456789"))
+
+
+def time_members(times: Sequence[bytes], instants: Sequence[int]) -> tuple[Column, ...]:
+    """`"time":"…","time_ns":…,` for each row: exact also where a destination cuts times to microseconds."""
+    return b'"time":"', times, b'","time_ns":', numbers.texts(instants), b","

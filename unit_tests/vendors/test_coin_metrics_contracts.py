@@ -107,7 +107,6 @@ def test_an_amount_in_contracts(
     found = contracts.columns([row["market"]], [amount.encode()], [price.encode()])
     assert literals(found.amount_base) == [None if base is None else float(base)]
     assert literals(found.notional_usd) == [None if usd is None else float(usd)]
-    assert literals(found.notional_source) == [None if usd is None else "computed"]
 
 
 def test_markets_of_one_page_have_their_own_contracts() -> None:
@@ -118,7 +117,6 @@ def test_markets_of_one_page_have_their_own_contracts() -> None:
     found = contracts.columns(markets, amounts, prices)
     assert literals(found.amount_base) == [1, None, 1, None, 3]
     assert literals(found.notional_usd) == [60000, None, 60000, None, None]
-    assert literals(found.notional_source) == ["computed", None, "computed", None, None]
 
 
 def test_all_markets_are_asked_for_at_once_and_pages_are_followed() -> None:
@@ -140,4 +138,4 @@ def test_what_cannot_be_had_is_told_once_and_stops_nothing(caplog: pytest.LogCap
     assert line.startswith("coin_metrics: the reference data have no contract size of okex-0-future, okex-1-future")
     assert "and 2 more (HTTP 403: forbidden): amount_base and notional_usd are null there" in line
     found = contracts.columns(["okex-0-future"], [b"1"], [b"2"])
-    assert literals(found.amount_base) == literals(found.notional_usd) == literals(found.notional_source) == [None]
+    assert literals(found.amount_base) == literals(found.notional_usd) == [None]

@@ -270,7 +270,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             amount=amounts,
             amount_base=amounts,
             notional_usd=numbers.texts(worth),
-            notional_source=[b"null" if value is None else b'"computed"' for value in worth],
+            notional_source="computed",
         ),
         faults,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
-from source_liquidations.reading.rows import Later, Rows
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
@@ -39,7 +39,7 @@ from source_liquidations.vendors.coin_metrics.calls import (
 from source_liquidations.vendors.coin_metrics.contracts import Contracts
 from source_liquidations.vendors.coin_metrics.markets import CatalogRow, catalog_row
 from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
-from source_liquidations.vendors.instants import iso_instants, utc_times
+from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.patterns import is_pattern, matches
 from source_liquidations.vendors.probing import probe
 from source_liquidations.vendors.repeats import EventIds
@@ -144,12 +144,12 @@ class MarketLiquidations(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)
-        texts, markets = page.column("time"), page.column("market")
-        instants = iso_instants("time", texts)
+        markets = page.column("market")
+        instants, times = iso_instants("time", page.column("time"))
         self._ids.check(page.raw, memory, page.column("coin_metrics_id"), markets, page.column("type"))
         rows = added_rows(page, instants, constant={}, each=(b'"time_ns":', numbers.texts(instants), b","))
         rows.owners = owners("market", markets, span)
-        rows.times = Later(lambda: utc_times(texts, instants))
+        rows.times = times
         return Answer.before(rows, partial(following, self.client, request, page.body))
 
     def check(self, traffic: Traffic) -> None:
@@ -180,12 +180,10 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
         price, amount = ([column[index] for index in keep] for column in (price, amount))
     typed: Sequence[LiquidationRow] = rows.typed
     markets, types = [row.market for row in typed], [row.type for row in typed]
-    kinds = list(zip(markets, types, strict=True))
-    names = {kind: _names(*kind) for kind in set(kinds)}
     worth = contracts.columns(markets, amount, price)
     return Mapped(
         liquidations(
-            names=[names[kind] for kind in kinds],
+            names=list(map(_names, markets, types)),
             ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
             times=rows.times,
             instants=rows.instants,
@@ -194,12 +192,13 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             amount=amount,
             amount_base=worth.amount_base,
             notional_usd=worth.notional_usd,
-            notional_source=worth.notional_source,
+            notional_source="computed",
         ),
         faults,
     )
 
 
+@lru_cache(maxsize=16384)
 def _names(market: str, event_type: str) -> bytes:
     code, _, symbol = market.partition("-")
     assets = assets_of(symbol.removesuffix("-future"), code)

@@ -238,8 +238,8 @@ class LiquidationMetrics(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)
-        instants = iso_instants("time", [row.time for row in page.rows])
-        entities = [getattr(row, self.level.field) for row in page.rows]
+        instants, _ = iso_instants("time", page.column("time"))
+        entities = page.column(self.level.field)
         rows = added_rows(page, instants, constant={"frequency": self.frequency})
         rows.owners = owners(self.level.field, entities, span)
         rows = self._once.intervals(rows, list(zip(entities, instants, strict=True)), memory)

@@ -65,7 +65,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             amount=amounts,
             amount_base=worth.amount_base,
             notional_usd=worth.notional_usd,
-            notional_source=worth.notional_source,
+            notional_source="computed",
         ),
         faults,
     )

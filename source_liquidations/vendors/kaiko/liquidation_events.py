@@ -21,7 +21,7 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
-from source_liquidations.unified import event_names, liquidations, stated
+from source_liquidations.unified import event_names, liquidations
 from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
 from source_liquidations.vendors.instants import time_members, unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
@@ -107,6 +107,5 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             amount_usd=[row.amount_usd for row in typed],
             amount_base=[row.amount for row in typed],
             notional_usd=[row.amount_usd for row in typed],
-            notional_source=stated([row.amount_usd for row in typed]),
         )
     )

@@ -83,7 +83,7 @@ class TokenVolumes(KaikoEndpoint):
 
     def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
         page = self._decoder.decode(answered)
-        instants = iso_instants("interval_time", [row.interval_time for row in page.rows])
+        instants, _ = iso_instants("interval_time", page.column("interval_time"))
         for index, row in enumerate(page.rows):
             _check_exchanges(row, index, page.bad)
         rows = good_rows(added_rows(page, instants, constant=dict(span.partitions[0].values)), page.bad)

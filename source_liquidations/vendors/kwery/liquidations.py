@@ -21,11 +21,11 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
-from source_liquidations.unified import event_names, stated
+from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows
-from source_liquidations.vendors.instants import iso_instants, utc_times
+from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery.credits import (
     CREDITS_PER_REQUEST,
     CREDITS_PER_ROW,
@@ -208,9 +208,7 @@ class Liquidations(Endpoint):
         following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
         if following is None:
             _must_have_all(answered, len(page.raw), page.body.meta or Meta())
-        texts = page.column("timestamp")
-        instants = iso_instants("timestamp", texts)
-        times = utc_times(texts, instants)
+        instants, times = iso_instants("timestamp", page.column("timestamp"))
         memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows come in no order
         if following is None:
             self._credits.windows += 1
@@ -343,6 +341,5 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             amount_usd=usd,
             amount_base=[row.quantity for row in found],
             notional_usd=usd,
-            notional_source=stated(usd),
         )
     )
