@@ -483,3 +483,37 @@ def test_a_row_that_cannot_be_taken_is_no_fault_outside_of_the_time_asked_for(
     run = read(GATE_STATS, connector, sandbox)
     assert run.code == 0, run
     same(run.records(), GATE_STATS.rows(sandbox, START, END))
+
+
+def put_odd_time(case: Case, market: str, body: Any) -> None:
+    """Give one row of a market a time that is none."""
+    if case is COINALYZE:
+        for series in body:
+            if series["symbol"] == market:
+                series["history"][0]["t"] = "yesterday"
+        return
+    row = next((row for row in body["data"] if row["market"] == market), {})
+    row["time"] = "yesterday"
+
+
+@pytest.mark.parametrize("case", [COIN_METRICS, COINALYZE], ids=str)
+def test_a_row_without_a_time_costs_no_other_market_its_rows(
+    case: Case, connector: Connector, sandbox: Sandbox, monkeypatch: Any
+) -> None:
+    """Where a request asks for several markets, the others are asked for without the one at fault."""
+    odd, *others = case.markets
+
+    def handle(body: Any, reply: Reply, _: Any) -> Reply:
+        put_odd_time(case, odd, body)
+        return Reply(reply.status, body, reply.headers, reply.rows)
+
+    changed(monkeypatch, sandbox, case, rewritten(case, handle))
+    run = connector.read(case.config(sandbox, START, END), [case.stream])
+    assert run.code == 1
+    (trace,) = run.traces
+    assert "yesterday" in trace["message"]
+    assert odd in trace["message"]
+    same(run.records(), [row for market in others for row in case.rows(sandbox, START, END, [market])], case.unnamed)
+    assert len(positions(run.final_state, case.stream)) == len(others)
+    asked = len([request for request in sandbox.requests(case.vendor) if case.path in request.path])
+    assert asked <= 2 * len(case.markets).bit_length() + 2

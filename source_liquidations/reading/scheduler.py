@@ -111,21 +111,29 @@ class Scheduler:
         with self._lock:
             if not gap.restart():
                 return False
-            left = window.left()
-            if len(gap.partitions) == 1:
-                gap.give_back(window, left[0])
-                self._go_on(self._leave(window), gap)
+            if len(gap.partitions) > 1:
+                self._replace(window, window.parts())
                 return True
-            starts = sorted(set(left.values()) - {window.end})
-            self._replace(window, [([i for i in left if left[i] == start], start) for start in starts])
+            gap.give_back(window, window.left()[0])
+            self._go_on(self._leave(window), gap)
             return True
 
-    def parted(self, window: Window) -> None:
-        """One of a window's partitions is refused: ask for them in halves, until it is found."""
-        indices = list(range(len(window.gap.partitions)))
-        half = (len(indices) + 1) // 2
+    def parted(self, window: Window) -> bool:
+        """One of a window's partitions is at fault: ask for what is left in parts, until it is alone.
+
+        False where it is, or where the vendor's requests cannot name partitions.
+        """
         with self._lock:
-            self._replace(window, [(indices[:half], window.start), (indices[half:], window.start)])
+            parts = window.parts()
+            if len(parts) == 1:
+                indices, start = parts[0]
+                half = (len(indices) + 1) // 2
+                if not window.can_ask_for(indices[:half]):
+                    return False
+                parts = [(indices[:half], start), (indices[half:], start)]
+            if parts:
+                self._replace(window, parts)
+            return bool(parts)
 
     def too_large(self, window: Window, error: LiquidationsError) -> None:
         """The vendor finds a window too large: read it in smaller ones. Raises UnexpectedAnswer for the smallest."""

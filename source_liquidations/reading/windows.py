@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from source_liquidations import timestamps
@@ -89,6 +89,20 @@ class Window:
         latest = self.end if count > 1 else self.end - self.gap.reading.endpoint.step
         reached = (self.order.reached.get(index, self.start) for index in range(count))
         return {index: max(self.start, min(instant, latest)) for index, instant in enumerate(reached)}
+
+    def parts(self) -> list[tuple[list[int], int]]:
+        """What is left of it: the partitions that stand at one instant, and that instant."""
+        left = self.left()
+        starts = sorted(set(left.values()) - {self.end})
+        return [([index for index in left if left[index] == start], start) for start in starts]
+
+    def can_ask_for(self, indices: Sequence[int]) -> bool:
+        """Whether these partitions are fewer than all, and make another request."""
+        some = tuple(self.gap.partitions[index] for index in indices)
+        endpoint = self.gap.reading.endpoint
+        if some == self.gap.partitions:
+            return False
+        return endpoint.first(replace(self.asked, partitions=some)) != endpoint.first(self.asked)
 
     @property
     def pages_left(self) -> float:

@@ -15,6 +15,7 @@ from source_liquidations.errors import (
     RequestRefused,
     SpendingLimit,
     Stopped,
+    UnexpectedAnswer,
     VendorUnavailable,
     WindowTooLarge,
 )
@@ -119,10 +120,8 @@ class Workers:
                 logger.info("%s: page token refused, reading on from a fresh request", window.gap.reading.names)
                 if not self._scheduler.restarted(window):
                     raise tokens_refused(error) from None
-            elif is_alone:
+            elif not self._scheduler.parted(window):  # one unknown market fails the whole request
                 raise
-            else:
-                self._scheduler.parted(window)  # one unknown market fails the whole request
 
     def _read_page(self, window: Window, *, twice_at_most: int | None) -> None:
         reading = window.gap.reading
@@ -138,7 +137,12 @@ class Workers:
             )
         self._scheduler.answered(window)
         with self._decoding, _surprises_explained():
-            answer = reading.endpoint.decode(answered, window.asked, request, window.memory)
+            try:
+                answer = reading.endpoint.decode(answered, window.asked, request, window.memory)
+            except UnexpectedAnswer:
+                if self._scheduler.parted(window):  # one market's odd row is no reason to miss the others
+                    return
+                raise
             rows, whole = window.accept(request, answer)
             for output in window.gap.outputs:
                 self._hand_over(window, output, rows, whole)
