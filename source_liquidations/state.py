@@ -61,13 +61,13 @@ def _blobs(message: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]
     envelope = message.get("type")
     try:
         if envelope == "LEGACY" or (envelope is None and "data" in message):
-            yield from message["data"].items()
+            yield from ((name, dict(blob)) for name, blob in message["data"].items())
             return
         entries = message["global"]["stream_states"] if message.get("global") else [message["stream"]]
         for entry in entries:
             if entry.get("stream_state") is not None:
-                yield entry["stream_descriptor"]["name"], entry["stream_state"]
-    except (AttributeError, KeyError, TypeError):
+                yield entry["stream_descriptor"]["name"], dict(entry["stream_state"])
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise _unusable("has an entry that is not a state message") from None
 
 

@@ -246,10 +246,36 @@ def test_a_restart_that_gets_on_may_be_followed_by_another() -> None:
 def test_a_split_keeps_every_partition_and_range() -> None:
     gap = gap_of((0, 50), (100, 200), markets=3)
     window = opened(gap)
-    parts = gap.split([(gap.partitions[:2], [*gap.ranges, (100, 200)]), (gap.partitions[2:], [(150, 200)])])
-    assert [(len(part.partitions), part.ranges) for part in parts] == [(2, [(0, 50), (100, 200)]), (1, [(150, 200)])]
-    assert not gap.under_way
-    assert window.gap is gap
+    parts = gap.split(window, [([0, 1], 100), ([2], 150)])
+    assert [(len(part.partitions), part.ranges) for part in parts] == [
+        (2, [(0, 50), (100, 200)]),
+        (1, [(0, 50), (150, 200)]),
+    ]
+    assert gap.ended
+
+
+def test_what_is_whole_in_a_window_that_is_split_is_not_read_again() -> None:
+    """Older ranges are missing for all; of one that has none, nothing is left."""
+    for ranges, left in (([(0, 50), (100, 200)], [[(0, 50)], [(0, 50), (120, 200)]]), ([(100, 200)], [[(120, 200)]])):
+        gap = gap_of(*ranges, markets=2)
+        gap.reading.gap_found(gap.outputs, gap.partitions)
+        parts = gap.split(opened(gap), [([0], 200), ([1], 120)])
+        assert [part.ranges for part in parts] == left
+        unread = gap.reading.counts_of(gap.outputs[0].stream)[2]
+        assert unread == len(left)
+
+
+def test_other_windows_of_a_gap_that_is_split_go_on() -> None:
+    gap = gap_of((0, 50), (100, 200), (300, 400), markets=2)
+    gap.reading.gap_found(gap.outputs, gap.partitions)
+    first = opened(gap)
+    gap.close(first)
+    second, third = opened(gap), opened(gap)
+    parts = gap.split(second, [([0], 100), ([1], 100)])
+    assert [part.ranges for part in parts] == [[(100, 200)], [(100, 200)]]
+    assert gap.under_way == [third]
+    gap.close(third)
+    assert gap.ended
 
 
 @given(st.data(), st.integers(1, 7), st.sampled_from([None, 50, 333]))

@@ -59,7 +59,7 @@ def keep_secret(secrets: Iterable[str]) -> None:
 
 def keep_secrets_of_environment() -> None:
     """Mask the passwords of proxies, as written and decoded, also where the address is malformed."""
-    addresses = (os.environ.get(name) or os.environ.get(name.lower(), "") for name in PROXY_VARIABLES)
+    addresses = (os.environ.get(name, "") for each in PROXY_VARIABLES for name in (each, each.lower()))
     found = (re.match(r"[^/]*//(?:[^:@]*:)?(.*)@", address, re.DOTALL) for address in addresses)
     passwords = [match[1] for match in found if match is not None]
     keep_secret([*passwords, *map(unquote, passwords)])

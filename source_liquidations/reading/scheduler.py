@@ -131,9 +131,8 @@ class Scheduler:
                 if not window.can_ask_for(indices[:half]):
                     return False
                 parts = [(indices[:half], start), (indices[half:], start)]
-            if parts:
-                self._replace(window, parts)
-            return bool(parts)
+            self._replace(window, parts)
+            return True
 
     def too_large(self, window: Window, error: LiquidationsError) -> None:
         """The vendor finds a window too large: read it in smaller ones. Raises UnexpectedAnswer for the smallest."""
@@ -164,7 +163,7 @@ class Scheduler:
                 if work.gap.failed or queue.given_up:
                     return False
             reading.failures.append(Failed(error))
-            queue.failures_in_a_row += error.failure_type == "transient_error"
+            queue.failures_in_a_row += error.failure_type != "config_error"
             if isinstance(work, Reading) or error.scope == "reading" or queue.failures_in_a_row >= _FAILURES_IN_A_ROW:
                 queue.give_up()
                 return True
@@ -215,14 +214,11 @@ class Scheduler:
 
     def _replace(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> None:
         """Gaps in the place of a window's: some of its partitions each, from some instant on."""
-        gap, queue = window.gap, self._leave(window)
-        queue.forget(gap)
-        rest = list(gap.ranges)  # of which no window was open is missing for all of them
-        queue.pending.extendleft(
-            gap.split(
-                [([gap.partitions[i] for i in indices], [*rest, (start, window.end)]) for indices, start in parts]
-            )
-        )
+        queue = self._queue(window)
+        queue.pending.extendleft(window.gap.split(window, parts))
+        if not window.gap.under_way:
+            queue.forget(window.gap)
+        self._leave(window)
 
     def _go_on(self, queue: Queue, gap: Gap) -> bool:
         """Open the gap's next window, if it has one at a time. Whether the gap has ended."""

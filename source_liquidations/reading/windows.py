@@ -93,8 +93,7 @@ class Window:
     def parts(self) -> list[tuple[list[int], int]]:
         """What is left of it: the partitions that stand at one instant, and that instant."""
         left = self.left()
-        starts = sorted(set(left.values()) - {self.end})
-        return [([index for index in left if left[index] == start], start) for start in starts]
+        return [([index for index in left if left[index] == start], start) for start in sorted(set(left.values()))]
 
     def can_ask_for(self, indices: Sequence[int]) -> bool:
         """Whether these partitions are fewer than all, and make another request."""
@@ -260,12 +259,24 @@ class Gap:
         self.under_way.append(Window(self, *later))
         return self.under_way[-1]
 
-    def split(self, parts: Sequence[tuple[Sequence[Partition], list[Slice]]]) -> list[Gap]:
-        """Gaps in its place, for some of its partitions each."""
+    def split(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> list[Gap]:
+        """Gaps in the place of a window and of what none is open for: some of its partitions each, from an instant on.
+
+        Its other windows go on.
+        """
+        rest = list(self.ranges)
         self.ranges.clear()
-        self.under_way.clear()
-        return [
-            Gap(self.reading, tuple(partitions), self.outputs, ranges, self.cuts_left, _restarts=self._restarts)
-            for partitions, ranges in parts
-            if partitions and ranges
-        ]
+        self.under_way.remove(window)
+        if self.under_way:
+            self.reading.gap_found(self.outputs, self.partitions)
+        gaps = []
+        for indices, start in parts:
+            partitions = tuple(self.partitions[index] for index in indices)
+            ranges = [*rest, (start, window.end)] if start < window.end else list(rest)
+            if ranges:
+                gaps.append(
+                    Gap(self.reading, partitions, self.outputs, ranges, self.cuts_left, _restarts=self._restarts)
+                )
+            else:
+                self.reading.gap_ended(self.outputs, partitions)
+        return gaps

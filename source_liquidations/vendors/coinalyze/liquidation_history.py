@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from itertools import groupby
 from typing import Any
 
@@ -228,7 +229,7 @@ class LiquidationHistory(Endpoint):
     def to_volumes(self, rows: Rows, span: Span) -> Mapped:
         """For each row two: `l` are longs, `s` are shorts. A market without a unit has none, and is one fault."""
         if self._no_exchanges is not None:
-            raise self._no_exchanges
+            raise copy(self._no_exchanges)
         names: list[list[bytes]] = []
         problems: dict[int, LiquidationsError] = {}
         for index, partition in enumerate(span.partitions):
