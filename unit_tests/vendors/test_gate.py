@@ -432,7 +432,7 @@ def test_the_size_of_a_contract(kind: str | None, multiplier: str, size: float |
 def partitions(*entries: str) -> list[str]:
     held, _ = gate_orders()
     held.endpoint._entries = entries  # type: ignore[attr-defined]
-    return ["/".join(one for _, one in found.values) for found in held.endpoint.partitions(Traffic())]
+    return ["/".join(one for _, one in found.values) for found in held.endpoint.all_partitions(Traffic())]
 
 
 @pytest.mark.parametrize(

@@ -236,11 +236,17 @@ def test_filters_are_passed_on() -> None:
     assert (params["side"], params["min_usd"]) == ("short", "2500.5")
 
 
+def all_partitions(endpoint: Liquidations) -> list[Partition]:
+    with mock.patch.object(endpoint.client, "fetch", return_value=answered({})):
+        return endpoint.all_partitions(Traffic())
+
+
 def test_filters_have_progress_of_their_own_and_a_symbol_is_read_once() -> None:
     section = {"symbols": ["BTC", "ETH", "BTC"]}
-    assert endpoint_of(**section).configured() == [Partition.of(symbol="BTC"), Partition.of(symbol="ETH")]
-    assert endpoint_of(**section, side="all").configured() == endpoint_of(**section).configured()
-    found = endpoint_of(**section, side="long", min_usd=100).configured()
+    found = all_partitions(endpoint_of(**section))
+    assert found == [Partition.of(symbol="BTC"), Partition.of(symbol="ETH")]
+    assert all_partitions(endpoint_of(**section, side="all")) == found
+    found = all_partitions(endpoint_of(**section, side="long", min_usd=100))
     assert found == [Partition.of(symbol=symbol, side="long", min_usd="100") for symbol in ("BTC", "ETH")]
     assert [partition.entry for partition in found] == ["kwery.symbols[0]", "kwery.symbols[1]"]
 

@@ -73,12 +73,8 @@ class Liquidations(Endpoint):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
-        return list(
-            dict.fromkeys(
-                Partition.of(symbol=entry, entry=f"bitfinex.symbols[{index}]")
-                for index, entry in enumerate(self._entries)
-            )
-        )
+        for index, entry in enumerate(self._entries):
+            yield Partition.of(symbol=entry, entry=f"bitfinex.symbols[{index}]")
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         """All in one: a request cannot name symbols, so it brings the rows of every entry."""

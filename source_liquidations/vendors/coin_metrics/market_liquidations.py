@@ -85,11 +85,9 @@ class MarketLiquidations(Endpoint):
         self.reach = now - COMMUNITY_HISTORY if community else None
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        found: dict[Partition, None] = {}
         matching = partial(self._matching, traffic=traffic)
         for market, where in self.resolved(SETTING, self._entries, is_pattern, matching):
-            found.setdefault(Partition.of(market=market, entry=where))
-        return list(found)
+            yield Partition.of(market=market, entry=where)
 
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         """The markets with liquidations that match, of those that the key can see.

@@ -173,10 +173,9 @@ class LiquidationMetrics(Endpoint):
                 self.level.words,
                 switch,
             )
-            return []
+            return
         looked_up = self._only_known or any(map(is_pattern, self.entries))
         known = self._known(traffic) if looked_up else []
-        found: dict[Partition, None] = {}
 
         def matching(entry: str, where: str) -> list[str]:
             names = [name for name in known if matches(entry, name)]
@@ -190,8 +189,7 @@ class LiquidationMetrics(Endpoint):
             lambda entry: self._only_known or is_pattern(entry),
             matching,
         ):
-            found.setdefault(Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where))
-        return list(found)
+            yield Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where)
 
     def _known(self, traffic: Traffic) -> list[str]:
         """The entities that the key sees these metrics of."""

@@ -117,22 +117,17 @@ class LiquidationOrders(Endpoint):
         self.sure_reach: int = now - HISTORY
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        found: dict[Partition, None] = {}
-        named: list[tuple[str, str]] = []
+        named: list[Partition] = []
+        patterns: list[Partition] = []
         for name, where in self.resolved(SETTING, self._entries, is_pattern, partial(self._whole, traffic=traffic)):
             settle, contract = name.split("/", 1)
-            if not is_pattern(contract):
-                named.append((name, where))
-            elif contract == "*":
-                found.setdefault(Partition.of(settle=settle, entry=where))
-            else:
-                found.setdefault(Partition.of(settle=settle, contract=contract, entry=where))
-        patterns = [partition for partition in found if not self._is_within_another(partition, found)]
-        for name, where in named:
-            settle, contract = name.split("/", 1)
-            if not any(partition["settle"] == settle and _means(partition, contract) for partition in patterns):
-                patterns.append(Partition.of(settle=settle, contract=contract, entry=where))
-        return list(dict.fromkeys(patterns))
+            asked = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
+            (patterns if is_pattern(contract) else named).append(Partition.of(**asked, entry=where))
+        patterns = [one for one in patterns if not self._is_within_another(one, patterns)]
+        yield from patterns
+        for one in named:
+            if not any(other["settle"] == one["settle"] and _means(other, one["contract"]) for other in patterns):
+                yield one
 
     def _whole(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         """A pattern for each settle currency that has contracts for it."""

@@ -95,11 +95,9 @@ class ContractStats(Endpoint):
         )
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        found: dict[Partition, None] = {}
         for name, where in self.resolved(SETTING, self._entries, is_pattern, partial(self._matching, traffic=traffic)):
             settle, contract = name.split("/", 1)
-            found.setdefault(Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where))
-        return list(found)
+            yield Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where)
 
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         found = self._contracts.matching(pattern, where, traffic)

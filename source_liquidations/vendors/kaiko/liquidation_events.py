@@ -61,15 +61,10 @@ class LiquidationEvents(KaikoEndpoint):
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        found: dict[Partition, None] = {}
         matching = partial(matching_instruments, self.client, traffic, {})
         for name, where in self.resolved("kaiko.instruments", self._instruments, is_pattern, matching):
             code, instrument_class, instrument = name.split("/", 2)
-            partition = Partition.of(
-                exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where
-            )
-            found.setdefault(partition)
-        return list(found)
+            yield Partition.of(exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where)
 
     def place(self, partition: Partition) -> tuple[str, str]:
         return exchange(partition["exchange"]), str(partition)

@@ -67,10 +67,8 @@ class TokenVolumes(KaikoEndpoint):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
-        return dict.fromkeys(
-            Partition.of(asset=name, interval=self._interval, entry=f"kaiko.assets[{index}]")
-            for index, name in enumerate(self._assets)
-        )
+        for index, name in enumerate(self._assets):
+            yield Partition.of(asset=name, interval=self._interval, entry=f"kaiko.assets[{index}]")
 
     def place(self, partition: Partition) -> tuple[str, str]:
         return ALL, f"all/{partition['asset']}"

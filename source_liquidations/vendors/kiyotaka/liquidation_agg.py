@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -78,18 +78,16 @@ class LiquidationAgg(Endpoint):
         points = max(1, math.floor(most_weight / factor)) * POINTS_PER_WEIGHT
         self.sizing = Sizing(min(MOST_POINTS, points) // SERIES * self.step)
 
-    def partitions(self, traffic: Traffic) -> Sequence[Partition]:
-        found: dict[Partition, None] = {}
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         rest = {"interval": self._interval, "denomination": self._denomination}
         matching = partial(matching_markets, self.client, traffic)
         for name, where in self.resolved("kiyotaka.symbols", self._symbols, is_pattern, matching):
             exchange_id, raw_symbol = name.split("/", 1)
-            found.setdefault(Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **rest, entry=where))
+            yield Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **rest, entry=where)
         for index, coin in enumerate(self._coins):
             exchanges = "+".join(self._exchanges)
             where = f"kiyotaka.coins[{index}]"
-            found.setdefault(Partition.of(coin=coin, exchanges=exchanges, **rest, entry=where))
-        return list(found)
+            yield Partition.of(coin=coin, exchanges=exchanges, **rest, entry=where)
 
     def place(self, partition: Partition) -> tuple[str, str]:
         asked = dict(partition.values)

@@ -174,12 +174,10 @@ class Liquidations(Endpoint):
     def configured(self) -> list[Partition]:
         # A narrower filter is another set of rows, with progress of its own.
         filters = {name: str(value) for name, value in self._filters.items() if value not in (None, "all")}
-        return list(
-            dict.fromkeys(
-                Partition.of(symbol=symbol, entry=f"kwery.symbols[{index}]", **filters)
-                for index, symbol in enumerate(self._symbols)
-            )
-        )
+        return [
+            Partition.of(symbol=symbol, entry=f"kwery.symbols[{index}]", **filters)
+            for index, symbol in enumerate(self._symbols)
+        ]
 
     def place(self, partition: Partition) -> tuple[str, str]:
         return "binance", f"binance_futures/{partition['symbol']}"
