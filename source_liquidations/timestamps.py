@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from source_liquidations.errors import shown
 
+MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE

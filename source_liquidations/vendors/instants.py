@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.reading.rows import Column, Later
 from source_liquidations.vendors.decoding import NO_GUESS
 
@@ -17,6 +19,8 @@ _FORM = b"0000-00-00T00:00:00.000000000"
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _FEWEST_DIGITS = 3
 _UNITS = {3: "ms", 6: "us", 9: "ns"}  # by their fraction digits
+_MOST_DIGITS = 9
+_PER_SECOND = {"seconds": 0, "milliseconds": 3}  # as a power of ten
 
 
 def unix_instants(name: str, values: Sequence[int]) -> tuple[list[int], list[bytes]]:
@@ -41,6 +45,31 @@ def unix_instants(name: str, values: Sequence[int]) -> tuple[list[int], list[byt
     texts = numbered.view(f"M8[{_UNITS[digits]}]").astype(f"S{width}")
     texts.view("S1")[width - 1 :: width] = b"Z"
     return (numbered * per_unit).tolist(), texts.tolist()
+
+
+def instants_in(unit: str, name: str, values: Sequence[msgspec.Raw]) -> tuple[list[int], list[bytes]]:
+    """Unix times in `seconds` or `milliseconds`, as (nanoseconds, RFC 3339 texts with at least three digits).
+
+    Numbers or text, with a fraction or without. Raises UnexpectedAnswer, naming the field, for anything else.
+    """
+    power = _PER_SECOND[unit]
+    with contextlib.suppress(msgspec.DecodeError, ValueError):  # one that is no such time is named below
+        milliseconds = [value * 10 ** (3 - power) for value in numbers.integers(values)]
+        if {timestamps.unix_unit(value)[1] for value in (min(milliseconds), max(milliseconds))} == {3}:
+            return unix_instants(name, milliseconds)
+    instants, texts = [], []
+    for index, value in enumerate(values):
+        try:
+            seconds = Decimal(numbers.literal_of(value).decode()).scaleb(-power)
+        except (ValueError, InvalidOperation):
+            seconds = Decimal(0)
+        if not timestamps.is_unix_second(seconds):
+            literal = shown(bytes(value).decode())
+            raise UnexpectedAnswer(f"`{name}` of row {index} is {literal}, not a Unix time in {unit}.", advice=NO_GUESS)
+        instants.append(int(seconds * timestamps.SECOND))
+        digits = min(max(_FEWEST_DIGITS, -int(seconds.as_tuple().exponent)), _MOST_DIGITS)
+        texts.append(timestamps.format_instant(instants[-1], digits).encode())
+    return instants, texts
 
 
 def iso_instants(name: str, texts: Sequence[str]) -> tuple[list[int], Sequence[bytes]]:

@@ -6,26 +6,21 @@ Page: Gate API v4, "Futures". Answers are lists of objects. An error is an objec
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 from requests.structures import CaseInsensitiveDict
 
-from source_liquidations import numbers, timestamps
 from source_liquidations.errors import (
     AccessRefused,
     LiquidationsError,
     RequestRefused,
     UnexpectedAnswer,
-    shown,
 )
 from source_liquidations.http.answers import Answered, reset_seconds
 from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
 from source_liquidations.symbols import asset
-from source_liquidations.vendors.decoding import NO_GUESS, Page
+from source_liquidations.vendors.decoding import Page
 
 ROOT = "/api/v4/futures"
 LIMIT = 1000  # rows; a sister call refuses more
@@ -47,7 +42,6 @@ _RATE_HEADERS = {
     "X-Gate-RateLimit-Requests-Remain": "X-RateLimit-Remaining",
     "X-Gate-RateLimit-Reset-Timestamp": "X-RateLimit-Reset",
 }
-_MOST_DIGITS = 9
 
 
 class _Error(msgspec.Struct):
@@ -96,50 +90,6 @@ def _renamed(row: msgspec.Raw) -> msgspec.Raw:
     members = _members.decode(row)
     time = members.pop("time")
     return msgspec.Raw(_encode({"timestamp": time, **members}))
-
-
-def instants_of(times: Sequence[msgspec.Raw]) -> tuple[list[int], list[bytes]]:
-    """Unix seconds, however written, as nanoseconds, and as RFC 3339 with at least milliseconds.
-
-    Raises UnexpectedAnswer for what is none.
-    """
-    try:
-        seconds = numbers.integers(times)
-    except msgspec.DecodeError:
-        pairs = [_instant(index, bytes(value)) for index, value in enumerate(times)]
-        return [instant for instant, _ in pairs], [
-            timestamps.format_instant(instant, digits).encode() for instant, digits in pairs
-        ]
-    for index, second in enumerate(seconds):
-        if not timestamps.is_unix_second(second):
-            raise _no_time(index, str(second).encode())
-    return [second * timestamps.SECOND for second in seconds], [_second_text(second) for second in seconds]
-
-
-def _instant(index: int, value: bytes) -> tuple[int, int]:
-    """Nanoseconds, and how many digits of a fraction the vendor gave; at least three."""
-    try:
-        literal = numbers.literal_of(value)
-    except ValueError:
-        raise _no_time(index, value) from None
-    if literal == b"null":
-        raise _no_time(index, value)
-    seconds = Decimal(literal.decode())
-    digits = max(3, -int(seconds.as_tuple().exponent))
-    if digits > _MOST_DIGITS or not timestamps.is_unix_second(seconds):
-        raise _no_time(index, value)
-    return int(seconds * timestamps.SECOND), digits
-
-
-def _no_time(index: int, value: bytes) -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"`time` of row {index} is {shown(value.decode())}, not a Unix time in seconds.", advice=NO_GUESS
-    )
-
-
-@lru_cache(maxsize=65536)
-def _second_text(second: int) -> bytes:
-    return timestamps.format_instant(second * timestamps.SECOND, 3).encode()
 
 
 # Answers.

@@ -26,12 +26,12 @@ from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows, as_data
 from source_liquidations.vendors.gate.calls import (
     LIMIT,
-    instants_of,
     market,
     path,
     renamed,
 )
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
+from source_liquidations.vendors.instants import instants_in
 from source_liquidations.vendors.patterns import is_pattern, matches
 
 STREAM = Stream("gate_liquidation_orders", ("liquidation_id",), "time", declared_in=__name__)
@@ -173,7 +173,7 @@ class LiquidationOrders(Endpoint):
             memory[_LEFT] = [name for name in rest if owners(span, name)]
             return self._next_of_second(Rows([], []), settle, start, memory)
         _must_be_of(contract, page.rows)
-        instants, times = instants_of([row.time for row in page.rows])
+        instants, times = instants_in("seconds", "time", page.column("time"))
         ids = identified(settle, page.rows, instants)
         renamed(page)
         each = (b'"time":"', times, b'","liquidation_id":"', ids, b'",')

@@ -26,13 +26,13 @@ from source_liquidations.vendors.gate.calls import (
     LIMIT,
     assets,
     explain,
-    instants_of,
     is_too_old,
     market,
     path,
     renamed,
 )
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
+from source_liquidations.vendors.instants import instants_in
 from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.repeats import Once
 
@@ -112,7 +112,7 @@ class ContractStats(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(as_data(answered))
-        instants, times = instants_of([row.time for row in page.rows])
+        instants, times = instants_in("seconds", "time", page.column("time"))
         renamed(page)
         each = (b'"time":"', times, b'",')
         rows = added_rows(page, instants, constant=dict(span.partitions[0].values), each=each)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from source_liquidations import numbers
+from source_liquidations import numbers, timestamps
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
@@ -49,7 +49,7 @@ class TradeRow(msgspec.Struct):
 
 
 class LiquidationEvents(KaikoEndpoint):
-    step = 1_000_000  # times are sent in milliseconds
+    step = timestamps.MILLISECOND  # times are sent in milliseconds
 
     def __init__(self, client: Client, instruments: Sequence[str]) -> None:
         super().__init__(client)

@@ -131,7 +131,7 @@ class Liquidations(Endpoint):
     ascending = False
     splittable = False
     refuses_old = True
-    step = 1_000_000  # times are sent in milliseconds
+    step = timestamps.MILLISECOND  # times are sent in milliseconds
 
     def __init__(self, client: Client, config: Mapping[str, Any], credits: Credits) -> None:
         self.client = client
