@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -140,6 +141,7 @@ class RowDecoder(Generic[Row]):
               a number is one in the struct, and arrives as it is
     integers  those that are whole numbers in every row, likewise
     added     members that the connector adds to each row; should the vendor send one of these itself, it stays
+    ours      ... unless this is set: then it is left out
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class RowDecoder(Generic[Row]):
         numbers: Sequence[str] = (),
         integers: Sequence[str] = (),
         added: Sequence[str] = (),
+        ours: bool = False,
     ) -> None:
         known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
         others = sorted((fields.own if fields else set()) - known - set(added))
@@ -167,6 +170,7 @@ class RowDecoder(Generic[Row]):
         self._raw = None if named["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
         self._numbers = (*numbers, *integers)
         self._added = frozenset(added) - known
+        self._ours = self._added if ours else frozenset()
         self._fields = fields or Fields("", ())
 
     def decode(self, answered: Answered) -> Page[Row]:
@@ -205,9 +209,9 @@ class RowDecoder(Generic[Row]):
 
     def _note_fields(self, page: Page[Row]) -> None:
         names = {name for row in page.raw for name in _decode_members(row)}
-        if surplus := self._fields.left_out(names):
+        if surplus := self._fields.left_out(names, names & self._ours):
             page.raw[:] = [msgspec.Raw(_encode(without(_decode_members(row), surplus))) for row in page.raw]
-        page.collides = bool(names & self._added)
+        page.collides = bool(names & (self._added - self._ours))
 
 
 def added_rows(
@@ -223,6 +227,28 @@ def added_rows(
     ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
     whole = [merged(row, _decode_members(b"{%b}" % mine[:-1])) for row, mine in zip(page.raw, ours, strict=True)]
     return Rows(whole, instants, typed=page.rows)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of several parts, each with its own owners, as one page's."""
+    columns = zip(*(part.added for part in parts), strict=True)
+    return Rows(
+        _chained(part.raw for part in parts),
+        _chained(part.instants for part in parts),
+        added=[_chained(map(_each, column, map(len, parts))) for column in columns],
+        owners=_chained(part.owners or () for part in parts),
+        typed=Later(lambda: _chained(part.typed for part in parts)),
+        faults=_chained(part.faults for part in parts),
+    )
+
+
+def _chained(parts: Iterable[Iterable[Any]]) -> list[Any]:
+    return list(chain.from_iterable(parts))
+
+
+def _each(column: Column, count: int) -> Sequence[Any]:
+    """A text for each row."""
+    return [column] * count if isinstance(column, bytes) else column
 
 
 def good_rows(rows: Rows, bad: Mapping[int, LiquidationsError]) -> Rows:

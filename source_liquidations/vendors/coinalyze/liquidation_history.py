@@ -24,7 +24,7 @@ from source_liquidations.unified import interval_start, volume_names, volumes
 from source_liquidations.vendors.coinalyze.calls import symbols_at_once
 from source_liquidations.vendors.coinalyze.exchanges import exchanges
 from source_liquidations.vendors.coinalyze.markets import Market, markets, matching_markets
-from source_liquidations.vendors.coinalyze.points import rows_of
+from source_liquidations.vendors.coinalyze.points import decoder_of, rows_of
 from source_liquidations.vendors.decoding import NO_GUESS, Fields
 from source_liquidations.vendors.repeats import Once
 
@@ -78,7 +78,7 @@ class LiquidationHistory(Endpoint):
         self._denomination = config.get("denomination", "usd")
         self._start = start
         self._at_once = symbols_at_once(per_minute)
-        self._fields = Fields.of(STREAM)
+        self._decoder = decoder_of(Fields.of(STREAM))
         self._once = Once(STREAM.name)
         self._markets: Mapping[str, Market] = {}
         self._exchanges: Mapping[str, str] = {}
@@ -171,9 +171,8 @@ class LiquidationHistory(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         del request
-        rows = rows_of(answered, span, [self._known(partition) for partition in span.partitions], self._fields)
-        owners = rows.owners or [0] * len(rows)
-        rows = self._once.intervals(rows, list(zip(owners, rows.instants, strict=True)), memory)
+        rows = rows_of(answered, span, [self._known(partition) for partition in span.partitions], self._decoder)
+        rows = self._once.intervals(rows, list(zip(rows.owners or (), rows.instants, strict=True)), memory)
         self._note_edges(span, rows)
         return Answer(rows)
 
@@ -191,7 +190,7 @@ class LiquidationHistory(Endpoint):
     def _note_edges(self, span: Span, rows: Rows) -> None:
         """What the answer says of where each market's data begin: a row of coverage; and which markets have none."""
         instants: list[list[int]] = [[] for _ in span.partitions]
-        for owner, instant in zip(rows.owners or [0] * len(rows), rows.instants, strict=True):
+        for owner, instant in zip(rows.owners or (), rows.instants, strict=True):
             instants[owner].append(instant)
         silent = [partition["symbol"] for partition, held in zip(span.partitions, instants, strict=True) if not held]
         if silent:
@@ -238,14 +237,14 @@ class LiquidationHistory(Endpoint):
                 names[index] = self._names(partition)
             except LiquidationsError as error:
                 problems[index] = error
-        owners = rows.owners or [0] * len(rows)
+        owners = rows.owners or []
         first: dict[int, int] = {}
         for owner, instant in zip(owners, rows.instants, strict=True) if problems else ():
             first[owner] = min(instant, first.get(owner, instant))
         faults = [Fault(first[index], problem, [index]) for index, problem in problems.items() if index in first]
         if faults:
             rows = rows.only([at for at, owner in enumerate(owners) if owner not in problems])
-            owners = rows.owners or [0] * len(rows)
+            owners = rows.owners or []
         starts = [interval_start(instant) for instant in rows.instants]
         return Mapped(
             volumes(
