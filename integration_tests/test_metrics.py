@@ -434,7 +434,8 @@ def test_check_of_a_plan_without_metrics(connector: Connector, sandbox: Sandbox)
     config["coin_metrics"] |= {**limited, "metrics_pairs": ["btc-usdt"]}
     told = connector.check(config).status
     assert told["status"] == "FAILED"
-    assert told["message"].startswith("coin_metrics, `coin_metrics.metrics_pairs[0]`: HTTP 403: forbidden: Requested")
+    named = "coin_metrics, `coin_metrics.metrics_pairs[0]` (btc-usdt/1h): "
+    assert told["message"].startswith(f"{named}HTTP 403: forbidden: Requested")
     assert "`coin_metrics.metrics_" in told["message"]
 
 
