@@ -5,12 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from source_liquidations.errors import (
-    AccessRefused,
-    RequestRefused,
-    UnexpectedAnswer,
-    VendorUnavailable,
-)
+from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span

@@ -59,7 +59,6 @@ class Liquidations(Endpoint):
     """`start` is the configured first instant: a window that begins there is a first sync's."""
 
     vendor = "bitfinex"
-    title = "Bitfinex"
     splittable = False
     most_at_once = 1
     step = MILLISECOND

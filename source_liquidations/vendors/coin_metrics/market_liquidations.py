@@ -10,12 +10,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import (
-    AccessRefused,
-    ConfigurationError,
-    LiquidationsError,
-    RequestRefused,
-)
+from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
 from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span

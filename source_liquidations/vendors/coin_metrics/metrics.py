@@ -18,12 +18,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import (
-    AccessRefused,
-    ConfigurationError,
-    LiquidationsError,
-    RequestRefused,
-)
+from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic

@@ -1,4 +1,4 @@
-"""What Gate's three calls share: bodies, times, sizes, settle currencies, errors and rate headers.
+"""What Gate's three calls share: paths, contracts' names, what errors mean.
 
 Page: Gate API v4, "Futures". Answers are lists of objects. An error is an object with a `label`.
 """
@@ -11,13 +11,8 @@ from typing import Any
 import msgspec
 from requests.structures import CaseInsensitiveDict
 
-from source_liquidations.errors import (
-    AccessRefused,
-    LiquidationsError,
-    RequestRefused,
-    UnexpectedAnswer,
-)
-from source_liquidations.http.answers import Answered, reset_seconds
+from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused, UnexpectedAnswer
+from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
 from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
 from source_liquidations.symbols import asset
 from source_liquidations.vendors.decoding import Page
@@ -43,14 +38,6 @@ _RATE_HEADERS = {
     "X-Gate-RateLimit-Reset-Timestamp": "X-RateLimit-Reset",
 }
 
-
-class _Error(msgspec.Struct):
-    label: str | None = None
-    message: str | None = None
-    detail: str | None = None
-
-
-_error = msgspec.json.Decoder(_Error)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -96,35 +83,18 @@ def _renamed(row: msgspec.Raw) -> msgspec.Raw:
 
 
 def translated(answered: Answered) -> Answered:
-    """The answer in the words of HTTP: the status that its label means, and rate headers by their usual names.
-
-    An error says `error`; one in a 200 keeps that status, and is retried as such.
-    """
-    status, body = answered.status, answered.body
-    found = _error_in(body)
-    if found is not None:
-        body = _encode({"error": {"type": found.label, "message": found.message or found.detail}})
-        if GOOD < status < _SERVER_ERROR:
-            status = _STATUS_OF.get(found.label or "", status)
+    """The answer in the words of HTTP: the status that its label means, rate headers by their usual names."""
+    status = answered.status
+    if GOOD < status < _SERVER_ERROR:
+        status = _STATUS_OF.get(vendor_words(answered.body).partition(":")[0], status)
     headers = CaseInsensitiveDict(answered.headers)
     for theirs, usual in _RATE_HEADERS.items():
         if theirs in headers:
             headers.setdefault(usual, headers[theirs])
-    if status == TOO_MANY and "X-Gate-RateLimit-Reset-Timestamp" in headers and "Retry-After" not in headers:
-        delay = reset_seconds(Answered(status, headers, b"{}")) or 0.0
+    if status == TOO_MANY and "X-RateLimit-Reset" in headers and "Retry-After" not in headers:
+        delay = reset_seconds(Answered(status, headers, b"")) or 0.0
         headers["Retry-After"] = f"{min(max(delay, _SHORTEST_DELAY), _LONGEST_DELAY):.3f}"
-    return Answered(status, headers, body)
-
-
-def _error_in(body: bytes) -> _Error | None:
-    """The error in a body; None where it is none."""
-    if body.lstrip()[:1] != b"{":
-        return None
-    try:
-        found = _error.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return found if found.label else None
+    return Answered(status, headers, answered.body)
 
 
 def explain(answered: Answered) -> LiquidationsError | None:

@@ -24,12 +24,7 @@ from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows, as_data
-from source_liquidations.vendors.gate.calls import (
-    LIMIT,
-    market,
-    path,
-    renamed,
-)
+from source_liquidations.vendors.gate.calls import LIMIT, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import instants_in
 from source_liquidations.vendors.patterns import is_pattern, matches
@@ -93,7 +88,6 @@ class LiquidationOrders(Endpoint):
     """
 
     vendor = "gate"
-    title = "Gate"
     ascending = False
     splittable = False  # windows one after the other, so that the position has no gap behind it
     step = timestamps.SECOND

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import LiquidationsError, NotAdvancing, OutOfReach
+from source_liquidations.errors import LiquidationsError, OutOfReach
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.statuses import words_of
@@ -22,15 +22,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_start, iso_interval, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, as_data, good_rows
-from source_liquidations.vendors.gate.calls import (
-    LIMIT,
-    assets,
-    explain,
-    is_too_old,
-    market,
-    path,
-    renamed,
-)
+from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, is_too_old, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import instants_in
 from source_liquidations.vendors.patterns import is_pattern
@@ -73,7 +65,6 @@ class ContractStats(Endpoint):
     """Ascending from `from` on. Where a page ends, only its last time tells: intervals may be absent."""
 
     vendor = "gate"
-    title = "Gate"
     page_size = LIMIT
     refuses_old = True
     rows_per_step = 1  # at the most
@@ -119,20 +110,9 @@ class ContractStats(Endpoint):
         rows = good_rows(rows, page.bad)
         rows = self._once.intervals(rows, rows.instants, memory)
         # `to` is not documented, so a page may go on behind the window.
-        return Answer.before(rows.between(_EVER, span.end), partial(self._following, instants, span, request))
-
-    def _following(self, instants: Sequence[int], span: Span, request: Request) -> Request | None:
-        """The request for what follows the last row. Raises NotAdvancing for a page that does not advance."""
-        if not instants:
-            return None
-        start, last = int(dict(request.params)["from"]) * timestamps.SECOND, max(instants)
-        if last < start:
-            raise NotAdvancing(
-                "a page repeats the rows of an earlier one; the sync would never end.",
-                advice="Rows read so far are kept. Report this to the vendor.",
-            )
-        following = last + self.step
-        return _request(span.partitions[0], following) if following < span.end else None
+        after = max(instants, default=span.end) + self.step
+        following = _request(span.partitions[0], after) if after < span.end else None
+        return Answer(rows.between(_EVER, span.end), following)
 
 
 def _request(partition: Partition, start: int) -> Request:

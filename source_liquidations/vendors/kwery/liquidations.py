@@ -127,7 +127,6 @@ class Windows(Sizing):
 
 class Liquidations(Endpoint):
     vendor = "kwery"
-    title = "Kwery"
     ascending = False
     splittable = False
     refuses_old = True
