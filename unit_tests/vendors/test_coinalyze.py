@@ -19,7 +19,7 @@ from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.coinalyze.calls import budget_of, symbols_at_once
-from source_liquidations.vendors.coinalyze.liquidation_history import INTERVALS, STREAM, LiquidationHistory
+from source_liquidations.vendors.coinalyze.liquidation_history import STREAM, LiquidationHistory
 from source_liquidations.vendors.coinalyze.markets import MarketList
 from source_liquidations.vendors.coinalyze.vendor import Coinalyze, explain
 from source_liquidations.vendors.vendor import Shared
@@ -80,18 +80,6 @@ def test_daily_dollars_by_default() -> None:
     span = Span((Partition.of(symbol="BTCUSDT_PERP.A"),), START, START + timestamps.DAY)
     assert held.endpoint.first(span) == plain.first(span)
     assert plain.step == timestamps.DAY
-
-
-def test_intervals_are_what_their_names_say() -> None:
-    units = {"min": ("PT{}M", timestamps.MINUTE), "hour": ("PT{}H", HOUR)}
-    for name, (length, iso) in INTERVALS.items():
-        if name == "daily":
-            assert (length, iso) == (timestamps.DAY, "P1D")
-            continue
-        number = name.rstrip("minhour")
-        form, unit = units[name.removeprefix(number)]
-        assert (length, iso) == (int(number) * unit, form.format(number))
-        assert timestamps.DAY % length == 0
 
 
 # Partitions.

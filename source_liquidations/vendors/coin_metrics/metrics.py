@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from source_liquidations import numbers, timestamps
+from source_liquidations import numbers
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Params
@@ -27,7 +27,7 @@ from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
-from source_liquidations.unified import POSITION_OF, interval_start, iso_interval, volume_names, volumes
+from source_liquidations.unified import POSITION_OF, interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, batched
 from source_liquidations.vendors.coin_metrics.timeseries import Timeseries
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
@@ -38,7 +38,6 @@ from source_liquidations.vendors.repeats import Once
 
 logger = logging.getLogger("airbyte")
 
-FREQUENCIES = {"5m": 5 * timestamps.MINUTE, "1h": timestamps.HOUR, "1d": timestamps.DAY}
 DEFAULT_FREQUENCY = "1h"
 SIDES = ("buy", "sell")
 UNITS = {"units": "coin", "usd": "usd"}  # the vendor's word, and that of liquidation_volumes
@@ -136,7 +135,7 @@ class LiquidationMetrics(Timeseries):
         self.level = level
         self.entries = entries
         self.frequency = frequency
-        self.step = FREQUENCIES[frequency]
+        self.step, _ = interval_of(frequency)
         self._optional = level is MARKET
         self._only_known = community and self._optional
         known: list[Any] = [(level.field, str), ("metrics", list[KnownMetric] | None, None)]
@@ -216,7 +215,7 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
 
     The side is that of the closing order: a sell closed a long. Units are the base asset's.
     """
-    interval = iso_interval(frequency)
+    _, interval = interval_of(frequency)
     columns = [(metric(side, unit, frequency), POSITION_OF[side], UNITS[unit]) for side in SIDES for unit in UNITS]
 
     @lru_cache(maxsize=16384)

@@ -20,7 +20,7 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
-from source_liquidations.unified import interval_start, volume_names, volumes
+from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.coinalyze.calls import symbols_at_once
 from source_liquidations.vendors.coinalyze.exchanges import exchanges
 from source_liquidations.vendors.coinalyze.markets import Market, markets, matching_markets
@@ -35,20 +35,6 @@ STREAM = Stream(
     "coinalyze_liquidation_history", ("symbol", "interval", "denomination", "time"), "time", declared_in=__name__
 )
 
-DAILY = "daily"
-# name: (nanoseconds, ISO 8601)
-INTERVALS = {
-    "1min": (timestamps.MINUTE, "PT1M"),
-    "5min": (5 * timestamps.MINUTE, "PT5M"),
-    "15min": (15 * timestamps.MINUTE, "PT15M"),
-    "30min": (30 * timestamps.MINUTE, "PT30M"),
-    "1hour": (timestamps.HOUR, "PT1H"),
-    "2hour": (2 * timestamps.HOUR, "PT2H"),
-    "4hour": (4 * timestamps.HOUR, "PT4H"),
-    "6hour": (6 * timestamps.HOUR, "PT6H"),
-    "12hour": (12 * timestamps.HOUR, "PT12H"),
-    DAILY: (timestamps.DAY, "P1D"),
-}
 # Of an interval shorter than a day, so many of a market's newest points are kept for sure; older ones are deleted.
 POINTS_KEPT = 1_500
 LATE = 5 * timestamps.MINUTE
@@ -73,7 +59,7 @@ class LiquidationHistory(Endpoint):
     def __init__(self, client: Client, config: Mapping[str, Any], *, per_minute: int, start: int) -> None:
         self.client = client
         self._symbols = tuple(config["symbols"])
-        self._interval = config.get("interval", DAILY)
+        self._interval = config.get("interval", "daily")
         self._denomination = config.get("denomination", "usd")
         self._start = start
         self._at_once = symbols_at_once(per_minute)
@@ -83,7 +69,7 @@ class LiquidationHistory(Endpoint):
         self._exchanges: Mapping[str, str] = {}
         self._no_exchanges: LiquidationsError | None = None
         self._told_of_deleted = False
-        self.step, self._iso_interval = INTERVALS[self._interval]
+        self.step, self._iso_interval = interval_of(self._interval)
 
     # What is asked for.
 

@@ -20,7 +20,7 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
-from source_liquidations.unified import interval_start, iso_interval, volume_names, volumes
+from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, as_data, good_rows
 from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, is_too_old, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
@@ -31,15 +31,6 @@ from source_liquidations.vendors.repeats import Once
 STREAM = Stream("gate_contract_stats", ("settle", "contract", "interval", "time"), "time", declared_in=__name__)
 CALL = "contract_stats"
 
-INTERVALS = {
-    "1m": timestamps.MINUTE,
-    "5m": 5 * timestamps.MINUTE,
-    "15m": 15 * timestamps.MINUTE,
-    "30m": 30 * timestamps.MINUTE,
-    "1h": timestamps.HOUR,
-    "4h": 4 * timestamps.HOUR,
-    "1d": timestamps.DAY,
-}
 DEFAULT_INTERVAL = "1h"
 # 180 days are kept. The edge moves on while a sync runs.
 HISTORY = 179 * timestamps.DAY
@@ -74,7 +65,7 @@ class ContractStats(Endpoint):
         self._entries = entries
         self._interval = interval
         self._contracts = contracts
-        self.step = INTERVALS[interval]
+        self.step, _ = interval_of(interval)
         self.reach: int = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
         self._once = Once(STREAM.name)
         self._decoder = RowDecoder(
@@ -143,7 +134,7 @@ def _names(settle: str, contract: str, interval: str) -> list[tuple[str, bytes]]
     return [
         (
             f"{side}_liq_{ending}",
-            volume_names("gate", market(settle, contract), "gate", base, iso_interval(interval), side, unit),
+            volume_names("gate", market(settle, contract), "gate", base, interval_of(interval)[1], side, unit),
         )
         for ending, unit in UNITS.items()
         if unit != "usd" or quote in DOLLARS  # `usd` is the quote asset, whatever the name says

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from source_liquidations import numbers, timestamps
+from source_liquidations import numbers
 from source_liquidations.coverage import ALL
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
@@ -19,7 +19,7 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
-from source_liquidations.unified import POSITIONS, interval_start, iso_interval, volume_names, volumes
+from source_liquidations.unified import POSITIONS, interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, good_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
@@ -59,7 +59,7 @@ class TokenVolumes(KaikoEndpoint):
         super().__init__(client)
         self._assets = assets
         self._interval = interval
-        self.step = int(interval[:-1]) * (timestamps.DAY if interval[-1] == "d" else timestamps.HOUR)
+        self.step, _ = interval_of(interval)
         self._decoder = RowDecoder(
             Body, TokenRow, Fields.of(STREAM), numbers=("interval_timestamp", *_counts), added=("asset", "interval")
         )
@@ -111,7 +111,8 @@ def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError
 def to_volumes(rows: Rows, span: Span) -> Mapped:
     """For each interval and side: the asset over all exchanges, then each exchange."""
     partition = span.partitions[0]
-    code, interval = partition["asset"], iso_interval(partition["interval"])
+    code = partition["asset"]
+    _, interval = interval_of(partition["interval"])
     names: list[bytes] = []
     starts: list[bytes] = []
     amounts: list[msgspec.Raw] = []

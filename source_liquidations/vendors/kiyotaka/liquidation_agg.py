@@ -17,7 +17,7 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
-from source_liquidations.unified import interval_start, volumes
+from source_liquidations.unified import interval_of, interval_start, volumes
 from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.kiyotaka.markets import matching_markets
 from source_liquidations.vendors.kiyotaka.points import KEY, OWN_FIELDS, TYPE, exchanges_of, rows_of
@@ -26,15 +26,6 @@ from source_liquidations.vendors.patterns import is_pattern
 PATH = "/v1/points"
 STREAM = Stream("kiyotaka_liquidation_agg", KEY, "time", declared_in=__name__)
 
-INTERVALS = {
-    "MINUTE": timestamps.MINUTE,
-    "FIVE_MINUTES": 5 * timestamps.MINUTE,
-    "FIFTEEN_MINUTES": 15 * timestamps.MINUTE,
-    "HOUR": timestamps.HOUR,
-    "FOUR_HOURS": 4 * timestamps.HOUR,
-    "DAY": timestamps.DAY,
-    "WEEK": 7 * timestamps.DAY,
-}
 MOST_POINTS = 100_000  # a request, over all series
 SERIES = 2  # one for each side
 POINTS_PER_WEIGHT = 1_000
@@ -73,7 +64,7 @@ class LiquidationAgg(Endpoint):
         self._interval = config.get("interval", "HOUR")
         self._denomination = config.get("denomination", "coin")
         self._fields = Fields(STREAM.name, OWN_FIELDS)
-        self.step = INTERVALS[self._interval]
+        self.step, _ = interval_of(self._interval)
         factor = 1 + WEIGHT_PER_EXCHANGE * len(self._exchanges) if self._coins else 1.0
         points = max(1, math.floor(most_weight / factor)) * POINTS_PER_WEIGHT
         self.sizing = Sizing(min(MOST_POINTS, points) // SERIES * self.step)
