@@ -13,7 +13,6 @@ from urllib.parse import quote
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -22,7 +21,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import event_names, liquidations
-from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import time_members, unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
 from source_liquidations.vendors.kaiko.reference_data import matching_instruments
@@ -52,12 +51,12 @@ class LiquidationEvents(KaikoEndpoint):
     step = timestamps.MILLISECOND  # times are sent in milliseconds
 
     def __init__(self, client: Client, instruments: Sequence[str]) -> None:
-        super().__init__(client)
-        self._instruments = instruments
         added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
-        self._decoder = RowDecoder(
-            Body, TradeRow, Fields.of(STREAM), numbers=_numbers, integers=("timestamp",), added=added
+        fields = Fields.of(STREAM)
+        super().__init__(
+            client, RowDecoder(Body, TradeRow, fields, numbers=_numbers, integers=("timestamp",), added=added)
         )
+        self._instruments = instruments
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -72,15 +71,14 @@ class LiquidationEvents(KaikoEndpoint):
     def path(self, partition: Partition) -> str:
         return "/".join([PATH, *(quote(value, safe="") for _, value in partition.values)])
 
-    def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
-        page = self._decoder.decode(answered)
+    def rows(self, page: Page[TradeRow], span: Span, memory: dict[Any, Any]) -> Rows:
         page.must_be_good()
         instants, times = unix_instants("timestamp", page.integers("timestamp"))
         self._ids.check(page.raw, memory, page.column("trade_id"))
         constant = dict(span.partitions[0].values)
         rows = added_rows(page, instants, constant=constant, each=time_members(times, instants))
         rows.times = times
-        return page.body, rows
+        return rows
 
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:
