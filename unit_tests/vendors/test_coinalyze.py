@@ -18,10 +18,9 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.coinalyze.calls import budget_of, symbols_at_once
-from source_liquidations.vendors.coinalyze.liquidation_history import STREAM, LiquidationHistory
+from source_liquidations.vendors.coinalyze.liquidation_history import STREAM, LiquidationHistory, symbols_at_once
 from source_liquidations.vendors.coinalyze.markets import MarketList
-from source_liquidations.vendors.coinalyze.vendor import Coinalyze, explain
+from source_liquidations.vendors.coinalyze.vendor import Coinalyze, budget_of, explain
 from source_liquidations.vendors.vendor import Shared
 from unit_tests.vendors.bodies import (
     EXCHANGES,

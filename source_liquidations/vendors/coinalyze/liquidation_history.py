@@ -21,7 +21,6 @@ from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
 from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
-from source_liquidations.vendors.coinalyze.calls import symbols_at_once
 from source_liquidations.vendors.coinalyze.exchanges import exchanges
 from source_liquidations.vendors.coinalyze.markets import Market, markets, matching_markets
 from source_liquidations.vendors.coinalyze.points import decoder_of, rows_of
@@ -38,11 +37,17 @@ STREAM = Stream(
 # Of an interval shorter than a day, so many of a market's newest points are kept for sure; older ones are deleted.
 POINTS_KEPT = 1_500
 LATE = 5 * timestamps.MINUTE
+MOST_SYMBOLS = 20  # a request
 MANY_MARKETS = 2_000  # take an hour each sync
 
 _POSITIONS = ("long", "short")  # of `l` and `s`
 _DOLLAR = "usd"
 IN_BASE, IN_QUOTE = "BASE_ASSET", "QUOTE_ASSET"
+
+
+def symbols_at_once(per_minute: int) -> int:
+    """The most symbols of a request: half of what a minute has, so that two requests make use of all of it."""
+    return max(1, min(MOST_SYMBOLS, per_minute // 2))
 
 
 class LiquidationHistory(Endpoint):

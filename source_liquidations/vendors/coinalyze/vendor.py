@@ -10,22 +10,29 @@ from source_liquidations import timestamps
 from source_liquidations.coverage import throttled_at_binance
 from source_liquidations.errors import AccessRefused, LiquidationsError
 from source_liquidations.http.answers import Answered
+from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.client import Client
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coinalyze import liquidation_history, markets
-from source_liquidations.vendors.coinalyze.calls import CALLS_PER_MINUTE, budget_of
 from source_liquidations.vendors.coinalyze.liquidation_history import MANY_MARKETS, POINTS_KEPT, LiquidationHistory
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 HOST = "https://api.coinalyze.net"
 KEY_HEADER = "api_key"
+# 40 calls a minute and key, and each symbol of a request is one. Two are left for a check, or for another sync.
+CALLS_PER_MINUTE = 38
 
 _ADVICE = {
     401: f"Check the key. If it is right: a proxy on the way may drop the header {KEY_HEADER}, for its underscore.",
     403: "The key's plan does not cover this. Plans are not documented: ask the vendor.",
 }
+
+
+def budget_of(per_minute: int) -> Budget:
+    """The calls of a minute, spread over it: half of them may be saved up and spent at once."""
+    return Budget(per_minute, 60.0, Allowance(per_minute, 60.0, most=float(max(1, per_minute // 2))))
 
 
 class Coinalyze(Vendor):
