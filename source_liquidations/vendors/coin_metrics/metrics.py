@@ -34,7 +34,7 @@ from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
-from source_liquidations.vendors.repeats import Once
+from source_liquidations.vendors.repeats import each_once
 
 logger = logging.getLogger("airbyte")
 
@@ -140,7 +140,6 @@ class LiquidationMetrics(Timeseries):
         self._only_known = community and self._optional
         known: list[Any] = [(level.field, str), ("metrics", list[KnownMetric] | None, None)]
         self._known_row = msgspec.defstruct("KnownEntity", known)
-        self._once = Once(level.stream.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         if not self.entries:
@@ -206,8 +205,7 @@ class LiquidationMetrics(Timeseries):
         instants, _ = iso_instants("time", page.column("time"))
         rows = added_rows(page, instants, constant={"frequency": self.frequency})
         rows.owners = owners
-        keys = list(zip(page.column(self.level.field), instants, strict=True))
-        return self._once.intervals(rows, keys, memory)
+        return each_once(rows, memory)
 
 
 def to_volumes(level: Level, frequency: str) -> Mapper:

@@ -25,7 +25,7 @@ from source_liquidations.vendors.coinalyze.exchanges import exchanges
 from source_liquidations.vendors.coinalyze.markets import Market, markets, matching_markets
 from source_liquidations.vendors.coinalyze.points import decoder_of, rows_of
 from source_liquidations.vendors.decoding import NO_GUESS, Fields
-from source_liquidations.vendors.repeats import Once
+from source_liquidations.vendors.repeats import each_once
 
 logger = logging.getLogger("airbyte")
 
@@ -69,7 +69,6 @@ class LiquidationHistory(Endpoint):
         self._start = start
         self._at_once = symbols_at_once(per_minute)
         self._decoder = decoder_of(Fields.of(STREAM))
-        self._once = Once(STREAM.name)
         self._markets: Mapping[str, Market] = {}
         self._exchanges: Mapping[str, str] = {}
         self._no_exchanges: LiquidationsError | None = None
@@ -162,7 +161,7 @@ class LiquidationHistory(Endpoint):
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         del request
         rows = rows_of(answered, span, [self._known(partition) for partition in span.partitions], self._decoder)
-        rows = self._once.intervals(rows, list(zip(rows.owners or (), rows.instants, strict=True)), memory)
+        rows = each_once(rows, memory)
         self._note_edges(span, rows)
         return Answer(rows)
 

@@ -26,7 +26,7 @@ from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, is_to
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import instants_in
 from source_liquidations.vendors.patterns import is_pattern
-from source_liquidations.vendors.repeats import Once
+from source_liquidations.vendors.repeats import each_once
 
 STREAM = Stream("gate_contract_stats", ("settle", "contract", "interval", "time"), "time", declared_in=__name__)
 CALL = "contract_stats"
@@ -67,7 +67,6 @@ class ContractStats(Endpoint):
         self._contracts = contracts
         self.step, _ = interval_of(interval)
         self.reach: int = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
-        self._once = Once(STREAM.name)
         self._decoder = RowDecoder(
             ListBody,
             StatsRow,
@@ -99,7 +98,7 @@ class ContractStats(Endpoint):
         each = (b'"time":"', times, b'",')
         rows = added_rows(page, instants, constant=dict(span.partitions[0].values), each=each)
         rows = good_rows(rows, page.bad)
-        rows = self._once.intervals(rows, rows.instants, memory)
+        rows = each_once(rows, memory)
         # `to` is not documented, so a page may go on behind the window.
         after = max(instants, default=span.end) + self.step
         following = _request(span.partitions[0], after) if after < span.end else None

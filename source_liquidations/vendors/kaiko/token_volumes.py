@@ -22,7 +22,7 @@ from source_liquidations.unified import POSITIONS, interval_of, interval_start, 
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows, good_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
-from source_liquidations.vendors.repeats import Once
+from source_liquidations.vendors.repeats import each_once
 
 STREAM = Stream(
     "kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time", declared_in=__name__
@@ -61,7 +61,6 @@ class TokenVolumes(KaikoEndpoint):
         self._assets = assets
         self._interval = interval
         self.step, _ = interval_of(interval)
-        self._once = Once(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
@@ -79,7 +78,7 @@ class TokenVolumes(KaikoEndpoint):
         for index, row in enumerate(page.rows):
             _check_exchanges(row, index, page.bad)
         rows = good_rows(added_rows(page, instants, constant=dict(span.partitions[0].values)), page.bad)
-        return self._once.intervals(rows, rows.instants, memory)
+        return each_once(rows, memory)
 
 
 def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError]) -> None:
