@@ -89,6 +89,4 @@ def explain(answered: Answered) -> LiquidationsError | None:
     """A refused key, and what to do. All markets are open to all keys, so a 403 is about the key, too."""
     if answered.status not in _ADVICE:
         return None
-    error = AccessRefused(words_of(answered), status=answered.status, advice=_ADVICE[answered.status])
-    error.scope = "reading"
-    return error
+    return AccessRefused(words_of(answered), status=answered.status, advice=_ADVICE[answered.status]).of_reading()

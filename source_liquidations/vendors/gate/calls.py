@@ -101,20 +101,16 @@ def explain(answered: Answered) -> LiquidationsError | None:
     """What a refusal means where its status does not tell: Gate's public calls take no key."""
     words = words_of(answered)
     if "MISSING_REQUIRED_HEADER" in words:
-        closed: LiquidationsError = UnexpectedAnswer(
+        return UnexpectedAnswer(
             f"{words}. Gate has closed this call to requests without a key.",
             advice="None of your settings is missing. Take the stream out of the sync, or update the connector.",
-        )
-        closed.scope = "reading"
-        return closed
+        ).of_reading()
     if answered.status in {401, 402}:
-        refused = RequestRefused(
+        return RequestRefused(
             words,
             status=answered.status,
             advice="Check the key, if a proxy in front of Gate adds one: Gate's public calls need none.",
-        )
-        refused.scope = "reading"
-        return refused
+        ).of_reading()
     if answered.status == 403:
         return AccessRefused(
             words,
