@@ -72,10 +72,6 @@ class Workers:
                 self._plan(work)
         except Stopped:
             return
-        except SpendingLimit as error:
-            if self._scheduler.gave_up(work):
-                logger.warning("%s: %s", reading.names, error.named(reading.endpoint.vendor).message)
-            self._scheduler.left(work)
         except LiquidationsError as error:
             placed = _placed(work, error) if isinstance(work, Window) else _unplaced(reading, error)
             if self._scheduler.failed(work, placed):
@@ -223,4 +219,5 @@ def _placed(window: Window, error: LiquidationsError, owners: Sequence[int] | No
 
 
 def _log(streams: str, error: LiquidationsError) -> None:
-    logger.error("%s: %s", streams, redact(error.message))
+    level = logging.WARNING if isinstance(error, SpendingLimit) else logging.ERROR
+    logger.log(level, "%s: %s", streams, redact(error.message))
