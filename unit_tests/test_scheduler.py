@@ -410,7 +410,7 @@ def test_nothing_to_read_ends_too() -> None:
 
 def test_stop_wakes_everybody() -> None:
     class Never:
-        def reserve(self, weight: float, places: int) -> float:
+        def reserve(self, weight: float) -> float:
             threading.Timer(0.3, scheduler.stop).start()  # once somebody waits for the budget
             return 600.0
 
@@ -471,7 +471,7 @@ def test_a_reading_ends_only_when_its_worker_has_told_why() -> None:
 
 def test_a_vendor_without_budget_holds_up_no_other() -> None:
     class Empty:
-        def reserve(self, weight: float, places: int) -> float:
+        def reserve(self, weight: float) -> float:
             return 600.0
 
     spent = vendor("spent")

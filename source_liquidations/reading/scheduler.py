@@ -259,7 +259,7 @@ class Scheduler:
     def _reserve(self, reading: Reading, window: Window) -> float:
         """Take a window's place in the vendor's budget and return 0, or return how long to wait for it."""
         endpoint = reading.endpoint
-        return endpoint.client.budget.reserve(endpoint.weight(window.asked), endpoint.places(window.asked))
+        return endpoint.client.budget.reserve(endpoint.weight(window.asked))
 
     def _places(self) -> dict[str, int]:
         """By vendor: how many more requests it may have under way."""

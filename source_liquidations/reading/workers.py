@@ -129,7 +129,6 @@ class Workers:
                 reserved=window.reserved,
                 twice_at_most=twice_at_most,
                 weight=reading.endpoint.weight(window.asked),
-                places=reading.endpoint.places(window.asked),
             )
         self._scheduler.answered(window)
         with self._decoding, _surprises_explained():

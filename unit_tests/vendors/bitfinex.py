@@ -42,8 +42,8 @@ def row(
 class Unlimited:
     seconds, requests = 25.0, 1
 
-    def reserve(self, weight: float = 1.0, places: int = 1) -> float:
-        del weight, places
+    def reserve(self, weight: float = 1.0) -> float:
+        del weight
         return 0.0
 
 
