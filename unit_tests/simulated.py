@@ -54,7 +54,7 @@ class FakeClient:
     def fetch(self, request: Request, traffic: Traffic | None = None, **_: object) -> Any:
         self.sent.append(request)
         if traffic is not None:
-            traffic.sent()
+            traffic.count(requests=1)
         self.meanwhile()
         self.vendor.refuse(request)
         return request

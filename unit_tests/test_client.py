@@ -209,7 +209,7 @@ def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Ma
     heard: list[str] = []
 
     def wait(number: int) -> None:
-        traffic.retries_after(f"try {number}")
+        traffic.note(f"try {number}")
         heard.append(traffic.waiting)
         barrier.wait(60)
 

@@ -235,12 +235,13 @@ class Client:
         again = "again" if failed.is_delay else f"try {tries + 1} of {self._patience.tries}"
         reason = f"{again} in {pause:.1f} s, after: {failed.words}"
         logger.info("%s: %s: %s", self.vendor, redact(str(request)), redact(reason))
-        traffic.retries_after(reason)
+        traffic.note(reason)
+        traffic.count(retries=1)
         pausing = time.monotonic()
         try:
             self._sleep(pause)
         finally:
-            traffic.waited(time.monotonic() - pausing)
+            traffic.count(waited=time.monotonic() - pausing)
 
     def _unavailable(self, request: Request, failed: Failed, tries: int) -> VendorUnavailable:
         asked = f" The vendor asks to wait for {failed.retry_after:,.0f} s." if failed.retry_after else ""
@@ -305,9 +306,9 @@ class Client:
         url = f"{base}{request.path}{f'?{query}' if query else ''}"
         headers = {**self._headers, **(self._key_headers if has_key else {})}
         for _ in range(_MOST_REDIRECTS + 1):
-            traffic.sent()
+            traffic.count(requests=1)
             answered = self._transport.get(url, headers)
-            traffic.received(len(answered.body))
+            traffic.count(received=len(answered.body))
             if answered.status not in statuses.REDIRECTS:
                 return answered
             try:

@@ -242,7 +242,7 @@ class Scheduler:
             if seconds == 0.0 or seconds > LONGEST_HOLD:
                 reading.traffic.queued = ""
                 if queue.held_since is not None:
-                    reading.traffic.waited(time.monotonic() - queue.held_since)
+                    reading.traffic.count(waited=time.monotonic() - queue.held_since)
                     queue.held_since = None
                 queue.busy += 1
                 work: Window | Reading = reading
