@@ -210,6 +210,7 @@ def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Ma
 
     def wait(number: int) -> None:
         traffic.note(f"try {number}")
+        traffic.count(retries=1)
         heard.append(traffic.waiting)
         barrier.wait(60)
 
