@@ -105,7 +105,7 @@ class Sync:
         self._last = last or {}
         self._stop = stop
         self._scheduler = Scheduler(readings, workers=workers)
-        self._handover: Handover[Handed] = Handover(_BYTES_HELD, stop)
+        self._handover: Handover[Handed | BaseException] = Handover(_BYTES_HELD, stop)
         self._workers = Workers(self._scheduler, self._handover)
         # While a page is decoded, the worker's place is taken by another.
         self._threads = workers + min(workers // 4, _MOST_DECODING)
@@ -137,6 +137,8 @@ class Sync:
                 item = self._handover.get()
                 if self._stop.is_set():
                     raise Stopped
+                if isinstance(item, BaseException):
+                    raise item
             except BaseException:
                 yield from self._stopped()
                 raise

@@ -41,7 +41,7 @@ Item = Block | Gap | Ended
 class Workers:
     """Threads that take work from the scheduler and hand over what they make of it."""
 
-    def __init__(self, scheduler: Scheduler, handover: Handover[Item]) -> None:
+    def __init__(self, scheduler: Scheduler, handover: Handover[Item | BaseException]) -> None:
         self._scheduler = scheduler
         self._handover = handover
         # One page at a time is decoded and handed over: more would take memory, and gain no time.
@@ -57,7 +57,7 @@ class Workers:
                 self.do(work)
         except BaseException as error:
             # Neither a worker nor the scheduler may fail silently: the writer would wait for ever.
-            self._handover.fail(error)
+            self._handover.put(error, 0)
 
     def do(self, work: Work) -> None:
         """One piece of work, and what becomes of it."""
