@@ -7,8 +7,11 @@ SHELL := /bin/sh
 VENV := .venv
 DEMO_VENV := .venv-demo
 DIST := dist
-PYTEST_ARGS ?= -n auto --dist loadfile
+PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
 BENCH_ARGS ?=
+
+# Each test starts the connector, which must not compile its own sources and the CDK's every time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup setup-demo test lint types pytest demo demo-live bench-setup bench audit dist image image-test lock \
 	clean

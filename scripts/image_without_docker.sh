@@ -138,8 +138,7 @@ for mode in "" "--read-only" "$no_files"; do
         in_container $mode "$image" spec >"$work/files/spec.jsonl" || failed spec
         in_container $mode "$image" check --config /files/config.json >"$work/files/check.jsonl" || failed check
         in_container $mode "$image" discover --config /files/config.json >"$work/files/discover.jsonl" || failed discover
-        "$python" "$root/scripts/select_all.py" "$work/files/discover.jsonl" >"$work/files/catalog.json"
-        in_container $mode "$image" read --config /files/config.json --catalog /files/catalog.json \
+        in_container $mode "$image" read --config /files/config.json --catalog /files/discover.jsonl \
             >"$work/files/read.jsonl" || failed read
     }
     grep -q '"type": *"SPEC"' "$work/files/spec.jsonl" || failed spec

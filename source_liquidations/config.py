@@ -13,7 +13,7 @@ from typing import Any
 import pendulum
 
 from source_liquidations import timestamps
-from source_liquidations.config_fields import checked, given, only_defaults, slips, unknown_fields
+from source_liquidations.config_fields import checked, given, only_defaults, unknown_fields
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Vendor, problem_with_base_url
@@ -73,14 +73,19 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
     config = {name: value for name, value in config.items() if not str(name).startswith(_INTERNAL)}
     schema = spec()["connectionSpecification"]
     sections = {vendor.name: schema["properties"][vendor.name] for vendor in VENDORS}
-    for path in unknown_fields(config, schema):
-        logger.warning("`%s` is not a field of this version and is ignored.", path)
+    problems = []
+    for path, meant in unknown_fields(config, schema):
+        if meant is None:
+            logger.warning("`%s` is not a field of this version and is ignored.", path)
+        else:
+            advice = f"Did you mean `{meant}`?"
+            problems.append(ConfigurationError(path, "is not a field of this connector.", advice=advice))
     values = given(config, schema)
     for name, section in sections.items():
         if name in values and only_defaults(values[name], section):
             del values[name]
-    valid, problems = checked(values, schema)
-    problems = [*slips(config, schema), *problems]
+    valid, others = checked(values, schema)
+    problems += others
     chosen = {vendor: valid[vendor.name] for vendor in VENDORS if vendor.name in valid}
     for vendor, section in chosen.items():
         problems += _missing(vendor, values[vendor.name], sections[vendor.name]["properties"])

@@ -52,27 +52,15 @@ def only_defaults(section: Any, schema: Fields) -> bool:
     )
 
 
-def unknown_fields(values: Fields, schema: Fields, path: str = "") -> Iterator[str]:
-    """Fields that are neither known nor one typing slip away from a known one."""
-    return (f"{path}{name}" for path, name, close in _strangers(values, schema, path) if close is None)
-
-
-def slips(values: Fields, schema: Fields) -> Iterator[ConfigurationError]:
-    """Fields that are one typing slip away from a known one."""
-    for path, name, close in _strangers(values, schema, ""):
-        if close is not None:
-            yield ConfigurationError(
-                f"{path}{name}", "is not a field of this connector.", advice=f"Did you mean `{path}{close}`?"
-            )
-
-
-def _strangers(values: Fields, schema: Fields, path: str) -> Iterator[tuple[str, str, str | None]]:
+def unknown_fields(values: Fields, schema: Fields, path: str = "") -> Iterator[tuple[str, str | None]]:
+    """Fields that are not known, and the known one that each is one typing slip away from, if there is one."""
     known = schema["properties"]
     for name, value in values.items():
         if name not in known:
-            yield path, name, next((other for other in known if _one_slip(str(name), other)), None)
+            close = next((other for other in known if _one_slip(str(name), other)), None)
+            yield f"{path}{name}", close and f"{path}{close}"
         elif "properties" in known[name] and isinstance(value, Mapping):
-            yield from _strangers(value, known[name], f"{path}{name}.")
+            yield from unknown_fields(value, known[name], f"{path}{name}.")
 
 
 def _one_slip(name: str, other: str) -> bool:

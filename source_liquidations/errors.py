@@ -36,18 +36,11 @@ class LiquidationsError(Exception):
     failure_type: FailureType = "system_error"
     scope: Scope = "partition"
 
-    def __init__(self, cause: str, *, advice: str = "", who: str = "") -> None:
-        super().__init__(cause)
-        self.cause = cause
+    def __init__(self, cause: str, *, advice: str = "", who: str = "", status: int | None = None) -> None:
+        self.cause = cause  # `args` stay what each class is made of: so `copy` works
         self.advice = advice
         self.who = who
-
-    def __copy__(self) -> LiquidationsError:
-        """One that can be named by itself; the usual way would need the arguments of `__init__`."""
-        other = type(self).__new__(type(self), *self.args)
-        other.__dict__.update(self.__dict__)
-        other.__cause__ = self.__cause__
-        return other
+        self.status = status
 
     def named(self, who: str) -> LiquidationsError:
         """The same error, with its place in front of what it already names."""
@@ -93,9 +86,8 @@ class AccessRefused(LiquidationsError):
 
     failure_type: FailureType = "config_error"
 
-    def __init__(self, cause: str, *, status: int, advice: str = "") -> None:
-        super().__init__(cause, advice=advice)
-        self.status = status
+    def __init__(self, cause: str, *, status: int | None = None, advice: str = "") -> None:
+        super().__init__(cause, advice=advice, status=status)
         # A bad or spent key fails every partition alike; a plan may allow one market and not another.
         self.scope: Scope = "partition" if status == 403 else "reading"
 
@@ -104,10 +96,6 @@ class RequestRefused(LiquidationsError):
     """The vendor refuses one request (400, 404 and their like): mostly an unknown market or symbol."""
 
     failure_type: FailureType = "config_error"
-
-    def __init__(self, cause: str, *, status: int, advice: str = "") -> None:
-        super().__init__(cause, advice=advice)
-        self.status = status
 
 
 class OutOfReach(AccessRefused):
@@ -122,10 +110,6 @@ class VendorUnavailable(LiquidationsError):
     """No usable answer after all retries: refused, reset, cut off, 5xx, 429 without end, silence."""
 
     failure_type: FailureType = "transient_error"
-
-    def __init__(self, cause: str, *, status: int | None = None, advice: str = "") -> None:
-        super().__init__(cause, advice=advice)
-        self.status = status
 
 
 class UnexpectedAnswer(LiquidationsError):

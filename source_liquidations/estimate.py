@@ -80,7 +80,6 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     requests = windows if rows is None else max(windows, math.ceil(rows / endpoint.page_size))
     spans = [(Span(gap.partitions, 0, length), count) for gap, found in lengths for length, count in found.items()]
     weight = sum(endpoint.weight(span) * count for span, count in spans)
-    counted = max(requests, sum(endpoint.places(span) * count for span, count in spans))  # as the vendor counts them
     return Estimate(
         vendor=endpoint.vendor,
         streams=[output.stream for output in reading.outputs],
@@ -88,8 +87,8 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         windows=windows,
         rows=rows,
         requests=requests,
-        cost=endpoint.price(counted, rows or 0, weight),
-        seconds=round(endpoint.client.budget.seconds_for(counted, weight), 1),
+        cost=endpoint.price(requests, rows or 0, weight),
+        seconds=round(endpoint.client.budget.seconds_for(requests, weight), 1),
         assumes=assumes,
         sampled=sampled,
     )

@@ -64,11 +64,9 @@ def _attempt(source: SourceLiquidations, output: Output, parsed: argparse.Namesp
     """Run the command, and report what ends it. The exit code. Raises OutputLost."""
     try:
         _COMMANDS[parsed.command](source, output, parsed)
-    except Stopped:
+    except (Stopped, OutputLost):
         if output.lost is not None:
             raise output.lost from None
-    except OutputLost:
-        raise
     except AirbyteTracedException as error:
         return _report(output, parsed.command, error)
     except ConfigurationError as error:

@@ -19,7 +19,6 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-_HOUR_TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d", re.ASCII)
 _ISO = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)"
     r"(?:[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<f>\d{1,9}))?)?"
@@ -43,47 +42,19 @@ def parse(text: str) -> int:
 
     Raises ValueError where the text is none, or has more than nine fraction digits.
     """
-    minute, second, fraction = text[14:16], text[17:19], text[20:-1]
-    # `2024-01-01T00:00:00.123456789Z`: the form that nearly every row has, without a regular expression.
-    if (
-        text[10:20:3] == "T::."
-        and text[-1] == "Z"
-        and 0 < len(fraction) <= 9
-        and (digits := minute + second + fraction).isdecimal()
-        and digits.isascii()
-        and minute < "60"
-        and second < "60"
-    ):
-        return _hours[text[:13]] + (int(minute) * 60 + int(second)) * SECOND + int(fraction.ljust(9, "0"))
     found = _ISO.fullmatch(text)
-    if found is None:
-        raise _no_instant(text)
-    hour, minute, second, fraction, offset = (found[name] or "" for name in ("hour", "minute", "second", "f", "offset"))
-    if minute > "59" or second > "59":
-        raise _no_instant(text)
-    seconds = int(minute or 0) * 60 + int(second or 0)
+    try:
+        if found is None:
+            raise ValueError
+        date, hour, minute, second, fraction, offset = (part or "" for part in found.groups())
+        at = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}+00:00")
+    except ValueError:
+        raise ValueError(f"not an ISO 8601 instant: {shown(text)}") from None
+    seconds = (at - _EPOCH) // timedelta(seconds=1)
     if offset not in {"", "Z", "z"}:
         shift = int(offset[1:3]) * 3600 + int(offset[-2:]) * 60
         seconds += shift if offset[0] == "-" else -shift
-    return _hours[f"{found['date']}T{hour or '00'}"] + seconds * SECOND + int(fraction.ljust(9, "0"))
-
-
-def _no_instant(text: str) -> ValueError:
-    return ValueError(f"not an ISO 8601 instant: {shown(text)}")
-
-
-class _Hours(dict[str, int]):
-    """By `YYYY-MM-DDThh`: nanoseconds since the epoch. Raises ValueError for any other text."""
-
-    def __missing__(self, text: str) -> int:
-        if _HOUR_TEXT.fullmatch(text) is None:
-            raise ValueError(f"not an ISO 8601 instant: {text!r}")
-        since = datetime.fromisoformat(f"{text}:00:00").replace(tzinfo=timezone.utc) - _EPOCH
-        found = self[text] = since // timedelta(seconds=1) * SECOND
-        return found
-
-
-_hours = _Hours()
+    return seconds * SECOND + int(fraction.ljust(9, "0"))
 
 
 @lru_cache(maxsize=4096)

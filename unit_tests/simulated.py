@@ -37,8 +37,8 @@ Row = tuple[str, int, int]  # market, instant, number among the rows of the same
 class Unlimited:
     """A budget that never says no."""
 
-    def reserve(self, weight: float = 1.0, places: int = 1) -> float:
-        del weight, places
+    def reserve(self, weight: float = 1.0) -> float:
+        del weight
         return 0.0
 
 
@@ -54,7 +54,7 @@ class FakeClient:
     def fetch(self, request: Request, traffic: Traffic | None = None, **_: object) -> Any:
         self.sent.append(request)
         if traffic is not None:
-            traffic.sent()
+            traffic.count(requests=1)
         self.meanwhile()
         self.vendor.refuse(request)
         return request

@@ -137,23 +137,23 @@ def test_many_threads_share_one_budget() -> None:
 @given(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=1, max_size=40))
 def test_a_request_that_counts_as_several_takes_as_many_places(limit: int, sizes: list[int]) -> None:
     clock = Clock()
-    budget = Budget(limit, 60.0, clock=clock)
+    budget = Budget(limit, 60.0, counts_weight=True, clock=clock)
     sent: list[float] = []
     for places in sizes:
-        while wait := budget.reserve(places=places):
+        while wait := budget.reserve(places):
             clock.now += wait
         sent += [clock.now] * min(places, limit)
     assert most_in_any(60.0, sent) <= limit
 
 
 def test_places_that_were_not_used_are_given_back_together() -> None:
-    budget = Budget(5, 60.0, clock=Clock())
-    assert budget.reserve(places=2) == budget.reserve(places=3) == 0.0
-    budget.unused(places=3)
-    assert budget.reserve(places=4) > 0.0
-    assert budget.reserve(places=3) == 0.0
-    budget.unused(places=9)
-    assert budget.reserve(places=5) == 0.0
+    budget = Budget(5, 60.0, counts_weight=True, clock=Clock())
+    assert budget.reserve(weight=2) == budget.reserve(weight=3) == 0.0
+    budget.unused(weight=3)
+    assert budget.reserve(weight=4) > 0.0
+    assert budget.reserve(weight=3) == 0.0
+    budget.unused(weight=9)
+    assert budget.reserve(weight=5) == 0.0
 
 
 def test_weight_that_was_not_used_is_given_back_and_no_more_than_that() -> None:
@@ -170,10 +170,10 @@ def test_weight_that_was_not_used_is_given_back_and_no_more_than_that() -> None:
 
 
 def test_a_request_that_weighs_more_than_can_be_saved_up_gives_back_what_it_took() -> None:
-    budget = Budget(3, 60.0, Allowance(10, 60.0, most=20.0), clock=Clock())
-    assert budget.reserve(weight=70.0, places=9) == 0.0
-    budget.unused(weight=70.0, places=9)
-    assert budget.reserve(weight=20.0, places=3) == 0.0
+    budget = Budget(3, 60.0, Allowance(10, 60.0, most=20.0), counts_weight=True, clock=Clock())
+    assert budget.reserve(weight=70.0) == 0.0
+    budget.unused(weight=70.0)
+    assert budget.reserve(weight=20.0) == 0.0
     assert budget.reserve(weight=1.0) > 0.0
 
 

@@ -209,7 +209,8 @@ def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Ma
     heard: list[str] = []
 
     def wait(number: int) -> None:
-        traffic.retries_after(f"try {number}")
+        traffic.note(f"try {number}")
+        traffic.count(retries=1)
         heard.append(traffic.waiting)
         barrier.wait(60)
 
@@ -532,21 +533,21 @@ def test_the_budget_is_asked_before_each_try_but_a_reserved_first(vendor: Vendor
     assert len(vendor.arrived) == 2
 
 
-def test_each_try_takes_all_places_of_its_request(vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_try_takes_the_weight_of_its_request(vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     vendor.will(status(500), GOOD)
     budget = Budget(1_000, 60.0)
-    taken: list[tuple[float, int]] = []
-    monkeypatch.setattr(budget, "reserve", lambda weight, places: taken.append((weight, places)) or 0.0)
-    make(budget=budget).fetch(Request("/x"), weight=2.0, places=7)
-    assert taken == [(2.0, 7)] * 2
+    taken: list[float] = []
+    monkeypatch.setattr(budget, "reserve", lambda weight: taken.append(weight) or 0.0)
+    make(budget=budget).fetch(Request("/x"), weight=7.0)
+    assert taken == [7.0] * 2
 
 
 def test_a_request_that_was_not_sent_gives_all_its_places_back(make: Make) -> None:
-    budget = Budget(8, 60.0)
+    budget = Budget(8, 60.0, counts_weight=True)
     client = make(hosts={"data": "http://127.0.0.1:9"}, budget=budget)  # nobody listens
     with pytest.raises(VendorUnavailable):
-        client.fetch(Request("/x"), places=8)
-    assert budget.reserve(places=8) == 0.0
+        client.fetch(Request("/x"), weight=8)
+    assert budget.reserve(weight=8) == 0.0
 
 
 # What is not tried again.

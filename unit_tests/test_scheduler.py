@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from source_liquidations.errors import AccessRefused, VendorUnavailable
+from source_liquidations.errors import AccessRefused, SpendingLimit, VendorUnavailable
 from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.reading import Reading
@@ -355,7 +355,7 @@ class Threads:
             if isinstance(work, Reading):
                 scheduler.planned(work, work.plan(work, [Partition.of(market=f"m{n}") for n in range(500)]))
             elif isinstance(work, Window):
-                work.finished = True
+                work.pages.count = 1
                 scheduler.returned(work)
             with self._lock:
                 self.steps += not isinstance(work, Ended)
@@ -410,7 +410,7 @@ def test_nothing_to_read_ends_too() -> None:
 
 def test_stop_wakes_everybody() -> None:
     class Never:
-        def reserve(self, weight: float, places: int) -> float:
+        def reserve(self, weight: float) -> float:
             threading.Timer(0.3, scheduler.stop).start()  # once somebody waits for the budget
             return 600.0
 
@@ -458,7 +458,7 @@ def test_a_reading_ends_only_when_its_worker_has_told_why() -> None:
     scheduler, (reading,) = planned(vendor("a"), workers=2, markets=1)
     window = scheduler.next()
     assert isinstance(window, Window)
-    assert scheduler.gave_up(window)
+    assert scheduler.failed(window, SpendingLimit("enough"))
     ended: list[Any] = []
     other = threading.Thread(target=lambda: ended.append(scheduler.next()), daemon=True)
     other.start()
@@ -471,7 +471,7 @@ def test_a_reading_ends_only_when_its_worker_has_told_why() -> None:
 
 def test_a_vendor_without_budget_holds_up_no_other() -> None:
     class Empty:
-        def reserve(self, weight: float, places: int) -> float:
+        def reserve(self, weight: float) -> float:
             return 600.0
 
     spent = vendor("spent")

@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 _LONGEST_WORDS = 300
 _LONGEST_PAGE = 100_000
-_LEAST_UNIX_TIME = 1e9  # a smaller figure is a number of seconds
 _RESET_HEADERS = ("Retry-After", "X-RateLimit-Reset", "RateLimit-Reset")
 
 
@@ -176,15 +175,10 @@ def reset_seconds(answered: Answered) -> float | None:
 
 
 def _seconds_from_now(text: str) -> float | None:
-    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
-        value = float(text)
-        if value < _LEAST_UNIX_TIME:
-            return value
-        while value >= _LEAST_UNIX_TIME * 1000:  # milliseconds, microseconds, nanoseconds
-            value /= 1000
-        return max(0.0, value - time.time())
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII):
+        return float(text)
     with contextlib.suppress(ValueError):
-        return max(0.0, timestamps.parse(text) / timestamps.SECOND - time.time())
+        return max(0.0, timestamps.instant_of(text) / timestamps.SECOND - time.time())
     with contextlib.suppress(TypeError, ValueError):
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     return None

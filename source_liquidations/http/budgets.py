@@ -56,11 +56,13 @@ class Budget:
         requests: int,
         seconds: float,
         *allowances: Allowance,
+        counts_weight: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.requests = requests
         self.seconds = seconds
         self._allowances = allowances
+        self._counts_weight = counts_weight
         self._clock = clock
         self._lock = threading.Lock()
         self._sent: deque[float] = deque()
@@ -73,18 +75,16 @@ class Budget:
 
     def seconds_for(self, requests: int, weight: float) -> float:
         """How long so many requests take that weigh so much together."""
+        counted = max(requests, weight) if self._counts_weight else requests
         return max(
-            requests * self.seconds / self.requests,
+            counted * self.seconds / self.requests,
             *(allowance.seconds_for(weight) for allowance in self._allowances),
             0.0,
         )
 
-    def reserve(self, weight: float = 1.0, places: int = 1) -> float:
-        """Take a place now and return 0, or take none and return the seconds until one may be free.
-
-        A request may need several places, where the vendor counts what is in it.
-        """
-        places = min(places, self.requests)
+    def reserve(self, weight: float = 1.0) -> float:
+        """Take a place now and return 0, or take none and return the seconds until one may be free."""
+        places = self._places(weight)
         with self._lock:
             now = self._clock()
             free = max(self._paused_until, self._next)
@@ -102,10 +102,13 @@ class Budget:
             self._next = now + self._distance
             return 0.0
 
-    def unused(self, weight: float = 1.0, places: int = 1) -> None:
+    def _places(self, weight: float) -> int:
+        return min(round(weight), self.requests) if self._counts_weight else 1
+
+    def unused(self, weight: float = 1.0) -> None:
         """What was reserved last was for a request that did not get to the vendor."""
         with self._lock:
-            for _ in range(min(places, self.requests, len(self._sent))):
+            for _ in range(min(self._places(weight), len(self._sent))):
                 self._sent.pop()
             for allowance in self._allowances:
                 allowance.give_back(weight)

@@ -153,38 +153,30 @@ class Client:
         reserved: bool = False,
         twice_at_most: int | None = None,
         weight: float = 1.0,
-        places: int = 1,
     ) -> Answered:
         """A whole, valid answer; retried while the vendor or the way to it fails.
 
         `reserved` says that the budget's place for the first try is taken already, `twice_at_most` is a status that
-        a third try would not change, `weight` is what the request weighs in the budget, `places` as how many requests
-        the vendor counts it. Raises AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable,
-        ConfigurationError, SpendingLimit, or what `explain` says.
+        a third try would not change, `weight` is what the request weighs in the budget. Raises AccessRefused,
+        RequestRefused, UnexpectedAnswer, VendorUnavailable, ConfigurationError, SpendingLimit, or what `explain` says.
         """
         traffic = traffic or Traffic()
         try:
             with self._purse.paying(request) as paid:
-                return self._tried(paid, traffic, reserved, twice_at_most, weight, places)
+                return self._tried(paid, traffic, reserved, twice_at_most, weight)
         finally:
             traffic.note("")
 
     def _tried(
-        self,
-        request: Request,
-        traffic: Traffic,
-        reserved: bool,
-        twice_at_most: int | None,
-        weight: float,
-        places: int,
+        self, request: Request, traffic: Traffic, reserved: bool, twice_at_most: int | None, weight: float
     ) -> Answered:
         started = time.monotonic()
         tries = delays = 0
         while True:
             if not reserved:
-                self._await_budget(traffic, weight, places)
+                self._await_budget(traffic, weight)
             reserved = False
-            found = self._try(request, traffic, weight, places)
+            found = self._try(request, traffic, weight)
             if isinstance(found, Answered):
                 return found
             if found.status == statuses.TOO_MANY and found.retry_after is None and self._delays:
@@ -201,14 +193,14 @@ class Client:
                 raise self._unavailable(request, found, tries + delays)
             self._pause_after(request, found, tries, traffic)
 
-    def _try(self, request: Request, traffic: Traffic, weight: float, places: int) -> Answered | Failed:
+    def _try(self, request: Request, traffic: Traffic, weight: float) -> Answered | Failed:
         """One try: a good answer, or why there is none. Raises where another try would not help."""
         sent_with = self._key_headers
         try:
             answered = self._translate(self._send(request, traffic))
         except NotWhole as broken:
             if isinstance(broken, NotSent):
-                self.budget.unused(weight, places)
+                self.budget.unused(weight)
                 return Failed(str(broken))
             return Failed(str(broken), final=self._purse.lost(request))
         self._note_limits(answered)
@@ -221,7 +213,7 @@ class Client:
                 return answered
             return Failed(redact(problem), final=self._purse.lost(request))
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
-            return self._try(request, traffic, weight, places)
+            return self._try(request, traffic, weight)
         error = self._explain(answered) or statuses.refusal(answered)
         if error is not None:
             raise error
@@ -243,12 +235,13 @@ class Client:
         again = "again" if failed.is_delay else f"try {tries + 1} of {self._patience.tries}"
         reason = f"{again} in {pause:.1f} s, after: {failed.words}"
         logger.info("%s: %s: %s", self.vendor, redact(str(request)), redact(reason))
-        traffic.retries_after(reason)
+        traffic.note(reason)
+        traffic.count(retries=1)
         pausing = time.monotonic()
         try:
             self._sleep(pause)
         finally:
-            traffic.waited(time.monotonic() - pausing)
+            traffic.count(waited=time.monotonic() - pausing)
 
     def _unavailable(self, request: Request, failed: Failed, tries: int) -> VendorUnavailable:
         asked = f" The vendor asks to wait for {failed.retry_after:,.0f} s." if failed.retry_after else ""
@@ -270,8 +263,8 @@ class Client:
                 advice="The key was not sent there. Report this to the vendor.",
             )
 
-    def _await_budget(self, traffic: Traffic, weight: float, places: int) -> None:
-        while seconds := self.budget.reserve(weight, places):
+    def _await_budget(self, traffic: Traffic, weight: float) -> None:
+        while seconds := self.budget.reserve(weight):
             if seconds > LONGEST_HOLD:
                 error = VendorUnavailable(
                     f"the request budget is spent, and has room again in {seconds / 3600:.1f} hours.",
@@ -313,9 +306,9 @@ class Client:
         url = f"{base}{request.path}{f'?{query}' if query else ''}"
         headers = {**self._headers, **(self._key_headers if has_key else {})}
         for _ in range(_MOST_REDIRECTS + 1):
-            traffic.sent()
+            traffic.count(requests=1)
             answered = self._transport.get(url, headers)
-            traffic.received(len(answered.body))
+            traffic.count(received=len(answered.body))
             if answered.status not in statuses.REDIRECTS:
                 return answered
             try:

@@ -21,12 +21,10 @@ _PROXY_EXAMPLE = (
 )
 
 
-def settings(session: requests.Session, url: str) -> dict[str, Any]:
-    """What `session.send` needs to reach the URL: proxies, certificates. Raises ConfigurationError.
-
-    Looked up once for each host; `send` alone reads neither the environment nor a .netrc.
-    """
-    found: dict[str, Any] = dict(session.merge_environment_settings(url, {}, None, None, None))
+def settings(url: str) -> dict[str, Any]:
+    """What an adapter of requests needs to reach the URL: proxies, certificates. Raises ConfigurationError."""
+    with requests.Session() as session:
+        found: dict[str, Any] = dict(session.merge_environment_settings(url, {}, None, None, None))
     _check_certificates(found["verify"])
     proxy = requests.utils.select_proxy(url, found["proxies"])
     if proxy is not None:

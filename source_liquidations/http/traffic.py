@@ -23,22 +23,13 @@ class Traffic:
     reasons: dict[int, str] = field(default_factory=dict, repr=False)  # by thread
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def sent(self) -> None:
+    def count(self, *, requests: int = 0, retries: int = 0, received: int = 0, waited: float = 0.0) -> None:
+        """What came on top; `received` are bytes, `waited` seconds."""
         with self.lock:
-            self.requests += 1
-
-    def received(self, size: int) -> None:
-        with self.lock:
-            self.bytes += size
-
-    def retries_after(self, reason: str) -> None:
-        self.note(reason)
-        with self.lock:
-            self.retries += 1
-
-    def waited(self, seconds: float) -> None:
-        with self.lock:
-            self.seconds_waited += seconds
+            self.requests += requests
+            self.retries += retries
+            self.bytes += received
+            self.seconds_waited += waited
 
     def note(self, reason: str) -> None:
         """What this thread waits for from now on; nothing where the reason is empty."""

@@ -45,23 +45,16 @@ class _Adapter(HTTPAdapter):
         return self._pools[host]
 
 
-class _Session(requests.Session):
-    """Leaves redirects to the client: requests would read the body of one whole, however much it unpacks to."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
-
-
 class Transport:
-    """Exchanges requests for answers with a vendor's hosts, keeping connections open."""
+    """Exchanges requests for answers with a vendor's hosts, keeping connections open.
+
+    Without a session of requests, which would read the body of a redirect whole, however much it unpacks to.
+    """
 
     def __init__(self, *, hosts: int, connections: int, patience: Patience, stop: threading.Event) -> None:
         self._patience = patience
         self._stop = stop
-        self._session = _Session()
-        adapter = _Adapter(pool_connections=hosts, pool_maxsize=connections, max_retries=0)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._adapter = _Adapter(pool_connections=hosts, pool_maxsize=connections, max_retries=0)
         self._settings: dict[str, dict[str, Any]] = {}
         self._settings_lock = threading.Lock()
         self._reached = False
@@ -75,7 +68,7 @@ class Transport:
         host = origin(url)
         with self._settings_lock:  # reading certificates takes long: one does it, and the others wait
             if host not in self._settings:
-                self._settings[host] = settings(self._session, url)
+                self._settings[host] = settings(url)
         proxy = requests.utils.select_proxy(url, self._settings[host]["proxies"])
         prepared = _GET.copy()
         prepared.headers.update(headers)
@@ -94,13 +87,8 @@ class Transport:
     def _exchange(
         self, prepared: requests.PreparedRequest, settings: Mapping[str, Any], exchange: Exchange
     ) -> Answered:
-        response = self._session.send(
-            prepared,
-            timeout=(self._patience.connect, self._patience.answer),
-            allow_redirects=False,
-            **{**settings, "stream": True},
-        )
-        with response:
+        timeout = (self._patience.connect, self._patience.answer)
+        with self._adapter.send(prepared, timeout=timeout, **{**settings, "stream": True}) as response:
             return Answered(response.status_code, response.headers, self._body(response, exchange).removeprefix(_BOM))
 
     def _body(self, response: requests.Response, exchange: Exchange) -> bytes:

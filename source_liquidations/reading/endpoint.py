@@ -235,11 +235,6 @@ class Endpoint(ABC):
         del span
         return 1.0
 
-    def places(self, span: Span) -> int:
-        """As how many requests the vendor counts a request for a span."""
-        del span
-        return 1
-
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         """What so many requests, as the vendor counts them, of so many rows and so much weight cost, by currency."""
         del requests, rows, weight

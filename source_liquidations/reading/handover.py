@@ -23,7 +23,6 @@ class Handover(Generic[T]):
         self._items: deque[tuple[T, int]] = deque()
         self._held = 0
         self._changed = threading.Condition()
-        self._failure: BaseException | None = None
 
     def put(self, item: T, size: int) -> None:
         with self._changed:
@@ -35,19 +34,11 @@ class Handover(Generic[T]):
             self._held += size
             self._changed.notify_all()
 
-    def fail(self, error: BaseException) -> None:
-        """Nothing more can be expected: `get` raises this error."""
-        with self._changed:
-            self._failure = self._failure or error
-            self._changed.notify_all()
-
     def get(self) -> T | None:
-        """The next item; None on timeout. Raises what a worker failed with."""
+        """The next item; None on timeout."""
         with self._changed:
-            if not self._items and self._failure is None:
+            if not self._items:
                 self._changed.wait(_TICK)
-            if self._failure is not None:
-                raise self._failure
             if not self._items:
                 return None
             item, size = self._items.popleft()

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, Stopped
@@ -21,7 +20,7 @@ from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, Table, block
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
-from source_liquidations.reading.report import Outcome, as_json, as_table, report
+from source_liquidations.reading.report import Outcome, StatusName, as_json, as_table, report
 from source_liquidations.reading.scheduler import Ended, Scheduler
 from source_liquidations.reading.workers import Item as Handed
 from source_liquidations.reading.workers import Workers
@@ -31,8 +30,6 @@ logger = logging.getLogger("airbyte")
 SECONDS_BETWEEN_PROGRESS = 30.0
 _MOST_DECODING = 2  # threads beyond those whose requests are under way
 _BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one body per thread
-
-StatusName = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 
 
 @dataclass(frozen=True)
@@ -72,19 +69,6 @@ class Failure:
 Item = Block | Status | Expected | Checkpoint | Failure
 
 
-@dataclass
-class _Stream:
-    state: StreamState
-    readings: list[Reading]
-    records: int = 0
-    status: StatusName | None = None
-    position: int = 0  # of what was written last
-
-    @property
-    def is_running(self) -> bool:
-        return self.status in {"STARTED", "RUNNING"}
-
-
 class Sync:
     """One `read`: give it readings and states, iterate over what it yields.
 
@@ -105,12 +89,12 @@ class Sync:
         self._last = last or {}
         self._stop = stop
         self._scheduler = Scheduler(readings, workers=workers)
-        self._handover: Handover[Handed] = Handover(_BYTES_HELD, stop)
+        self._handover: Handover[Handed | BaseException] = Handover(_BYTES_HELD, stop)
         self._workers = Workers(self._scheduler, self._handover)
         # While a page is decoded, the worker's place is taken by another.
         self._threads = workers + min(workers // 4, _MOST_DECODING)
         self._streams = {
-            name: _Stream(state, [r for r in readings if any(o.stream == name for o in r.outputs)])
+            name: Outcome(state, [r for r in readings if any(o.stream == name for o in r.outputs)])
             for name, state in states.items()
         }
         self._waiting = {id(reading) for reading in readings}
@@ -137,6 +121,8 @@ class Sync:
                 item = self._handover.get()
                 if self._stop.is_set():
                     raise Stopped
+                if isinstance(item, BaseException):
+                    raise item
             except BaseException:
                 yield from self._stopped()
                 raise
@@ -166,7 +152,7 @@ class Sync:
                 yield self._set_status(lines.stream, "RUNNING")
             yield lines
             yield from self._expected(stream, lines)
-            stream.records += lines.records
+            stream.rows += lines.records
             if lines.account is not None:
                 lines.account[lines.stream] += lines.records
             stream.state.wrote(lines.records, len(lines.data))
@@ -174,12 +160,12 @@ class Sync:
             stream.state.add(*covered)
             stream.position = covered.part[1]
 
-    def _expected(self, stream: _Stream, first: Block) -> Iterator[Item]:
+    def _expected(self, stream: Outcome, first: Block) -> Iterator[Item]:
         """What is known of a stream's size, with its first block: of a vendor's own, not of one made of its rows."""
         own = Output(first.stream)
         known = [reading.rows_expected for reading in stream.readings if own in reading.outputs]
         rows = known[0] if len(known) == len(stream.readings) == 1 else None
-        if rows is not None and not stream.records:
+        if rows is not None and not stream.rows:
             yield Expected(first.stream, rows, round(rows * first.bytes_per_record))
 
     def _end_those_that_are_done(self) -> Iterator[Item]:
@@ -224,7 +210,7 @@ class Sync:
         traffic = [reading.traffic for reading in stream.readings]
         done = sum(reading.counts_of(name)[0] for reading in stream.readings)
         parts = [
-            f"{stream.records:,} rows",
+            f"{stream.rows:,} rows",
             f"{sum(t.requests for t in traffic):,} requests",
             f"{done:,} of {sum(len(reading.partitions) for reading in stream.readings):,} partitions",
         ]
@@ -239,8 +225,7 @@ class Sync:
         return redact(", ".join(parts))
 
     def _log_report(self) -> None:
-        outcomes = [Outcome(name, s.status or "", s.records, s.state, s.readings) for name, s in self._streams.items()]
-        found = report(outcomes, seconds=time.monotonic() - self._began)
+        found = report(self._streams.values(), seconds=time.monotonic() - self._began)
         if found.streams:
             logger.info("sync report\n%s", as_table(found))
             logger.info("sync report as JSON: %s", as_json(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,15 +17,26 @@ from source_liquidations.reading.reading import Reading
 COLUMNS = ("vendor", "stream", "rows", "requests", "retries", "waited", "MB", "partitions", "position", "cost", "")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What the loop knows of a stream at the end."""
+StatusName = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 
-    stream: str
-    status: str
-    rows: int
+
+@dataclass
+class Outcome:
+    """What has become of a stream."""
+
     state: StreamState
     readings: Sequence[Reading]
+    rows: int = 0
+    status: StatusName | None = None
+    position: int = 0  # of what was written last
+
+    @property
+    def stream(self) -> str:
+        return self.state.stream
+
+    @property
+    def is_running(self) -> bool:
+        return self.status in {"STARTED", "RUNNING"}
 
 
 class StreamReport(msgspec.Struct):
@@ -72,7 +83,7 @@ def report(outcomes: Iterable[Outcome], *, seconds: float) -> Report:
             counted.setdefault(id(reading), outcome.stream)
         rest = outcome.rows - sum(reading.rows[outcome.stream] for reading in outcome.readings)
         if rest or not outcome.readings:
-            found.append(StreamReport(None, outcome.stream, outcome.status, rest))
+            found.append(StreamReport(None, outcome.stream, outcome.status or "", rest))
     return Report(version("airbyte-source-liquidations"), round(seconds, 1), found)
 
 
@@ -87,7 +98,7 @@ def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamRe
     entry = StreamReport(
         vendor=reading.endpoint.vendor,
         stream=outcome.stream,
-        status=outcome.status,
+        status=outcome.status or "",
         rows=reading.rows[outcome.stream],
         partitions_done=done,
         partitions_failed=failed,

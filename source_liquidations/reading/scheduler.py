@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
+from source_liquidations.errors import LiquidationsError, SpendingLimit, UnexpectedAnswer
 from source_liquidations.http.patience import LONGEST_HOLD
 from source_liquidations.reading.queues import Queue
 from source_liquidations.reading.reading import Failed, Reading
@@ -153,11 +153,16 @@ class Scheduler:
     def failed(self, work: Window | Reading, error: LiquidationsError) -> bool:
         """A window or a reading failed, and with it its partitions; at once all of them where each would fail alike.
 
-        Whether that is news: another window of the same partitions may have failed before. `left` must follow.
+        Where the user's limit on spending is reached, nothing more is begun. Whether that is news: another window of
+        the same partitions may have failed before. `left` must follow.
         """
         reading = work.gap.reading if isinstance(work, Window) else work
         with self._lock:
             queue = self._queue(work)
+            if isinstance(error, SpendingLimit):
+                is_news = not queue.given_up
+                queue.give_up()
+                return is_news
             if isinstance(work, Window):
                 reading.reach.forget(work.start)
                 if work.gap.failed or queue.given_up:
@@ -174,14 +179,6 @@ class Scheduler:
             reading.gap_failed(work.gap.partitions)
             queue.forget(work.gap)
             return True
-
-    def gave_up(self, work: Window | Reading) -> bool:
-        """Begin nothing more for a reading; what is under way still ends. Whether that is news. `left` must follow."""
-        with self._lock:
-            queue = self._queue(work)
-            is_news = not queue.given_up
-            queue.give_up()
-            return is_news
 
     def left(self, work: Window | Reading) -> None:
         """The worker has told what there is to tell: only now may the reading end, and the sync with it."""
@@ -245,7 +242,7 @@ class Scheduler:
             if seconds == 0.0 or seconds > LONGEST_HOLD:
                 reading.traffic.queued = ""
                 if queue.held_since is not None:
-                    reading.traffic.waited(time.monotonic() - queue.held_since)
+                    reading.traffic.count(waited=time.monotonic() - queue.held_since)
                     queue.held_since = None
                 queue.busy += 1
                 work: Window | Reading = reading
@@ -262,7 +259,7 @@ class Scheduler:
     def _reserve(self, reading: Reading, window: Window) -> float:
         """Take a window's place in the vendor's budget and return 0, or return how long to wait for it."""
         endpoint = reading.endpoint
-        return endpoint.client.budget.reserve(endpoint.weight(window.asked), endpoint.places(window.asked))
+        return endpoint.client.budget.reserve(endpoint.weight(window.asked))
 
     def _places(self) -> dict[str, int]:
         """By vendor: how many more requests it may have under way."""

@@ -26,7 +26,6 @@ class Window:
     """[start, end) of a gap, read by following pages from its first request. It keeps its own books.
 
     asked      what its first request asks for: in whole steps
-    finished   all of it has come
     reserved   its next request has its place in the budget
     """
 
@@ -40,10 +39,14 @@ class Window:
         self.pages = Pages()
         self.order = Order(endpoint.ascending, len(gap.partitions))
         self.memory: dict[Any, Any] = {}  # the endpoint's, from page to page
-        self.finished = False
         self.reserved = False
         self._pages_at_cut = 0
         self._lock = threading.Lock()  # another worker may take the later half away while a page is on its way
+
+    @property
+    def finished(self) -> bool:
+        """All of it has come."""
+        return self.pages.count > 0 and self.pages.following is None
 
     def request(self) -> Request:
         return self.pages.following or self.gap.reading.endpoint.first(self.asked)
@@ -56,12 +59,12 @@ class Window:
         self.pages.accept(request, answer)
         rows = self._asked_for(answer.rows)
         with self._lock:
-            is_behind = self.order.accept(rows, self.end, self.gap.reading.endpoint.vendor)
-            self.finished = is_behind or (answer.following is None and answer.problem is None)
+            if self.order.accept(rows, self.end, self.gap.reading.endpoint.vendor):
+                self.pages.following = None  # all that follows is behind the window
             end = self.end
         self.gap.note(self, answer)
         everything = dict.fromkeys(range(len(self.gap.partitions)), end)
-        reached = everything if self.finished else self.order.reached
+        reached = everything if self.finished and answer.problem is None else self.order.reached
         whole = {index: (self.start, min(instant, end)) for index, instant in reached.items()}
         return rows.between(_EVER, end), whole
 

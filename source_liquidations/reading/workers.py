@@ -41,7 +41,7 @@ Item = Block | Gap | Ended
 class Workers:
     """Threads that take work from the scheduler and hand over what they make of it."""
 
-    def __init__(self, scheduler: Scheduler, handover: Handover[Item]) -> None:
+    def __init__(self, scheduler: Scheduler, handover: Handover[Item | BaseException]) -> None:
         self._scheduler = scheduler
         self._handover = handover
         # One page at a time is decoded and handed over: more would take memory, and gain no time.
@@ -57,7 +57,7 @@ class Workers:
                 self.do(work)
         except BaseException as error:
             # Neither a worker nor the scheduler may fail silently: the writer would wait for ever.
-            self._handover.fail(error)
+            self._handover.put(error, 0)
 
     def do(self, work: Work) -> None:
         """One piece of work, and what becomes of it."""
@@ -72,10 +72,6 @@ class Workers:
                 self._plan(work)
         except Stopped:
             return
-        except SpendingLimit as error:
-            if self._scheduler.gave_up(work):
-                logger.warning("%s: %s", reading.names, error.named(reading.endpoint.vendor).message)
-            self._scheduler.left(work)
         except LiquidationsError as error:
             placed = _placed(work, error) if isinstance(work, Window) else _unplaced(reading, error)
             if self._scheduler.failed(work, placed):
@@ -133,7 +129,6 @@ class Workers:
                 reserved=window.reserved,
                 twice_at_most=twice_at_most,
                 weight=reading.endpoint.weight(window.asked),
-                places=reading.endpoint.places(window.asked),
             )
         self._scheduler.answered(window)
         with self._decoding, _surprises_explained():
@@ -223,4 +218,5 @@ def _placed(window: Window, error: LiquidationsError, owners: Sequence[int] | No
 
 
 def _log(streams: str, error: LiquidationsError) -> None:
-    logger.error("%s: %s", streams, redact(error.message))
+    level = logging.WARNING if isinstance(error, SpendingLimit) else logging.ERROR
+    logger.log(level, "%s: %s", streams, redact(error.message))

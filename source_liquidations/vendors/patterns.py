@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
+from fnmatch import fnmatchcase
 
 
 def is_pattern(entry: str) -> bool:
@@ -11,11 +10,5 @@ def is_pattern(entry: str) -> bool:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a name is meant by an entry. Upper and lower case differ."""
-    return _compiled(pattern).fullmatch(name) is not None
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in re.split(r"([*?])", pattern))
-    return re.compile("".join(parts), re.DOTALL)
+    """Whether a name is meant by an entry. Upper and lower case differ, and brackets mean themselves."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))

@@ -42,8 +42,8 @@ def row(
 class Unlimited:
     seconds, requests = 25.0, 1
 
-    def reserve(self, weight: float = 1.0, places: int = 1) -> float:
-        del weight, places
+    def reserve(self, weight: float = 1.0) -> float:
+        del weight
         return 0.0
 
 
@@ -61,7 +61,7 @@ class FakeBitfinex:
     def fetch(self, request: Request, traffic: Any = None, **_: Any) -> Answered:
         self.sent.append(request)
         if traffic is not None:
-            traffic.sent()
+            traffic.count(requests=1)
         params = dict(request.params)
         first, last = int(params.get("start", 0)), int(params["end"])
         found = sorted((r for r in self.rows if first <= r[2] <= last), key=lambda r: r[2])

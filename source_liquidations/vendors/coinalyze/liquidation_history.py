@@ -149,12 +149,9 @@ class LiquidationHistory(Endpoint):
     def weight(self, span: Span) -> float:
         return float(len(span.partitions))
 
-    def places(self, span: Span) -> int:
-        return len(span.partitions)
-
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
-        del rows, weight
-        return {"calls": requests}
+        del requests, rows
+        return {"calls": round(weight)}
 
     # Answers.
 
