@@ -119,14 +119,6 @@ class Page(Generic[Row]):
         values = self.column(field)
         return numbers.floats(values) if self._has_literals else values
 
-    def integers(self, field: str) -> list[int]:
-        """The values of a number that is a whole one. Raises UnexpectedAnswer where it is none."""
-        values = self.column(field)
-        try:
-            return numbers.integers(values) if self._has_literals else values
-        except msgspec.DecodeError as error:
-            raise UnexpectedAnswer(f"`{field}`: {error}.", advice=NO_GUESS) from None
-
     def must_be_good(self) -> None:
         """Raise what is wrong with the first bad row."""
         for error in self.bad.values():
@@ -139,7 +131,6 @@ class RowDecoder(Generic[Row]):
     fields    the columns of the stream that the rows become; None where they become none, and anything may be in them
     numbers   fields of the struct that hold numbers, and are Raw: so their literals stay. Each is checked; text that is
               a number is one in the struct, and arrives as it is
-    integers  those that are whole numbers in every row, likewise
     added     members that the connector adds to each row; should the vendor send one of these itself, it stays
     ours      ... unless this is set: then it is left out
     """
@@ -151,7 +142,6 @@ class RowDecoder(Generic[Row]):
         fields: Fields | None = None,
         *,
         numbers: Sequence[str] = (),
-        integers: Sequence[str] = (),
         added: Sequence[str] = (),
         ours: bool = False,
     ) -> None:
@@ -159,7 +149,7 @@ class RowDecoder(Generic[Row]):
         others = sorted((fields.own if fields else set()) - known - set(added))
         # What is documented and not read here may be anything. Numbers are checked by decoding them.
         quick: list[Any] = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in others]
-        quick += [(name, float | None, None) for name in numbers] + [(name, int) for name in integers]
+        quick += [(name, float | None, None) for name in numbers]
         strict = msgspec.defstruct(
             f"Strict{row.__name__}", quick, bases=(row,), forbid_unknown_fields=True, kw_only=True
         )
@@ -168,7 +158,7 @@ class RowDecoder(Generic[Row]):
         named = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
         # An answer knows the rows of its `data` already.
         self._raw = None if named["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
-        self._numbers = (*numbers, *integers)
+        self._numbers = tuple(numbers)
         self._added = frozenset(added) - known
         self._ours = self._added if ours else frozenset()
         self._fields = fields or Fields("", ())

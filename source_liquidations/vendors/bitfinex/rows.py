@@ -19,7 +19,7 @@ from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line
-from source_liquidations.vendors.instants import instants_in
+from source_liquidations.vendors.instants import unix_instants
 
 MTS, SYMBOL = 2, 4
 # Where a row has numbers, by the name of the field.
@@ -86,7 +86,7 @@ def page_of(answered: Answered) -> list[Row]:
         if len(elements) < FEWEST_ELEMENTS:
             problem = f"row {index} has {len(elements)} elements, where {ELEMENTS} are documented."
             raise UnexpectedAnswer(problem, advice=NO_GUESS)
-    return list(map(Row, rows, *instants_in("milliseconds", "mts", [elements[MTS] for elements in rows])))
+    return list(map(Row, rows, *unix_instants("mts", [elements[MTS] for elements in rows], "milliseconds")))
 
 
 def _flat(items: Iterable[msgspec.Raw]) -> Iterable[list[msgspec.Raw]]:

@@ -23,7 +23,7 @@ from source_liquidations.vendors.decoding import (
     joined,
     without,
 )
-from source_liquidations.vendors.instants import instants_in
+from source_liquidations.vendors.instants import unix_instants
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def rows_of(answered: Answered, span: Span, known: Sequence[Mapping[str, Any]], 
         if symbol not in owner_of:
             raise UnexpectedAnswer(f"`symbol`: a series of {shown(symbol)}, which was not asked for.", advice=NO_GUESS)
         owner = owner_of[symbol]
-        instants, times = instants_in("seconds", "t", page.column("t"))
+        instants, times = unix_instants("t", page.column("t"), "seconds")
         rows = added_rows(page, instants, constant=known[owner], each=(b'"time":"', times, b'",'))
         rows.owners = [owner] * len(rows)
         parts.append(good_rows(rows, page.bad))

@@ -26,7 +26,7 @@ from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows, as_data
 from source_liquidations.vendors.gate.calls import LIMIT, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
-from source_liquidations.vendors.instants import instants_in
+from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern, matches
 
 STREAM = Stream("gate_liquidation_orders", ("liquidation_id",), "time", declared_in=__name__)
@@ -167,7 +167,7 @@ class LiquidationOrders(Endpoint):
             memory[_LEFT] = [name for name in rest if owners(span, name)]
             return self._next_of_second(Rows([], []), settle, start, memory)
         _must_be_of(contract, page.rows)
-        instants, times = instants_in("seconds", "time", page.column("time"))
+        instants, times = unix_instants("time", page.column("time"), "seconds")
         ids = identified(settle, page.rows, instants)
         renamed(page)
         each = (b'"time":"', times, b'","liquidation_id":"', ids, b'",')

@@ -24,7 +24,7 @@ from source_liquidations.unified import interval_of, interval_start, volume_name
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, as_data, good_rows
 from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, is_too_old, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
-from source_liquidations.vendors.instants import instants_in
+from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.repeats import each_once
 
@@ -93,7 +93,7 @@ class ContractStats(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(as_data(answered))
-        instants, times = instants_in("seconds", "time", page.column("time"))
+        instants, times = unix_instants("time", page.column("time"), "seconds")
         renamed(page)
         each = (b'"time":"', times, b'",')
         rows = added_rows(page, instants, constant=dict(span.partitions[0].values), each=each)

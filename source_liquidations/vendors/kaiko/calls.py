@@ -141,6 +141,6 @@ class KaikoEndpoint(Endpoint):
 def _limit(timestamp: int | None) -> int | None:
     """A bound of the access range in nanoseconds; None where there is none, or none that can be read."""
     try:
-        return timestamp * timestamps.unix_unit(timestamp)[0] if timestamp else None
+        return timestamps.instant_of(timestamp) if timestamp else None
     except ValueError:
         return None

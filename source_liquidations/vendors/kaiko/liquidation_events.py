@@ -33,6 +33,7 @@ STREAM = Stream(
 )
 PATH = "/v2/data/liquidation.v1/trades"
 
+_UNITS = ("milliseconds", "microseconds", "nanoseconds")
 _numbers = ("amount", "amount_quote", "amount_usd", "price", "rate")
 
 
@@ -52,10 +53,7 @@ class LiquidationEvents(KaikoEndpoint):
 
     def __init__(self, client: Client, instruments: Sequence[str]) -> None:
         added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
-        fields = Fields.of(STREAM)
-        super().__init__(
-            client, RowDecoder(Body, TradeRow, fields, numbers=_numbers, integers=("timestamp",), added=added)
-        )
+        super().__init__(client, RowDecoder(Body, TradeRow, Fields.of(STREAM), numbers=_numbers, added=added))
         self._instruments = instruments
         self._ids = EventIds(STREAM.name)
 
@@ -73,7 +71,7 @@ class LiquidationEvents(KaikoEndpoint):
 
     def rows(self, page: Page[TradeRow], span: Span, memory: dict[Any, Any]) -> Rows:
         page.must_be_good()
-        instants, times = unix_instants("timestamp", page.integers("timestamp"))
+        instants, times = unix_instants("timestamp", page.column("timestamp"), *_UNITS)
         self._ids.check(page.raw, memory, page.column("trade_id"))
         constant = dict(span.partitions[0].values)
         rows = added_rows(page, instants, constant=constant, each=time_members(times, instants))
