@@ -19,6 +19,7 @@ _FORM = b"0000-00-00T00:00:00.000000000"
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _FEWEST_DIGITS = 3
 _MOST_DIGITS = 9
+# Of ten: so many of the unit to a second.
 _POWERS = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
 _NUMPY_UNITS = {3: "ms", 6: "us", 9: "ns"}
 
