@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -17,11 +16,15 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused
 from source_liquidations.reading.rows import Rows
+from source_liquidations.vendors.decoding import Page, RowDecoder
 
 logger = logging.getLogger("airbyte")
 
 # A member of a row that is no part of its key: it arrives whatever it is.
 Unread = msgspec.Raw | msgspec.UnsetType
+
+# A row, decoded, and as it is written.
+Entry = tuple[Any, msgspec.Raw | bytes]
 
 NOWHEN = Span((Partition(()),), 0, 1)
 
@@ -29,15 +32,25 @@ NOWHEN = Span((Partition(()),), 0, 1)
 class Listing(Endpoint):
     """A list without times: one partition, one window, no progress to remember.
 
-    `first_page` is its first request; `page` makes a body's rows, as JSON objects, and the next request.
+    `following` makes the next request, of a page's request and its body; without it, there is one page.
     """
 
     ascending = False
     splittable = False
 
-    def __init__(self, vendor: str, client: Client) -> None:
+    def __init__(
+        self,
+        vendor: str,
+        client: Client,
+        first_page: Request,
+        decoder: RowDecoder[Any],
+        following: Callable[[Request, Any], Request | None] | None = None,
+    ) -> None:
         self.vendor = vendor
         self.client = client
+        self.first_page = first_page
+        self._decoder = decoder
+        self._following = following
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
@@ -45,27 +58,26 @@ class Listing(Endpoint):
 
     def first(self, span: Span) -> Request:
         del span
-        return self.first_page()
+        return self.first_page
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        rows, following = self.page(answered, request, memory)
-        return Answer(Rows(rows, [span.start] * len(rows)), following)
+        entries, following = self.entries(self._decoder.decode(answered), request, memory)
+        typed = [row for row, _ in entries]
+        return Answer(Rows([literal for _, literal in entries], [span.start] * len(typed), typed=typed), following)
 
-    @abstractmethod
-    def first_page(self) -> Request: ...
-
-    @abstractmethod
-    def page(
-        self, answered: Answered, request: Request, memory: dict[Any, Any]
-    ) -> tuple[Sequence[Any], Request | None]: ...
+    def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
+        """The rows of a page, and the next request."""
+        del memory
+        following = self._following(request, page.body) if self._following else None
+        return list(zip(page.rows, page.raw, strict=True)), following
 
 
-def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) -> Iterator[Any]:
+def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) -> Iterator[Entry]:
     """Every row of a list, for what has to be known before anything is read. Raises NotAdvancing for endless pages.
 
     Some come again where a page token was refused: its life is not documented, so the list is read afresh.
     """
-    first = first or listing.first_page()
+    first = first or listing.first_page
     request: Request | None = first
     pages, memory, restarts = Pages(), {}, 0  # type: ignore[var-annotated]
     while request is not None:
@@ -81,7 +93,7 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
             continue
         answer = listing.decode(answered, NOWHEN, request, memory)
         pages.accept(request, answer)
-        yield from answer.rows.raw
+        yield from zip(answer.rows.typed, answer.rows.raw, strict=True)
         if answer.problem is not None:
             raise answer.problem
         request = answer.following

@@ -482,14 +482,15 @@ def list_pages(*pages: list[str]) -> tuple[list[str], list[str]]:
     """Names of the list, and the offsets asked for, of a vendor with these pages of `usdt`."""
     held = feed(LIST, {"contracts": ["usdt/A_USDT"]})
     memory: dict[Any, Any] = {}
-    endpoint, left = held.endpoint, [*pages, [], []]
-    request: Request | None = endpoint.first_page()  # type: ignore[attr-defined]
+    endpoint, left, span = held.endpoint, [*pages, [], []], Span((Partition(()),), 0, 1)
+    request: Request | None = endpoint.first(span)
     names, offsets = [], []
     while request is not None and "/usdt/" in request.path:
         offsets.append(dict(request.params)["offset"])
         body = json.dumps([{"name": name} for name in left.pop(0)]).encode()
-        rows, request = endpoint.page(Answered(200, {}, body), request, memory)  # type: ignore[attr-defined]
-        names += [json.loads(row)["name"] for row in rows]
+        answer = endpoint.decode(Answered(200, {}, body), span, request, memory)
+        request = answer.following
+        names += [json.loads(row)["name"] for row in answer.rows.raw]
     return names, offsets
 
 

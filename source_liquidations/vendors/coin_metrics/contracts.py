@@ -9,21 +9,22 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, some_of
-from source_liquidations.http.client import Client
+from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.symbols import DOLLARS, asset, assets_of
-from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Table, batched
+from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, batched, following
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
 from source_liquidations.vendors.decoding import RowDecoder
-from source_liquidations.vendors.listing import rows_of
+from source_liquidations.vendors.listing import Listing, rows_of
 
 logger = logging.getLogger("airbyte")
 
@@ -38,9 +39,6 @@ class Row(msgspec.Struct):
     quote: str | None = None
     size_asset: str | None = None
     contract_size: msgspec.Raw = numbers.NULL
-
-
-_row = msgspec.json.Decoder(Row).decode
 
 
 def contract_of(row: Row) -> Contract | None:
@@ -69,17 +67,16 @@ class Contracts:
     """The contracts of a sync's markets, asked for once."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._list = Listing("coin_metrics", client, Request(PATH), RowDecoder(Body, Row), partial(following, client))
         self._known: dict[str, Contract] = {}
-        self._decoder = RowDecoder(Body, Row)
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
         """Ask for the contracts of these markets. A missing one is logged once, and stops nothing."""
         try:
             for batch in batched(partitions, "market", int(PAGE_SIZE)):
                 markets = ("markets", ",".join(partition["market"] for partition in batch))
-                reference = Table(self._client, PATH, self._decoder, (markets, ("page_size", PAGE_SIZE)))
-                for row in map(_row, rows_of(reference, traffic)):
+                request = Request(PATH, (markets, ("page_size", PAGE_SIZE)))
+                for row, _ in rows_of(self._list, traffic, request):
                     if found := contract_of(row):
                         self._known[row.market] = found
         except LiquidationsError as error:

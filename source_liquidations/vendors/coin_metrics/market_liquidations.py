@@ -37,7 +37,7 @@ from source_liquidations.vendors.coin_metrics.calls import (
     time_params,
 )
 from source_liquidations.vendors.coin_metrics.contracts import Contracts
-from source_liquidations.vendors.coin_metrics.markets import CatalogRow, catalog_row
+from source_liquidations.vendors.coin_metrics.markets import CatalogRow
 from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.patterns import is_pattern, matches
@@ -128,7 +128,7 @@ class MarketLiquidations(Endpoint):
         if filters not in self._lists:
             decoder = RowDecoder(Body, CatalogRow)
             rows = Catalog(self.client, "market-liquidations", decoder, filters).rows(traffic)
-            self._lists[filters] = [catalog_row(row).market for row in rows]
+            self._lists[filters] = [row.market for row, _ in rows]
         return self._lists[filters]
 
     def place(self, partition: Partition) -> tuple[str, str]:

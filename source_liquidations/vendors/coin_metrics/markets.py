@@ -15,7 +15,6 @@ import msgspec
 from source_liquidations import timestamps
 from source_liquidations.coverage import Kind, Period
 from source_liquidations.coverage import rows as coverage_rows
-from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -24,8 +23,8 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
-from source_liquidations.vendors.decoding import Fields, RowDecoder
-from source_liquidations.vendors.listing import ListedDate, Listing, Unread
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder
+from source_liquidations.vendors.listing import Entry, ListedDate, Listing, Unread
 
 logger = logging.getLogger("airbyte")
 
@@ -47,7 +46,6 @@ class ReferenceRow(msgspec.Struct):
     market: str
 
 
-catalog_row = msgspec.json.Decoder(CatalogRow).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -59,43 +57,36 @@ class LiquidationMarkets(Listing):
     catalog that they do not have comes last, as the catalog has it.
     """
 
-    page_size = int(PAGE_SIZE)
-
     def __init__(self, client: Client) -> None:
-        super().__init__("coin_metrics", client)
         fields = Fields.of(STREAM)  # both make one row
-        self._catalog_decoder = RowDecoder(Body, CatalogRow, fields)
-        self._reference_decoder = RowDecoder(Body, ReferenceRow, fields)
-        self._catalog: dict[str, msgspec.Raw] = {}
+        request = Request(REFERENCE, (("type", "future"), ("page_size", PAGE_SIZE)))
+        decoder = RowDecoder(Body, ReferenceRow, fields)
+        super().__init__("coin_metrics", client, request, decoder, partial(following, client))
+        self._catalog_list = Catalog(client, TABLE, RowDecoder(Body, CatalogRow, fields))
+        self._catalog: dict[str, Entry] = {}
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        rows = Catalog(self.client, TABLE, self._catalog_decoder).rows(traffic)
-        self._catalog = {catalog_row(row).market: row for row in rows}
+        self._catalog = {row.market: (row, literal) for row, literal in self._catalog_list.rows(traffic)}
         if not self._catalog:
             logger.info("coin_metrics: the catalog shows no market with liquidations")
             return []
         return super().partitions(traffic)
 
-    def first_page(self) -> Request:
-        return Request(REFERENCE, (("type", "future"), ("page_size", PAGE_SIZE)))
-
-    def page(
-        self, answered: Answered, request: Request, memory: dict[Any, Any]
-    ) -> tuple[list[msgspec.Raw | bytes], Request | None]:
-        page = self._reference_decoder.decode(answered)
-        after = following(self.client, request, page.body)
+    def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
+        reference, after = super().entries(page, request, memory)
         joined: set[str] = memory.setdefault("joined", set())
-        rows: list[msgspec.Raw | bytes] = []
-        for row, literal in zip(page.rows, page.raw, strict=True):
-            if row.market in self._catalog and row.market not in joined:
-                joined.add(row.market)
-                rows.append(beside(self._catalog[row.market], literal))
+        found: list[Entry] = []
+        for other, literal in reference:
+            if other.market in self._catalog and other.market not in joined:
+                joined.add(other.market)
+                row, own = self._catalog[other.market]
+                found.append((row, beside(own, literal)))
         if after is None:
-            rows += [literal for market, literal in self._catalog.items() if market not in joined]
-        return rows, after
+            found += [entry for market, entry in self._catalog.items() if market not in joined]
+        return found, after
 
 
-def beside(row: msgspec.Raw, other: msgspec.Raw) -> bytes:
+def beside(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
     """A row with the members of another that it does not have itself; literals stay as written."""
     own = _members(row)
     return _encode({**own, **{name: value for name, value in _members(other).items() if name not in own}})
@@ -125,7 +116,7 @@ def _to_coverage(min_time: ListedDate, max_time: ListedDate, rows: Rows, span: S
                 note,
                 "catalog-v2/market-liquidations",
             )
-            for row in map(catalog_row, rows.raw)
+            for row in rows.typed
             for kind, at, note in bounds(row)
         )
     )

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
 
 import msgspec
 
 from source_liquidations.errors import ConfigurationError
-from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
-from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, as_data
-from source_liquidations.vendors.listing import Listing
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder
+from source_liquidations.vendors.listing import Listing, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 
 STREAM = Stream("coinalyze_markets", ("symbol",), declared_in=__name__)
 PATH = "/v1/future-markets"
 
 _SUGGESTED = 3
-
-
-class MarketRow(msgspec.Struct):
-    """As far as its key goes; what else is in a row arrives as it is."""
-
-    symbol: str
 
 
 class Market(msgspec.Struct):
@@ -43,28 +35,14 @@ class Market(msgspec.Struct):
     unit: str | None = msgspec.field(name="oi_lq_vol_denominated_in", default=None)
 
 
-class MarketList(Listing):
+def market_list(client: Client, fields: Fields | None = None) -> Listing:
     """All markets in one array. Delisted ones are not in it."""
-
-    def __init__(self, client: Client) -> None:
-        super().__init__("coinalyze", client)
-        self._decoder = RowDecoder(ListBody, MarketRow, Fields.of(STREAM))
-
-    def first_page(self) -> Request:
-        return Request(PATH)
-
-    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[msgspec.Raw], None]:
-        del request, memory
-        return self._decoder.decode(as_data(answered)).raw, None
-
-
-_decoder = msgspec.json.Decoder(ListBody[Market])
+    return Listing("coinalyze", client, Request(PATH), RowDecoder(ListBody, Market, fields))
 
 
 def markets(client: Client, traffic: Traffic) -> dict[str, Market]:
     """All markets by symbol."""
-    rows = as_data(client.fetch(Request(PATH), traffic)).decoded(_decoder).data or []
-    return {row.symbol: row for row in rows}
+    return {row.symbol: row for row, _ in rows_of(market_list(client), traffic)}
 
 
 def matching_markets(known: Mapping[str, Market], entry: str, where: str) -> list[str]:

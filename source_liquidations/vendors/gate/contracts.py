@@ -14,7 +14,6 @@ from source_liquidations import numbers
 from source_liquidations.coverage import Kind, Period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import ConfigurationError, LiquidationsError, RequestRefused
-from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
@@ -24,9 +23,9 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
-from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, as_data
+from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDecoder
 from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
-from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of
+from source_liquidations.vendors.listing import Entry, ListedDate, Listing, Unread, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 
 logger = logging.getLogger("airbyte")
@@ -49,39 +48,25 @@ class ContractRow(msgspec.Struct):
     delisted_time: Unread = msgspec.UNSET
 
 
-class _Row(ContractRow, kw_only=True):
-    """A row of the stream."""
-
-    settle: str
-
-
-_row = msgspec.json.Decoder(_Row).decode
-
-
 class ContractList(Listing):
     """The contracts of these settle currencies, one currency after the other, by `offset`."""
 
-    page_size = LIMIT
-
     def __init__(self, client: Client, settles: Sequence[str]) -> None:
-        super().__init__("gate", client)
+        decoder = RowDecoder(ListBody, ContractRow, Fields.of(STREAM), added=("settle",))
+        super().__init__("gate", client, page_at(settles[0], 0), decoder)
         self._settles = tuple(settles)
-        self._decoder = RowDecoder(ListBody, ContractRow, Fields.of(STREAM), added=("settle",))
 
-    def first_page(self) -> Request:
-        return page_at(self._settles[0], 0)
-
-    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[bytes], Request | None]:
+    def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
+        """Each contract once, with its settle currency."""
         settle = request.path.split("/")[-2]
-        page = self._decoder.decode(as_data(answered))
         names: set[tuple[str, str]] = memory.setdefault("names", set())
         constant = {"settle": settle}
-        found = []
+        found: list[Entry] = []
         for row, literal in zip(page.rows, page.raw, strict=True):
             if (settle, row.name) not in names:
                 names.add((settle, row.name))
                 spliced = b"{" + members(constant) + bytes(literal)[1:]
-                found.append(merged(literal, constant) if page.collides else spliced)
+                found.append(((settle, row), merged(literal, constant) if page.collides else spliced))
         # A page that ends on a full hundred may be cut by a lower maximum than ours.
         count = len(page.raw)
         if found and (count >= LIMIT or count % _DEFAULT_LIMIT == 0):
@@ -114,8 +99,8 @@ class Contracts:
         """The contracts of a settle currency, by name."""
         with self._lock:
             if settle not in self._lists:
-                rows = map(_row, rows_of(ContractList(self._client, [settle]), traffic))
-                self._lists[settle] = {row.name: row for row in rows}
+                rows = rows_of(ContractList(self._client, [settle]), traffic)
+                self._lists[settle] = {row.name: row for (_, row), _ in rows}
                 sizes = {name: size_of(row) for name, row in self._lists[settle].items()}
                 self._sizes |= {market(settle, name): size for name, size in sizes.items() if size is not None}
             return self._lists[settle]
@@ -193,8 +178,8 @@ def to_coverage() -> Mapper:
 def _to_coverage(launched: ListedDate, created: ListedDate, delisted: ListedDate, rows: Rows, span: Span) -> Mapped:
     del span
     found = []
-    for row in map(_row, rows.raw):
-        name = market(row.settle, row.name)
+    for settle, row in rows.typed:
+        name = market(settle, row.name)
         since = _date(launched, row.launch_time, name) or _date(created, row.create_time, name)
         until = _date(delisted, row.delisted_time, name) if row.status == "delisted" else None
         if since:

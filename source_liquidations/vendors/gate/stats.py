@@ -21,7 +21,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_start, iso_interval, volume_names, volumes
-from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, as_data, good_rows
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, good_rows
 from source_liquidations.vendors.gate.calls import (
     LIMIT,
     assets,
@@ -113,7 +113,7 @@ class ContractStats(Endpoint):
         return _request(span.partitions[0], span.start)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(as_data(answered))
+        page = self._decoder.decode(answered)
         instants, times = instants_of([row.time for row in page.rows])
         renamed(page)
         each = (b'"time":"', times, b'",')

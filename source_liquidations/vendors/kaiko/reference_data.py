@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from functools import partial
 
 import msgspec
 
 from source_liquidations.errors import ConfigurationError
-from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -37,36 +36,17 @@ class ExchangeRow(msgspec.Struct):
     code: str
 
 
-class ReferenceList(Listing):
-    """A list on the reference host, read without a key."""
-
-    page_size = int(PAGE_SIZE)
-
-    def __init__(self, client: Client, path: str, decoder: RowDecoder[Any]) -> None:
-        super().__init__("kaiko", client)
-        self._path = path
-        self._decoder = decoder
-
-    def first_page(self) -> Request:
-        return Request(self._path, host=HOST)
-
-    def page(
-        self, answered: Answered, request: Request, memory: dict[Any, Any]
-    ) -> tuple[list[msgspec.Raw], Request | None]:
-        del memory
-        page = self._decoder.decode(answered)
-        return page.raw, following(self.client, page.body, request)
+def exchange_list(client: Client) -> Listing:
+    decoder = RowDecoder(Body, ExchangeRow, Fields.of(EXCHANGES_STREAM))
+    return Listing("kaiko", client, Request(EXCHANGES, host=HOST), decoder, partial(following, client))
 
 
-def exchange_list(client: Client) -> ReferenceList:
-    return ReferenceList(client, EXCHANGES, RowDecoder(Body, ExchangeRow, Fields.of(EXCHANGES_STREAM)))
-
-
-class InstrumentList(ReferenceList):
+class InstrumentList(Listing):
     """The derivatives of the list of instruments: one partition for each class, as the vendor's filter takes one."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client, INSTRUMENTS, RowDecoder(Body, InstrumentRow, Fields.of(INSTRUMENTS_STREAM)))
+        decoder = RowDecoder(Body, InstrumentRow, Fields.of(INSTRUMENTS_STREAM))
+        super().__init__("kaiko", client, instruments_request(()), decoder, partial(following, client))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
@@ -78,9 +58,6 @@ class InstrumentList(ReferenceList):
 
 def instruments_request(filters: tuple[tuple[str, str], ...]) -> Request:
     return Request(INSTRUMENTS, (*filters, ("page_size", PAGE_SIZE)), HOST)
-
-
-_row = msgspec.json.Decoder(InstrumentRow)
 
 
 def matching_instruments(
@@ -98,8 +75,8 @@ def matching_instruments(
         filters = () if is_pattern(exchange_code) else (("exchange_code", exchange_code),)
         request = instruments_request((*filters, ("class", name)))
         if request not in lists:
-            rows = map(_row.decode, rows_of(InstrumentList(client), traffic, request))
-            lists[request] = [f"{row.exchange_code}/{row.class_}/{row.code}" for row in rows]
+            rows = rows_of(InstrumentList(client), traffic, request)
+            lists[request] = [f"{row.exchange_code}/{row.class_}/{row.code}" for row, _ in rows]
         found.update(name for name in lists[request] if matches(pattern, name))
     if not found:
         raise ConfigurationError(

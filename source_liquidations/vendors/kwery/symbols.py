@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from source_liquidations.coverage import Period
 from source_liquidations.coverage import rows as coverage_rows
-from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Span
@@ -34,24 +33,12 @@ class SymbolRow(msgspec.Struct):
     earliest_data: Unread = msgspec.UNSET
 
 
-_row = msgspec.json.Decoder(SymbolRow)
-
-
-class SymbolList(Listing):
-    def __init__(self, client: Client) -> None:
-        super().__init__("kwery", client)
-        self._decoder = RowDecoder(Body, SymbolRow, Fields.of(STREAM))
-
-    def first_page(self) -> Request:
-        return Request(PATH)
-
-    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[msgspec.Raw], None]:
-        del request, memory
-        return self._decoder.decode(answered).raw, None
+def symbol_list(client: Client) -> Listing:
+    return Listing("kwery", client, Request(PATH), RowDecoder(Body, SymbolRow, Fields.of(STREAM)))
 
 
 def symbols(client: Client, traffic: Traffic) -> list[str]:
-    return [_row.decode(row).symbol for row in rows_of(SymbolList(client), traffic)]
+    return [row.symbol for row, _ in rows_of(symbol_list(client), traffic)]
 
 
 def to_coverage() -> Mapper:
@@ -72,7 +59,7 @@ def _to_coverage(date: ListedDate, rows: Rows, span: Span) -> Mapped:
                 "earliest data, of any kind",
                 PATH,
             )
-            for row in map(_row.decode, rows.raw)
+            for row in rows.typed
             if (since := date.read(row.earliest_data, row.symbol)) is not None
         )
     )

@@ -96,7 +96,7 @@ class Kwery(Vendor):
     def feeds(self) -> Sequence[Feed]:
         return (
             Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS.name: liquidations.to_liquidations}),
-            Feed(symbols.SymbolList(self._client), symbols.STREAM, {COVERAGE.name: symbols.to_coverage()}),
+            Feed(symbols.symbol_list(self._client), symbols.STREAM, {COVERAGE.name: symbols.to_coverage()}),
         )
 
     def check(self, traffic: Traffic) -> list[str]:
