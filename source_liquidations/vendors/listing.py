@@ -9,13 +9,17 @@ from typing import Any
 import msgspec
 
 from source_liquidations import timestamps
+from source_liquidations.coverage import Kind, Period
+from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import RequestRefused, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
+from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused
 from source_liquidations.reading.rows import Rows
+from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Page, RowDecoder
 
 logger = logging.getLogger("airbyte")
@@ -99,26 +103,49 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
         request = answer.following
 
 
-class ListedDate:
-    """A date in the rows of a list, in any form. One that cannot be read is logged once and counts as no date."""
+# Reads a date of a row, by the name of its field; the text names the market in a warning.
+Dates = Callable[[Any, str, str], int | None]
 
-    def __init__(self, stream: str, field: str) -> None:
-        self._name = f"{stream}, `{field}`"
-        self._warned = False
+# What a row says: exchange, market, kind, instant (None where it is not known) and a note.
+Said = tuple[str, str, Kind, int | None, str]
 
-    def read(self, literal: Unread, market: str) -> int | None:
-        """Nanoseconds since the epoch; None where there is no date, or none that can be read."""
+
+def coverage_of(vendor: str, stream: Stream, source: str, said: Callable[[Any, Dates, int], Iterable[Said]]) -> Mapper:
+    """What the rows of a list say of each market's data, by `said`: of a row, the reader of its dates, and the end.
+
+    A date that cannot be read counts as none, and is logged once for each field.
+    """
+    warned: set[str] = set()
+
+    def date(row: Any, field: str, market: str) -> int | None:
+        literal: Unread = getattr(row, field)
         if isinstance(literal, msgspec.UnsetType):
             return None
         value = msgspec.json.decode(literal)
         if value is None or value == "":
             return None
         try:
-            return timestamps.instant_of(value if isinstance(value, (str, int, float)) else str(value))
+            return timestamps.instant_of(value if isinstance(value, str) else bytes(literal).decode())
         except ValueError:
-            if not self._warned:
-                self._warned = True
+            if field not in warned:
+                warned.add(field)
                 logger.warning(
-                    "%s of %s is %s, not a date: it has no row of coverage", self._name, market, shown(bytes(literal))
+                    "%s, `%s` of %s is %s, not a date: it has no row of coverage",
+                    stream.name,
+                    field,
+                    market,
+                    shown(bytes(literal)),
                 )
             return None
+
+    def mapped(rows: Rows, span: Span) -> Mapped:
+        return Mapped(
+            coverage_rows(
+                Period.at(vendor, exchange, market, kind, instant, note, source)
+                for row in rows.typed
+                for exchange, market, kind, instant, note in said(row, date, span.end)
+                if instant is not None
+            )
+        )
+
+    return mapped

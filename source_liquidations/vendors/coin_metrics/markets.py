@@ -6,25 +6,21 @@ Pages: https://docs.coinmetrics.io/api/v4, "catalog-v2/market-liquidations" and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import Kind, Period
-from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Mapped, Mapper
-from source_liquidations.reading.rows import Rows
+from source_liquidations.reading.endpoint import Partition
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder
-from source_liquidations.vendors.listing import Entry, ListedDate, Listing, Unread
+from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, Unread, coverage_of
 
 logger = logging.getLogger("airbyte")
 
@@ -92,31 +88,13 @@ def beside(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
     return _encode({**own, **{name: value for name, value in _members(other).items() if name not in own}})
 
 
-def to_coverage() -> Mapper:
+def _said(row: CatalogRow, date: Dates, end: int) -> Iterator[Said]:
     """From when to when the catalog says that each market has liquidations; one that had some lately has not ended."""
-    return partial(_to_coverage, ListedDate(STREAM.name, "min_time"), ListedDate(STREAM.name, "max_time"))
+    code = exchange(row.market.partition("-")[0])
+    first, last = date(row, "min_time", row.market), date(row, "max_time", row.market)
+    yield code, row.market, "starts", first, "first liquidation"
+    if last is not None and last < end - _LATELY:
+        yield code, row.market, "ends", last, "last liquidation so far"
 
 
-def _to_coverage(min_time: ListedDate, max_time: ListedDate, rows: Rows, span: Span) -> Mapped:
-    def bounds(row: CatalogRow) -> Iterable[tuple[Kind, int, str]]:
-        first, last = min_time.read(row.min_time, row.market), max_time.read(row.max_time, row.market)
-        if first is not None:
-            yield "starts", first, "first liquidation"
-        if last is not None and last < span.end - _LATELY:
-            yield "ends", last, "last liquidation so far"
-
-    return Mapped(
-        coverage_rows(
-            Period.at(
-                "coin_metrics",
-                exchange(row.market.partition("-")[0]),
-                row.market,
-                kind,
-                at,
-                note,
-                "catalog-v2/market-liquidations",
-            )
-            for row in rows.typed
-            for kind, at, note in bounds(row)
-        )
-    )
+to_coverage = partial(coverage_of, "coin_metrics", STREAM, "catalog-v2/market-liquidations", _said)

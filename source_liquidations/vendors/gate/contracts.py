@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.coverage import Kind, Period
-from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import ConfigurationError, LiquidationsError, RequestRefused
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Mapped, Mapper, members, merged
-from source_liquidations.reading.rows import Rows
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.pages import members, merged
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
 from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDecoder
 from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
-from source_liquidations.vendors.listing import Entry, ListedDate, Listing, Unread, rows_of
+from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, Unread, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 
 logger = logging.getLogger("airbyte")
@@ -34,6 +31,7 @@ STREAM = Stream("gate_contracts", ("settle", "name"), declared_in=__name__)
 SETTING = "gate.contracts"
 CALL = "contracts"
 _DEFAULT_LIMIT = 100
+_NO_DATE = (msgspec.Raw(b"0"), msgspec.Raw(b'"0"'))
 
 
 class ContractRow(msgspec.Struct):
@@ -165,35 +163,19 @@ def size_of(row: ContractRow) -> Contract | None:
     return Contract(size, is_inverse=False, in_dollars=in_dollars) if row.type == "direct" and size > 0 else None
 
 
-def to_coverage() -> Mapper:
+def _said(entry: tuple[str, ContractRow], date: Dates, end: int) -> Iterator[Said]:
     """Since when the list says that each contract is traded, and until when it was."""
-    return partial(
-        _to_coverage,
-        ListedDate(STREAM.name, "launch_time"),
-        ListedDate(STREAM.name, "create_time"),
-        ListedDate(STREAM.name, "delisted_time"),
-    )
+    del end
+    settle, row = entry
+    name = market(settle, row.name)
+
+    def read(field: str) -> int | None:
+        return None if getattr(row, field) in _NO_DATE else date(row, field, name)
+
+    since = read("launch_time") or read("create_time")
+    yield "gate", name, "starts", since, "trading began; the history that can be read is shorter"
+    if row.status == "delisted":
+        yield "gate", name, "ends", read("delisted_time"), "delisted"
 
 
-def _to_coverage(launched: ListedDate, created: ListedDate, delisted: ListedDate, rows: Rows, span: Span) -> Mapped:
-    del span
-    found = []
-    for settle, row in rows.typed:
-        name = market(settle, row.name)
-        since = _date(launched, row.launch_time, name) or _date(created, row.create_time, name)
-        until = _date(delisted, row.delisted_time, name) if row.status == "delisted" else None
-        if since:
-            found.append(_period(name, "starts", since, "trading began; the history that can be read is shorter"))
-        if until:
-            found.append(_period(name, "ends", until, "delisted"))
-    return Mapped(coverage_rows(found))
-
-
-def _period(name: str, kind: Kind, instant: int, note: str) -> Period:
-    return Period.at("gate", "gate", name, kind, instant, note, f"/futures/{{settle}}/{CALL}")
-
-
-def _date(date: ListedDate, literal: Unread, name: str) -> int | None:
-    """A date of the list, where 0 stands for none."""
-    is_zero = not isinstance(literal, msgspec.UnsetType) and bytes(literal) in {b"0", b'"0"'}
-    return None if is_zero else date.read(literal, name)
+to_coverage = partial(coverage_of, "gate", STREAM, f"/futures/{{settle}}/{CALL}", _said)

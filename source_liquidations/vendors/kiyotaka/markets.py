@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from source_liquidations.coverage import Period
-from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Span
-from source_liquidations.reading.pages import Mapped, Mapper
-from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, snake, without
-from source_liquidations.vendors.listing import Entry, ListedDate, Listing, Unread, rows_of
+from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, Unread, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 
 STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__name__)
@@ -113,25 +109,11 @@ def matching_markets(client: Client, traffic: Traffic, pattern: str, where: str)
     return sorted(found)
 
 
-def to_coverage() -> Mapper:
+def _said(row: MarketRow, date: Dates, end: int) -> Iterator[Said]:
     """Since when the list of markets says that each has data."""
-    return partial(_to_coverage, ListedDate(STREAM.name, "availableSince"))
+    del end
+    since = date(row, "availableSince", row.market)
+    yield exchange(row.exchange), row.market, "starts", since, "available since, of any kind of data"
 
 
-def _to_coverage(date: ListedDate, rows: Rows, span: Span) -> Mapped:
-    del span
-    return Mapped(
-        coverage_rows(
-            Period.at(
-                "kiyotaka",
-                exchange(row.exchange),
-                row.market,
-                "starts",
-                since,
-                "available since, of any kind of data",
-                PATH,
-            )
-            for row in rows.typed
-            if (since := date.read(row.availableSince, row.market)) is not None
-        )
-    )
+to_coverage = partial(coverage_of, "kiyotaka", STREAM, PATH, _said)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Generic, TypeVar
 
 import msgspec
 
-from source_liquidations.coverage import Period
-from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Span
-from source_liquidations.reading.pages import Mapped, Mapper
-from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Fields, RowDecoder
-from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of
+from source_liquidations.vendors.listing import Dates, Listing, Said, Unread, coverage_of, rows_of
 
 STREAM = Stream("kwery_symbols", ("symbol",), declared_in=__name__)
 PATH = "/v1/symbols"
@@ -41,25 +37,11 @@ def symbols(client: Client, traffic: Traffic) -> list[str]:
     return [row.symbol for row, _ in rows_of(symbol_list(client), traffic)]
 
 
-def to_coverage() -> Mapper:
+def _said(row: SymbolRow, date: Dates, end: int) -> Iterator[Said]:
     """Since when the list of symbols says that each has data."""
-    return partial(_to_coverage, ListedDate(STREAM.name, "earliest_data"))
+    del end
+    since = date(row, "earliest_data", row.symbol)
+    yield "binance", f"binance_futures/{row.symbol}", "starts", since, "earliest data, of any kind"
 
 
-def _to_coverage(date: ListedDate, rows: Rows, span: Span) -> Mapped:
-    del span
-    return Mapped(
-        coverage_rows(
-            Period.at(
-                "kwery",
-                "binance",
-                f"binance_futures/{row.symbol}",
-                "starts",
-                since,
-                "earliest data, of any kind",
-                PATH,
-            )
-            for row in rows.typed
-            if (since := date.read(row.earliest_data, row.symbol)) is not None
-        )
-    )
+to_coverage = partial(coverage_of, "kwery", STREAM, PATH, _said)
