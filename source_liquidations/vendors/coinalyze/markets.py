@@ -13,7 +13,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder
 from source_liquidations.vendors.listing import Listing, rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.patterns import is_pattern, meant
 
 STREAM = Stream("coinalyze_markets", ("symbol",), declared_in=__name__)
 PATH = "/v1/future-markets"
@@ -49,14 +49,14 @@ def matching_markets(known: Mapping[str, Market], entry: str, where: str) -> lis
     """The symbols that an entry of the configuration means. Raises ConfigurationError where there are none."""
     if entry in known:
         return [entry]
+    advice = f"Compare it with the stream {STREAM.name}."
     if is_pattern(entry):
-        if found := sorted(symbol for symbol in known if matches(entry, symbol)):
-            return found
-        problem, advice = f"no market of Coinalyze's list matches {entry!r}.", ""
-    else:
-        problem = f"{entry!r} is not in Coinalyze's list of markets; a delisted market leaves it."
-        advice = _suggestion(known, entry)
-    raise ConfigurationError(where, problem, advice=f"{advice}Compare it with the stream {STREAM.name}.")
+        return sorted(meant(entry, known, where, "market of Coinalyze's list", advice))
+    raise ConfigurationError(
+        where,
+        f"{entry!r} is not in Coinalyze's list of markets; a delisted market leaves it.",
+        advice=_suggestion(known, entry) + advice,
+    )
 
 
 def _suggestion(known: Mapping[str, Market], entry: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.errors import ConfigurationError, LiquidationsError, RequestRefused
+from source_liquidations.errors import LiquidationsError, RequestRefused
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
@@ -23,7 +23,7 @@ from source_liquidations.vendors.contract_sizes import Columns, Contract, column
 from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDecoder
 from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
 from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, Unread, coverage_of, rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.patterns import is_pattern, matches, meant
 
 logger = logging.getLogger("airbyte")
 
@@ -107,23 +107,16 @@ class Contracts:
         """Those of a settle currency whose list was asked for."""
         return list(self._lists.get(settle, ()))
 
-    def matching(self, pattern: str, where: str, traffic: Traffic) -> dict[str, list[str]]:
-        """By settle currency, the contracts that a pattern means. Raises ConfigurationError where it means none."""
-        code, _, names = pattern.rpartition("/")
-        settles = [code] if code and not is_pattern(code) else [s for s in SETTLES if matches(code or "*", s)]
-        found = {}
+    def matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
+        """`settle/CONTRACT` of those that a pattern means. Raises ConfigurationError where it means none."""
+        code = pattern.partition("/")[0]
+        settles = [settle for settle in SETTLES if matches(code, settle)] if is_pattern(code) else [code]
         try:
-            for settle in settles:
-                found[settle] = [name for name in self.of(settle, traffic) if matches(names, name)]
+            names = [f"{settle}/{name}" for settle in settles for name in sorted(self.of(settle, traffic))]
         except RequestRefused as error:
             raise error.named(f"`{where}`") from None
-        if not any(found.values()):
-            raise ConfigurationError(
-                where,
-                f"no contract of Gate's list matches {pattern!r}.",
-                advice=f"Compare it with {path('usdt', CALL)}, e.g. usdt/BTC_* or usdt/*.",
-            )
-        return {settle: sorted(members) for settle, members in found.items() if members}
+        advice = f"Compare it with {path('usdt', CALL)}, e.g. usdt/BTC_* or usdt/*."
+        return meant(pattern, names, where, "contract of Gate's list", advice)
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
         """Ask for what the contracts of these partitions are worth. What cannot be had stops nothing."""

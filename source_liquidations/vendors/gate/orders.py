@@ -137,7 +137,8 @@ class LiquidationOrders(Endpoint):
     def _whole(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         """A pattern for each settle currency that has contracts for it."""
         names = pattern.rpartition("/")[2]
-        return [f"{settle}/{names}" for settle in self._contracts.matching(pattern, where, traffic)]
+        found = self._contracts.matching(pattern, where, traffic)
+        return list(dict.fromkeys(f"{name.partition('/')[0]}/{names}" for name in found))
 
     def _is_within_another(self, partition: Partition, others: Iterable[Partition]) -> bool:
         settle = partition["settle"]

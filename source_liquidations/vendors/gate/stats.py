@@ -96,14 +96,11 @@ class ContractStats(Endpoint):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         found: dict[Partition, None] = {}
-        for name, where in self.resolved(SETTING, self._entries, is_pattern, partial(self._matching, traffic=traffic)):
+        matching = partial(self._contracts.matching, traffic=traffic)
+        for name, where in self.resolved(SETTING, self._entries, is_pattern, matching):
             settle, contract = name.split("/", 1)
             found.setdefault(Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where))
         return list(found)
-
-    def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
-        found = self._contracts.matching(pattern, where, traffic)
-        return [f"{settle}/{name}" for settle, names in found.items() for name in names]
 
     def place(self, partition: Partition) -> tuple[str, str]:
         """Not the contract alone: its orders have another history."""

@@ -7,7 +7,6 @@ from functools import partial
 
 import msgspec
 
-from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -15,7 +14,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Fields, RowDecoder
 from source_liquidations.vendors.kaiko.calls import PAGE_SIZE, Body, following
 from source_liquidations.vendors.listing import Listing, rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.patterns import is_pattern, matches, meant
 
 INSTRUMENTS_STREAM = Stream("kaiko_instruments", ("exchange_code", "class", "code"), declared_in=__name__)
 EXCHANGES_STREAM = Stream("kaiko_exchanges", ("code",), declared_in=__name__)
@@ -68,7 +67,7 @@ def matching_instruments(
     `lists` keeps what was listed already: several patterns may need the same.
     """
     exchange_code, instrument_class, _ = pattern.split("/", 2)
-    found: set[str] = set()
+    listed: list[str] = []
     for name in CLASSES:
         if not matches(instrument_class, name):
             continue
@@ -77,11 +76,6 @@ def matching_instruments(
         if request not in lists:
             rows = rows_of(InstrumentList(client), traffic, request)
             lists[request] = [f"{row.exchange_code}/{row.class_}/{row.code}" for row, _ in rows]
-        found.update(name for name in lists[request] if matches(pattern, name))
-    if not found:
-        raise ConfigurationError(
-            where,
-            f"no instrument of Kaiko's list matches {pattern!r}.",
-            advice="Compare it with https://reference-data-api.kaiko.io/v1/instruments.",
-        )
-    return sorted(found)
+        listed += lists[request]
+    advice = "Compare it with https://reference-data-api.kaiko.io/v1/instruments."
+    return sorted(meant(pattern, listed, where, "instrument of Kaiko's list", advice))

@@ -8,14 +8,14 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
+from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, snake, without
 from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, Unread, coverage_of, rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.patterns import is_pattern, meant
 
 STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__name__)
 PATH = "/v1/markets"
@@ -101,12 +101,8 @@ def matching_markets(client: Client, traffic: Traffic, pattern: str, where: str)
     code = pattern.split("/", 1)[0]
     filters = () if is_pattern(code) else (("exchange", code),)
     rows = rows_of(MarketList(client), traffic, page_at(0, filters))
-    found = {row.market for row, _ in rows if row.category != "SPOT" and matches(pattern, row.market)}
-    if not found:
-        raise ConfigurationError(
-            where, f"no market of Kiyotaka's list matches {pattern!r}.", advice="Compare it with /v1/markets."
-        )
-    return sorted(found)
+    names = (row.market for row, _ in rows if row.category != "SPOT")
+    return sorted(meant(pattern, names, where, "market of Kiyotaka's list", "Compare it with /v1/markets."))
 
 
 def _said(row: MarketRow, date: Dates, end: int) -> Iterator[Said]:
