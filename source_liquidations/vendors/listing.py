@@ -24,9 +24,6 @@ from source_liquidations.vendors.decoding import Page, RowDecoder
 
 logger = logging.getLogger("airbyte")
 
-# A member of a row that is no part of its key: it arrives whatever it is.
-Unread = msgspec.Raw | msgspec.UnsetType
-
 # A row, decoded, and as it is written.
 Entry = tuple[Any, msgspec.Raw | bytes]
 
@@ -118,14 +115,12 @@ def coverage_of(vendor: str, stream: Stream, source: str, said: Callable[[Any, D
     warned: set[str] = set()
 
     def date(row: Any, field: str, market: str) -> int | None:
-        literal: Unread = getattr(row, field)
-        if isinstance(literal, msgspec.UnsetType):
-            return None
-        value = msgspec.json.decode(literal)
-        if value is None or value == "":
+        literal: msgspec.Raw = getattr(row, field)
+        text = bytes(literal).decode()
+        if text in ("null", '""'):
             return None
         try:
-            return timestamps.instant_of(value if isinstance(value, str) else bytes(literal).decode())
+            return timestamps.instant_of(msgspec.json.decode(text) if text.startswith('"') else text)
         except ValueError:
             if field not in warned:
                 warned.add(field)

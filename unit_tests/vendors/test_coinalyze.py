@@ -542,6 +542,32 @@ def test_the_list_of_markets_arrives_as_it_is() -> None:
         decoded(held, [{"exchange": "A"}], span)
 
 
+@pytest.mark.parametrize("name", ["symbol_on_exchange", "exchange", "base_asset", "quote_asset"])
+@pytest.mark.parametrize("value", [1, 1.5, True, [], {"a": [1]}])
+def test_an_odd_market_of_the_list_stops_no_other(name: str, value: Any) -> None:
+    listed = [{**MARKET, "symbol": "ODD.A", name: value}, MARKET]
+    assert checked(0, listed) == []
+    assert checked(0, listed, denomination="native") == []
+    held, span = coinalyze("ODD.A", MARKET["symbol"], markets=listed)
+    found = records(held, [series(one, point()) for one in ("ODD.A", MARKET["symbol"])], span)
+    assert [row["symbol"] for row in found[STREAM.name]] == ["ODD.A", MARKET["symbol"]]
+    assert {row["exchange"] for row in found[VOLUMES]} == ({"", "binance"} if name == "exchange" else {"binance"})
+    bases = ["" if name == "base_asset" else "btc"] * 2 + ["btc"] * 2
+    assert [row["asset"] for row in found[VOLUMES]] == bases
+
+
+@pytest.mark.parametrize("unit", [1, ["BASE_ASSET"], {"a": 1}])
+def test_a_unit_that_is_no_text_fails_its_own_market(unit: Any) -> None:
+    listed = [{**MARKET, "symbol": "ODD.A", "oi_lq_vol_denominated_in": unit}, MARKET]
+    (note,) = checked(0, listed, denomination="native")
+    assert "ODD.A" in note
+    held, span = coinalyze("ODD.A", MARKET["symbol"], markets=listed)
+    rows, faults = partly(held, [series(one, point()) for one in ("ODD.A", MARKET["symbol"])], span)[VOLUMES]
+    assert {row["market"] for row in rows} == {MARKET["symbol"]}
+    (fault,) = faults
+    assert f"`oi_lq_vol_denominated_in` of ODD.A is {str(unit)!r}" in fault.error.message
+
+
 # Configuration, check, refusals.
 
 

@@ -24,7 +24,18 @@ from source_liquidations.vendors.gate.calls import explain, market, translated
 from source_liquidations.vendors.gate.contracts import ContractRow, settles_of, size_of
 from source_liquidations.vendors.gate.stats import explain_stats
 from source_liquidations.vendors.vendor import Feed
-from unit_tests.vendors.bodies import configured, decoded, feed, outputs_of, partly, rows_of, sample, span_of
+from unit_tests.vendors.bodies import (
+    answered,
+    configured,
+    decoded,
+    feed,
+    outputs_of,
+    partly,
+    records,
+    rows_of,
+    sample,
+    span_of,
+)
 
 ORDERS, STATS, LIST = "gate_liquidation_orders", "gate_contract_stats", "gate_contracts"
 SAMPLE = "gate/futures__usdt__liq_orders.200"

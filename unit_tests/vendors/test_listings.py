@@ -204,7 +204,7 @@ def test_since_when_kiyotaka_has_a_market_is_coverage(since: Any, period_start: 
 
 def test_a_market_without_a_date_has_no_coverage_and_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     held = feed("kiyotaka_markets", KIYOTAKA)
-    dates = ("lately", "soon", None, "", ..., {"s": 1})
+    dates = ("lately", "soon", None, "", ..., {"s": 1}, True)
     rows = [
         {"exchange": "x", "rawSymbol": f"m{n}", **({} if date is ... else {"availableSince": date})}
         for n, date in enumerate(dates)
@@ -215,6 +215,18 @@ def test_a_market_without_a_date_has_no_coverage_and_is_told_of_once(caplog: pyt
     (told,) = caplog.messages
     assert told.startswith("kiyotaka_markets, `availableSince` of x/m0 is ")
     assert "lately" in told
+
+
+@pytest.mark.parametrize("literal", ["1e400", "[1e400]"])
+def test_a_date_that_no_number_or_text_holds_is_none(literal: str, caplog: pytest.LogCaptureFixture) -> None:
+    held = feed("kwery_symbols", {"api_key": "key"})
+    body = f'{{"symbols": [{{"symbol": "A", "earliest_data": {literal}}}]}}'.encode()
+    answer = page(held, body)
+    mapped = held.mappers["liquidation_coverage"](answer.rows, NOWHEN)
+    assert mapped.rows.count == 0
+    assert caplog.messages == [
+        f"kwery_symbols, `earliest_data` of A is {literal.encode()!r}, not a date: it has no row of coverage"
+    ]
 
 
 def matching(pattern: str, *pages: Any) -> tuple[list[str], list[Request]]:

@@ -32,12 +32,12 @@ PATH = "/v4/reference-data/markets"
 
 
 class Row(msgspec.Struct):
-    """As far as it is needed here."""
+    """As far as it is needed here. Only the market is certain to be text."""
 
     market: str
-    base: str | None = None
-    quote: str | None = None
-    size_asset: str | None = None
+    base: Any = None
+    quote: Any = None
+    size_asset: Any = None
     contract_size: msgspec.Raw = numbers.NULL
 
 
@@ -47,18 +47,18 @@ def contract_of(row: Row) -> Contract | None:
         size = float(numbers.literal_of(row.contract_size))
     except ValueError:
         return None
-    if size <= 0 or row.size_asset is None or row.size_asset not in (row.base, row.quote):
+    if size <= 0 or not isinstance(row.size_asset, str) or row.size_asset not in (row.base, row.quote):
         return None
     is_inverse = row.size_asset != row.base
     code, _, symbol = row.market.partition("-")
     if not is_inverse:
         size /= _multiple(assets_of(symbol.removesuffix("-future"), code)[0], row.base, size)
-    return Contract(size, is_inverse, asset(row.quote or "") in DOLLARS)
+    return Contract(size, is_inverse, isinstance(row.quote, str) and asset(row.quote) in DOLLARS)
 
 
-def _multiple(counted: str | None, base: str | None, size: float) -> int:
+def _multiple(counted: str | None, base: str, size: float) -> int:
     """How many units of the base the market's own name counts as one: 1000SHIBUSDT has the price of 1,000 SHIB."""
-    found = re.fullmatch(rf"(10+)?{re.escape(asset(base or ''))}(10+)?", counted or "")
+    found = re.fullmatch(rf"(10+)?{re.escape(asset(base))}(10+)?", counted or "")
     multiple = int(found[1] or found[2] or 1) if found else 1
     return multiple if size % multiple == 0 else 1
 

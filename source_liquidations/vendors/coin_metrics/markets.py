@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from source_liquidations import timestamps
+from source_liquidations import numbers, timestamps
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition
@@ -20,7 +20,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder
-from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, Unread, coverage_of
+from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, coverage_of
 
 logger = logging.getLogger("airbyte")
 
@@ -34,8 +34,8 @@ _LATELY = 30 * timestamps.DAY
 
 class CatalogRow(msgspec.Struct):
     market: str
-    min_time: Unread = msgspec.UNSET
-    max_time: Unread = msgspec.UNSET
+    min_time: msgspec.Raw = numbers.NULL
+    max_time: msgspec.Raw = numbers.NULL
 
 
 class ReferenceRow(msgspec.Struct):

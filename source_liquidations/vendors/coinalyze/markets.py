@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 
 import msgspec
 
@@ -22,17 +23,17 @@ _SUGGESTED = 3
 
 
 class Market(msgspec.Struct):
-    """What a market's rows do not say.
+    """What a market's rows do not say. Only the symbol is certain to be text.
 
     `unit` is what its liquidations are counted in: BASE_ASSET or QUOTE_ASSET.
     """
 
     symbol: str
-    symbol_on_exchange: str | None = None
-    exchange: str | None = None
-    base_asset: str | None = None
-    quote_asset: str | None = None
-    unit: str | None = msgspec.field(name="oi_lq_vol_denominated_in", default=None)
+    symbol_on_exchange: Any = None
+    exchange: Any = None
+    base_asset: Any = None
+    quote_asset: Any = None
+    unit: Any = msgspec.field(name="oi_lq_vol_denominated_in", default=None)
 
 
 def market_list(client: Client, fields: Fields | None = None) -> Listing:

@@ -22,7 +22,7 @@ from source_liquidations.symbols import DOLLARS
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
 from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDecoder
 from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
-from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, Unread, coverage_of, rows_of
+from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches, meant
 
 logger = logging.getLogger("airbyte")
@@ -35,15 +35,15 @@ _NO_DATE = (msgspec.Raw(b"0"), msgspec.Raw(b'"0"'))
 
 
 class ContractRow(msgspec.Struct):
-    """As far as it is read here."""
+    """As far as it is read here. Only the name is certain to be text."""
 
     name: str
-    type: str | None = None
+    type: Any = None
     quanto_multiplier: msgspec.Raw = numbers.NULL
-    status: str | None = None
-    create_time: Unread = msgspec.UNSET
-    launch_time: Unread = msgspec.UNSET
-    delisted_time: Unread = msgspec.UNSET
+    status: Any = None
+    create_time: msgspec.Raw = numbers.NULL
+    launch_time: msgspec.Raw = numbers.NULL
+    delisted_time: msgspec.Raw = numbers.NULL
 
 
 class ContractList(Listing):

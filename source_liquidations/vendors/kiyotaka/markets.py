@@ -8,13 +8,14 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, snake, without
-from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, Unread, coverage_of, rows_of
+from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, meant
 
 STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__name__)
@@ -36,10 +37,10 @@ class MarketRow(msgspec.Struct):
 
     exchange: str
     rawSymbol: str
-    normalizedSymbol: Unread = msgspec.UNSET
-    coin: Unread = msgspec.UNSET
-    category: str | None = None
-    availableSince: Unread = msgspec.UNSET
+    normalizedSymbol: msgspec.Raw = numbers.NULL
+    coin: msgspec.Raw = numbers.NULL
+    category: Any = None
+    availableSince: msgspec.Raw = numbers.NULL
 
     @property
     def market(self) -> str:

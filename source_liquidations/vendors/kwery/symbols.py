@@ -8,11 +8,12 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from source_liquidations import numbers
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Fields, RowDecoder
-from source_liquidations.vendors.listing import Dates, Listing, Said, Unread, coverage_of, rows_of
+from source_liquidations.vendors.listing import Dates, Listing, Said, coverage_of, rows_of
 
 STREAM = Stream("kwery_symbols", ("symbol",), declared_in=__name__)
 PATH = "/v1/symbols"
@@ -26,7 +27,7 @@ class Body(msgspec.Struct, Generic[T]):
 
 class SymbolRow(msgspec.Struct):
     symbol: str
-    earliest_data: Unread = msgspec.UNSET
+    earliest_data: msgspec.Raw = numbers.NULL
 
 
 def symbol_list(client: Client) -> Listing:
