@@ -505,6 +505,24 @@ def list_pages(*pages: list[str]) -> tuple[list[str], list[str]]:
     return names, offsets
 
 
+@pytest.mark.parametrize("name", ["type", "status"])
+@pytest.mark.parametrize("value", [1, 1.5, True, [], {"a": [1]}])
+def test_an_odd_contract_of_the_list_stops_no_other(name: str, value: Any) -> None:
+    """Neither its stream, nor coverage, nor patterns, nor sizes."""
+    listed = [{"name": "ODD_USDT", "type": "direct", "quanto_multiplier": "2", "launch_time": 1568102400, name: value}]
+    listed += [{"name": "A_USDT", "type": "direct", "quanto_multiplier": "1", "launch_time": 1568102400}]
+    span = Span((Partition(()),), 0, 1)
+    found = records(feed(LIST, {"contracts": ["usdt/*"]}), listed, span)
+    assert [row["name"] for row in found[LIST]] == ["ODD_USDT", "A_USDT"]
+    assert [row["market"] for row in found["liquidation_coverage"]] == ["ODD_USDT", "A_USDT"]
+    held, _ = gate_orders()
+    contracts = held.endpoint._contracts  # type: ignore[attr-defined]
+    contracts._lists = {}
+    contracts._client.fetch = lambda *_: answered(listed)
+    assert contracts.matching("usdt/*", "gate.contracts[0]", Traffic()) == ["usdt/A_USDT", "usdt/ODD_USDT"]
+    assert contracts._sizes["A_USDT"].size == 1
+
+
 def test_the_list_ends_with_a_short_page_unless_that_may_be_cut() -> None:
     names = [f"C{n}_USDT" for n in range(1500)]
     assert list_pages(names[:857]) == (names[:857], ["0"])

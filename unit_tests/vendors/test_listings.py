@@ -239,7 +239,7 @@ def matching(pattern: str, *pages: Any) -> tuple[list[str], list[Request]]:
         return waiting.pop(0)
 
     client.fetch = fetch  # type: ignore[method-assign, assignment]
-    return matching_markets(client, Traffic(), pattern, "kiyotaka.symbols[0]"), sent
+    return matching_markets(client, Traffic(), {}, pattern, "kiyotaka.symbols[0]"), sent
 
 
 def listed(*markets: str, **more: Any) -> dict[str, Any]:
@@ -254,6 +254,32 @@ def test_kiyotakas_patterns_match_every_market_but_spot_once() -> None:
     assert [request.params for request in sent] == [
         (("exchange", "BYBIT"), ("pageSize", "100"), ("pageOffset", offset)) for offset in ("0", "100")
     ]
+
+
+@pytest.mark.parametrize("category", [1, True, [], {"a": [1]}])
+def test_an_odd_market_of_kiyotakas_stops_no_other(category: Any) -> None:
+    rows = [{"exchange": "BYBIT", "rawSymbol": "ODD", "category": category}, {"exchange": "BYBIT", "rawSymbol": "A"}]
+    assert [json.loads(row) for row in kiyotakas(*map(json.dumps, rows))] == [
+        {"exchange": "BYBIT", "raw_symbol": "ODD", "category": category},
+        {"exchange": "BYBIT", "raw_symbol": "A"},
+    ]
+    assert matching("BYBIT/*", {"symbols": rows})[0] == ["BYBIT/A", "BYBIT/ODD"]
+
+
+def test_several_patterns_ask_kiyotaka_for_a_list_once() -> None:
+    symbols = ["BYBIT/*USDT", "BYBIT/B*", "*/BTCUSDT", "?YBIT/E*"]
+    held = feed("kiyotaka_liquidation_agg", {"api_key": "key", "symbols": symbols})
+    sent = []
+
+    def fetch(request: Request, *_: Any) -> Answered:
+        sent.append(dict(request.params).get("exchange"))
+        return answered(listed("BYBIT/BTCUSDT", "BYBIT/ETHUSDT"))
+
+    held.endpoint.client.fetch = fetch  # type: ignore[method-assign, assignment]
+    for _ in range(2):
+        markets = {partition["raw_symbol"] for partition in held.endpoint.partitions(Traffic())}
+        assert markets == {"BTCUSDT", "ETHUSDT"}
+    assert sent == ["BYBIT", None]
 
 
 def test_a_pattern_of_kiyotakas_exchanges_asks_for_the_whole_list() -> None:

@@ -94,16 +94,20 @@ def following(request: Request, body: Body[Any]) -> Request | None:
     return page_at(offset, request.params[:-2])
 
 
-def matching_markets(client: Client, traffic: Traffic, pattern: str, where: str) -> list[str]:
+def matching_markets(
+    client: Client, traffic: Traffic, lists: dict[Request, list[str]], pattern: str, where: str
+) -> list[str]:
     """`EXCHANGE/rawSymbol` of the markets that match a pattern and may have liquidations: all but spot.
 
-    Raises ConfigurationError where none does.
+    Raises ConfigurationError where none does. `lists` keeps what was listed already.
     """
     code = pattern.split("/", 1)[0]
     filters = () if is_pattern(code) else (("exchange", code),)
-    rows = rows_of(MarketList(client), traffic, page_at(0, filters))
-    names = (row.market for row, _ in rows if row.category != "SPOT")
-    return sorted(meant(pattern, names, where, "market of Kiyotaka's list", "Compare it with /v1/markets."))
+    request = page_at(0, filters)
+    if request not in lists:
+        rows = rows_of(MarketList(client), traffic, request)
+        lists[request] = [row.market for row, _ in rows if row.category != "SPOT"]
+    return sorted(meant(pattern, lists[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets."))
 
 
 def _said(row: MarketRow, date: Dates, end: int) -> Iterator[Said]:
