@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.errors import LiquidationsError, some_of
+from source_liquidations.errors import LiquidationsError, RequestRefused, some_of
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
@@ -29,6 +29,7 @@ from source_liquidations.vendors.listing import Listing, rows_of
 logger = logging.getLogger("airbyte")
 
 PATH = "/v4/reference-data/markets"
+_MOST_REFUSALS_IN_A_ROW = 30  # more are of no single market
 
 
 class Row(msgspec.Struct):
@@ -72,17 +73,9 @@ class Contracts:
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
         """Ask for the contracts of these markets. A missing one is logged once, and stops nothing."""
-        try:
-            for batch in batched(partitions, "market", int(PAGE_SIZE)):
-                markets = ("markets", ",".join(partition["market"] for partition in batch))
-                request = Request(PATH, (markets, ("page_size", PAGE_SIZE)))
-                for row, _ in rows_of(self._list, traffic, request):
-                    if found := contract_of(row):
-                        self._known[row.market] = found
-        except LiquidationsError as error:
-            why = f" ({redact(error.cause)})"
-        else:
-            why = ""
+        batches = batched(partitions, "market", int(PAGE_SIZE))
+        refusal = self._ask([[partition["market"] for partition in batch] for batch in batches], traffic)
+        why = f" ({redact(refusal.cause)})" if refusal else ""
         missing = [partition["market"] for partition in partitions if partition["market"] not in self._known]
         if missing:
             logger.warning(
@@ -91,6 +84,31 @@ class Contracts:
                 some_of(missing),
                 why,
             )
+
+    def _ask(self, batches: list[list[str]], traffic: Traffic) -> LiquidationsError | None:
+        """Take what the vendor has of these markets. Returns why it does not have all of them.
+
+        One unknown market may have the whole call refused. So halves are asked for, until it is alone.
+        """
+        refusal: LiquidationsError | None = None
+        refusals_in_a_row = 0
+        while batches:
+            markets = batches.pop()
+            request = Request(PATH, (("markets", ",".join(markets)), ("page_size", PAGE_SIZE)))
+            try:
+                for row, _ in rows_of(self._list, traffic, request):
+                    if found := contract_of(row):
+                        self._known[row.market] = found
+                refusals_in_a_row = 0
+            except LiquidationsError as error:
+                refusal = error
+                refusals_in_a_row += 1
+                is_of_a_market = isinstance(error, RequestRefused) and error.status in {400, 404}
+                if not is_of_a_market or refusals_in_a_row == _MOST_REFUSALS_IN_A_ROW:
+                    break
+                if half := len(markets) // 2:
+                    batches += [markets[half:], markets[:half]]
+        return refusal
 
     def columns(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
         """What the amounts, in contracts, come to; all three are a page's rows, in its order."""
