@@ -95,8 +95,6 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
         answer = listing.decode(answered, NOWHEN, request, memory)
         pages.accept(request, answer)
         yield from zip(answer.rows.typed, answer.rows.raw, strict=True)
-        if answer.problem is not None:
-            raise answer.problem
         request = answer.following
 
 

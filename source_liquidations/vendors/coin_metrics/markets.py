@@ -19,13 +19,12 @@ from source_liquidations.reading.endpoint import Partition
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
-from source_liquidations.vendors.decoding import Fields, Page, RowDecoder
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, without
 from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, coverage_of
 
 logger = logging.getLogger("airbyte")
 
 STREAM = Stream("coin_metrics_liquidation_markets", ("market",), declared_in=__name__)
-TABLE = "market-liquidations"
 REFERENCE = "/v4/reference-data/markets"
 
 # A market without a liquidation for so long counts as ended.
@@ -58,7 +57,7 @@ class LiquidationMarkets(Listing):
         request = Request(REFERENCE, (("type", "future"), ("page_size", PAGE_SIZE)))
         decoder = RowDecoder(Body, ReferenceRow, fields)
         super().__init__("coin_metrics", client, request, decoder, partial(following, client))
-        self._catalog_list = Catalog(client, TABLE, RowDecoder(Body, CatalogRow, fields))
+        self._catalog_list = Catalog(client, "market-liquidations", RowDecoder(Body, CatalogRow, fields))
         self._catalog: dict[str, Entry] = {}
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -85,7 +84,7 @@ class LiquidationMarkets(Listing):
 def beside(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
     """A row with the members of another that it does not have itself; literals stay as written."""
     own = _members(row)
-    return _encode({**own, **{name: value for name, value in _members(other).items() if name not in own}})
+    return _encode({**own, **without(_members(other), own)})
 
 
 def _said(row: CatalogRow, date: Dates, end: int) -> Iterator[Said]:

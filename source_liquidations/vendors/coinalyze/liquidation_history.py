@@ -22,8 +22,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
 from source_liquidations.unified import interval_start, volume_names, volumes
 from source_liquidations.vendors.coinalyze.calls import symbols_at_once
-from source_liquidations.vendors.coinalyze.exchanges import exchanges
-from source_liquidations.vendors.coinalyze.markets import Market, markets, matching_markets
+from source_liquidations.vendors.coinalyze.markets import Market, exchanges, markets, matching_markets
 from source_liquidations.vendors.coinalyze.points import rows_of
 from source_liquidations.vendors.decoding import NO_GUESS, Fields
 from source_liquidations.vendors.repeats import Once

@@ -1,4 +1,7 @@
-"""Coinalyze, GET /future-markets: for its own stream, for patterns, and for what a row does not say of its market."""
+"""Coinalyze, GET /future-markets: for its own stream, for patterns, and for what a row does not say of its market.
+
+And GET /exchanges: the exchanges' names by code. The codes are the vendor's own, and the list may grow.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
+from source_liquidations.symbols import exchange
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder
 from source_liquidations.vendors.listing import Listing, rows_of
 from source_liquidations.vendors.patterns import is_pattern, meant
 
 STREAM = Stream("coinalyze_markets", ("symbol",), declared_in=__name__)
 PATH = "/v1/future-markets"
+EXCHANGES = "/v1/exchanges"
 
 _SUGGESTED = 3
 
@@ -36,6 +41,11 @@ class Market(msgspec.Struct):
     unit: Any = msgspec.field(name="oi_lq_vol_denominated_in", default=None)
 
 
+class ExchangeRow(msgspec.Struct):
+    name: str
+    code: str
+
+
 def market_list(client: Client, fields: Fields | None = None) -> Listing:
     """All markets in one array. Delisted ones are not in it."""
     return Listing("coinalyze", client, Request(PATH), RowDecoder(ListBody, Market, fields))
@@ -44,6 +54,12 @@ def market_list(client: Client, fields: Fields | None = None) -> Listing:
 def markets(client: Client, traffic: Traffic) -> dict[str, Market]:
     """All markets by symbol."""
     return {row.symbol: row for row, _ in rows_of(market_list(client), traffic)}
+
+
+def exchanges(client: Client, traffic: Traffic) -> dict[str, str]:
+    """The exchanges by code, in the spelling that all vendors' rows have: `A` is `binance`."""
+    listing = Listing("coinalyze", client, Request(EXCHANGES), RowDecoder(ListBody, ExchangeRow))
+    return {row.code: exchange(row.name.lower()) for row, _ in rows_of(listing, traffic)}
 
 
 def matching_markets(known: Mapping[str, Market], entry: str, where: str) -> list[str]:

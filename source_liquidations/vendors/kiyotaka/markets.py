@@ -50,7 +50,6 @@ class MarketRow(msgspec.Struct):
 FIELDS = MarketRow.__struct_fields__
 COLUMNS = frozenset(map(snake, FIELDS))
 
-
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 

@@ -10,10 +10,9 @@ import msgspec
 
 from source_liquidations import numbers
 from source_liquidations.http.client import Client, Request
-from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Fields, RowDecoder
-from source_liquidations.vendors.listing import Dates, Listing, Said, coverage_of, rows_of
+from source_liquidations.vendors.listing import Dates, Listing, Said, coverage_of
 
 STREAM = Stream("kwery_symbols", ("symbol",), declared_in=__name__)
 PATH = "/v1/symbols"
@@ -32,10 +31,6 @@ class SymbolRow(msgspec.Struct):
 
 def symbol_list(client: Client) -> Listing:
     return Listing("kwery", client, Request(PATH), RowDecoder(Body, SymbolRow, Fields.of(STREAM)))
-
-
-def symbols(client: Client, traffic: Traffic) -> list[str]:
-    return [row.symbol for row, _ in rows_of(symbol_list(client), traffic)]
 
 
 def _said(row: SymbolRow, date: Dates, end: int) -> Iterator[Said]:
