@@ -99,16 +99,19 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
 
 
 # Reads a date of a row, by the name of its field; the text names the market in a warning.
-Dates = Callable[[Any, str, str], int | None]
+DateReader = Callable[[Any, str, str], int | None]
 
-# What a row says: exchange, market, kind, instant (None where it is not known) and a note.
-Said = tuple[str, str, Kind, int | None, str]
+# Exchange, market, kind, instant (None where it is not known) and a note.
+ListedPeriod = tuple[str, str, Kind, int | None, str]
 
 
-def coverage_of(vendor: str, stream: Stream, source: str, said: Callable[[Any, Dates, int], Iterable[Said]]) -> Mapper:
-    """What the rows of a list say of each market's data, by `said`: of a row, the reader of its dates, and the end.
+def coverage_of(
+    vendor: str, stream: Stream, source: str, periods_of: Callable[[Any, DateReader, int], Iterable[ListedPeriod]]
+) -> Mapper:
+    """What the rows of a list say of each market's data.
 
-    A date that cannot be read counts as none, and is logged once for each field.
+    `periods_of` makes it, of a row, the reader of its dates, and the end of the sync. A date that cannot be read counts
+    as none, and is logged once for each field.
     """
     warned: set[str] = set()
 
@@ -136,7 +139,7 @@ def coverage_of(vendor: str, stream: Stream, source: str, said: Callable[[Any, D
             coverage_rows(
                 Period.at(vendor, exchange, market, kind, instant, note, source)
                 for row in rows.typed
-                for exchange, market, kind, instant, note in said(row, date, span.end)
+                for exchange, market, kind, instant, note in periods_of(row, date, span.end)
                 if instant is not None
             )
         )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from source_liquidations.errors import AccessRefused, RequestRefused
+from source_liquidations.errors import AccessRefused, RequestRefused, VendorUnavailable
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
@@ -198,9 +198,13 @@ def test_a_refusal_of_everything_is_not_asked_for_again_and_again(caplog: pytest
         assert len(wire.asked) <= most
 
 
-def test_what_cannot_be_had_is_told_once_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    refusal = RequestRefused("HTTP 403: forbidden", status=403)
-    contracts, _ = prepared(refusal, markets=tuple(f"okex-{n}-future" for n in range(7)))
+@pytest.mark.parametrize("kind", [RequestRefused, AccessRefused, VendorUnavailable])
+def test_what_cannot_be_had_is_told_once_and_stops_nothing(
+    kind: type[RequestRefused | AccessRefused | VendorUnavailable], caplog: pytest.LogCaptureFixture
+) -> None:
+    refusal = kind("HTTP 403: forbidden", status=403)
+    contracts, wire = prepared(refusal, markets=tuple(f"okex-{n}-future" for n in range(7)))
+    assert len(wire.asked) == 1
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("coin_metrics: the reference data have no contract size of okex-0-future, okex-1-future")
     assert "and 2 more (HTTP 403: forbidden): amount_base and notional_usd are null there" in line

@@ -20,7 +20,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, without
-from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, coverage_of
+from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of
 
 logger = logging.getLogger("airbyte")
 
@@ -87,7 +87,7 @@ def beside(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
     return _encode({**own, **without(_members(other), own)})
 
 
-def _said(row: CatalogRow, date: Dates, end: int) -> Iterator[Said]:
+def _periods_of(row: CatalogRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """From when to when the catalog says that each market has liquidations; one that had some lately has not ended."""
     code = exchange(row.market.partition("-")[0])
     first, last = date(row, "min_time", row.market), date(row, "max_time", row.market)
@@ -96,4 +96,4 @@ def _said(row: CatalogRow, date: Dates, end: int) -> Iterator[Said]:
         yield code, row.market, "ends", last, "last liquidation so far"
 
 
-to_coverage = partial(coverage_of, "coin_metrics", STREAM, "catalog-v2/market-liquidations", _said)
+to_coverage = partial(coverage_of, "coin_metrics", STREAM, "catalog-v2/market-liquidations", _periods_of)

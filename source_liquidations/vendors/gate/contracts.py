@@ -22,7 +22,7 @@ from source_liquidations.symbols import DOLLARS
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
 from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDecoder
 from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
-from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, coverage_of, rows_of
+from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches, meant
 
 logger = logging.getLogger("airbyte")
@@ -156,7 +156,7 @@ def size_of(row: ContractRow) -> Contract | None:
     return Contract(size, is_inverse=False, in_dollars=in_dollars) if row.type == "direct" and size > 0 else None
 
 
-def _said(entry: tuple[str, ContractRow], date: Dates, end: int) -> Iterator[Said]:
+def _periods_of(entry: tuple[str, ContractRow], date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list says that each contract is traded, and until when it was."""
     del end
     settle, row = entry
@@ -171,4 +171,4 @@ def _said(entry: tuple[str, ContractRow], date: Dates, end: int) -> Iterator[Sai
         yield "gate", name, "ends", read("delisted_time"), "delisted"
 
 
-to_coverage = partial(coverage_of, "gate", STREAM, f"/futures/{{settle}}/{CALL}", _said)
+to_coverage = partial(coverage_of, "gate", STREAM, f"/futures/{{settle}}/{CALL}", _periods_of)

@@ -15,7 +15,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, snake, without
-from source_liquidations.vendors.listing import Dates, Entry, Listing, Said, coverage_of, rows_of
+from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, meant
 
 STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__name__)
@@ -109,11 +109,11 @@ def matching_markets(
     return sorted(meant(pattern, lists[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets."))
 
 
-def _said(row: MarketRow, date: Dates, end: int) -> Iterator[Said]:
+def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list of markets says that each has data."""
     del end
     since = date(row, "availableSince", row.market)
     yield exchange(row.exchange), row.market, "starts", since, "available since, of any kind of data"
 
 
-to_coverage = partial(coverage_of, "kiyotaka", STREAM, PATH, _said)
+to_coverage = partial(coverage_of, "kiyotaka", STREAM, PATH, _periods_of)

@@ -12,7 +12,7 @@ from source_liquidations import numbers
 from source_liquidations.http.client import Client, Request
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Fields, RowDecoder
-from source_liquidations.vendors.listing import Dates, Listing, Said, coverage_of
+from source_liquidations.vendors.listing import DateReader, ListedPeriod, Listing, coverage_of
 
 STREAM = Stream("kwery_symbols", ("symbol",), declared_in=__name__)
 PATH = "/v1/symbols"
@@ -33,11 +33,11 @@ def symbol_list(client: Client) -> Listing:
     return Listing("kwery", client, Request(PATH), RowDecoder(Body, SymbolRow, Fields.of(STREAM)))
 
 
-def _said(row: SymbolRow, date: Dates, end: int) -> Iterator[Said]:
+def _periods_of(row: SymbolRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list of symbols says that each has data."""
     del end
     since = date(row, "earliest_data", row.symbol)
     yield "binance", f"binance_futures/{row.symbol}", "starts", since, "earliest data, of any kind"
 
 
-to_coverage = partial(coverage_of, "kwery", STREAM, PATH, _said)
+to_coverage = partial(coverage_of, "kwery", STREAM, PATH, _periods_of)
