@@ -77,7 +77,7 @@ class Fields:
 
 
 class ListBody(msgspec.Struct, Generic[Row]):
-    """A body that is a list, as `as_data` wraps it."""
+    """A body that is a list, as `as_data` wraps it; a RowDecoder does so itself."""
 
     data: list[Row] | None
 
@@ -160,6 +160,7 @@ class RowDecoder(Generic[Row]):
         strict = msgspec.defstruct(
             f"Strict{row.__name__}", quick, bases=(row,), forbid_unknown_fields=True, kw_only=True
         )
+        self._is_list = body is ListBody
         self._strict = msgspec.json.Decoder(body[strict if fields else row])
         self._lenient = msgspec.json.Decoder(body[row])
         named = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
@@ -171,6 +172,8 @@ class RowDecoder(Generic[Row]):
 
     def decode(self, answered: Answered) -> Page[Row]:
         """The page, its numbers checked. Raises UnexpectedAnswer for another shape."""
+        if self._is_list:
+            answered = as_data(answered)
         try:
             body, new = self._strict.decode(answered.body), False
         except (msgspec.DecodeError, UnicodeDecodeError):

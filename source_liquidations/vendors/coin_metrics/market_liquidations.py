@@ -12,7 +12,6 @@ import msgspec
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import (
     AccessRefused,
-    ConfigurationError,
     LiquidationsError,
     RequestRefused,
 )
@@ -37,10 +36,10 @@ from source_liquidations.vendors.coin_metrics.calls import (
     time_params,
 )
 from source_liquidations.vendors.coin_metrics.contracts import Contracts
-from source_liquidations.vendors.coin_metrics.markets import CatalogRow, catalog_row
+from source_liquidations.vendors.coin_metrics.markets import CatalogRow
 from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.patterns import is_pattern, matches, meant
 from source_liquidations.vendors.probing import probe
 from source_liquidations.vendors.repeats import EventIds
 
@@ -104,14 +103,8 @@ class MarketLiquidations(Endpoint):
                 markets = self._listed(() if is_pattern(code) else (("exchange", code),), traffic)
         except (AccessRefused, RequestRefused) as error:
             raise error.named(f"`{where}`") from None
-        found = [market for market in markets if matches(pattern, market)]
-        if not found:
-            raise ConfigurationError(
-                where,
-                f"no market with liquidations matches {pattern!r}.",
-                advice="Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future.",
-            )
-        return found
+        advice = "Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future."
+        return meant(pattern, markets, where, "market with liquidations", advice)
 
     def _filtered(self, pattern: str, traffic: Traffic) -> list[str]:
         """What the catalog has of a pattern; nothing where it refuses it as no market."""
@@ -128,7 +121,7 @@ class MarketLiquidations(Endpoint):
         if filters not in self._lists:
             decoder = RowDecoder(Body, CatalogRow)
             rows = Catalog(self.client, "market-liquidations", decoder, filters).rows(traffic)
-            self._lists[filters] = [catalog_row(row).market for row in rows]
+            self._lists[filters] = [row.market for row, _ in rows]
         return self._lists[filters]
 
     def place(self, partition: Partition) -> tuple[str, str]:

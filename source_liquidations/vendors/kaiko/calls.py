@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -55,7 +56,7 @@ class _Access(msgspec.Struct):
 _access = msgspec.json.Decoder(_Access)
 
 
-def following(client: Client, body: Body[Any], request: Request) -> Request | None:
+def following(client: Client, request: Request, body: Body[Any]) -> Request | None:
     """The next page's request: a token carries all parameters, so it stands alone."""
     token = next_token(client, token=body.continuation_token, url=body.next_url, name=TOKEN)
     return Request(request.path, ((TOKEN, token),), request.host) if token else None
@@ -98,7 +99,7 @@ class KaikoEndpoint(Endpoint):
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         body, rows = self.page(answered, span, memory)
         readable = self._readable(body, span, rows.instants)
-        return Answer.before(rows, lambda: following(self.client, body, request), readable)
+        return Answer.before(rows, partial(following, self.client, request, body), readable)
 
     def _readable(self, body: Body[Any], span: Span, instants: Sequence[int]) -> tuple[int | None, int | None]:
         """Since when and until when the key may read, if no row shows otherwise.
