@@ -56,7 +56,7 @@ def listed(path: str, text: str) -> str:
     if path == "source_liquidations/vendors/__init__.py":
         text, changed = re.subn(r"(VENDORS: .*= \([^)]*?),?(\s*)\)", r"\1, Acme\2)", text)
         assert changed == 1
-        return text.replace("from", "from source_liquidations.vendors.acme import Acme\nfrom", 1)
+        return text.replace("from", "from source_liquidations.vendors.acme.vendor import Acme\nfrom", 1)
     return with_line(text, r"\|---", files_of(VENDOR.read_text("utf-8"))[path])
 
 

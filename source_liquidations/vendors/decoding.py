@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
@@ -78,14 +79,9 @@ class Fields:
 
 
 class ListBody(msgspec.Struct, Generic[Row]):
-    """A body that is a list, as `as_data` wraps it."""
+    """A body that is a list: a RowDecoder makes it the `data` of an object, where rows are looked for."""
 
     data: list[Row] | None
-
-
-def as_data(answered: Answered) -> Answered:
-    """The answer with its list as `data`, which is where decoders look for rows."""
-    return Answered(answered.status, answered.headers, b'{"data":%b}' % answered.body)
 
 
 class Page(Generic[Row]):
@@ -153,6 +149,7 @@ class RowDecoder(Generic[Row]):
         strict = msgspec.defstruct(
             f"Strict{row.__name__}", quick, bases=(row,), forbid_unknown_fields=True, kw_only=True
         )
+        self._is_list = body is ListBody
         self._strict = msgspec.json.Decoder(body[strict if fields else row])
         self._lenient = msgspec.json.Decoder(body[row])
         named = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
@@ -165,6 +162,8 @@ class RowDecoder(Generic[Row]):
 
     def decode(self, answered: Answered) -> Page[Row]:
         """The page, its numbers checked. Raises UnexpectedAnswer for another shape."""
+        if self._is_list:
+            answered = replace(answered, body=b'{"data":%b}' % answered.body)
         try:
             body, new = self._strict.decode(answered.body), False
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from source_liquidations import timestamps
+from source_liquidations.coverage import Kind, Period
+from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import RequestRefused, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
+from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused
 from source_liquidations.reading.rows import Rows
+from source_liquidations.streams import Stream
+from source_liquidations.vendors.decoding import Page, RowDecoder
 
 logger = logging.getLogger("airbyte")
 
-# A member of a row that is no part of its key: it arrives whatever it is.
-Unread = msgspec.Raw | msgspec.UnsetType
+# A row, decoded, and as it is written.
+Entry = tuple[Any, msgspec.Raw | bytes]
 
 NOWHEN = Span((Partition(()),), 0, 1)
 
@@ -29,15 +33,25 @@ NOWHEN = Span((Partition(()),), 0, 1)
 class Listing(Endpoint):
     """A list without times: one partition, one window, no progress to remember.
 
-    `first_page` is its first request; `page` makes a body's rows, as JSON objects, and the next request.
+    `following` makes the next request, of a page's request and its body; without it, there is one page.
     """
 
     ascending = False
     splittable = False
 
-    def __init__(self, vendor: str, client: Client) -> None:
+    def __init__(
+        self,
+        vendor: str,
+        client: Client,
+        first_page: Request,
+        decoder: RowDecoder[Any],
+        following: Callable[[Request, Any], Request | None] | None = None,
+    ) -> None:
         self.vendor = vendor
         self.client = client
+        self.first_page = first_page
+        self._decoder = decoder
+        self._following = following
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
@@ -45,27 +59,26 @@ class Listing(Endpoint):
 
     def first(self, span: Span) -> Request:
         del span
-        return self.first_page()
+        return self.first_page
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        rows, following = self.page(answered, request, memory)
-        return Answer(Rows(rows, [span.start] * len(rows)), following)
+        entries, following = self.entries(self._decoder.decode(answered), request, memory)
+        typed = [row for row, _ in entries]
+        return Answer(Rows([literal for _, literal in entries], [span.start] * len(typed), typed=typed), following)
 
-    @abstractmethod
-    def first_page(self) -> Request: ...
-
-    @abstractmethod
-    def page(
-        self, answered: Answered, request: Request, memory: dict[Any, Any]
-    ) -> tuple[Sequence[Any], Request | None]: ...
+    def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
+        """The rows of a page, and the next request."""
+        del memory
+        following = self._following(request, page.body) if self._following else None
+        return list(zip(page.rows, page.raw, strict=True)), following
 
 
-def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) -> Iterator[Any]:
+def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) -> Iterator[Entry]:
     """Every row of a list, for what has to be known before anything is read. Raises NotAdvancing for endless pages.
 
     Some come again where a page token was refused: its life is not documented, so the list is read afresh.
     """
-    first = first or listing.first_page()
+    first = first or listing.first_page
     request: Request | None = first
     pages, memory, restarts = Pages(), {}, 0  # type: ignore[var-annotated]
     while request is not None:
@@ -81,32 +94,54 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
             continue
         answer = listing.decode(answered, NOWHEN, request, memory)
         pages.accept(request, answer)
-        yield from answer.rows.raw
-        if answer.problem is not None:
-            raise answer.problem
+        yield from zip(answer.rows.typed, answer.rows.raw, strict=True)
         request = answer.following
 
 
-class ListedDate:
-    """A date in the rows of a list, in any form. One that cannot be read is logged once and counts as no date."""
+# Reads a date of a row, by the name of its field; the text names the market in a warning.
+DateReader = Callable[[Any, str, str], int | None]
 
-    def __init__(self, stream: str, field: str) -> None:
-        self._name = f"{stream}, `{field}`"
-        self._warned = False
+# Exchange, market, kind, instant (None where it is not known) and a note.
+ListedPeriod = tuple[str, str, Kind, int | None, str]
 
-    def read(self, literal: Unread, market: str) -> int | None:
-        """Nanoseconds since the epoch; None where there is no date, or none that can be read."""
-        if isinstance(literal, msgspec.UnsetType):
-            return None
-        value = msgspec.json.decode(literal)
-        if value is None or value == "":
+
+def coverage_of(
+    vendor: str, stream: Stream, source: str, periods_of: Callable[[Any, DateReader, int], Iterable[ListedPeriod]]
+) -> Mapper:
+    """What the rows of a list say of each market's data.
+
+    `periods_of` makes it, of a row, the reader of its dates, and the end of the sync. A date that cannot be read counts
+    as none, and is logged once for each field.
+    """
+    warned: set[str] = set()
+
+    def date(row: Any, field: str, market: str) -> int | None:
+        literal: msgspec.Raw = getattr(row, field)
+        text = bytes(literal).decode()
+        if text in ("null", '""'):
             return None
         try:
-            return timestamps.instant_of(value if isinstance(value, (str, int, float)) else str(value))
+            return timestamps.instant_of(msgspec.json.decode(text) if text.startswith('"') else text)
         except ValueError:
-            if not self._warned:
-                self._warned = True
+            if field not in warned:
+                warned.add(field)
                 logger.warning(
-                    "%s of %s is %s, not a date: it has no row of coverage", self._name, market, shown(bytes(literal))
+                    "%s, `%s` of %s is %s, not a date: it has no row of coverage",
+                    stream.name,
+                    field,
+                    market,
+                    shown(bytes(literal)),
                 )
             return None
+
+    def mapped(rows: Rows, span: Span) -> Mapped:
+        return Mapped(
+            coverage_rows(
+                Period.at(vendor, exchange, market, kind, instant, note, source)
+                for row in rows.typed
+                for exchange, market, kind, instant, note in periods_of(row, date, span.end)
+                if instant is not None
+            )
+        )
+
+    return mapped

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from source_liquidations.errors import RequestRefused
+from source_liquidations.errors import AccessRefused, RequestRefused, VendorUnavailable
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
@@ -131,9 +131,80 @@ def test_all_markets_are_asked_for_at_once_and_pages_are_followed() -> None:
     assert literals(contracts.columns(markets, [b"60000", b"100"], [b"60000", b"60000"]).amount_base) == [1, 1]
 
 
-def test_what_cannot_be_had_is_told_once_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    refusal = RequestRefused("HTTP 403: forbidden", status=403)
-    contracts, _ = prepared(refusal, markets=tuple(f"okex-{n}-future" for n in range(7)))
+@pytest.mark.parametrize("name", ["base", "quote", "size_asset"])
+@pytest.mark.parametrize("value", [1, True, [], {"a": [1]}])
+def test_an_odd_row_stops_no_other(name: str, value: Any) -> None:
+    rows = [{**LINEAR, "market": "odd-BTCUSDT-future", "contract_size": "1", name: value}]
+    rows += [{**LINEAR, "contract_size": "0.01"}]
+    markets = [row["market"] for row in rows]
+    contracts, _ = prepared({"data": rows}, markets=tuple(markets))
+    found = contracts.columns(markets, [b"1", b"100"], [b"6", b"60000"])
+    assert literals(found.amount_base) == [1 if name == "quote" else None, 1]
+    assert literals(found.notional_usd) == [None, 60000]
+
+
+class Refusing(Wire):
+    """A vendor that refuses a call in which one of these markets is, and has sizes of all others."""
+
+    def __init__(self, unknown: set[str], status: int) -> None:
+        super().__init__()
+        self.unknown = unknown
+        self.status = status
+
+    def fetch(self, request: Request, traffic: Traffic | None = None) -> Answered:
+        markets = dict(request.params)["markets"].split(",")
+        wrong = [market for market in markets if market in self.unknown]
+        kind = RequestRefused if self.status in {400, 404} else AccessRefused
+        self.answers = [
+            kind(f"HTTP {self.status}: no '{wrong[0]}'", status=self.status)
+            if wrong
+            else {"data": [{**LINEAR, "market": market, "contract_size": "1"} for market in markets]}
+        ]
+        return super().fetch(request, traffic)
+
+
+def told_of(wire: Refusing, markets: list[str], caplog: pytest.LogCaptureFixture) -> tuple[list[str], list[str]]:
+    """The markets whose sizes are known, and what was said."""
+    contracts = Contracts(wire)  # type: ignore[arg-type]
+    contracts.prepare([Partition.of(market=market) for market in markets], Traffic())
+    bases = literals(contracts.columns(markets, [b"1"] * len(markets), [b"2"] * len(markets)).amount_base)
+    return [market for market, base in zip(markets, bases, strict=True) if base is not None], caplog.messages
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("unknown", [[0], [63], [5, 40], [7, 8, 9]])
+def test_an_unknown_market_takes_no_size_from_others(
+    unknown: list[int], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    markets = [f"okex-{n:02d}-future" for n in range(64)]
+    missing = [markets[n] for n in unknown]
+    wire = Refusing(set(missing), status)
+    known, told = told_of(wire, markets, caplog)
+    assert known == [market for market in markets if market not in missing]
+    (line,) = told
+    assert f"no contract size of {', '.join(missing)} (HTTP {status}: no '{missing[-1]}'): amount_base" in line
+    assert len(wire.asked) <= 1 + 2 * 6 * len(unknown)
+
+
+def test_a_refusal_of_everything_is_not_asked_for_again_and_again(caplog: pytest.LogCaptureFixture) -> None:
+    markets = [f"okex-{n:04d}-future" for n in range(400)]
+    for status, most in ((403, 1), (404, 40)):
+        caplog.clear()
+        wire = Refusing(set(markets), status)
+        known, told = told_of(wire, markets, caplog)
+        assert known == []
+        (line,) = told
+        assert f"and 395 more (HTTP {status}: no 'okex-" in line
+        assert len(wire.asked) <= most
+
+
+@pytest.mark.parametrize("kind", [RequestRefused, AccessRefused, VendorUnavailable])
+def test_what_cannot_be_had_is_told_once_and_stops_nothing(
+    kind: type[RequestRefused | AccessRefused | VendorUnavailable], caplog: pytest.LogCaptureFixture
+) -> None:
+    refusal = kind("HTTP 403: forbidden", status=403)
+    contracts, wire = prepared(refusal, markets=tuple(f"okex-{n}-future" for n in range(7)))
+    assert len(wire.asked) == 1
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("coin_metrics: the reference data have no contract size of okex-0-future, okex-1-future")
     assert "and 2 more (HTTP 403: forbidden): amount_base and notional_usd are null there" in line

@@ -15,7 +15,6 @@ from source_liquidations.errors import AccessRefused, ConfigurationError, Unexpe
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.coin_metrics import CoinMetrics
 from source_liquidations.vendors.coin_metrics.calls import LONGEST_LIST, batched
 from source_liquidations.vendors.coin_metrics.metrics import (
     EXCHANGE,
@@ -28,6 +27,7 @@ from source_liquidations.vendors.coin_metrics.metrics import (
     metrics_of,
     refused_metric,
 )
+from source_liquidations.vendors.coin_metrics.vendor import CoinMetrics
 from source_liquidations.vendors.patterns import matches
 from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import configured, decoded, feed, partly, records, sample

@@ -19,7 +19,6 @@ from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.coinalyze.liquidation_history import STREAM, LiquidationHistory, symbols_at_once
-from source_liquidations.vendors.coinalyze.markets import MarketList
 from source_liquidations.vendors.coinalyze.vendor import Coinalyze, budget_of, explain
 from source_liquidations.vendors.vendor import Shared
 from unit_tests.vendors.bodies import (
@@ -29,6 +28,7 @@ from unit_tests.vendors.bodies import (
     coinalyze,
     configured,
     decoded,
+    feed,
     partly,
     records,
     sample,
@@ -517,15 +517,42 @@ def test_markets_without_a_row_are_named_in_one_line(caplog: pytest.LogCaptureFi
 
 
 def test_the_list_of_markets_arrives_as_it_is() -> None:
-    listing = MarketList(endpoint_of().client)
+    held = feed("coinalyze_markets", {"api_key": "k" * 8, "symbols": ["*"]})
+    span = Span((Partition(()),), 17, 18)
     body = [MARKET, {"symbol": "X.A", "expire_at": 1_798_185_600_000, "novel": [1.50]}]
-    rows, following = listing.page(answered(body), listing.first_page(), {})
-    assert [json.loads(bytes(row)) for row in rows] == body
-    assert following is None
-    assert listing.first_page() == Request("/v1/future-markets")
-    assert listing.page(answered(None), listing.first_page(), {}) == ([], None)
+    assert held.endpoint.first(span) == Request("/v1/future-markets")
+    answer = decoded(held, body, span)
+    assert [json.loads(bytes(row)) for row in answer.rows.raw] == body
+    assert answer.following is None
+    assert len(decoded(held, None, span).rows) == 0
     with pytest.raises(UnexpectedAnswer, match="symbol"):
-        listing.page(answered([{"exchange": "A"}]), listing.first_page(), {})
+        decoded(held, [{"exchange": "A"}], span)
+
+
+@pytest.mark.parametrize("name", ["symbol_on_exchange", "exchange", "base_asset", "quote_asset"])
+@pytest.mark.parametrize("value", [1, 1.5, True, [], {"a": [1]}])
+def test_an_odd_market_of_the_list_stops_no_other(name: str, value: Any) -> None:
+    listed = [{**MARKET, "symbol": "ODD.A", name: value}, MARKET]
+    assert checked(0, listed) == []
+    assert checked(0, listed, denomination="native") == []
+    held, span = coinalyze("ODD.A", MARKET["symbol"], markets=listed)
+    found = records(held, [series(one, point()) for one in ("ODD.A", MARKET["symbol"])], span)
+    assert [row["symbol"] for row in found[STREAM.name]] == ["ODD.A", MARKET["symbol"]]
+    assert {row["exchange"] for row in found[VOLUMES]} == ({"", "binance"} if name == "exchange" else {"binance"})
+    bases = ["" if name == "base_asset" else "btc"] * 2 + ["btc"] * 2
+    assert [row["asset"] for row in found[VOLUMES]] == bases
+
+
+@pytest.mark.parametrize("unit", [1, ["BASE_ASSET"], {"a": 1}])
+def test_a_unit_that_is_no_text_fails_its_own_market(unit: Any) -> None:
+    listed = [{**MARKET, "symbol": "ODD.A", "oi_lq_vol_denominated_in": unit}, MARKET]
+    (note,) = checked(0, listed, denomination="native")
+    assert "ODD.A" in note
+    held, span = coinalyze("ODD.A", MARKET["symbol"], markets=listed)
+    rows, faults = partly(held, [series(one, point()) for one in ("ODD.A", MARKET["symbol"])], span)[VOLUMES]
+    assert {row["market"] for row in rows} == {MARKET["symbol"]}
+    (fault,) = faults
+    assert f"`oi_lq_vol_denominated_in` of ODD.A is {str(unit)!r}" in fault.error.message
 
 
 # Configuration, check, refusals.

@@ -31,7 +31,18 @@ from source_liquidations.vendors.gate.calls import explain, market, translated
 from source_liquidations.vendors.gate.contracts import ContractRow, settles_of, size_of
 from source_liquidations.vendors.gate.stats import explain_stats
 from source_liquidations.vendors.vendor import Feed
-from unit_tests.vendors.bodies import configured, decoded, feed, outputs_of, partly, rows_of, sample, span_of
+from unit_tests.vendors.bodies import (
+    answered,
+    configured,
+    decoded,
+    feed,
+    outputs_of,
+    partly,
+    records,
+    rows_of,
+    sample,
+    span_of,
+)
 
 ORDERS, STATS, LIST = "gate_liquidation_orders", "gate_contract_stats", "gate_contracts"
 SAMPLE = "gate/futures__usdt__liq_orders.200"
@@ -496,15 +507,34 @@ def list_pages(*pages: list[str]) -> tuple[list[str], list[str]]:
     """Names of the list, and the offsets asked for, of a vendor with these pages of `usdt`."""
     held = feed(LIST, {"contracts": ["usdt/A_USDT"]})
     memory: dict[Any, Any] = {}
-    endpoint, left = held.endpoint, [*pages, [], []]
-    request: Request | None = endpoint.first_page()  # type: ignore[attr-defined]
+    endpoint, left, span = held.endpoint, [*pages, [], []], Span((Partition(()),), 0, 1)
+    request: Request | None = endpoint.first(span)
     names, offsets = [], []
     while request is not None and "/usdt/" in request.path:
         offsets.append(dict(request.params)["offset"])
         body = json.dumps([{"name": name} for name in left.pop(0)]).encode()
-        rows, request = endpoint.page(Answered(200, {}, body), request, memory)  # type: ignore[attr-defined]
-        names += [json.loads(row)["name"] for row in rows]
+        answer = endpoint.decode(Answered(200, {}, body), span, request, memory)
+        request = answer.following
+        names += [json.loads(row)["name"] for row in answer.rows.raw]
     return names, offsets
+
+
+@pytest.mark.parametrize("name", ["type", "status"])
+@pytest.mark.parametrize("value", [1, 1.5, True, [], {"a": [1]}])
+def test_an_odd_contract_of_the_list_stops_no_other(name: str, value: Any) -> None:
+    """Neither its stream, nor coverage, nor patterns, nor sizes."""
+    listed = [{"name": "ODD_USDT", "type": "direct", "quanto_multiplier": "2", "launch_time": 1568102400, name: value}]
+    listed += [{"name": "A_USDT", "type": "direct", "quanto_multiplier": "1", "launch_time": 1568102400}]
+    span = Span((Partition(()),), 0, 1)
+    found = records(feed(LIST, {"contracts": ["usdt/*"]}), listed, span)
+    assert [row["name"] for row in found[LIST]] == ["ODD_USDT", "A_USDT"]
+    assert [row["market"] for row in found["liquidation_coverage"]] == ["ODD_USDT", "A_USDT"]
+    held, _ = gate_orders()
+    contracts = held.endpoint._contracts  # type: ignore[attr-defined]
+    contracts._lists = {}
+    contracts._client.fetch = lambda *_: answered(listed)
+    assert contracts.matching("usdt/*", "gate.contracts[0]", Traffic()) == ["usdt/A_USDT", "usdt/ODD_USDT"]
+    assert contracts._sizes["A_USDT"].size == 1
 
 
 def test_the_list_ends_with_a_short_page_unless_that_may_be_cut() -> None:

@@ -204,7 +204,7 @@ def test_since_when_kiyotaka_has_a_market_is_coverage(since: Any, period_start: 
 
 def test_a_market_without_a_date_has_no_coverage_and_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     held = feed("kiyotaka_markets", KIYOTAKA)
-    dates = ("lately", "soon", None, "", ..., {"s": 1})
+    dates = ("lately", "soon", None, "", ..., {"s": 1}, True)
     rows = [
         {"exchange": "x", "rawSymbol": f"m{n}", **({} if date is ... else {"availableSince": date})}
         for n, date in enumerate(dates)
@@ -217,6 +217,18 @@ def test_a_market_without_a_date_has_no_coverage_and_is_told_of_once(caplog: pyt
     assert "lately" in told
 
 
+@pytest.mark.parametrize("literal", ["1e400", "[1e400]"])
+def test_a_date_that_no_number_or_text_holds_is_none(literal: str, caplog: pytest.LogCaptureFixture) -> None:
+    held = feed("kwery_symbols", {"api_key": "key"})
+    body = f'{{"symbols": [{{"symbol": "A", "earliest_data": {literal}}}]}}'.encode()
+    answer = page(held, body)
+    mapped = held.mappers["liquidation_coverage"](answer.rows, NOWHEN)
+    assert mapped.rows.count == 0
+    assert caplog.messages == [
+        f"kwery_symbols, `earliest_data` of A is {literal.encode()!r}, not a date: it has no row of coverage"
+    ]
+
+
 def matching(pattern: str, *pages: Any) -> tuple[list[str], list[Request]]:
     """The markets that match a pattern, and what was asked for them; the list is answered with these pages."""
     client = feed("kiyotaka_markets", KIYOTAKA).endpoint.client
@@ -227,7 +239,7 @@ def matching(pattern: str, *pages: Any) -> tuple[list[str], list[Request]]:
         return waiting.pop(0)
 
     client.fetch = fetch  # type: ignore[method-assign, assignment]
-    return matching_markets(client, Traffic(), pattern, "kiyotaka.symbols[0]"), sent
+    return matching_markets(client, Traffic(), {}, pattern, "kiyotaka.symbols[0]"), sent
 
 
 def listed(*markets: str, **more: Any) -> dict[str, Any]:
@@ -242,6 +254,32 @@ def test_kiyotakas_patterns_match_every_market_but_spot_once() -> None:
     assert [request.params for request in sent] == [
         (("exchange", "BYBIT"), ("pageSize", "100"), ("pageOffset", offset)) for offset in ("0", "100")
     ]
+
+
+@pytest.mark.parametrize("category", [1, True, [], {"a": [1]}])
+def test_an_odd_market_of_kiyotakas_stops_no_other(category: Any) -> None:
+    rows = [{"exchange": "BYBIT", "rawSymbol": "ODD", "category": category}, {"exchange": "BYBIT", "rawSymbol": "A"}]
+    assert [json.loads(row) for row in kiyotakas(*map(json.dumps, rows))] == [
+        {"exchange": "BYBIT", "raw_symbol": "ODD", "category": category},
+        {"exchange": "BYBIT", "raw_symbol": "A"},
+    ]
+    assert matching("BYBIT/*", {"symbols": rows})[0] == ["BYBIT/A", "BYBIT/ODD"]
+
+
+def test_several_patterns_ask_kiyotaka_for_a_list_once() -> None:
+    symbols = ["BYBIT/*USDT", "BYBIT/B*", "*/BTCUSDT", "?YBIT/E*"]
+    held = feed("kiyotaka_liquidation_agg", {"api_key": "key", "symbols": symbols})
+    sent = []
+
+    def fetch(request: Request, *_: Any) -> Answered:
+        sent.append(dict(request.params).get("exchange"))
+        return answered(listed("BYBIT/BTCUSDT", "BYBIT/ETHUSDT"))
+
+    held.endpoint.client.fetch = fetch  # type: ignore[method-assign, assignment]
+    for _ in range(2):
+        markets = {partition["raw_symbol"] for partition in held.endpoint.partitions(Traffic())}
+        assert markets == {"BTCUSDT", "ETHUSDT"}
+    assert sent == ["BYBIT", None]
 
 
 def test_a_pattern_of_kiyotakas_exchanges_asks_for_the_whole_list() -> None:

@@ -22,7 +22,7 @@ from source_liquidations.errors import (
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.vendors.decoding import NO_GUESS
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.patterns import is_pattern, meant
 
 STATUS = "/v2/platform/status"
 PAIRS = "/v2/conf/pub:list:pair:futures,pub:list:pair:margin"
@@ -72,15 +72,12 @@ def check_entries(entries: Sequence[str], listed: Sequence[str], was_traded: Cal
     """
     delisted: list[str] = []
     for index, entry in enumerate(entries):
-        if entry == EVERYTHING or any(matches(entry, symbol) for symbol in listed):
-            continue
         where = f"bitfinex.symbols[{index}]"
-        if is_pattern(entry):
-            raise ConfigurationError(
-                where,
-                f"no pair that Bitfinex lists matches {entry!r}.",
-                advice="E.g. t*F0:USTF0 for perpetuals quoted in USDT, or * for the whole exchange.",
-            )
+        if is_pattern(entry) and entry != EVERYTHING:
+            advice = "E.g. t*F0:USTF0 for perpetuals quoted in USDT, or * for the whole exchange."
+            meant(entry, listed, where, "pair that Bitfinex lists", advice)
+        if is_pattern(entry) or entry in listed:
+            continue
         close = next((symbol for symbol in listed if symbol.lower() == entry.lower()), None)
         if close is None and was_traded(entry):
             delisted.append(entry)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer
-from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.decoding import NO_GUESS, RowDecoder
-from source_liquidations.vendors.listing import Listing, rows_of
+from source_liquidations.vendors.listing import Entry, Listing, rows_of
 from source_liquidations.vendors.page_tokens import next_token
 
 CATALOG = "/v4/catalog-v2/"  # what the key sees
@@ -58,41 +58,22 @@ def time_params(span: Span) -> Params:
     )
 
 
-class Table(Listing):
-    """A list of the vendor's, by its path."""
-
-    def __init__(self, client: Client, path: str, decoder: RowDecoder[Any], params: Params) -> None:
-        super().__init__("coin_metrics", client)
-        self._path = path
-        self._params = params
-        self._decoder = decoder
-
-    def first_page(self) -> Request:
-        return Request(self._path, self._params)
-
-    def page(
-        self, answered: Answered, request: Request, memory: dict[Any, Any]
-    ) -> tuple[list[msgspec.Raw], Request | None]:
-        del memory
-        page = self._decoder.decode(answered)
-        return page.raw, following(self.client, request, page.body)
-
-
-class Catalog(Table):
+class Catalog(Listing):
     """A table of the catalog."""
 
     def __init__(self, client: Client, table: str, decoder: RowDecoder[Any], params: Params = ()) -> None:
-        super().__init__(client, CATALOG + table, decoder, (*params, ("page_size", CATALOG_PAGE_SIZE)))
-        self._all = CATALOG_ALL + table
+        params = (*params, ("page_size", CATALOG_PAGE_SIZE))
+        super().__init__("coin_metrics", client, Request(CATALOG + table, params), decoder, partial(following, client))
+        self._all = Request(CATALOG_ALL + table, params)
 
-    def rows(self, traffic: Traffic) -> list[msgspec.Raw]:
+    def rows(self, traffic: Traffic) -> list[Entry]:
         """What the key sees of the table; all there is where the key may not ask what it sees."""
         try:
             return list(rows_of(self, traffic))
         except (AccessRefused, RequestRefused) as error:
             if error.status not in {403, 404}:
                 raise
-        return list(rows_of(self, traffic, Request(self._all, self._params)))
+        return list(rows_of(self, traffic, self._all))
 
 
 def batched(partitions: Sequence[Partition], field: str, most: int) -> list[tuple[Partition, ...]]:

@@ -9,38 +9,37 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.errors import LiquidationsError, some_of
-from source_liquidations.http.client import Client
+from source_liquidations.errors import LiquidationsError, RequestRefused, some_of
+from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.symbols import DOLLARS, asset, assets_of
-from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Table, batched
+from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, batched, following
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
 from source_liquidations.vendors.decoding import RowDecoder
-from source_liquidations.vendors.listing import rows_of
+from source_liquidations.vendors.listing import Listing, rows_of
 
 logger = logging.getLogger("airbyte")
 
 PATH = "/v4/reference-data/markets"
+_MOST_REFUSALS_IN_A_ROW = 30  # more are of no single market
 
 
 class Row(msgspec.Struct):
-    """As far as it is needed here."""
+    """As far as it is needed here. Only the market is certain to be text."""
 
     market: str
-    base: str | None = None
-    quote: str | None = None
-    size_asset: str | None = None
+    base: Any = None
+    quote: Any = None
+    size_asset: Any = None
     contract_size: msgspec.Raw = numbers.NULL
-
-
-_row = msgspec.json.Decoder(Row).decode
 
 
 def contract_of(row: Row) -> Contract | None:
@@ -49,18 +48,18 @@ def contract_of(row: Row) -> Contract | None:
         size = float(numbers.literal_of(row.contract_size))
     except ValueError:
         return None
-    if size <= 0 or row.size_asset is None or row.size_asset not in (row.base, row.quote):
+    if size <= 0 or not isinstance(row.size_asset, str) or row.size_asset not in (row.base, row.quote):
         return None
     is_inverse = row.size_asset != row.base
     code, _, symbol = row.market.partition("-")
     if not is_inverse:
         size /= _multiple(assets_of(symbol.removesuffix("-future"), code)[0], row.base, size)
-    return Contract(size, is_inverse, asset(row.quote or "") in DOLLARS)
+    return Contract(size, is_inverse, isinstance(row.quote, str) and asset(row.quote) in DOLLARS)
 
 
-def _multiple(counted: str | None, base: str | None, size: float) -> int:
+def _multiple(counted: str | None, base: str, size: float) -> int:
     """How many units of the base the market's own name counts as one: 1000SHIBUSDT has the price of 1,000 SHIB."""
-    found = re.fullmatch(rf"(10+)?{re.escape(asset(base or ''))}(10+)?", counted or "")
+    found = re.fullmatch(rf"(10+)?{re.escape(asset(base))}(10+)?", counted or "")
     multiple = int(found[1] or found[2] or 1) if found else 1
     return multiple if size % multiple == 0 else 1
 
@@ -69,23 +68,14 @@ class Contracts:
     """The contracts of a sync's markets, asked for once."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._list = Listing("coin_metrics", client, Request(PATH), RowDecoder(Body, Row), partial(following, client))
         self._known: dict[str, Contract] = {}
-        self._decoder = RowDecoder(Body, Row)
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
         """Ask for the contracts of these markets. A missing one is logged once, and stops nothing."""
-        try:
-            for batch in batched(partitions, "market", int(PAGE_SIZE)):
-                markets = ("markets", ",".join(partition["market"] for partition in batch))
-                reference = Table(self._client, PATH, self._decoder, (markets, ("page_size", PAGE_SIZE)))
-                for row in map(_row, rows_of(reference, traffic)):
-                    if found := contract_of(row):
-                        self._known[row.market] = found
-        except LiquidationsError as error:
-            why = f" ({redact(error.cause)})"
-        else:
-            why = ""
+        batches = batched(partitions, "market", int(PAGE_SIZE))
+        refusal = self._ask([[partition["market"] for partition in batch] for batch in batches], traffic)
+        why = f" ({redact(refusal.cause)})" if refusal else ""
         missing = [partition["market"] for partition in partitions if partition["market"] not in self._known]
         if missing:
             logger.warning(
@@ -94,6 +84,31 @@ class Contracts:
                 some_of(missing),
                 why,
             )
+
+    def _ask(self, batches: list[list[str]], traffic: Traffic) -> LiquidationsError | None:
+        """Take what the vendor has of these markets. Returns why it does not have all of them.
+
+        One unknown market may have the whole call refused. So halves are asked for, until it is alone.
+        """
+        refusal: LiquidationsError | None = None
+        refusals_in_a_row = 0
+        while batches:
+            markets = batches.pop()
+            request = Request(PATH, (("markets", ",".join(markets)), ("page_size", PAGE_SIZE)))
+            try:
+                for row, _ in rows_of(self._list, traffic, request):
+                    if found := contract_of(row):
+                        self._known[row.market] = found
+                refusals_in_a_row = 0
+            except LiquidationsError as error:
+                refusal = error
+                refusals_in_a_row += 1
+                is_of_a_market = isinstance(error, RequestRefused) and error.status in {400, 404}
+                if not is_of_a_market or refusals_in_a_row == _MOST_REFUSALS_IN_A_ROW:
+                    break
+                if half := len(markets) // 2:
+                    batches += [markets[half:], markets[:half]]
+        return refusal
 
     def columns(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
         """What the amounts, in contracts, come to; all three are a page's rows, in its order."""

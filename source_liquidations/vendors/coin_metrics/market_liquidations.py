@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
+from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused
 from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -21,11 +21,11 @@ from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
 from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, batched
 from source_liquidations.vendors.coin_metrics.contracts import Contracts
-from source_liquidations.vendors.coin_metrics.markets import CatalogRow, catalog_row
+from source_liquidations.vendors.coin_metrics.markets import CatalogRow
 from source_liquidations.vendors.coin_metrics.timeseries import Timeseries
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.patterns import is_pattern, matches, meant
 from source_liquidations.vendors.repeats import EventIds
 
 STREAM = Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time", declared_in=__name__)
@@ -82,14 +82,8 @@ class MarketLiquidations(Timeseries):
                 markets = self._listed(() if is_pattern(code) else (("exchange", code),), traffic)
         except (AccessRefused, RequestRefused) as error:
             raise error.named(f"`{where}`") from None
-        found = [market for market in markets if matches(pattern, market)]
-        if not found:
-            raise ConfigurationError(
-                where,
-                f"no market with liquidations matches {pattern!r}.",
-                advice="Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future.",
-            )
-        return found
+        advice = "Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future."
+        return meant(pattern, markets, where, "market with liquidations", advice)
 
     def _filtered(self, pattern: str, traffic: Traffic) -> list[str]:
         """What the catalog has of a pattern; nothing where it refuses it as no market."""
@@ -106,7 +100,7 @@ class MarketLiquidations(Timeseries):
         if filters not in self._lists:
             decoder = RowDecoder(Body, CatalogRow)
             rows = Catalog(self.client, "market-liquidations", decoder, filters).rows(traffic)
-            self._lists[filters] = [catalog_row(row).market for row in rows]
+            self._lists[filters] = [row.market for row, _ in rows]
         return self._lists[filters]
 
     def place(self, partition: Partition) -> tuple[str, str]:

@@ -6,31 +6,25 @@ Pages: https://docs.coinmetrics.io/api/v4, "catalog-v2/market-liquidations" and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from source_liquidations import timestamps
-from source_liquidations.coverage import Kind, Period
-from source_liquidations.coverage import rows as coverage_rows
-from source_liquidations.http.answers import Answered
+from source_liquidations import numbers, timestamps
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Mapped, Mapper
-from source_liquidations.reading.rows import Rows
+from source_liquidations.reading.endpoint import Partition
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
-from source_liquidations.vendors.decoding import Fields, RowDecoder
-from source_liquidations.vendors.listing import ListedDate, Listing, Unread
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, without
+from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of
 
 logger = logging.getLogger("airbyte")
 
 STREAM = Stream("coin_metrics_liquidation_markets", ("market",), declared_in=__name__)
-TABLE = "market-liquidations"
 REFERENCE = "/v4/reference-data/markets"
 
 # A market without a liquidation for so long counts as ended.
@@ -39,15 +33,14 @@ _LATELY = 30 * timestamps.DAY
 
 class CatalogRow(msgspec.Struct):
     market: str
-    min_time: Unread = msgspec.UNSET
-    max_time: Unread = msgspec.UNSET
+    min_time: msgspec.Raw = numbers.NULL
+    max_time: msgspec.Raw = numbers.NULL
 
 
 class ReferenceRow(msgspec.Struct):
     market: str
 
 
-catalog_row = msgspec.json.Decoder(CatalogRow).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -59,73 +52,48 @@ class LiquidationMarkets(Listing):
     catalog that they do not have comes last, as the catalog has it.
     """
 
-    page_size = int(PAGE_SIZE)
-
     def __init__(self, client: Client) -> None:
-        super().__init__("coin_metrics", client)
         fields = Fields.of(STREAM)  # both make one row
-        self._catalog_decoder = RowDecoder(Body, CatalogRow, fields)
-        self._reference_decoder = RowDecoder(Body, ReferenceRow, fields)
-        self._catalog: dict[str, msgspec.Raw] = {}
+        request = Request(REFERENCE, (("type", "future"), ("page_size", PAGE_SIZE)))
+        decoder = RowDecoder(Body, ReferenceRow, fields)
+        super().__init__("coin_metrics", client, request, decoder, partial(following, client))
+        self._catalog_list = Catalog(client, "market-liquidations", RowDecoder(Body, CatalogRow, fields))
+        self._catalog: dict[str, Entry] = {}
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        rows = Catalog(self.client, TABLE, self._catalog_decoder).rows(traffic)
-        self._catalog = {catalog_row(row).market: row for row in rows}
+        self._catalog = {row.market: (row, literal) for row, literal in self._catalog_list.rows(traffic)}
         if not self._catalog:
             logger.info("coin_metrics: the catalog shows no market with liquidations")
             return []
         return super().partitions(traffic)
 
-    def first_page(self) -> Request:
-        return Request(REFERENCE, (("type", "future"), ("page_size", PAGE_SIZE)))
-
-    def page(
-        self, answered: Answered, request: Request, memory: dict[Any, Any]
-    ) -> tuple[list[msgspec.Raw | bytes], Request | None]:
-        page = self._reference_decoder.decode(answered)
-        after = following(self.client, request, page.body)
+    def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
+        reference, after = super().entries(page, request, memory)
         joined: set[str] = memory.setdefault("joined", set())
-        rows: list[msgspec.Raw | bytes] = []
-        for row, literal in zip(page.rows, page.raw, strict=True):
-            if row.market in self._catalog and row.market not in joined:
-                joined.add(row.market)
-                rows.append(beside(self._catalog[row.market], literal))
+        found: list[Entry] = []
+        for other, literal in reference:
+            if other.market in self._catalog and other.market not in joined:
+                joined.add(other.market)
+                row, own = self._catalog[other.market]
+                found.append((row, beside(own, literal)))
         if after is None:
-            rows += [literal for market, literal in self._catalog.items() if market not in joined]
-        return rows, after
+            found += [entry for market, entry in self._catalog.items() if market not in joined]
+        return found, after
 
 
-def beside(row: msgspec.Raw, other: msgspec.Raw) -> bytes:
+def beside(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
     """A row with the members of another that it does not have itself; literals stay as written."""
     own = _members(row)
-    return _encode({**own, **{name: value for name, value in _members(other).items() if name not in own}})
+    return _encode({**own, **without(_members(other), own)})
 
 
-def to_coverage() -> Mapper:
+def _periods_of(row: CatalogRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """From when to when the catalog says that each market has liquidations; one that had some lately has not ended."""
-    return partial(_to_coverage, ListedDate(STREAM.name, "min_time"), ListedDate(STREAM.name, "max_time"))
+    code = exchange(row.market.partition("-")[0])
+    first, last = date(row, "min_time", row.market), date(row, "max_time", row.market)
+    yield code, row.market, "starts", first, "first liquidation"
+    if last is not None and last < end - _LATELY:
+        yield code, row.market, "ends", last, "last liquidation so far"
 
 
-def _to_coverage(min_time: ListedDate, max_time: ListedDate, rows: Rows, span: Span) -> Mapped:
-    def bounds(row: CatalogRow) -> Iterable[tuple[Kind, int, str]]:
-        first, last = min_time.read(row.min_time, row.market), max_time.read(row.max_time, row.market)
-        if first is not None:
-            yield "starts", first, "first liquidation"
-        if last is not None and last < span.end - _LATELY:
-            yield "ends", last, "last liquidation so far"
-
-    return Mapped(
-        coverage_rows(
-            Period.at(
-                "coin_metrics",
-                exchange(row.market.partition("-")[0]),
-                row.market,
-                kind,
-                at,
-                note,
-                "catalog-v2/market-liquidations",
-            )
-            for row in map(catalog_row, rows.raw)
-            for kind, at, note in bounds(row)
-        )
-    )
+to_coverage = partial(coverage_of, "coin_metrics", STREAM, "catalog-v2/market-liquidations", _periods_of)

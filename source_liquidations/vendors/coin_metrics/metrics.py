@@ -178,10 +178,8 @@ class LiquidationMetrics(Timeseries):
                 return []
             raise error.named(f"`coin_metrics.{self.level.setting}`") from None
         wanted = set(metrics_of(self.frequency))
-        decode: Callable[[Any], Any] = msgspec.json.Decoder(self._known_row).decode
-        found = map(decode, rows)
         return [
-            getattr(row, self.level.field) for row in found if wanted & {known.metric for known in row.metrics or ()}
+            getattr(row, self.level.field) for row, _ in rows if wanted & {known.metric for known in row.metrics or ()}
         ]
 
     def _say_missing(self, entry: str, where: str) -> None:

@@ -21,8 +21,7 @@ from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
 from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
-from source_liquidations.vendors.coinalyze.exchanges import exchanges
-from source_liquidations.vendors.coinalyze.markets import Market, markets, matching_markets
+from source_liquidations.vendors.coinalyze.markets import Market, exchanges, markets, matching_markets
 from source_liquidations.vendors.coinalyze.points import decoder_of, rows_of
 from source_liquidations.vendors.decoding import NO_GUESS, Fields
 from source_liquidations.vendors.repeats import each_once
@@ -121,7 +120,7 @@ class LiquidationHistory(Endpoint):
             return False
 
     def place(self, partition: Partition) -> tuple[str, str]:
-        code = self.market_of(partition).exchange or ""
+        code = _text(self.market_of(partition).exchange)
         return self._exchanges.get(code, code), partition["symbol"]
 
     # Requests.
@@ -246,7 +245,7 @@ class LiquidationHistory(Endpoint):
         market = self.market_of(partition)
         exchange, symbol = self.place(partition)
         unit = self._unit(market)
-        name = asset(market.base_asset or "")
+        name = asset(_text(market.base_asset))
         return [
             volume_names(self.vendor, symbol, exchange, name, self._iso_interval, side, unit) for side in _POSITIONS
         ]
@@ -256,13 +255,13 @@ class LiquidationHistory(Endpoint):
             return "usd"
         if market.unit not in (IN_BASE, IN_QUOTE):
             raise UnexpectedAnswer(
-                f"`oi_lq_vol_denominated_in` of {market.symbol} is {shown(market.unit or 'null')}, neither"
+                f"`oi_lq_vol_denominated_in` of {market.symbol} is {shown(str(market.unit or 'null'))}, neither"
                 f" {IN_BASE} nor {IN_QUOTE}.",
                 advice=NO_GUESS,
             )
         if market.unit == IN_BASE:
             return "coin"
-        if asset(market.quote_asset or "") != _DOLLAR:
+        if asset(_text(market.quote_asset)) != _DOLLAR:
             raise NotUnified(
                 f"the liquidations of {market.symbol} are counted in {market.quote_asset}, and liquidation_volumes has"
                 " only coins of the base asset and US dollars.",
@@ -270,6 +269,11 @@ class LiquidationHistory(Endpoint):
                 f" {STREAM.name} has its rows.",
             )
         return "usd"
+
+
+def _text(value: Any) -> str:
+    """A value of the list of markets; "" where it is no text."""
+    return value if isinstance(value, str) else ""
 
 
 class NotUnified(LiquidationsError):

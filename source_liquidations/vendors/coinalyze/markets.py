@@ -1,4 +1,7 @@
-"""Coinalyze, GET /future-markets: for its own stream, for patterns, and for what a row does not say of its market."""
+"""Coinalyze, GET /future-markets: for its own stream, for patterns, and for what a row does not say of its market.
+
+And GET /exchanges: the exchanges' names by code. The codes are the vendor's own, and the list may grow.
+"""
 
 from __future__ import annotations
 
@@ -9,76 +12,68 @@ from typing import Any
 import msgspec
 
 from source_liquidations.errors import ConfigurationError
-from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
-from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, as_data
-from source_liquidations.vendors.listing import Listing
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.symbols import exchange
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder
+from source_liquidations.vendors.listing import Listing, rows_of
+from source_liquidations.vendors.patterns import is_pattern, meant
 
 STREAM = Stream("coinalyze_markets", ("symbol",), declared_in=__name__)
 PATH = "/v1/future-markets"
+EXCHANGES = "/v1/exchanges"
 
 _SUGGESTED = 3
 
 
-class MarketRow(msgspec.Struct):
-    """As far as its key goes; what else is in a row arrives as it is."""
-
-    symbol: str
-
-
 class Market(msgspec.Struct):
-    """What a market's rows do not say.
+    """What a market's rows do not say. Only the symbol is certain to be text.
 
     `unit` is what its liquidations are counted in: BASE_ASSET or QUOTE_ASSET.
     """
 
     symbol: str
-    symbol_on_exchange: str | None = None
-    exchange: str | None = None
-    base_asset: str | None = None
-    quote_asset: str | None = None
-    unit: str | None = msgspec.field(name="oi_lq_vol_denominated_in", default=None)
+    symbol_on_exchange: Any = None
+    exchange: Any = None
+    base_asset: Any = None
+    quote_asset: Any = None
+    unit: Any = msgspec.field(name="oi_lq_vol_denominated_in", default=None)
 
 
-class MarketList(Listing):
+class ExchangeRow(msgspec.Struct):
+    name: str
+    code: str
+
+
+def market_list(client: Client, fields: Fields | None = None) -> Listing:
     """All markets in one array. Delisted ones are not in it."""
-
-    def __init__(self, client: Client) -> None:
-        super().__init__("coinalyze", client)
-        self._decoder = RowDecoder(ListBody, MarketRow, Fields.of(STREAM))
-
-    def first_page(self) -> Request:
-        return Request(PATH)
-
-    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[msgspec.Raw], None]:
-        del request, memory
-        return self._decoder.decode(as_data(answered)).raw, None
-
-
-_decoder = msgspec.json.Decoder(ListBody[Market])
+    return Listing("coinalyze", client, Request(PATH), RowDecoder(ListBody, Market, fields))
 
 
 def markets(client: Client, traffic: Traffic) -> dict[str, Market]:
     """All markets by symbol."""
-    rows = as_data(client.fetch(Request(PATH), traffic)).decoded(_decoder).data or []
-    return {row.symbol: row for row in rows}
+    return {row.symbol: row for row, _ in rows_of(market_list(client), traffic)}
+
+
+def exchanges(client: Client, traffic: Traffic) -> dict[str, str]:
+    """The exchanges by code, in the spelling that all vendors' rows have: `A` is `binance`."""
+    listing = Listing("coinalyze", client, Request(EXCHANGES), RowDecoder(ListBody, ExchangeRow))
+    return {row.code: exchange(row.name.lower()) for row, _ in rows_of(listing, traffic)}
 
 
 def matching_markets(known: Mapping[str, Market], entry: str, where: str) -> list[str]:
     """The symbols that an entry of the configuration means. Raises ConfigurationError where there are none."""
     if entry in known:
         return [entry]
+    advice = f"Compare it with the stream {STREAM.name}."
     if is_pattern(entry):
-        if found := sorted(symbol for symbol in known if matches(entry, symbol)):
-            return found
-        problem, advice = f"no market of Coinalyze's list matches {entry!r}.", ""
-    else:
-        problem = f"{entry!r} is not in Coinalyze's list of markets; a delisted market leaves it."
-        advice = _suggestion(known, entry)
-    raise ConfigurationError(where, problem, advice=f"{advice}Compare it with the stream {STREAM.name}.")
+        return sorted(meant(entry, known, where, "market of Coinalyze's list", advice))
+    raise ConfigurationError(
+        where,
+        f"{entry!r} is not in Coinalyze's list of markets; a delisted market leaves it.",
+        advice=_suggestion(known, entry) + advice,
+    )
 
 
 def _suggestion(known: Mapping[str, Market], entry: str) -> str:

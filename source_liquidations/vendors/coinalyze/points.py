@@ -12,17 +12,7 @@ from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors.decoding import (
-    NO_GUESS,
-    Fields,
-    ListBody,
-    RowDecoder,
-    added_rows,
-    as_data,
-    good_rows,
-    joined,
-    without,
-)
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, good_rows, joined, without
 from source_liquidations.vendors.instants import unix_instants
 
 T = TypeVar("T")
@@ -41,7 +31,7 @@ class Series(msgspec.Struct, Generic[T], rename={"data": "history"}):
     data: list[T] | None
 
 
-_series = msgspec.json.Decoder(ListBody[msgspec.Raw])
+_series = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _points = msgspec.json.Decoder(Series[dict[str, msgspec.Raw]])
 _encode = msgspec.json.Encoder().encode
@@ -59,7 +49,7 @@ def rows_of(answered: Answered, span: Span, known: Sequence[Mapping[str, Any]], 
     """
     owner_of = {partition["symbol"]: index for index, partition in enumerate(span.partitions)}
     parts = []
-    for series in as_data(answered).decoded(_series).data or ():
+    for series in answered.decoded(_series) or ():
         page = decoder.decode(_widened(Answered(answered.status, answered.headers, bytes(series))))
         symbol = page.body.symbol
         if symbol not in owner_of:

@@ -17,6 +17,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coinalyze import liquidation_history, markets
 from source_liquidations.vendors.coinalyze.liquidation_history import MANY_MARKETS, POINTS_KEPT, LiquidationHistory
+from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 HOST = "https://api.coinalyze.net"
@@ -60,7 +61,7 @@ class Coinalyze(Vendor):
     def feeds(self) -> Sequence[Feed]:
         return (
             Feed(self._history, liquidation_history.STREAM, {LIQUIDATION_VOLUMES.name: self._history.to_volumes}),
-            Feed(markets.MarketList(self._client), markets.STREAM),
+            Feed(markets.market_list(self._client, Fields.of(markets.STREAM)), markets.STREAM),
         )
 
     def check(self, traffic: Traffic) -> list[str]:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.coverage import Kind, Period
-from source_liquidations.coverage import rows as coverage_rows
-from source_liquidations.errors import ConfigurationError, LiquidationsError, RequestRefused
-from source_liquidations.http.answers import Answered
+from source_liquidations.errors import LiquidationsError, RequestRefused
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Mapped, Mapper, members, merged
-from source_liquidations.reading.rows import Rows
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.pages import members, merged
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
-from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, as_data
+from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDecoder
 from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
-from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
+from source_liquidations.vendors.patterns import is_pattern, matches, meant
 
 logger = logging.getLogger("airbyte")
 
@@ -35,53 +31,40 @@ STREAM = Stream("gate_contracts", ("settle", "name"), declared_in=__name__)
 SETTING = "gate.contracts"
 CALL = "contracts"
 _DEFAULT_LIMIT = 100
+_NO_DATE = (msgspec.Raw(b"0"), msgspec.Raw(b'"0"'))
 
 
 class ContractRow(msgspec.Struct):
-    """As far as it is read here."""
+    """As far as it is read here. Only the name is certain to be text."""
 
     name: str
-    type: str | None = None
+    type: Any = None
     quanto_multiplier: msgspec.Raw = numbers.NULL
-    status: str | None = None
-    create_time: Unread = msgspec.UNSET
-    launch_time: Unread = msgspec.UNSET
-    delisted_time: Unread = msgspec.UNSET
-
-
-class _Row(ContractRow, kw_only=True):
-    """A row of the stream."""
-
-    settle: str
-
-
-_row = msgspec.json.Decoder(_Row).decode
+    status: Any = None
+    create_time: msgspec.Raw = numbers.NULL
+    launch_time: msgspec.Raw = numbers.NULL
+    delisted_time: msgspec.Raw = numbers.NULL
 
 
 class ContractList(Listing):
     """The contracts of these settle currencies, one currency after the other, by `offset`."""
 
-    page_size = LIMIT
-
     def __init__(self, client: Client, settles: Sequence[str]) -> None:
-        super().__init__("gate", client)
+        decoder = RowDecoder(ListBody, ContractRow, Fields.of(STREAM), added=("settle",))
+        super().__init__("gate", client, page_at(settles[0], 0), decoder)
         self._settles = tuple(settles)
-        self._decoder = RowDecoder(ListBody, ContractRow, Fields.of(STREAM), added=("settle",))
 
-    def first_page(self) -> Request:
-        return page_at(self._settles[0], 0)
-
-    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[bytes], Request | None]:
+    def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
+        """Each contract once, with its settle currency."""
         settle = request.path.split("/")[-2]
-        page = self._decoder.decode(as_data(answered))
         names: set[tuple[str, str]] = memory.setdefault("names", set())
         constant = {"settle": settle}
-        found = []
+        found: list[Entry] = []
         for row, literal in zip(page.rows, page.raw, strict=True):
             if (settle, row.name) not in names:
                 names.add((settle, row.name))
                 spliced = b"{" + members(constant) + bytes(literal)[1:]
-                found.append(merged(literal, constant) if page.collides else spliced)
+                found.append(((settle, row), merged(literal, constant) if page.collides else spliced))
         # A page that ends on a full hundred may be cut by a lower maximum than ours.
         count = len(page.raw)
         if found and (count >= LIMIT or count % _DEFAULT_LIMIT == 0):
@@ -114,8 +97,8 @@ class Contracts:
         """The contracts of a settle currency, by name."""
         with self._lock:
             if settle not in self._lists:
-                rows = map(_row, rows_of(ContractList(self._client, [settle]), traffic))
-                self._lists[settle] = {row.name: row for row in rows}
+                rows = rows_of(ContractList(self._client, [settle]), traffic)
+                self._lists[settle] = {row.name: row for (_, row), _ in rows}
                 sizes = {name: size_of(row) for name, row in self._lists[settle].items()}
                 self._sizes |= {market(settle, name): size for name, size in sizes.items() if size is not None}
             return self._lists[settle]
@@ -124,23 +107,16 @@ class Contracts:
         """Those of a settle currency whose list was asked for."""
         return list(self._lists.get(settle, ()))
 
-    def matching(self, pattern: str, where: str, traffic: Traffic) -> dict[str, list[str]]:
-        """By settle currency, the contracts that a pattern means. Raises ConfigurationError where it means none."""
-        code, _, names = pattern.rpartition("/")
-        settles = [code] if code and not is_pattern(code) else [s for s in SETTLES if matches(code or "*", s)]
-        found = {}
+    def matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
+        """`settle/CONTRACT` of those that a pattern means. Raises ConfigurationError where it means none."""
+        code = pattern.partition("/")[0]
+        settles = [settle for settle in SETTLES if matches(code, settle)] if is_pattern(code) else [code]
         try:
-            for settle in settles:
-                found[settle] = [name for name in self.of(settle, traffic) if matches(names, name)]
+            names = [f"{settle}/{name}" for settle in settles for name in sorted(self.of(settle, traffic))]
         except RequestRefused as error:
             raise error.named(f"`{where}`") from None
-        if not any(found.values()):
-            raise ConfigurationError(
-                where,
-                f"no contract of Gate's list matches {pattern!r}.",
-                advice=f"Compare it with {path('usdt', CALL)}, e.g. usdt/BTC_* or usdt/*.",
-            )
-        return {settle: sorted(members) for settle, members in found.items() if members}
+        advice = f"Compare it with {path('usdt', CALL)}, e.g. usdt/BTC_* or usdt/*."
+        return meant(pattern, names, where, "contract of Gate's list", advice)
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
         """Ask for what the contracts of these partitions are worth. What cannot be had stops nothing."""
@@ -180,35 +156,19 @@ def size_of(row: ContractRow) -> Contract | None:
     return Contract(size, is_inverse=False, in_dollars=in_dollars) if row.type == "direct" and size > 0 else None
 
 
-def to_coverage() -> Mapper:
+def _periods_of(entry: tuple[str, ContractRow], date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list says that each contract is traded, and until when it was."""
-    return partial(
-        _to_coverage,
-        ListedDate(STREAM.name, "launch_time"),
-        ListedDate(STREAM.name, "create_time"),
-        ListedDate(STREAM.name, "delisted_time"),
-    )
+    del end
+    settle, row = entry
+    name = market(settle, row.name)
+
+    def read(field: str) -> int | None:
+        return None if getattr(row, field) in _NO_DATE else date(row, field, name)
+
+    since = read("launch_time") or read("create_time")
+    yield "gate", name, "starts", since, "trading began; the history that can be read is shorter"
+    if row.status == "delisted":
+        yield "gate", name, "ends", read("delisted_time"), "delisted"
 
 
-def _to_coverage(launched: ListedDate, created: ListedDate, delisted: ListedDate, rows: Rows, span: Span) -> Mapped:
-    del span
-    found = []
-    for row in map(_row, rows.raw):
-        name = market(row.settle, row.name)
-        since = _date(launched, row.launch_time, name) or _date(created, row.create_time, name)
-        until = _date(delisted, row.delisted_time, name) if row.status == "delisted" else None
-        if since:
-            found.append(_period(name, "starts", since, "trading began; the history that can be read is shorter"))
-        if until:
-            found.append(_period(name, "ends", until, "delisted"))
-    return Mapped(coverage_rows(found))
-
-
-def _period(name: str, kind: Kind, instant: int, note: str) -> Period:
-    return Period.at("gate", "gate", name, kind, instant, note, f"/futures/{{settle}}/{CALL}")
-
-
-def _date(date: ListedDate, literal: Unread, name: str) -> int | None:
-    """A date of the list, where 0 stands for none."""
-    is_zero = not isinstance(literal, msgspec.UnsetType) and bytes(literal) in {b"0", b'"0"'}
-    return None if is_zero else date.read(literal, name)
+to_coverage = partial(coverage_of, "gate", STREAM, f"/futures/{{settle}}/{CALL}", _periods_of)

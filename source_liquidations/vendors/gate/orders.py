@@ -23,7 +23,7 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Si
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows, as_data
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows
 from source_liquidations.vendors.gate.calls import LIMIT, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
@@ -126,7 +126,8 @@ class LiquidationOrders(Endpoint):
     def _whole(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         """A pattern for each settle currency that has contracts for it."""
         names = pattern.rpartition("/")[2]
-        return [f"{settle}/{names}" for settle in self._contracts.matching(pattern, where, traffic)]
+        found = self._contracts.matching(pattern, where, traffic)
+        return list(dict.fromkeys(f"{name.partition('/')[0]}/{names}" for name in found))
 
     def _is_within_another(self, partition: Partition, others: Iterable[Partition]) -> bool:
         settle = partition["settle"]
@@ -155,7 +156,7 @@ class LiquidationOrders(Endpoint):
         return _request(partition["settle"], contract, min(start, last), last)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(as_data(answered))
+        page = self._decoder.decode(answered)
         settle = span.partitions[0]["settle"]
         params = dict(request.params)
         contract, start, last = params.get("contract"), int(params["from"]), int(params["to"])

@@ -21,7 +21,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
-from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, as_data, good_rows
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, good_rows
 from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, is_too_old, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
@@ -76,13 +76,10 @@ class ContractStats(Endpoint):
         )
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        for name, where in self.resolved(SETTING, self._entries, is_pattern, partial(self._matching, traffic=traffic)):
+        matching = partial(self._contracts.matching, traffic=traffic)
+        for name, where in self.resolved(SETTING, self._entries, is_pattern, matching):
             settle, contract = name.split("/", 1)
             yield Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where)
-
-    def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
-        found = self._contracts.matching(pattern, where, traffic)
-        return [f"{settle}/{name}" for settle, names in found.items() for name in names]
 
     def place(self, partition: Partition) -> tuple[str, str]:
         """Not the contract alone: its orders have another history."""
@@ -92,7 +89,7 @@ class ContractStats(Endpoint):
         return _request(span.partitions[0], span.start)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(as_data(answered))
+        page = self._decoder.decode(answered)
         instants, times = unix_instants("time", page.column("time"), "seconds")
         renamed(page)
         each = (b'"time":"', times, b'",')

@@ -1,5 +1,1 @@
 """Kaiko: https://docs.kaiko.com."""
-
-from source_liquidations.vendors.kaiko.vendor import Kaiko
-
-__all__ = ["Kaiko"]

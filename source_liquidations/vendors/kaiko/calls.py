@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -57,7 +58,7 @@ class _Access(msgspec.Struct):
 _access = msgspec.json.Decoder(_Access)
 
 
-def following(client: Client, body: Body[Any], request: Request) -> Request | None:
+def following(client: Client, request: Request, body: Body[Any]) -> Request | None:
     """The next page's request: a token carries all parameters, so it stands alone."""
     token = next_token(client, token=body.continuation_token, url=body.next_url, name=TOKEN)
     return Request(request.path, ((TOKEN, token),), request.host) if token else None
@@ -99,7 +100,7 @@ class KaikoEndpoint(Endpoint):
         page = self._decoder.decode(answered)
         rows = self.rows(page, span, memory)
         readable = self._readable(page.body, span, rows.instants)
-        return Answer.before(rows, lambda: following(self.client, page.body, request), readable)
+        return Answer.before(rows, partial(following, self.client, request, page.body), readable)
 
     def _readable(self, body: Body[Any], span: Span, instants: Sequence[int]) -> tuple[int | None, int | None]:
         """Since when and until when the key may read, if no row shows otherwise.

@@ -64,6 +64,7 @@ class LiquidationAgg(Endpoint):
         self._interval = config.get("interval", "HOUR")
         self._denomination = config.get("denomination", "coin")
         self._fields = Fields(STREAM.name, OWN_FIELDS)
+        self._lists: dict[Request, list[str]] = {}
         self.step, _ = interval_of(self._interval)
         factor = 1 + WEIGHT_PER_EXCHANGE * len(self._exchanges) if self._coins else 1.0
         points = max(1, math.floor(most_weight / factor)) * POINTS_PER_WEIGHT
@@ -71,7 +72,7 @@ class LiquidationAgg(Endpoint):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         rest = {"interval": self._interval, "denomination": self._denomination}
-        matching = partial(matching_markets, self.client, traffic)
+        matching = partial(matching_markets, self.client, traffic, self._lists)
         for name, where in self.resolved("kiyotaka.symbols", self._symbols, is_pattern, matching):
             exchange_id, raw_symbol = name.split("/", 1)
             yield Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **rest, entry=where)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from source_liquidations.coverage import Period
-from source_liquidations.coverage import rows as coverage_rows
-from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
-from source_liquidations.http.answers import Answered
+from source_liquidations import numbers
+from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Span
-from source_liquidations.reading.pages import Mapped, Mapper
-from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, snake, without
-from source_liquidations.vendors.listing import ListedDate, Listing, Unread, rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, snake, without
+from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
+from source_liquidations.vendors.patterns import is_pattern, meant
 
 STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__name__)
 PATH = "/v1/markets"
@@ -41,30 +37,19 @@ class MarketRow(msgspec.Struct):
 
     exchange: str
     rawSymbol: str
-    normalizedSymbol: Unread = msgspec.UNSET
-    coin: Unread = msgspec.UNSET
-    category: str | None = None
-    availableSince: Unread = msgspec.UNSET
+    normalizedSymbol: msgspec.Raw = numbers.NULL
+    coin: msgspec.Raw = numbers.NULL
+    category: Any = None
+    availableSince: msgspec.Raw = numbers.NULL
+
+    @property
+    def market(self) -> str:
+        return f"{self.exchange}/{self.rawSymbol}"
 
 
 FIELDS = MarketRow.__struct_fields__
 COLUMNS = frozenset(map(snake, FIELDS))
 
-
-class _Row(msgspec.Struct):
-    """As far as this module reads a row of the stream."""
-
-    exchange: str
-    raw_symbol: str
-    category: str | None = None
-    available_since: Unread = msgspec.UNSET
-
-    @property
-    def market(self) -> str:
-        return f"{self.exchange}/{self.raw_symbol}"
-
-
-_row = msgspec.json.Decoder(_Row).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -72,22 +57,15 @@ _encode = msgspec.json.Encoder().encode
 class MarketList(Listing):
     """All markets, spot included: what its filter `type` takes is not documented."""
 
-    page_size = PAGE_SIZE
-
     def __init__(self, client: Client) -> None:
-        super().__init__("kiyotaka", client)
-        self._decoder = RowDecoder(Body, MarketRow)
+        super().__init__("kiyotaka", client, page_at(0), RowDecoder(Body, MarketRow), following)
         self._columns = Fields(STREAM.name, COLUMNS)
 
-    def first_page(self) -> Request:
-        return page_at(0)
+    def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
+        entries, after = super().entries(page, request, memory)
+        return [(row, self._columns_of(literal)) for row, literal in entries], after
 
-    def page(self, answered: Answered, request: Request, memory: dict[Any, Any]) -> tuple[list[bytes], Request | None]:
-        del memory
-        page = self._decoder.decode(answered)
-        return [self._columns_of(literal) for literal in page.raw], following(request, page.body)
-
-    def _columns_of(self, literal: msgspec.Raw) -> bytes:
+    def _columns_of(self, literal: msgspec.Raw | bytes) -> bytes:
         """A row with the stream's names. `available_since` is text, however the vendor writes it."""
         sent = _members(literal)
         members = {snake(name): value for name, value in sent.items() if name in FIELDS}
@@ -115,41 +93,27 @@ def following(request: Request, body: Body[Any]) -> Request | None:
     return page_at(offset, request.params[:-2])
 
 
-def matching_markets(client: Client, traffic: Traffic, pattern: str, where: str) -> list[str]:
+def matching_markets(
+    client: Client, traffic: Traffic, lists: dict[Request, list[str]], pattern: str, where: str
+) -> list[str]:
     """`EXCHANGE/rawSymbol` of the markets that match a pattern and may have liquidations: all but spot.
 
-    Raises ConfigurationError where none does.
+    Raises ConfigurationError where none does. `lists` keeps what was listed already.
     """
     code = pattern.split("/", 1)[0]
     filters = () if is_pattern(code) else (("exchange", code),)
-    rows = map(_row, rows_of(MarketList(client), traffic, page_at(0, filters)))
-    found = {row.market for row in rows if row.category != "SPOT" and matches(pattern, row.market)}
-    if not found:
-        raise ConfigurationError(
-            where, f"no market of Kiyotaka's list matches {pattern!r}.", advice="Compare it with /v1/markets."
-        )
-    return sorted(found)
+    request = page_at(0, filters)
+    if request not in lists:
+        rows = rows_of(MarketList(client), traffic, request)
+        lists[request] = [row.market for row, _ in rows if row.category != "SPOT"]
+    return sorted(meant(pattern, lists[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets."))
 
 
-def to_coverage() -> Mapper:
+def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list of markets says that each has data."""
-    return partial(_to_coverage, ListedDate(STREAM.name, "availableSince"))
+    del end
+    since = date(row, "availableSince", row.market)
+    yield exchange(row.exchange), row.market, "starts", since, "available since, of any kind of data"
 
 
-def _to_coverage(date: ListedDate, rows: Rows, span: Span) -> Mapped:
-    del span
-    return Mapped(
-        coverage_rows(
-            Period.at(
-                "kiyotaka",
-                exchange(row.exchange),
-                row.market,
-                "starts",
-                since,
-                "available since, of any kind of data",
-                PATH,
-            )
-            for row in map(_row, rows.raw)
-            if (since := date.read(row.available_since, row.market)) is not None
-        )
-    )
+to_coverage = partial(coverage_of, "kiyotaka", STREAM, PATH, _periods_of)

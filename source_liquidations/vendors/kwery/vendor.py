@@ -22,6 +22,7 @@ from source_liquidations.vendors.kwery import liquidations, symbols
 from source_liquidations.vendors.kwery.credits import CREDITS_PER_REQUEST, CREDITS_PER_ROW, Credits, cost, with_param
 from source_liquidations.vendors.kwery.limits import Limits
 from source_liquidations.vendors.kwery.liquidations import Liquidations
+from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.probing import probe
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
 
@@ -96,7 +97,7 @@ class Kwery(Vendor):
     def feeds(self) -> Sequence[Feed]:
         return (
             Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS.name: liquidations.to_liquidations}),
-            Feed(symbols.SymbolList(self._client), symbols.STREAM, {COVERAGE.name: symbols.to_coverage()}),
+            Feed(symbols.symbol_list(self._client), symbols.STREAM, {COVERAGE.name: symbols.to_coverage()}),
         )
 
     def check(self, traffic: Traffic) -> list[str]:
@@ -129,7 +130,7 @@ class Kwery(Vendor):
 
     def _check_symbols(self, traffic: Traffic) -> None:
         try:
-            names = symbols.symbols(self._client, traffic)
+            names = [row.symbol for row, _ in rows_of(symbols.symbol_list(self._client), traffic)]
         except RequestRefused as error:
             logger.info("kwery: the symbols were not compared with the vendor's list: %s", redact(error.cause))
             return
