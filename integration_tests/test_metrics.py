@@ -434,7 +434,8 @@ def test_check_of_a_plan_without_metrics(connector: Connector, sandbox: Sandbox)
     config["coin_metrics"] |= {**limited, "metrics_pairs": ["btc-usdt"]}
     told = connector.check(config).status
     assert told["status"] == "FAILED"
-    assert told["message"].startswith("coin_metrics, `coin_metrics.metrics_pairs[0]`: HTTP 403: forbidden: Requested")
+    named = "coin_metrics, `coin_metrics.metrics_pairs[0]` (btc-usdt/1h): "
+    assert told["message"].startswith(f"{named}HTTP 403: forbidden: Requested")
     assert "`coin_metrics.metrics_" in told["message"]
 
 
@@ -477,7 +478,7 @@ def test_a_fault_that_passes_goes_unnoticed(fault: dict[str, Any], connector: Co
 
 
 FATAL = [
-    ({"kind": "status", "status": 503, "times": None}, "transient_error", "HTTP 503.*in 6 tries|in 6 tries.*HTTP 503"),
+    ({"kind": "status", "status": 503}, "transient_error", "HTTP 503.*in 6 tries|in 6 tries.*HTTP 503"),
     ({"kind": "status", "status": 401}, "config_error", "HTTP 401"),
     ({"kind": "foreign_next_url"}, "system_error", "another origin"),
     ({"kind": "wrong_types", "field": metrics("1h")[1]}, "system_error", metrics("1h")[1]),
@@ -492,7 +493,7 @@ FATAL = [
 def test_a_fault_that_lasts_is_told(
     fault: dict[str, Any], failure: str, says: str, connector: Connector, sandbox: Sandbox
 ) -> None:
-    sandbox.fault(**{"vendor": "coin_metrics", "path_contains": PAIR.path, **fault})
+    sandbox.fault(**{"vendor": "coin_metrics", "path_contains": PAIR.path, "times": None, **fault})
     run = connector.read(everything(sandbox), [PAIR.stream, EXCHANGE.stream], patience="0.005")
     assert run.code == 1, run
     assert run.statuses(PAIR.stream)[-1] == "INCOMPLETE"

@@ -47,6 +47,11 @@ class LiquidationsError(Exception):
         self.who = ", ".join(part for part in (who, self.who) if part)
         return self
 
+    def of_reading(self) -> LiquidationsError:
+        """The same error, which every partition of the reading would meet alike."""
+        self.scope = "reading"
+        return self
+
     @property
     def message(self) -> str:
         cause = self.cause if not self.advice or self.cause.endswith((".", "!", "?")) else f"{self.cause}."

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from source_liquidations.errors import shown
 
+MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -26,14 +27,9 @@ _ISO = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
-# Unix timestamps between 2009-01-01 and 2100-01-01 fall in ranges that do not touch, so their
-# size tells their unit: (lowest, highest, nanoseconds per unit, fraction digits).
+# Unix timestamps between 2009-01-01 and 2100-01-01 fall in ranges that do not touch, so their size tells their unit.
 _FIRST_SECOND = 1_230_768_000
 _LAST_SECOND = 4_102_444_800
-_UNITS = tuple(
-    (_FIRST_SECOND * per_second, _LAST_SECOND * per_second, SECOND // per_second, digits)
-    for per_second, digits in ((10**3, 3), (10**6, 6), (10**9, 9))
-)
 
 
 def parse(text: str) -> int:
@@ -79,18 +75,6 @@ def format_shortest(nanoseconds: int) -> str:
     fraction = nanoseconds % SECOND
     digits = 0 if fraction == 0 else 3 if fraction % 10**6 == 0 else 6 if fraction % 10**3 == 0 else 9
     return format_instant(nanoseconds, digits)
-
-
-def unix_unit(value: int) -> tuple[int, int]:
-    """The unit of a Unix timestamp, recognized by its size: (nanoseconds per unit, fraction digits).
-
-    Milliseconds, microseconds and nanoseconds are known. Raises ValueError for anything else,
-    seconds too: a guess would put rows on a wrong day.
-    """
-    for lowest, highest, per_unit, digits in _UNITS:
-        if lowest <= value < highest:
-            return per_unit, digits
-    raise ValueError(f"{value} is no Unix timestamp in milliseconds, microseconds or nanoseconds")
 
 
 def is_unix_second(value: int | Decimal) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from string import ascii_lowercase
 from typing import Any
 
 import msgspec
@@ -29,6 +30,22 @@ LIQUIDATION_VOLUMES = Stream(
 POSITIONS = {"long": "sell", "short": "buy"}  # the order that closes each
 POSITION_OF = {order: position for position, order in POSITIONS.items()}
 
+_UNITS = {
+    "m": (timestamps.MINUTE, "PT{}M"),
+    "h": (timestamps.HOUR, "PT{}H"),
+    "d": (timestamps.DAY, "P{}D"),
+    "w": (7 * timestamps.DAY, "P{}W"),
+}
+_WORDS = {
+    "MINUTE": "1m",
+    "FIVE_MINUTES": "5m",
+    "FIFTEEN_MINUTES": "15m",
+    "HOUR": "1h",
+    "FOUR_HOURS": "4h",
+    "DAY": "1d",
+    "WEEK": "1w",
+    "daily": "1d",
+}
 _NULL = b"null"
 _encode = msgspec.json.Encoder().encode
 # The members that say which side, by position.
@@ -177,17 +194,9 @@ def interval_start(instant: int) -> bytes:
     return timestamps.format_instant(instant, 0).encode()
 
 
-def iso_interval(interval: str) -> str:
-    """The vendors' names of an interval as ISO 8601 durations."""
-    known = {
-        "MINUTE": "PT1M",
-        "FIVE_MINUTES": "PT5M",
-        "FIFTEEN_MINUTES": "PT15M",
-        "HOUR": "PT1H",
-        "FOUR_HOURS": "PT4H",
-        "DAY": "P1D",
-        "WEEK": "P1W",
-    }
-    if interval in known:
-        return known[interval]
-    return f"P{interval[:-1]}D" if interval.endswith("d") else f"PT{interval[:-1]}{interval[-1].upper()}"
+def interval_of(name: str) -> tuple[int, str]:
+    """An interval by a vendor's name: its nanoseconds, and the ISO 8601 duration that says the same: 24h is PT24H."""
+    text = _WORDS.get(name, name)
+    count = text.rstrip(ascii_lowercase)
+    length, form = _UNITS[text[len(count)]]
+    return int(count) * length, form.format(count)

@@ -156,30 +156,6 @@ def test_any_text_is_an_instant_or_refused(text: str) -> None:
     assert timestamps.parse(timestamps.format_instant(instant)) == instant
 
 
-@given(recent, st.sampled_from([(10**6, 3), (10**3, 6), (1, 9)]))
-def test_the_unit_of_a_unix_timestamp_is_told_by_its_size(instant: int, unit: tuple[int, int]) -> None:
-    per_unit, digits = unit
-    value = max(instant, YEAR_2009 + per_unit) // per_unit
-    assert timestamps.unix_unit(value) == (per_unit, digits)
-
-
-@given(st.integers(-(10**22), 10**22))
-def test_a_unix_timestamp_of_no_known_unit_is_refused(value: int) -> None:
-    known = [per_unit for per_unit in (10**6, 10**3, 1) if YEAR_2009 <= value * per_unit < YEAR_2100]
-    if known:
-        assert timestamps.unix_unit(value)[0] == known[0]
-        assert len(known) == 1
-    else:
-        with pytest.raises(ValueError, match="no Unix timestamp"):
-            timestamps.unix_unit(value)
-
-
-@given(recent)
-def test_seconds_are_refused_rather_than_guessed(instant: int) -> None:
-    with pytest.raises(ValueError, match="no Unix timestamp"):
-        timestamps.unix_unit(instant // 10**9)
-
-
 @given(instants, st.sampled_from([1, 10**6, timestamps.HOUR, 5 * timestamps.HOUR, timestamps.DAY]))
 def test_floor_and_ceil_embrace_the_instant(instant: int, step: int) -> None:
     low, high = timestamps.floor_to(instant, step), timestamps.ceil_to(instant, step)

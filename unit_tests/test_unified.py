@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from source_liquidations.errors import LiquidationsError
 from source_liquidations.numbers import are_numbers, column, literal_of
 from source_liquidations.reading.endpoint import Partition
-from source_liquidations.unified import iso_interval
+from source_liquidations.unified import interval_of
 from source_liquidations.vendors import VENDORS
 from unit_tests.vendors.bodies import (
     Row,
@@ -219,24 +219,64 @@ def test_sides_of_coin_metrics_metrics(word: str, position: str) -> None:
     assert [row["amount"] for row in ours] == [1298.36866, 39713.60016, 29084.10932, 46294.99528]
 
 
-@pytest.mark.parametrize(
-    ("interval", "iso"),
-    [
-        ("MINUTE", "PT1M"),
-        ("FIVE_MINUTES", "PT5M"),
-        ("FIFTEEN_MINUTES", "PT15M"),
-        ("HOUR", "PT1H"),
-        ("FOUR_HOURS", "PT4H"),
-        ("DAY", "P1D"),
-        ("WEEK", "P1W"),
-        ("1h", "PT1H"),
-        ("24h", "PT24H"),
-        ("1d", "P1D"),
-        ("5m", "PT5M"),
-    ],
-)
-def test_intervals_are_iso_8601(interval: str, iso: str) -> None:
-    assert iso_interval(interval) == iso
+INTERVALS = {
+    "coin_metrics": ("metrics_frequency", {"5m": (300, "PT5M"), "1h": (3_600, "PT1H"), "1d": (86_400, "P1D")}),
+    "kaiko": (
+        "interval",
+        {"1h": (3_600, "PT1H"), "4h": (14_400, "PT4H"), "24h": (86_400, "PT24H"), "1d": (86_400, "P1D")},
+    ),
+    "kiyotaka": (
+        "interval",
+        {
+            "MINUTE": (60, "PT1M"),
+            "FIVE_MINUTES": (300, "PT5M"),
+            "FIFTEEN_MINUTES": (900, "PT15M"),
+            "HOUR": (3_600, "PT1H"),
+            "FOUR_HOURS": (14_400, "PT4H"),
+            "DAY": (86_400, "P1D"),
+            "WEEK": (604_800, "P1W"),
+        },
+    ),
+    "gate": (
+        "interval",
+        {
+            "1m": (60, "PT1M"),
+            "5m": (300, "PT5M"),
+            "15m": (900, "PT15M"),
+            "30m": (1_800, "PT30M"),
+            "1h": (3_600, "PT1H"),
+            "4h": (14_400, "PT4H"),
+            "1d": (86_400, "P1D"),
+        },
+    ),
+    "coinalyze": (
+        "interval",
+        {
+            "1min": (60, "PT1M"),
+            "5min": (300, "PT5M"),
+            "15min": (900, "PT15M"),
+            "30min": (1_800, "PT30M"),
+            "1hour": (3_600, "PT1H"),
+            "2hour": (7_200, "PT2H"),
+            "4hour": (14_400, "PT4H"),
+            "6hour": (21_600, "PT6H"),
+            "12hour": (43_200, "PT12H"),
+            "daily": (86_400, "P1D"),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("vendor", INTERVALS)
+def test_intervals_are_what_their_names_say(vendor: str) -> None:
+    """All that the configuration takes; their text in ISO 8601 is part of a primary key."""
+    field, known = INTERVALS[vendor]
+    section = json.loads((resources.files("source_liquidations") / "vendors" / vendor / "config.json").read_text())
+    allowed = section["properties"][field].get("enum")
+    assert allowed is None or set(allowed) == set(known)
+    assert {name: interval_of(name) for name in known} == {
+        name: (seconds * 10**9, iso) for name, (seconds, iso) in known.items()
+    }
 
 
 # Numbers: as the vendor wrote them.

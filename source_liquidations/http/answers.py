@@ -100,12 +100,13 @@ class _Envelope(msgspec.Struct):
     result: msgspec.Raw = msgspec.Raw(b"null")
     status: msgspec.Raw = msgspec.Raw(b"null")
     success: msgspec.Raw = msgspec.Raw(b"null")
+    label: msgspec.Raw = msgspec.Raw(b"null")
     message: msgspec.Raw = msgspec.Raw(b"null")
     detail: msgspec.Raw = msgspec.Raw(b"null")
 
     @property
     def has_words(self) -> bool:
-        return any(bytes(member) not in _NO_ERROR for member in (self.message, self.detail))
+        return any(bytes(member) not in _NO_ERROR for member in (self.label, self.message, self.detail))
 
     @property
     def is_error(self) -> bool:
@@ -152,7 +153,7 @@ def _words_in(body: Any) -> str:
     nested = next((body[key] for key in ("error", "detail") if isinstance(body.get(key), dict)), None)
     if nested is not None:
         return _words_in(nested)
-    parts = [body.get(key) for key in ("type", "error", "code", "message", "detail")]
+    parts = [body.get(key) for key in ("label", "type", "error", "code", "message", "detail")]
     return ": ".join(dict.fromkeys(part for part in parts if isinstance(part, str) and part))
 
 

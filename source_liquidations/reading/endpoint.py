@@ -183,7 +183,7 @@ class Endpoint(ABC):
 
     def all_partitions(self, traffic: Traffic) -> list[Partition]:
         """The partitions, where every entry of the configuration has some; else raises why one has none."""
-        found = list(self.partitions(traffic))
+        found = list(dict.fromkeys(self.partitions(traffic)))
         if self.unresolved:
             raise self.unresolved[0]
         return found
@@ -206,7 +206,7 @@ class Endpoint(ABC):
 
     @abstractmethod
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        """What the configuration asks for, wildcards expanded."""
+        """What the configuration asks for, wildcards expanded. One that comes again counts once."""
 
     def place(self, partition: Partition) -> tuple[str, str]:
         """Exchange and market of a partition, as the streams of all vendors have them."""

@@ -81,7 +81,7 @@ class Workers:
     def _plan(self, reading: Reading) -> None:
         endpoint = reading.endpoint
         with _surprises_explained():
-            partitions = list(endpoint.partitions(reading.traffic))
+            partitions = list(dict.fromkeys(endpoint.partitions(reading.traffic)))
             gaps = reading.plan(reading, partitions)
             if gaps and reading.prepare is not None:
                 reading.prepare(partitions, reading.traffic)

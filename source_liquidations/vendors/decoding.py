@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -77,14 +79,9 @@ class Fields:
 
 
 class ListBody(msgspec.Struct, Generic[Row]):
-    """A body that is a list, as `as_data` wraps it; a RowDecoder does so itself."""
+    """A body that is a list: a RowDecoder makes it the `data` of an object, where rows are looked for."""
 
     data: list[Row] | None
-
-
-def as_data(answered: Answered) -> Answered:
-    """The answer with its list as `data`, which is where decoders look for rows."""
-    return Answered(answered.status, answered.headers, b'{"data":%b}' % answered.body)
 
 
 class Page(Generic[Row]):
@@ -118,14 +115,6 @@ class Page(Generic[Row]):
         values = self.column(field)
         return numbers.floats(values) if self._has_literals else values
 
-    def integers(self, field: str) -> list[int]:
-        """The values of a number that is a whole one. Raises UnexpectedAnswer where it is none."""
-        values = self.column(field)
-        try:
-            return numbers.integers(values) if self._has_literals else values
-        except msgspec.DecodeError as error:
-            raise UnexpectedAnswer(f"`{field}`: {error}.", advice=NO_GUESS) from None
-
     def must_be_good(self) -> None:
         """Raise what is wrong with the first bad row."""
         for error in self.bad.values():
@@ -138,8 +127,8 @@ class RowDecoder(Generic[Row]):
     fields    the columns of the stream that the rows become; None where they become none, and anything may be in them
     numbers   fields of the struct that hold numbers, and are Raw: so their literals stay. Each is checked; text that is
               a number is one in the struct, and arrives as it is
-    integers  those that are whole numbers in every row, likewise
     added     members that the connector adds to each row; should the vendor send one of these itself, it stays
+    ours      ... unless this is set: then it is left out
     """
 
     def __init__(
@@ -149,14 +138,14 @@ class RowDecoder(Generic[Row]):
         fields: Fields | None = None,
         *,
         numbers: Sequence[str] = (),
-        integers: Sequence[str] = (),
         added: Sequence[str] = (),
+        ours: bool = False,
     ) -> None:
         known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
         others = sorted((fields.own if fields else set()) - known - set(added))
         # What is documented and not read here may be anything. Numbers are checked by decoding them.
         quick: list[Any] = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in others]
-        quick += [(name, float | None, None) for name in numbers] + [(name, int) for name in integers]
+        quick += [(name, float | None, None) for name in numbers]
         strict = msgspec.defstruct(
             f"Strict{row.__name__}", quick, bases=(row,), forbid_unknown_fields=True, kw_only=True
         )
@@ -166,14 +155,15 @@ class RowDecoder(Generic[Row]):
         named = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
         # An answer knows the rows of its `data` already.
         self._raw = None if named["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
-        self._numbers = (*numbers, *integers)
+        self._numbers = tuple(numbers)
         self._added = frozenset(added) - known
+        self._ours = self._added if ours else frozenset()
         self._fields = fields or Fields("", ())
 
     def decode(self, answered: Answered) -> Page[Row]:
         """The page, its numbers checked. Raises UnexpectedAnswer for another shape."""
         if self._is_list:
-            answered = as_data(answered)
+            answered = replace(answered, body=b'{"data":%b}' % answered.body)
         try:
             body, new = self._strict.decode(answered.body), False
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -208,9 +198,9 @@ class RowDecoder(Generic[Row]):
 
     def _note_fields(self, page: Page[Row]) -> None:
         names = {name for row in page.raw for name in _decode_members(row)}
-        if surplus := self._fields.left_out(names):
+        if surplus := self._fields.left_out(names, names & self._ours):
             page.raw[:] = [msgspec.Raw(_encode(without(_decode_members(row), surplus))) for row in page.raw]
-        page.collides = bool(names & self._added)
+        page.collides = bool(names & (self._added - self._ours))
 
 
 def added_rows(
@@ -226,6 +216,28 @@ def added_rows(
     ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
     whole = [merged(row, _decode_members(b"{%b}" % mine[:-1])) for row, mine in zip(page.raw, ours, strict=True)]
     return Rows(whole, instants, typed=page.rows)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of several parts, each with its own owners, as one page's."""
+    columns = zip(*(part.added for part in parts), strict=True)
+    return Rows(
+        _chained(part.raw for part in parts),
+        _chained(part.instants for part in parts),
+        added=[_chained(map(_each, column, map(len, parts))) for column in columns],
+        owners=_chained(part.owners or () for part in parts),
+        typed=Later(lambda: _chained(part.typed for part in parts)),
+        faults=_chained(part.faults for part in parts),
+    )
+
+
+def _chained(parts: Iterable[Iterable[Any]]) -> list[Any]:
+    return list(chain.from_iterable(parts))
+
+
+def _each(column: Column, count: int) -> Sequence[Any]:
+    """A text for each row."""
+    return [column] * count if isinstance(column, bytes) else column
 
 
 def good_rows(rows: Rows, bad: Mapping[int, LiquidationsError]) -> Rows:

@@ -4,43 +4,67 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.reading.rows import Column, Later
 from source_liquidations.vendors.decoding import NO_GUESS
 
 _FORM = b"0000-00-00T00:00:00.000000000"
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _FEWEST_DIGITS = 3
-_UNITS = {3: "ms", 6: "us", 9: "ns"}  # by their fraction digits
+_MOST_DIGITS = 9
+# Of ten: so many of the unit to a second.
+_POWERS = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
+_NUMPY_UNITS = {3: "ms", 6: "us", 9: "ns"}
 
 
-def unix_instants(name: str, values: Sequence[int]) -> tuple[list[int], list[bytes]]:
-    """Unix timestamps in ms, µs or ns as (nanoseconds, RFC 3339 texts with all their digits).
+def unix_instants(name: str, values: Sequence[msgspec.Raw], *units: str) -> tuple[list[int], list[bytes]]:
+    """Unix times in one of these units, told by its size, as (nanoseconds, RFC 3339 texts with all their digits).
 
-    Raises UnexpectedAnswer, naming the field, where one is of no known unit.
+    Numbers or text, with a fraction or without; texts have at least three digits. Raises UnexpectedAnswer, naming the
+    field, for anything else.
     """
-    if not values:
-        return [], []
-    try:
-        unit = timestamps.unix_unit(min(values))
-        if unit != timestamps.unix_unit(max(values)):
-            units = [timestamps.unix_unit(value) for value in values]
-            instants = [value * unit[0] for value, unit in zip(values, units, strict=True)]
-            pairs = zip(instants, units, strict=True)
-            return instants, [timestamps.format_instant(instant, unit[1]).encode() for instant, unit in pairs]
-    except ValueError as error:
-        raise UnexpectedAnswer(f"`{name}`: {error}.", advice=NO_GUESS) from None
-    per_unit, digits = unit
-    numbered = np.array(values, np.int64)
+    with contextlib.suppress(msgspec.DecodeError, ValueError):  # not all are whole numbers, or there are none
+        whole = numbers.integers(values)
+        power = _power(min(whole), units)
+        if power is not None and power == _power(max(whole), units):
+            return _of_whole(whole, power)
+    instants, texts = [], []
+    for index, value in enumerate(values):
+        try:
+            number = Decimal(numbers.literal_of(value).decode())
+        except (ValueError, InvalidOperation):
+            number = Decimal(0)
+        power = _power(number, units)
+        if power is None:
+            problem = f"`{name}` of row {index} is {shown(bytes(value).decode())}, not a Unix time in"
+            raise UnexpectedAnswer(f"{problem} {' or '.join(units)}.", advice=NO_GUESS)
+        seconds = number.scaleb(-power)
+        digits = min(max(_FEWEST_DIGITS, -int(seconds.as_tuple().exponent)), _MOST_DIGITS)
+        instants.append(int(seconds * timestamps.SECOND))
+        texts.append(timestamps.format_instant(instants[-1], digits).encode())
+    return instants, texts
+
+
+def _power(value: int | Decimal, units: Sequence[str]) -> int | None:
+    """Of ten: how many there are to a second of the unit in which a value is a time; None where it is none."""
+    powers = (_POWERS[unit] for unit in units)
+    return next((power for power in powers if timestamps.is_unix_second(Decimal(value).scaleb(-power))), None)
+
+
+def _of_whole(values: Sequence[int], power: int) -> tuple[list[int], list[bytes]]:
+    digits = max(_FEWEST_DIGITS, power)
+    numbered = np.array(values, np.int64) * 10 ** (digits - power)
     width = len("2024-01-01T00:00:00.Z") + digits
-    texts = numbered.view(f"M8[{_UNITS[digits]}]").astype(f"S{width}")
+    texts = numbered.view(f"M8[{_NUMPY_UNITS[digits]}]").astype(f"S{width}")
     texts.view("S1")[width - 1 :: width] = b"Z"
-    return (numbered * per_unit).tolist(), texts.tolist()
+    return (numbered * 10 ** (_MOST_DIGITS - digits)).tolist(), texts.tolist()
 
 
 def iso_instants(name: str, texts: Sequence[str]) -> tuple[list[int], Sequence[bytes]]:

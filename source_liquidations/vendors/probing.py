@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 
-from source_liquidations.errors import (
-    AccessRefused,
-    LiquidationsError,
-    RequestRefused,
-    UnexpectedAnswer,
-    VendorUnavailable,
-)
+from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
@@ -22,26 +17,30 @@ def probe(
     span: Span,
     traffic: Traffic,
     *,
-    entries: Callable[[LiquidationsError], Sequence[str]] | None = None,
     plan_is_the_keys: bool = False,
 ) -> Answer:
     """What the endpoint answers. Raises what is wrong, naming the entries of the configuration that it is about.
 
-    `entries` finds them in the vendor's words where the request asks for several partitions; `plan_is_the_keys` says
-    that a plan which does not cover an entry belongs to the key, and so names it, too.
+    `plan_is_the_keys` says that a plan which does not cover an entry belongs to the key, and so names it, too.
     """
     try:
         return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
     except (AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable) as error:
         if error.scope == "reading":  # the key itself
             raise
-        named = entries(error) if entries is not None else [entry_of(span.partitions[0])]
+        named = _at_fault(span.partitions, error.cause)
         if plan_is_the_keys and isinstance(error, AccessRefused):
             named = [f"`{endpoint.vendor}.api_key`", *named]
-        for partition in span.partitions if isinstance(error, RequestRefused) else ():
-            endpoint.hinted(error, str(partition))
+        if isinstance(error, RequestRefused):
+            for code in dict.fromkeys(re.split("[/-]", str(partition))[0] for partition in span.partitions):
+                endpoint.hinted(error, code)
         raise error.named(", ".join(named)) from None
 
 
-def entry_of(partition: Partition) -> str:
-    return f"`{partition.entry}` ({partition})"
+def _at_fault(partitions: Sequence[Partition], words: str) -> list[str]:
+    """The entry of a partition; of several, the entries that the vendor's words quote, else the setting of them all."""
+    first = partitions[0]
+    if len(partitions) == 1:
+        return [f"`{first.entry}` ({first})"]
+    quoted = [f"`{one.entry}`" for one in partitions if f"'{one.values[0][1]}'" in words]
+    return quoted or [f"`{first.entry.partition('[')[0]}`"]

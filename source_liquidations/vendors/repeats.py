@@ -6,36 +6,33 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from source_liquidations.errors import UnexpectedAnswer, shown
+from source_liquidations import timestamps
+from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import NO_GUESS
 
 logger = logging.getLogger("airbyte")
 
 
-class Once:
-    """Rows of one key: exact repeats once, differing ones never. By key, the rows of this page and the last one."""
+def each_once(rows: Rows, memory: dict[Any, Any]) -> Rows:
+    """Rows of an aggregate, each interval once: exact repeats on this page and the last one are left out.
 
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
-
-    def intervals(self, rows: Rows, keys: Sequence[Any], memory: dict[Any, Any]) -> Rows:
-        """Rows of an aggregate, each interval once. Raises UnexpectedAnswer where one comes with two values."""
-        before: dict[Any, bytes] = memory.get("last page", {})
-        here: dict[Any, bytes] = {}
-        keep = []
-        for index, key in enumerate(keys):
-            row = bytes(rows.raw[index])
-            other = here.get(key, before.get(key))
-            if other is None:
-                keep.append(index)
-            elif other != row:
-                raise UnexpectedAnswer(
-                    f"one interval comes twice with different values: {shown(str(key))}.", advice=NO_GUESS
-                )
-            here[key] = row
-        memory["last page"] = here
-        return rows if len(keep) == len(keys) else rows.only(keep)
+    Raises UnexpectedAnswer where one comes with two values.
+    """
+    before: dict[tuple[int, int], bytes] = memory.get("last page", {})
+    here: dict[tuple[int, int], bytes] = {}
+    keep = []
+    for index, key in enumerate(zip(rows.owners or [0] * len(rows), rows.instants, strict=True)):
+        row = bytes(rows.raw[index])
+        other = here.get(key, before.get(key))
+        if other is None:
+            keep.append(index)
+        elif other != row:
+            interval = timestamps.format_shortest(rows.instants[index])
+            raise UnexpectedAnswer(f"one interval comes twice with different values: {interval}.", advice=NO_GUESS)
+        here[key] = row
+    memory["last page"] = here
+    return rows if len(keep) == len(rows) else rows.only(keep)
 
 
 class EventIds:

@@ -124,6 +124,7 @@ def test_literals_stay_as_they_are() -> None:
         (b"1574697680828", "2019-11-25T16:01:20.828Z", 1_574_697_680_828_000_000),
         (b"1574697680828.2002", "2019-11-25T16:01:20.8282002Z", 1_574_697_680_828_200_200),
         (b"1574697680828.000001", "2019-11-25T16:01:20.828000001Z", 1_574_697_680_828_000_001),
+        (b"1574697680828.0000019", "2019-11-25T16:01:20.828000001Z", 1_574_697_680_828_000_001),
         (b"1.574697680828e12", "2019-11-25T16:01:20.828Z", 1_574_697_680_828_000_000),
         (b'"1574697680828"', "2019-11-25T16:01:20.828Z", 1_574_697_680_828_000_000),
     ],
@@ -142,7 +143,7 @@ BAD_BODIES: dict[str, tuple[Any, str]] = {
     "another first word": ([["position", *row(MS)[1:]]], "which is no row"),
     "too deep": ([[[row(MS)]]], "which is no row"),
     "too short": ([row(MS)[:9]], "has 9 elements"),
-    "mts, null": ([row(None)], "`mts` of row 0 is null"),  # type: ignore[arg-type]
+    "mts, null": ([row(None)], "`mts` of row 0 is 'null'"),  # type: ignore[arg-type]
     "mts, seconds": ([row(MS // 1000)], "`mts` of row 0 is '1706417848', not a Unix time"),
     "mts, microseconds": ([row(MS * 1000)], "`mts` of row 0"),
     "mts, text": ([row("2024-01-28")], "`mts` of row 0"),  # type: ignore[arg-type]

@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_liquidations import timestamps
-from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
-from source_liquidations.http.client import Request
+from source_liquidations.errors import ConfigurationError, RequestRefused, UnexpectedAnswer
+from source_liquidations.http.client import Client, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.vendors.coin_metrics.calls import batched
+from source_liquidations.vendors.coin_metrics.vendor import CoinMetrics
+from source_liquidations.vendors.vendor import Shared
 from unit_tests.vendors.bodies import changed, coin_metrics, configured, decoded, partly, records, sample
 
 STREAM = "coin_metrics_market_liquidations"
@@ -227,3 +230,27 @@ def test_markets_without_liquidations_are_refused(market: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         configured("coin_metrics", {"markets": ["binance-BTCUSDT-future", market]})
     assert raised.value.field == "coin_metrics.markets[1]"
+
+
+# What check names.
+
+
+@pytest.mark.parametrize(
+    ("markets", "words", "named"),
+    [
+        (["okx-A-future", "okx-B-future", "okx-C-future"], "market 'okx-B-future'", "`coin_metrics.markets[1]`: "),
+        (["okx-A-future", "okx-B-future"], "no such market", "`coin_metrics.markets`: "),
+        (["okx-A-future"], "no such market", "`coin_metrics.markets[0]` (okx-A-future): "),
+    ],
+)
+def test_check_names_what_the_vendor_refuses_and_its_spelling_once(
+    markets: list[str], words: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RequestRefused(f"HTTP 400: {words}", status=400)
+
+    monkeypatch.setattr(Client, "fetch", refuse)
+    vendor = CoinMetrics({"api_key": "k" * 8, "markets": markets}, Shared())
+    with pytest.raises(RequestRefused) as raised:
+        vendor.check(Traffic())
+    assert raised.value.message == f"{named}HTTP 400: {words}. Coin Metrics writes okex, not okx."

@@ -19,7 +19,6 @@ from source_liquidations.vendors.coin_metrics.calls import LONGEST_LIST, batched
 from source_liquidations.vendors.coin_metrics.metrics import (
     EXCHANGE,
     EXCHANGE_ASSET,
-    FREQUENCIES,
     LEVELS,
     MARKET,
     PAIR,
@@ -85,7 +84,7 @@ def test_a_following_page_repeats_the_request_with_its_token() -> None:
     assert following.following == Request(first.path, (*first.params, ("next_page_token", "one")))
 
 
-@pytest.mark.parametrize("frequency", FREQUENCIES)
+@pytest.mark.parametrize("frequency", MARKET.frequencies)
 def test_windows_are_whole_intervals(frequency: str) -> None:
     one = endpoint(MARKET, frequency)
     assert one.step == {"5m": 300, "1h": 3600, "1d": 86400}[frequency] * 10**9
@@ -94,7 +93,7 @@ def test_windows_are_whole_intervals(frequency: str) -> None:
 
 @given(
     names=st.sets(st.text("abc-", min_size=1, max_size=300), max_size=120),
-    frequency=st.sampled_from(sorted(FREQUENCIES)),
+    frequency=st.sampled_from(MARKET.frequencies),
     steps=st.integers(1, 30_000),
 )
 def test_batches_hold_all_and_fit_on_a_page_and_in_a_url(names: set[str], frequency: str, steps: int) -> None:

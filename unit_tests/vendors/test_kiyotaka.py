@@ -30,7 +30,7 @@ from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Failed, Reading
 from source_liquidations.reading.slices import Slice, Slices
 from source_liquidations.reading.windows import Gap, Window
-from source_liquidations.vendors.kiyotaka.liquidation_agg import INTERVALS, KEY, LiquidationAgg
+from source_liquidations.vendors.kiyotaka.liquidation_agg import KEY, LiquidationAgg
 from source_liquidations.vendors.kiyotaka.markets import Body, following, page_at
 from source_liquidations.vendors.kiyotaka.vendor import explain
 from unit_tests.simulated import FakeVendor, Simulation, Unlimited
@@ -155,7 +155,7 @@ PLANS: list[dict[str, int]] = [
 
 @settings(max_examples=150)
 @given(
-    interval=st.sampled_from(list(INTERVALS)),
+    interval=st.sampled_from(["MINUTE", "FIVE_MINUTES", "FIFTEEN_MINUTES", "HOUR", "FOUR_HOURS", "DAY", "WEEK"]),
     market=st.sampled_from(["BYBIT/BTCUSDT", SUM]),
     plan=st.sampled_from(PLANS),
     start=st.integers(timestamps.parse("2019-09-10"), timestamps.parse("2026-01-01")),

@@ -9,7 +9,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -28,7 +29,6 @@ from source_liquidations.errors import (
     OutOfReach,
     RequestRefused,
     SpendingLimit,
-    Stopped,
     UnexpectedAnswer,
     VendorUnavailable,
     WindowTooLarge,
@@ -236,11 +236,17 @@ def test_filters_are_passed_on() -> None:
     assert (params["side"], params["min_usd"]) == ("short", "2500.5")
 
 
+def all_partitions(endpoint: Liquidations) -> list[Partition]:
+    with mock.patch.object(endpoint.client, "fetch", return_value=answered({})):
+        return endpoint.all_partitions(Traffic())
+
+
 def test_filters_have_progress_of_their_own_and_a_symbol_is_read_once() -> None:
     section = {"symbols": ["BTC", "ETH", "BTC"]}
-    assert endpoint_of(**section).configured() == [Partition.of(symbol="BTC"), Partition.of(symbol="ETH")]
-    assert endpoint_of(**section, side="all").configured() == endpoint_of(**section).configured()
-    found = endpoint_of(**section, side="long", min_usd=100).configured()
+    found = all_partitions(endpoint_of(**section))
+    assert found == [Partition.of(symbol="BTC"), Partition.of(symbol="ETH")]
+    assert all_partitions(endpoint_of(**section, side="all")) == found
+    found = all_partitions(endpoint_of(**section, side="long", min_usd=100))
     assert found == [Partition.of(symbol=symbol, side="long", min_usd="100") for symbol in ("BTC", "ETH")]
     assert [partition.entry for partition in found] == ["kwery.symbols[0]", "kwery.symbols[1]"]
 
@@ -1024,14 +1030,12 @@ def test_a_request_asks_for_no_more_rows_than_can_be_paid() -> None:
         assert (paid.path, paid.host) == (request.path, request.host)
 
 
-def test_a_request_reserves_no_more_rows_than_its_window_may_have() -> None:
-    """Else what it does not need is kept from others."""
+def test_a_request_asks_for_no_more_rows_than_its_window_may_have() -> None:
+    """Else an answer that gets lost counts for more than it can have cost."""
     limited, unlimited = kwery(max_credits_per_sync=100_000)[0], kwery()[0]
     for held, rows in ((limited, 22), (unlimited, 1000)):
         with purse_of(held).paying(request_of(1000, 10 * SECOND)) as paid:
             assert rows_paid(paid) == rows
-            assert purse_of(held)._reserved == cost(rows)
-        assert purse_of(held)._reserved == 0
 
 
 def test_a_free_call_is_free() -> None:
@@ -1120,7 +1124,7 @@ def test_what_requests_and_rows_cost() -> None:
 @given(st.integers(45, 200_000), st.integers(2, 1000), st.integers(0, 1000))
 def test_a_first_window_is_paid_for_whatever_it_holds(most: int, page: int, rows: int) -> None:
     """Two rows a second, in full pages, never cost more than there is."""
-    credits = Credits(most, threading.Event())
+    credits = Credits(most)
     held = credits.rows_left(page)
     assert held is not None
     pages = -(-held // page)
@@ -1169,7 +1173,7 @@ def test_the_lookback_is_that_of_a_plans_pages() -> None:
 
 
 def test_a_lost_answer_counts_as_paid() -> None:
-    credits = Credits(125, threading.Event())
+    credits = Credits(125)
     with credits.paying(request_of(40)) as paid:
         assert rows_paid(paid) == 40
         words = credits.lost(paid)
@@ -1181,14 +1185,14 @@ def test_a_lost_answer_counts_as_paid() -> None:
 
 
 def test_a_lost_answer_may_be_paid_again_while_credits_last() -> None:
-    credits = Credits(1_000, threading.Event())
+    credits = Credits(1_000)
     with credits.paying(request_of(100)) as paid:
         assert [bool(credits.lost(paid)) for _ in range(4)] == [False, False, False, True]
     assert credits.assumed == 4 * cost(100)
 
 
 def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
-    credits = Credits(125, threading.Event())
+    credits = Credits(125)
     credits.spend(27)
     with credits.paying(request_of(30)) as paid:
         credits.lost(paid)
@@ -1213,7 +1217,6 @@ def test_answers_that_get_lost_are_not_asked_for_beyond_the_limit() -> None:
             held.endpoint.client.fetch(request)
     assert [int(arrived.params["limit"]) for arrived in wire.paid] == [1000, 1000, 1000, 950]
     assert purse_of(held).spent == 0
-    assert purse_of(held)._reserved == 0
 
 
 def test_a_request_that_is_not_sent_costs_nothing() -> None:
@@ -1222,11 +1225,11 @@ def test_a_request_that_is_not_sent_costs_nothing() -> None:
     with wire.connected(), pytest.raises(VendorUnavailable, match="nobody listens"):
         held.endpoint.client.fetch(held.endpoint.first(span))
     assert len(wire.paid) == 6, "the outage ends it, not the limit"
-    assert (purse_of(held).assumed, purse_of(held)._reserved) == (0, 0)
+    assert purse_of(held).assumed == 0
 
 
 def test_without_a_limit_nothing_is_held_back() -> None:
-    credits = Credits(None, threading.Event())
+    credits = Credits(None)
     for _ in range(3):
         with credits.paying(request_of(1000)) as paid:
             assert rows_paid(paid) == 1000
@@ -1234,101 +1237,41 @@ def test_without_a_limit_nothing_is_held_back() -> None:
     assert credits.rows_left(1000) is None
 
 
-def waiting(credits: Credits, found: list[Any]) -> threading.Thread:
-    """Somebody who would like 1000 rows."""
-
-    def work() -> None:
-        try:
-            with credits.paying(request_of(1000)) as paid:
-                found.append(rows_paid(paid))
-        except Stopped:
-            found.append(Stopped)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(0.2)
-    assert thread.is_alive(), "it does not wait"
-    return thread
-
-
-def test_what_a_request_does_not_need_is_given_to_the_next() -> None:
-    credits, found = Credits(2_100, threading.Event()), []  # type: ignore[var-annotated]
-    with credits.paying(request_of(1000)):
-        thread = waiting(credits, found)
-        credits.spend(cost(0))
-    thread.join(60)
-    assert found == [1000]
-
-
-def test_stop_is_heard_by_those_who_wait_for_credits() -> None:
-    stop, found = threading.Event(), []  # type: ignore[var-annotated]
-    credits = Credits(2_100, stop)
-    with credits.paying(request_of(1000)):
-        thread = waiting(credits, found)
-        stop.set()
-        thread.join(60)
-    assert found == [Stopped]
-    assert credits._reserved == 0
-
-
-@settings(max_examples=25)
 @given(
     most=st.integers(27, 30_000),
     wishes=st.lists(st.integers(1, 1000), min_size=1, max_size=30),
     seed=st.integers(0, 10**6),
 )
-def test_the_ledger_never_exceeds_the_limit_under_concurrency(most: int, wishes: list[int], seed: int) -> None:
-    """Eight requests at once: fewer rows than asked for, answers lost, and never more spent than allowed."""
-    credits = Credits(most, threading.Event())
-    charged, lock = [0], threading.Lock()
-    waiting = list(enumerate(wishes))
+def test_the_ledger_never_exceeds_the_limit(most: int, wishes: list[int], seed: int) -> None:
+    """Fewer rows than asked for, answers lost, and never more spent than allowed."""
+    credits, charged, chance = Credits(most), 0, random.Random(seed)
 
-    def charge(rows: int) -> None:
-        """What the vendor has put on the bill."""
-        with lock:
-            charged[0] += cost(rows)
-            assert charged[0] <= most
-
-    def send(paid: Request, wish: int, chance: random.Random) -> None:
-        granted = rows_paid(paid)
-        assert 0 < granted <= wish
+    def loses(paid: Request) -> bool:
+        """Whether an answer is lost, and no other try is paid for."""
+        nonlocal charged
         while chance.random() < 0.3:
-            charge(granted)
+            charged += cost(rows_paid(paid))
+            assert charged <= most
             if credits.lost(paid):
-                return
-        rows = chance.randint(0, granted)
-        charge(rows)
-        credits.spend(cost(rows))
+                return True
+        return False
 
-    def work() -> None:
-        while True:
-            with lock:
-                if not waiting:
-                    return
-                number, wish = waiting.pop()
-            try:
-                with credits.paying(request_of(wish)) as paid:
-                    send(paid, wish, random.Random(seed + number))
-            except (SpendingLimit, VendorUnavailable):
-                continue
+    for wish in wishes:
+        with suppress(SpendingLimit, VendorUnavailable), credits.paying(request_of(wish)) as paid:
+            assert 0 < rows_paid(paid) <= wish
+            if not loses(paid):
+                rows = chance.randint(0, rows_paid(paid))
+                charged += cost(rows)
+                credits.spend(cost(rows))
+        assert charged == credits.spent + credits.assumed <= most
 
-    failures: list[BaseException] = []
 
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert not failures, failures
-    assert not any(thread.is_alive() for thread in threads), "a request waits for ever"
-    assert credits._reserved == 0
-    assert charged[0] == credits.spent + credits.assumed <= most
+def test_lost_answers_of_several_threads_all_count() -> None:
+    credits = Credits(None)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(credits.lost, [request_of(1)] * 2_000))
+        list(threads.map(credits.spend, [1] * 2_000))
+    assert (credits.assumed, credits.spent) == (2_000 * cost(1), 2_000)
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,10 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS, assets_of
+from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
-from source_liquidations.vendors.bitfinex.rows import MILLISECOND, Event, Row, page_of, rows_of
+from source_liquidations.vendors.bitfinex.rows import Event, Row, page_of, rows_of
 from source_liquidations.vendors.decoding import NO_GUESS, Fields
 from source_liquidations.vendors.patterns import matches
 
@@ -58,7 +59,6 @@ class Liquidations(Endpoint):
     """`start` is the configured first instant: a window that begins there is a first sync's."""
 
     vendor = "bitfinex"
-    title = "Bitfinex"
     splittable = False
     most_at_once = 1
     step = MILLISECOND
@@ -73,12 +73,8 @@ class Liquidations(Endpoint):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
-        return list(
-            dict.fromkeys(
-                Partition.of(symbol=entry, entry=f"bitfinex.symbols[{index}]")
-                for index, entry in enumerate(self._entries)
-            )
-        )
+        for index, entry in enumerate(self._entries):
+            yield Partition.of(symbol=entry, entry=f"bitfinex.symbols[{index}]")
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         """All in one: a request cannot name symbols, so it brings the rows of every entry."""
@@ -304,6 +300,3 @@ def pair_of(symbol: str) -> tuple[str | None, str | None]:
         return known
     base, quote = (assets_of(f"t{half}:USD", "bitfinex")[0] for half in halves)
     return base, quote
-
-
-__all__ = ["LIMIT", "PATH", "ROWS_PER_DAY", "STREAM", "Liquidations", "pair_of", "to_liquidations"]

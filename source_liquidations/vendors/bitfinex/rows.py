@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
 
-from source_liquidations import numbers, timestamps
+from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.numbers import NULL
 from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line
-
-MILLISECOND = 1_000_000
+from source_liquidations.vendors.instants import unix_instants
 
 MTS, SYMBOL = 2, 4
 # Where a row has numbers, by the name of the field.
@@ -31,7 +30,6 @@ ELEMENTS = 12
 FEWEST_ELEMENTS = 10  # older rows may end there
 
 _POSITION = b'"pos"'
-_NANOSECOND_DIGITS = 9
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _list_or_null = msgspec.json.Decoder(list[msgspec.Raw] | None)
@@ -53,7 +51,7 @@ class Row:
 
     elements: list[msgspec.Raw]
     instant: int
-    digits: int  # of the time's fraction of a second
+    time: bytes  # RFC 3339
 
     @property
     def millisecond(self) -> int:
@@ -83,7 +81,12 @@ def page_of(answered: Answered) -> list[Row]:
         items = _list_or_null.decode(body) or []
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnexpectedAnswer(f"the answer is not an array: {error}.", advice=NO_GUESS) from None
-    return [_row(index, elements) for index, elements in enumerate(_flat(items))]
+    rows = list(_flat(items))
+    for index, elements in enumerate(rows):
+        if len(elements) < FEWEST_ELEMENTS:
+            problem = f"row {index} has {len(elements)} elements, where {ELEMENTS} are documented."
+            raise UnexpectedAnswer(problem, advice=NO_GUESS)
+    return list(map(Row, rows, *unix_instants("mts", [elements[MTS] for elements in rows], "milliseconds")))
 
 
 def _flat(items: Iterable[msgspec.Raw]) -> Iterable[list[msgspec.Raw]]:
@@ -117,32 +120,6 @@ def _no_row(item: msgspec.Raw) -> UnexpectedAnswer:
     )
 
 
-def _row(index: int, elements: list[msgspec.Raw]) -> Row:
-    if len(elements) < FEWEST_ELEMENTS:
-        raise UnexpectedAnswer(
-            f"row {index} has {len(elements)} elements, where {ELEMENTS} are documented.", advice=NO_GUESS
-        )
-    literal = bytes(elements[MTS])
-    try:
-        text = numbers.literal_of(literal).decode()
-        if text == "null":
-            raise ValueError("null, not a time")
-        value = Decimal(text)
-        if not _is_milliseconds(int(value)):
-            raise ValueError(f"{shown(text)}, not a Unix time in milliseconds")
-    except ValueError as error:
-        raise UnexpectedAnswer(f"`mts` of row {index} is {error}.", advice=NO_GUESS) from None
-    fraction = f"{value:f}".partition(".")[2]
-    return Row(elements, int(value * MILLISECOND), min(3 + len(fraction), _NANOSECOND_DIGITS))
-
-
-def _is_milliseconds(value: int) -> bool:
-    try:
-        return timestamps.unix_unit(value)[0] == MILLISECOND
-    except ValueError:
-        return False
-
-
 def rows_of(page: Sequence[Row], owners_of: Callable[[str], Sequence[int]], fields: Fields) -> Rows:
     """A page's rows as JSON objects, with `time` and `ordinal`; those of unwanted symbols only tell the time.
 
@@ -170,7 +147,7 @@ def rows_of(page: Sequence[Row], owners_of: Callable[[str], Sequence[int]], fiel
     )
     if surplus := {name for row in page for name in row.further}:
         fields.left_out(surplus)
-    times = [timestamps.format_instant(row.instant, row.digits).encode() for row in page]
+    times = [row.time for row in page]
     raw, typed = [], []
     for index, row in enumerate(page):
         members = {name: row.at(at) for name, at in FIELDS.items()}

@@ -67,18 +67,12 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
     It is one of the address or of the request, never of a symbol.
     """
-    if answered.status == 429:
+    status, words = answered.status, words_of(answered)
+    is_refused = 400 <= status < 500 and status not in {408, 429}
+    if not is_refused and not (status >= 500 and _BAD_PARAMETER.search(words)):
         return None
-    words = words_of(answered)
-    error: RequestRefused | None = None
-    if answered.status >= 500 and _BAD_PARAMETER.search(words):
-        error = RequestRefused(words, status=answered.status, advice="Report this with the connector's version.")
-    elif 400 <= answered.status < 500 and answered.status != 408:
-        advice = _REFUSALS.get(answered.status, "Report this with the connector's version.")
-        error = RequestRefused(words, status=answered.status, advice=advice)
-    if error is not None:
-        error.scope = "reading"
-    return error
+    advice = _REFUSALS.get(status, "Report this with the connector's version.")
+    return RequestRefused(words, status=status, advice=advice).of_reading()
 
 
 def explain_at_once(answered: Answered) -> LiquidationsError | None:

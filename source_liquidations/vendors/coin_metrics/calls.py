@@ -98,9 +98,3 @@ def owners(field: str, entities: Iterable[str], span: Span) -> list[int] | None:
         return [index[entity] for entity in entities]
     except KeyError as error:
         raise UnexpectedAnswer(f"`{field}`: rows of {error}, which was not asked for.", advice=NO_GUESS) from None
-
-
-def entries_named(partitions: Sequence[Partition], field: str, setting: str, words: str) -> list[str]:
-    """The entries of the configuration whose entities the vendor's words quote; the setting where they quote none."""
-    named = [f"`{partition.entry}`" for partition in partitions if f"'{partition[field]}'" in words]
-    return named or [f"`{setting}`"]

@@ -10,41 +10,25 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import (
-    AccessRefused,
-    LiquidationsError,
-    RequestRefused,
-)
-from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Client, Params, Request
+from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused
+from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
+from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
-from source_liquidations.vendors.coin_metrics.calls import (
-    CODES,
-    PAGE_SIZE,
-    Body,
-    Catalog,
-    batched,
-    entries_named,
-    following,
-    owners,
-    time_params,
-)
+from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, batched
 from source_liquidations.vendors.coin_metrics.contracts import Contracts
 from source_liquidations.vendors.coin_metrics.markets import CatalogRow
-from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
+from source_liquidations.vendors.coin_metrics.timeseries import Timeseries
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.patterns import is_pattern, matches, meant
-from source_liquidations.vendors.probing import probe
 from source_liquidations.vendors.repeats import EventIds
 
 STREAM = Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time", declared_in=__name__)
-PATH = "/v4/timeseries/market-liquidations"
 SETTING = "coin_metrics.markets"
 
 COMMUNITY_HISTORY = timestamps.DAY
@@ -66,29 +50,24 @@ class LiquidationRow(msgspec.Struct):
     side: str | None = None
 
 
-class MarketLiquidations(Endpoint):
-    vendor = "coin_metrics"
-    title = "Coin Metrics"
-    spelling = CODES
-    page_size = int(PAGE_SIZE)
+class MarketLiquidations(Timeseries):
+    one_row = (("limit_per_market", "1"), ("page_size", "1"))
 
     def __init__(self, client: Client, entries: Sequence[str], *, community: bool) -> None:
-        self.client = client
+        decoder = RowDecoder(Body, LiquidationRow, Fields.of(STREAM), added=("time_ns",))
+        super().__init__(client, "market-liquidations", "market", decoder)
         self._entries = entries
         self._community = community
         self._lists: dict[Params, list[str]] = {}
-        self._decoder = RowDecoder(Body, LiquidationRow, Fields.of(STREAM), added=("time_ns",))
         self._ids = EventIds(STREAM.name)
         # The community API leaves out what is older, silently.
         now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
         self.reach = now - COMMUNITY_HISTORY if community else None
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        found: dict[Partition, None] = {}
         matching = partial(self._matching, traffic=traffic)
         for market, where in self.resolved(SETTING, self._entries, is_pattern, matching):
-            found.setdefault(Partition.of(market=market, entry=where))
-        return list(found)
+            yield Partition.of(market=market, entry=where)
 
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         """The markets with liquidations that match, of those that the key can see.
@@ -132,32 +111,13 @@ class MarketLiquidations(Endpoint):
             return [(partition,) for partition in partitions]
         return batched(partitions, "market", len(partitions))
 
-    def first(self, span: Span) -> Request:
-        return Request(PATH, (_markets(span.partitions), *time_params(span)))
-
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(answered)
-        markets = page.column("market")
+    def rows(self, page: Page[LiquidationRow], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
         instants, times = iso_instants("time", page.column("time"))
-        self._ids.check(page.raw, memory, page.column("coin_metrics_id"), markets, page.column("type"))
+        keys = [page.column(name) for name in ("coin_metrics_id", "market", "type")]
+        self._ids.check(page.raw, memory, *keys)
         rows = added_rows(page, instants, constant={}, each=(b'"time_ns":', numbers.texts(instants), b","))
-        rows.owners = owners("market", markets, span)
-        rows.times = times
-        return Answer.before(rows, partial(following, self.client, request, page.body))
-
-    def check(self, traffic: Traffic) -> None:
-        """One row of as many of the markets as one request takes; patterns must match something."""
-        batch = next(iter(self.batches(self.all_partitions(traffic), 0, 0)))
-        request = Request(PATH, (_markets(batch), ("limit_per_market", "1"), ("page_size", "1")))
-
-        def entries(error: LiquidationsError) -> list[str]:
-            return entries_named(batch, "market", SETTING, error.cause)
-
-        probe(self, request, Span(batch, 0, 1), traffic, entries=entries)
-
-
-def _markets(partitions: Sequence[Partition]) -> tuple[str, str]:
-    return "markets", ",".join(partition["market"] for partition in partitions)
+        rows.owners, rows.times = owners, times
+        return rows
 
 
 def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:

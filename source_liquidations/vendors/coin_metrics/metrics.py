@@ -12,48 +12,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from source_liquidations import numbers, timestamps
-from source_liquidations.errors import (
-    AccessRefused,
-    ConfigurationError,
-    LiquidationsError,
-    RequestRefused,
-)
+from source_liquidations import numbers
+from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
 from source_liquidations.http.answers import Answered, vendor_words
-from source_liquidations.http.client import Client, Request
+from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
+from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
-from source_liquidations.unified import POSITION_OF, interval_start, iso_interval, volume_names, volumes
-from source_liquidations.vendors.coin_metrics.calls import (
-    CODES,
-    PAGE_SIZE,
-    Body,
-    Catalog,
-    batched,
-    entries_named,
-    following,
-    owners,
-    time_params,
-)
-from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
+from source_liquidations.unified import POSITION_OF, interval_of, interval_start, volume_names, volumes
+from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, batched
+from source_liquidations.vendors.coin_metrics.timeseries import Timeseries
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
-from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.repeats import Once
+from source_liquidations.vendors.repeats import each_once
 
 logger = logging.getLogger("airbyte")
 
-FREQUENCIES = {"5m": 5 * timestamps.MINUTE, "1h": timestamps.HOUR, "1d": timestamps.DAY}
 DEFAULT_FREQUENCY = "1h"
 SIDES = ("buy", "sell")
 UNITS = {"units": "coin", "usd": "usd"}  # the vendor's word, and that of liquidation_volumes
@@ -67,13 +51,11 @@ class Level:
     """What is summed over, and the endpoint that has it.
 
     field           of its rows, its partitions and its stream
-    parameter       of its requests
     setting         the field of the configuration that asks for it
     place           an entity in liquidation_volumes. A sum over markets says what it is: nobody may add it to theirs
     """
 
     field: str
-    parameter: str
     words: str
     setting: str
     frequencies: tuple[str, ...]
@@ -108,13 +90,13 @@ def of_exchange(entity: str) -> Place:
     return f"exchange/{entity}", exchange(entity), "all"
 
 
-MARKET = Level("market", "markets", "markets", "markets", ("5m", "1h", "1d"), of_market)
+MARKET = Level("market", "markets", "markets", ("5m", "1h", "1d"), of_market)
 EXCHANGE_ASSET = Level(
-    "exchange_asset", "exchange_assets", "assets of exchanges", "metrics_exchange_assets", ("5m", "1h", "1d"),
+    "exchange_asset", "assets of exchanges", "metrics_exchange_assets", ("5m", "1h", "1d"),
     of_exchange_asset,
 )  # fmt: skip
-PAIR = Level("pair", "pairs", "pairs", "metrics_pairs", ("1h", "1d"), of_pair)
-EXCHANGE = Level("exchange", "exchanges", "exchanges", "metrics_exchanges", ("1h", "1d"), of_exchange)
+PAIR = Level("pair", "pairs", "metrics_pairs", ("1h", "1d"), of_pair)
+EXCHANGE = Level("exchange", "exchanges", "metrics_exchanges", ("1h", "1d"), of_exchange)
 LEVELS = (MARKET, EXCHANGE_ASSET, PAIR, EXCHANGE)
 
 
@@ -131,7 +113,7 @@ class KnownMetric(msgspec.Struct):
     metric: str
 
 
-class LiquidationMetrics(Endpoint):
+class LiquidationMetrics(Timeseries):
     """The metrics of one level at one frequency.
 
     Entities that the configuration names are asked for as they are: what the key may not see is refused, with the
@@ -140,30 +122,24 @@ class LiquidationMetrics(Endpoint):
     are, and nothing is asked that is not in it.
     """
 
-    vendor = "coin_metrics"
-    title = "Coin Metrics"
-    spelling = CODES
-    page_size = int(PAGE_SIZE)
     rows_per_step = 1  # at the most: an interval without liquidations has no row
 
     def __init__(
         self, client: Client, level: Level, entries: Sequence[str], frequency: str, *, community: bool = False
     ) -> None:
-        self.client = client
+        names = metrics_of(frequency)
+        fields: list[Any] = [(level.field, str), ("time", str), *((name, str | None, None) for name in names)]
+        row = msgspec.defstruct("MetricsRow", fields)
+        decoder: RowDecoder[Any] = RowDecoder(Body, row, Fields.of(level.stream), added=("frequency",))
+        super().__init__(client, level.table, level.field, decoder)
         self.level = level
         self.entries = entries
         self.frequency = frequency
-        self.step = FREQUENCIES[frequency]
+        self.step, _ = interval_of(frequency)
         self._optional = level is MARKET
         self._only_known = community and self._optional
-        names = metrics_of(frequency)
-        fields: list[Any] = [(level.field, str), ("time", str), *((name, str | None, None) for name in names)]
-        self._decoder: RowDecoder[Any] = RowDecoder(
-            Body, msgspec.defstruct("MetricsRow", fields), Fields.of(level.stream), added=("frequency",)
-        )
         known: list[Any] = [(level.field, str), ("metrics", list[KnownMetric] | None, None)]
         self._known_row = msgspec.defstruct("KnownEntity", known)
-        self._once = Once(level.stream.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         if not self.entries:
@@ -173,10 +149,9 @@ class LiquidationMetrics(Endpoint):
                 self.level.words,
                 switch,
             )
-            return []
+            return
         looked_up = self._only_known or any(map(is_pattern, self.entries))
         known = self._known(traffic) if looked_up else []
-        found: dict[Partition, None] = {}
 
         def matching(entry: str, where: str) -> list[str]:
             names = [name for name in known if matches(entry, name)]
@@ -190,8 +165,7 @@ class LiquidationMetrics(Endpoint):
             lambda entry: self._only_known or is_pattern(entry),
             matching,
         ):
-            found.setdefault(Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where))
-        return list(found)
+            yield Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where)
 
     def _known(self, traffic: Traffic) -> list[str]:
         """The entities that the key sees these metrics of."""
@@ -221,39 +195,15 @@ class LiquidationMetrics(Endpoint):
         """As many together as fit on one page: least requests, and none that another worker could not have helped."""
         return batched(partitions, self.level.field, max(1, self.page_size * self.step // (end - start)))
 
-    def first(self, span: Span) -> Request:
-        return Request(
-            f"/v4/timeseries/{self.level.table}",
-            (*self.asked(span.partitions), *time_params(span)),
-        )
+    def asked(self, partitions: Sequence[Partition]) -> Params:
+        metrics = (("metrics", ",".join(metrics_of(self.frequency))), ("frequency", self.frequency))
+        return super().asked(partitions) + metrics
 
-    def asked(self, partitions: Iterable[Partition]) -> tuple[tuple[str, str], ...]:
-        return (
-            (self.level.parameter, ",".join(partition[self.level.field] for partition in partitions)),
-            ("metrics", ",".join(metrics_of(self.frequency))),
-            ("frequency", self.frequency),
-        )
-
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(answered)
+    def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
         instants, _ = iso_instants("time", page.column("time"))
-        entities = page.column(self.level.field)
         rows = added_rows(page, instants, constant={"frequency": self.frequency})
-        rows.owners = owners(self.level.field, entities, span)
-        rows = self._once.intervals(rows, list(zip(entities, instants, strict=True)), memory)
-        return Answer.before(rows, partial(following, self.client, request, page.body))
-
-    def check(self, traffic: Traffic) -> None:
-        """One row of as many of the entities as one request takes. Raises what the vendor refuses, with its entry."""
-        batch = next(iter(batched(self.all_partitions(traffic), self.level.field, self.page_size)), ())
-        if not batch:
-            return
-        request = Request(f"/v4/timeseries/{self.level.table}", (*self.asked(batch), ("page_size", "1")))
-
-        def entries(error: LiquidationsError) -> list[str]:
-            return entries_named(batch, self.level.field, f"coin_metrics.{self.level.setting}", error.cause)
-
-        probe(self, request, Span(batch, 0, 1), traffic, entries=entries)
+        rows.owners = owners
+        return each_once(rows, memory)
 
 
 def to_volumes(level: Level, frequency: str) -> Mapper:
@@ -261,7 +211,7 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
 
     The side is that of the closing order: a sell closed a long. Units are the base asset's.
     """
-    interval = iso_interval(frequency)
+    _, interval = interval_of(frequency)
     columns = [(metric(side, unit, frequency), POSITION_OF[side], UNITS[unit]) for side in SIDES for unit in UNITS]
 
     @lru_cache(maxsize=16384)

@@ -20,12 +20,11 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
-from source_liquidations.unified import interval_start, volume_names, volumes
-from source_liquidations.vendors.coinalyze.calls import symbols_at_once
+from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.coinalyze.markets import Market, exchanges, markets, matching_markets
-from source_liquidations.vendors.coinalyze.points import rows_of
+from source_liquidations.vendors.coinalyze.points import decoder_of, rows_of
 from source_liquidations.vendors.decoding import NO_GUESS, Fields
-from source_liquidations.vendors.repeats import Once
+from source_liquidations.vendors.repeats import each_once
 
 logger = logging.getLogger("airbyte")
 
@@ -34,23 +33,10 @@ STREAM = Stream(
     "coinalyze_liquidation_history", ("symbol", "interval", "denomination", "time"), "time", declared_in=__name__
 )
 
-DAILY = "daily"
-# name: (nanoseconds, ISO 8601)
-INTERVALS = {
-    "1min": (timestamps.MINUTE, "PT1M"),
-    "5min": (5 * timestamps.MINUTE, "PT5M"),
-    "15min": (15 * timestamps.MINUTE, "PT15M"),
-    "30min": (30 * timestamps.MINUTE, "PT30M"),
-    "1hour": (timestamps.HOUR, "PT1H"),
-    "2hour": (2 * timestamps.HOUR, "PT2H"),
-    "4hour": (4 * timestamps.HOUR, "PT4H"),
-    "6hour": (6 * timestamps.HOUR, "PT6H"),
-    "12hour": (12 * timestamps.HOUR, "PT12H"),
-    DAILY: (timestamps.DAY, "P1D"),
-}
 # Of an interval shorter than a day, so many of a market's newest points are kept for sure; older ones are deleted.
 POINTS_KEPT = 1_500
 LATE = 5 * timestamps.MINUTE
+MOST_SYMBOLS = 20  # a request
 MANY_MARKETS = 2_000  # take an hour each sync
 
 _POSITIONS = ("long", "short")  # of `l` and `s`
@@ -58,11 +44,15 @@ _DOLLAR = "usd"
 IN_BASE, IN_QUOTE = "BASE_ASSET", "QUOTE_ASSET"
 
 
+def symbols_at_once(per_minute: int) -> int:
+    """The most symbols of a request: half of what a minute has, so that two requests make use of all of it."""
+    return max(1, min(MOST_SYMBOLS, per_minute // 2))
+
+
 class LiquidationHistory(Endpoint):
     """One answer has the whole window of up to 20 symbols. A call is counted for each of them, however long it is."""
 
     vendor = "coinalyze"
-    title = "Coinalyze"
     ascending = False  # one answer a window, symbols in any order
     splittable = False  # every other window would be counted once more
     paged = False
@@ -73,17 +63,16 @@ class LiquidationHistory(Endpoint):
     def __init__(self, client: Client, config: Mapping[str, Any], *, per_minute: int, start: int) -> None:
         self.client = client
         self._symbols = tuple(config["symbols"])
-        self._interval = config.get("interval", DAILY)
+        self._interval = config.get("interval", "daily")
         self._denomination = config.get("denomination", "usd")
         self._start = start
         self._at_once = symbols_at_once(per_minute)
-        self._fields = Fields.of(STREAM)
-        self._once = Once(STREAM.name)
+        self._decoder = decoder_of(Fields.of(STREAM))
         self._markets: Mapping[str, Market] = {}
         self._exchanges: Mapping[str, str] = {}
         self._no_exchanges: LiquidationsError | None = None
         self._told_of_deleted = False
-        self.step, self._iso_interval = INTERVALS[self._interval]
+        self.step, self._iso_interval = interval_of(self._interval)
 
     # What is asked for.
 
@@ -167,9 +156,8 @@ class LiquidationHistory(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         del request
-        rows = rows_of(answered, span, [self._known(partition) for partition in span.partitions], self._fields)
-        owners = rows.owners or [0] * len(rows)
-        rows = self._once.intervals(rows, list(zip(owners, rows.instants, strict=True)), memory)
+        rows = rows_of(answered, span, [self._known(partition) for partition in span.partitions], self._decoder)
+        rows = each_once(rows, memory)
         self._note_edges(span, rows)
         return Answer(rows)
 
@@ -187,7 +175,7 @@ class LiquidationHistory(Endpoint):
     def _note_edges(self, span: Span, rows: Rows) -> None:
         """What the answer says of where each market's data begin: a row of coverage; and which markets have none."""
         instants: list[list[int]] = [[] for _ in span.partitions]
-        for owner, instant in zip(rows.owners or [0] * len(rows), rows.instants, strict=True):
+        for owner, instant in zip(rows.owners or (), rows.instants, strict=True):
             instants[owner].append(instant)
         silent = [partition["symbol"] for partition, held in zip(span.partitions, instants, strict=True) if not held]
         if silent:
@@ -234,14 +222,14 @@ class LiquidationHistory(Endpoint):
                 names[index] = self._names(partition)
             except LiquidationsError as error:
                 problems[index] = error
-        owners = rows.owners or [0] * len(rows)
+        owners = rows.owners or []
         first: dict[int, int] = {}
         for owner, instant in zip(owners, rows.instants, strict=True) if problems else ():
             first[owner] = min(instant, first.get(owner, instant))
         faults = [Fault(first[index], problem, [index]) for index, problem in problems.items() if index in first]
         if faults:
             rows = rows.only([at for at, owner in enumerate(owners) if owner not in problems])
-            owners = rows.owners or [0] * len(rows)
+            owners = rows.owners or []
         starts = [interval_start(instant) for instant in rows.instants]
         return Mapped(
             volumes(

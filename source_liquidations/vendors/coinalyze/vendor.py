@@ -10,23 +10,31 @@ from source_liquidations import timestamps
 from source_liquidations.coverage import throttled_at_binance
 from source_liquidations.errors import AccessRefused, LiquidationsError
 from source_liquidations.http.answers import Answered
+from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.client import Client
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coinalyze import liquidation_history, markets
-from source_liquidations.vendors.coinalyze.calls import CALLS_PER_MINUTE, budget_of
 from source_liquidations.vendors.coinalyze.liquidation_history import MANY_MARKETS, POINTS_KEPT, LiquidationHistory
 from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
 
 HOST = "https://api.coinalyze.net"
 KEY_HEADER = "api_key"
+# 40 calls a minute and key, and each symbol of a request is one. Two are left for a check, or for another sync.
+CALLS_PER_MINUTE = 38
 
 _ADVICE = {
     401: f"Check the key. If it is right: a proxy on the way may drop the header {KEY_HEADER}, for its underscore.",
     403: "The key's plan does not cover this. Plans are not documented: ask the vendor.",
 }
+
+
+def budget_of(per_minute: int) -> Budget:
+    """The calls of a minute, spread over it: half of them may be saved up and spent at once."""
+    saved = Allowance(per_minute, 60.0, most=float(max(1, per_minute // 2)))
+    return Budget(per_minute, 60.0, saved, counts_weight=True)
 
 
 class Coinalyze(Vendor):
@@ -83,6 +91,4 @@ def explain(answered: Answered) -> LiquidationsError | None:
     """A refused key, and what to do. All markets are open to all keys, so a 403 is about the key, too."""
     if answered.status not in _ADVICE:
         return None
-    error = AccessRefused(words_of(answered), status=answered.status, advice=_ADVICE[answered.status])
-    error.scope = "reading"
-    return error
+    return AccessRefused(words_of(answered), status=answered.status, advice=_ADVICE[answered.status]).of_reading()

@@ -1,4 +1,4 @@
-"""What Gate's three calls share: bodies, times, sizes, settle currencies, errors and rate headers.
+"""What Gate's three calls share: paths, contracts' names, what errors mean.
 
 Page: Gate API v4, "Futures". Answers are lists of objects. An error is an object with a `label`.
 """
@@ -6,26 +6,16 @@ Page: Gate API v4, "Futures". Answers are lists of objects. An error is an objec
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 from requests.structures import CaseInsensitiveDict
 
-from source_liquidations import numbers, timestamps
-from source_liquidations.errors import (
-    AccessRefused,
-    LiquidationsError,
-    RequestRefused,
-    UnexpectedAnswer,
-    shown,
-)
-from source_liquidations.http.answers import Answered, reset_seconds
+from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused, UnexpectedAnswer
+from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
 from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
 from source_liquidations.symbols import asset
-from source_liquidations.vendors.decoding import NO_GUESS, Page
+from source_liquidations.vendors.decoding import Page
 
 ROOT = "/api/v4/futures"
 LIMIT = 1000  # rows; a sister call refuses more
@@ -47,16 +37,7 @@ _RATE_HEADERS = {
     "X-Gate-RateLimit-Requests-Remain": "X-RateLimit-Remaining",
     "X-Gate-RateLimit-Reset-Timestamp": "X-RateLimit-Reset",
 }
-_MOST_DIGITS = 9
 
-
-class _Error(msgspec.Struct):
-    label: str | None = None
-    message: str | None = None
-    detail: str | None = None
-
-
-_error = msgspec.json.Decoder(_Error)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -98,103 +79,38 @@ def _renamed(row: msgspec.Raw) -> msgspec.Raw:
     return msgspec.Raw(_encode({"timestamp": time, **members}))
 
 
-def instants_of(times: Sequence[msgspec.Raw]) -> tuple[list[int], list[bytes]]:
-    """Unix seconds, however written, as nanoseconds, and as RFC 3339 with at least milliseconds.
-
-    Raises UnexpectedAnswer for what is none.
-    """
-    try:
-        seconds = numbers.integers(times)
-    except msgspec.DecodeError:
-        pairs = [_instant(index, bytes(value)) for index, value in enumerate(times)]
-        return [instant for instant, _ in pairs], [
-            timestamps.format_instant(instant, digits).encode() for instant, digits in pairs
-        ]
-    for index, second in enumerate(seconds):
-        if not timestamps.is_unix_second(second):
-            raise _no_time(index, str(second).encode())
-    return [second * timestamps.SECOND for second in seconds], [_second_text(second) for second in seconds]
-
-
-def _instant(index: int, value: bytes) -> tuple[int, int]:
-    """Nanoseconds, and how many digits of a fraction the vendor gave; at least three."""
-    try:
-        literal = numbers.literal_of(value)
-    except ValueError:
-        raise _no_time(index, value) from None
-    if literal == b"null":
-        raise _no_time(index, value)
-    seconds = Decimal(literal.decode())
-    digits = max(3, -int(seconds.as_tuple().exponent))
-    if digits > _MOST_DIGITS or not timestamps.is_unix_second(seconds):
-        raise _no_time(index, value)
-    return int(seconds * timestamps.SECOND), digits
-
-
-def _no_time(index: int, value: bytes) -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"`time` of row {index} is {shown(value.decode())}, not a Unix time in seconds.", advice=NO_GUESS
-    )
-
-
-@lru_cache(maxsize=65536)
-def _second_text(second: int) -> bytes:
-    return timestamps.format_instant(second * timestamps.SECOND, 3).encode()
-
-
 # Answers.
 
 
 def translated(answered: Answered) -> Answered:
-    """The answer in the words of HTTP: the status that its label means, and rate headers by their usual names.
-
-    An error says `error`; one in a 200 keeps that status, and is retried as such.
-    """
-    status, body = answered.status, answered.body
-    found = _error_in(body)
-    if found is not None:
-        body = _encode({"error": {"type": found.label, "message": found.message or found.detail}})
-        if GOOD < status < _SERVER_ERROR:
-            status = _STATUS_OF.get(found.label or "", status)
+    """The answer in the words of HTTP: the status that its label means, rate headers by their usual names."""
+    status = answered.status
+    if GOOD < status < _SERVER_ERROR:
+        status = _STATUS_OF.get(vendor_words(answered.body).partition(":")[0], status)
     headers = CaseInsensitiveDict(answered.headers)
     for theirs, usual in _RATE_HEADERS.items():
         if theirs in headers:
             headers.setdefault(usual, headers[theirs])
-    if status == TOO_MANY and "X-Gate-RateLimit-Reset-Timestamp" in headers and "Retry-After" not in headers:
-        delay = reset_seconds(Answered(status, headers, b"{}")) or 0.0
+    if status == TOO_MANY and "X-RateLimit-Reset" in headers and "Retry-After" not in headers:
+        delay = reset_seconds(Answered(status, headers, b"")) or 0.0
         headers["Retry-After"] = f"{min(max(delay, _SHORTEST_DELAY), _LONGEST_DELAY):.3f}"
-    return Answered(status, headers, body)
-
-
-def _error_in(body: bytes) -> _Error | None:
-    """The error in a body; None where it is none."""
-    if body.lstrip()[:1] != b"{":
-        return None
-    try:
-        found = _error.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return found if found.label else None
+    return Answered(status, headers, answered.body)
 
 
 def explain(answered: Answered) -> LiquidationsError | None:
     """What a refusal means where its status does not tell: Gate's public calls take no key."""
     words = words_of(answered)
     if "MISSING_REQUIRED_HEADER" in words:
-        closed: LiquidationsError = UnexpectedAnswer(
+        return UnexpectedAnswer(
             f"{words}. Gate has closed this call to requests without a key.",
             advice="None of your settings is missing. Take the stream out of the sync, or update the connector.",
-        )
-        closed.scope = "reading"
-        return closed
+        ).of_reading()
     if answered.status in {401, 402}:
-        refused = RequestRefused(
+        return RequestRefused(
             words,
             status=answered.status,
             advice="Check the key, if a proxy in front of Gate adds one: Gate's public calls need none.",
-        )
-        refused.scope = "reading"
-        return refused
+        ).of_reading()
     if answered.status == 403:
         return AccessRefused(
             words,

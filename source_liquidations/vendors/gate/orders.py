@@ -24,14 +24,9 @@ from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows
-from source_liquidations.vendors.gate.calls import (
-    LIMIT,
-    instants_of,
-    market,
-    path,
-    renamed,
-)
+from source_liquidations.vendors.gate.calls import LIMIT, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
+from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern, matches
 
 STREAM = Stream("gate_liquidation_orders", ("liquidation_id",), "time", declared_in=__name__)
@@ -93,7 +88,6 @@ class LiquidationOrders(Endpoint):
     """
 
     vendor = "gate"
-    title = "Gate"
     ascending = False
     splittable = False  # windows one after the other, so that the position has no gap behind it
     step = timestamps.SECOND
@@ -117,22 +111,17 @@ class LiquidationOrders(Endpoint):
         self.sure_reach: int = now - HISTORY
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        found: dict[Partition, None] = {}
-        named: list[tuple[str, str]] = []
+        named: list[Partition] = []
+        patterns: list[Partition] = []
         for name, where in self.resolved(SETTING, self._entries, is_pattern, partial(self._whole, traffic=traffic)):
             settle, contract = name.split("/", 1)
-            if not is_pattern(contract):
-                named.append((name, where))
-            elif contract == "*":
-                found.setdefault(Partition.of(settle=settle, entry=where))
-            else:
-                found.setdefault(Partition.of(settle=settle, contract=contract, entry=where))
-        patterns = [partition for partition in found if not self._is_within_another(partition, found)]
-        for name, where in named:
-            settle, contract = name.split("/", 1)
-            if not any(partition["settle"] == settle and _means(partition, contract) for partition in patterns):
-                patterns.append(Partition.of(settle=settle, contract=contract, entry=where))
-        return list(dict.fromkeys(patterns))
+            asked = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
+            (patterns if is_pattern(contract) else named).append(Partition.of(**asked, entry=where))
+        patterns = [one for one in patterns if not self._is_within_another(one, patterns)]
+        yield from patterns
+        for one in named:
+            if not any(other["settle"] == one["settle"] and _means(other, one["contract"]) for other in patterns):
+                yield one
 
     def _whole(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         """A pattern for each settle currency that has contracts for it."""
@@ -179,7 +168,7 @@ class LiquidationOrders(Endpoint):
             memory[_LEFT] = [name for name in rest if owners(span, name)]
             return self._next_of_second(Rows([], []), settle, start, memory)
         _must_be_of(contract, page.rows)
-        instants, times = instants_of([row.time for row in page.rows])
+        instants, times = unix_instants("time", page.column("time"), "seconds")
         ids = identified(settle, page.rows, instants)
         renamed(page)
         each = (b'"time":"', times, b'","liquidation_id":"', ids, b'",')

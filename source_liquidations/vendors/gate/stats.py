@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import LiquidationsError, NotAdvancing, OutOfReach
+from source_liquidations.errors import LiquidationsError, OutOfReach
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.statuses import words_of
@@ -20,34 +20,17 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
-from source_liquidations.unified import interval_start, iso_interval, volume_names, volumes
+from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, good_rows
-from source_liquidations.vendors.gate.calls import (
-    LIMIT,
-    assets,
-    explain,
-    instants_of,
-    is_too_old,
-    market,
-    path,
-    renamed,
-)
+from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, is_too_old, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
+from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern
-from source_liquidations.vendors.repeats import Once
+from source_liquidations.vendors.repeats import each_once
 
 STREAM = Stream("gate_contract_stats", ("settle", "contract", "interval", "time"), "time", declared_in=__name__)
 CALL = "contract_stats"
 
-INTERVALS = {
-    "1m": timestamps.MINUTE,
-    "5m": 5 * timestamps.MINUTE,
-    "15m": 15 * timestamps.MINUTE,
-    "30m": 30 * timestamps.MINUTE,
-    "1h": timestamps.HOUR,
-    "4h": 4 * timestamps.HOUR,
-    "1d": timestamps.DAY,
-}
 DEFAULT_INTERVAL = "1h"
 # 180 days are kept. The edge moves on while a sync runs.
 HISTORY = 179 * timestamps.DAY
@@ -73,7 +56,6 @@ class ContractStats(Endpoint):
     """Ascending from `from` on. Where a page ends, only its last time tells: intervals may be absent."""
 
     vendor = "gate"
-    title = "Gate"
     page_size = LIMIT
     refuses_old = True
     rows_per_step = 1  # at the most
@@ -83,9 +65,8 @@ class ContractStats(Endpoint):
         self._entries = entries
         self._interval = interval
         self._contracts = contracts
-        self.step = INTERVALS[interval]
+        self.step, _ = interval_of(interval)
         self.reach: int = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
-        self._once = Once(STREAM.name)
         self._decoder = RowDecoder(
             ListBody,
             StatsRow,
@@ -95,12 +76,10 @@ class ContractStats(Endpoint):
         )
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        found: dict[Partition, None] = {}
         matching = partial(self._contracts.matching, traffic=traffic)
         for name, where in self.resolved(SETTING, self._entries, is_pattern, matching):
             settle, contract = name.split("/", 1)
-            found.setdefault(Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where))
-        return list(found)
+            yield Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where)
 
     def place(self, partition: Partition) -> tuple[str, str]:
         """Not the contract alone: its orders have another history."""
@@ -111,27 +90,16 @@ class ContractStats(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)
-        instants, times = instants_of([row.time for row in page.rows])
+        instants, times = unix_instants("time", page.column("time"), "seconds")
         renamed(page)
         each = (b'"time":"', times, b'",')
         rows = added_rows(page, instants, constant=dict(span.partitions[0].values), each=each)
         rows = good_rows(rows, page.bad)
-        rows = self._once.intervals(rows, rows.instants, memory)
+        rows = each_once(rows, memory)
         # `to` is not documented, so a page may go on behind the window.
-        return Answer.before(rows.between(_EVER, span.end), partial(self._following, instants, span, request))
-
-    def _following(self, instants: Sequence[int], span: Span, request: Request) -> Request | None:
-        """The request for what follows the last row. Raises NotAdvancing for a page that does not advance."""
-        if not instants:
-            return None
-        start, last = int(dict(request.params)["from"]) * timestamps.SECOND, max(instants)
-        if last < start:
-            raise NotAdvancing(
-                "a page repeats the rows of an earlier one; the sync would never end.",
-                advice="Rows read so far are kept. Report this to the vendor.",
-            )
-        following = last + self.step
-        return _request(span.partitions[0], following) if following < span.end else None
+        after = max(instants, default=span.end) + self.step
+        following = _request(span.partitions[0], after) if after < span.end else None
+        return Answer(rows.between(_EVER, span.end), following)
 
 
 def _request(partition: Partition, start: int) -> Request:
@@ -162,7 +130,7 @@ def _names(settle: str, contract: str, interval: str) -> list[tuple[str, bytes]]
     return [
         (
             f"{side}_liq_{ending}",
-            volume_names("gate", market(settle, contract), "gate", base, iso_interval(interval), side, unit),
+            volume_names("gate", market(settle, contract), "gate", base, interval_of(interval)[1], side, unit),
         )
         for ending, unit in UNITS.items()
         if unit != "usd" or quote in DOLLARS  # `usd` is the quote asset, whatever the name says

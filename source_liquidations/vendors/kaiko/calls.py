@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -12,9 +13,10 @@ import msgspec
 from source_liquidations import timestamps
 from source_liquidations.coverage import observed
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Client, Request
+from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
+from source_liquidations.vendors.decoding import Page, RowDecoder
 from source_liquidations.vendors.page_tokens import next_token
 
 logger = logging.getLogger("airbyte")
@@ -63,32 +65,30 @@ def following(client: Client, request: Request, body: Body[Any]) -> Request | No
 
 
 class KaikoEndpoint(Endpoint):
-    """What both data endpoints share: ascending pages of 1,000."""
+    """What both data endpoints share: ascending pages of 1,000. `params` go with every request but those of a token."""
 
     vendor = "kaiko"
     title = "Kaiko"
     spelling = CODES
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, decoder: RowDecoder[Any], params: Params = ()) -> None:
         self.client = client
+        self._decoder = decoder
+        self._params = params
         self._noted: set[tuple[Partition, int]] = set()
 
-    def path(self, partition: Partition) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def path(self, partition: Partition) -> str: ...
 
-    def params(self, partition: Partition) -> tuple[tuple[str, str], ...]:
-        return ()
-
-    def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
-        raise NotImplementedError
+    @abstractmethod
+    def rows(self, page: Page[Any], span: Span, memory: dict[Any, Any]) -> Rows: ...
 
     def first(self, span: Span) -> Request:
         # start_time is inclusive, end_time exclusive, in milliseconds; `sort` defaults to desc.
-        partition = span.partitions[0]
         return Request(
-            self.path(partition),
+            self.path(span.partitions[0]),
             (
-                *self.params(partition),
+                *self._params,
                 ("start_time", timestamps.format_instant(span.start, 3)),
                 ("end_time", timestamps.format_instant(span.end, 3)),
                 ("sort", "asc"),
@@ -97,9 +97,10 @@ class KaikoEndpoint(Endpoint):
         )
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        body, rows = self.page(answered, span, memory)
-        readable = self._readable(body, span, rows.instants)
-        return Answer.before(rows, partial(following, self.client, request, body), readable)
+        page = self._decoder.decode(answered)
+        rows = self.rows(page, span, memory)
+        readable = self._readable(page.body, span, rows.instants)
+        return Answer.before(rows, partial(following, self.client, request, page.body), readable)
 
     def _readable(self, body: Body[Any], span: Span, instants: Sequence[int]) -> tuple[int | None, int | None]:
         """Since when and until when the key may read, if no row shows otherwise.
@@ -141,6 +142,6 @@ class KaikoEndpoint(Endpoint):
 def _limit(timestamp: int | None) -> int | None:
     """A bound of the access range in nanoseconds; None where there is none, or none that can be read."""
     try:
-        return timestamp * timestamps.unix_unit(timestamp)[0] if timestamp else None
+        return timestamps.instant_of(timestamp) if timestamp else None
     except ValueError:
         return None

@@ -12,8 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from source_liquidations import numbers
-from source_liquidations.http.answers import Answered
+from source_liquidations import numbers, timestamps
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -22,7 +21,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import event_names, liquidations
-from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import time_members, unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
 from source_liquidations.vendors.kaiko.reference_data import matching_instruments
@@ -34,6 +33,7 @@ STREAM = Stream(
 )
 PATH = "/v2/data/liquidation.v1/trades"
 
+_UNITS = ("milliseconds", "microseconds", "nanoseconds")
 _numbers = ("amount", "amount_quote", "amount_usd", "price", "rate")
 
 
@@ -49,27 +49,19 @@ class TradeRow(msgspec.Struct):
 
 
 class LiquidationEvents(KaikoEndpoint):
-    step = 1_000_000  # times are sent in milliseconds
+    step = timestamps.MILLISECOND  # times are sent in milliseconds
 
     def __init__(self, client: Client, instruments: Sequence[str]) -> None:
-        super().__init__(client)
-        self._instruments = instruments
         added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
-        self._decoder = RowDecoder(
-            Body, TradeRow, Fields.of(STREAM), numbers=_numbers, integers=("timestamp",), added=added
-        )
+        super().__init__(client, RowDecoder(Body, TradeRow, Fields.of(STREAM), numbers=_numbers, added=added))
+        self._instruments = instruments
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        found: dict[Partition, None] = {}
         matching = partial(matching_instruments, self.client, traffic, {})
         for name, where in self.resolved("kaiko.instruments", self._instruments, is_pattern, matching):
             code, instrument_class, instrument = name.split("/", 2)
-            partition = Partition.of(
-                exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where
-            )
-            found.setdefault(partition)
-        return list(found)
+            yield Partition.of(exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where)
 
     def place(self, partition: Partition) -> tuple[str, str]:
         return exchange(partition["exchange"]), str(partition)
@@ -77,15 +69,14 @@ class LiquidationEvents(KaikoEndpoint):
     def path(self, partition: Partition) -> str:
         return "/".join([PATH, *(quote(value, safe="") for _, value in partition.values)])
 
-    def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
-        page = self._decoder.decode(answered)
+    def rows(self, page: Page[TradeRow], span: Span, memory: dict[Any, Any]) -> Rows:
         page.must_be_good()
-        instants, times = unix_instants("timestamp", page.integers("timestamp"))
+        instants, times = unix_instants("timestamp", page.column("timestamp"), *_UNITS)
         self._ids.check(page.raw, memory, page.column("trade_id"))
         constant = dict(span.partitions[0].values)
         rows = added_rows(page, instants, constant=constant, each=time_members(times, instants))
         rows.times = times
-        return page.body, rows
+        return rows
 
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:

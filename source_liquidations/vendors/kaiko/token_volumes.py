@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from source_liquidations import numbers, timestamps
+from source_liquidations import numbers
 from source_liquidations.coverage import ALL
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
-from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -19,11 +18,11 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
-from source_liquidations.unified import POSITIONS, interval_start, iso_interval, volume_names, volumes
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, good_rows
+from source_liquidations.unified import POSITIONS, interval_of, interval_start, volume_names, volumes
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows, good_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
-from source_liquidations.vendors.repeats import Once
+from source_liquidations.vendors.repeats import each_once
 
 STREAM = Stream(
     "kaiko_token_liquidation_volumes", ("asset", "interval", "interval_time"), "interval_time", declared_in=__name__
@@ -56,21 +55,17 @@ class TokenVolumes(KaikoEndpoint):
     rows_per_step = 1
 
     def __init__(self, client: Client, assets: Sequence[str], interval: str) -> None:
-        super().__init__(client)
+        numbers_read = ("interval_timestamp", *_counts)
+        decoder = RowDecoder(Body, TokenRow, Fields.of(STREAM), numbers=numbers_read, added=("asset", "interval"))
+        super().__init__(client, decoder, (("interval", interval),))
         self._assets = assets
         self._interval = interval
-        self.step = int(interval[:-1]) * (timestamps.DAY if interval[-1] == "d" else timestamps.HOUR)
-        self._decoder = RowDecoder(
-            Body, TokenRow, Fields.of(STREAM), numbers=("interval_timestamp", *_counts), added=("asset", "interval")
-        )
-        self._once = Once(STREAM.name)
+        self.step, _ = interval_of(interval)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         del traffic
-        return dict.fromkeys(
-            Partition.of(asset=name, interval=self._interval, entry=f"kaiko.assets[{index}]")
-            for index, name in enumerate(self._assets)
-        )
+        for index, name in enumerate(self._assets):
+            yield Partition.of(asset=name, interval=self._interval, entry=f"kaiko.assets[{index}]")
 
     def place(self, partition: Partition) -> tuple[str, str]:
         return ALL, f"all/{partition['asset']}"
@@ -78,16 +73,12 @@ class TokenVolumes(KaikoEndpoint):
     def path(self, partition: Partition) -> str:
         return f"{PATH}/{quote(partition['asset'], safe='')}"
 
-    def params(self, partition: Partition) -> tuple[tuple[str, str], ...]:
-        return (("interval", partition["interval"]),)
-
-    def page(self, answered: Answered, span: Span, memory: dict[Any, Any]) -> tuple[Body[Any], Rows]:
-        page = self._decoder.decode(answered)
+    def rows(self, page: Page[TokenRow], span: Span, memory: dict[Any, Any]) -> Rows:
         instants, _ = iso_instants("interval_time", page.column("interval_time"))
         for index, row in enumerate(page.rows):
             _check_exchanges(row, index, page.bad)
         rows = good_rows(added_rows(page, instants, constant=dict(span.partitions[0].values)), page.bad)
-        return page.body, self._once.intervals(rows, rows.instants, memory)
+        return each_once(rows, memory)
 
 
 def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError]) -> None:
@@ -113,7 +104,8 @@ def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError
 def to_volumes(rows: Rows, span: Span) -> Mapped:
     """For each interval and side: the asset over all exchanges, then each exchange."""
     partition = span.partitions[0]
-    code, interval = partition["asset"], iso_interval(partition["interval"])
+    code = partition["asset"]
+    _, interval = interval_of(partition["interval"])
     names: list[bytes] = []
     starts: list[bytes] = []
     amounts: list[msgspec.Raw] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
-from source_liquidations.unified import interval_start, volumes
+from source_liquidations.unified import interval_of, interval_start, volumes
 from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.kiyotaka.markets import matching_markets
 from source_liquidations.vendors.kiyotaka.points import KEY, OWN_FIELDS, TYPE, exchanges_of, rows_of
@@ -26,15 +26,6 @@ from source_liquidations.vendors.patterns import is_pattern
 PATH = "/v1/points"
 STREAM = Stream("kiyotaka_liquidation_agg", KEY, "time", declared_in=__name__)
 
-INTERVALS = {
-    "MINUTE": timestamps.MINUTE,
-    "FIVE_MINUTES": 5 * timestamps.MINUTE,
-    "FIFTEEN_MINUTES": 15 * timestamps.MINUTE,
-    "HOUR": timestamps.HOUR,
-    "FOUR_HOURS": 4 * timestamps.HOUR,
-    "DAY": timestamps.DAY,
-    "WEEK": 7 * timestamps.DAY,
-}
 MOST_POINTS = 100_000  # a request, over all series
 SERIES = 2  # one for each side
 POINTS_PER_WEIGHT = 1_000
@@ -74,23 +65,21 @@ class LiquidationAgg(Endpoint):
         self._denomination = config.get("denomination", "coin")
         self._fields = Fields(STREAM.name, OWN_FIELDS)
         self._lists: dict[Request, list[str]] = {}
-        self.step = INTERVALS[self._interval]
+        self.step, _ = interval_of(self._interval)
         factor = 1 + WEIGHT_PER_EXCHANGE * len(self._exchanges) if self._coins else 1.0
         points = max(1, math.floor(most_weight / factor)) * POINTS_PER_WEIGHT
         self.sizing = Sizing(min(MOST_POINTS, points) // SERIES * self.step)
 
-    def partitions(self, traffic: Traffic) -> Sequence[Partition]:
-        found: dict[Partition, None] = {}
+    def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         rest = {"interval": self._interval, "denomination": self._denomination}
         matching = partial(matching_markets, self.client, traffic, self._lists)
         for name, where in self.resolved("kiyotaka.symbols", self._symbols, is_pattern, matching):
             exchange_id, raw_symbol = name.split("/", 1)
-            found.setdefault(Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **rest, entry=where))
+            yield Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **rest, entry=where)
         for index, coin in enumerate(self._coins):
             exchanges = "+".join(self._exchanges)
             where = f"kiyotaka.coins[{index}]"
-            found.setdefault(Partition.of(coin=coin, exchanges=exchanges, **rest, entry=where))
-        return list(found)
+            yield Partition.of(coin=coin, exchanges=exchanges, **rest, entry=where)
 
     def place(self, partition: Partition) -> tuple[str, str]:
         asked = dict(partition.values)

@@ -14,7 +14,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.symbols import asset, assets_of, exchange
-from source_liquidations.unified import iso_interval, volume_names
+from source_liquidations.unified import interval_of, volume_names
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line, snake, without
 
 TYPE = "LIQUIDATION_AGG"
@@ -237,7 +237,7 @@ class _Page:
             f"{places}/{symbol or name}",
             exchanges_of(places),
             name,
-            iso_interval(asked["interval"]),
+            interval_of(asked["interval"])[1],
             POSITION_OF[side],
             asked["denomination"],
         )

@@ -6,11 +6,11 @@ Page: https://kwery-api.com, "GET /v1/liquidations": a request costs credits, an
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from source_liquidations import timestamps
-from source_liquidations.errors import SpendingLimit, Stopped, VendorUnavailable
+from source_liquidations.errors import SpendingLimit, VendorUnavailable
 from source_liquidations.http.client import Purse, Request
 
 CREDITS_PER_REQUEST = 25
@@ -19,72 +19,42 @@ MOST_ROWS_A_SECOND = 2  # the feed has one for each symbol, and now and then its
 
 
 class Credits(Purse):
-    """What this sync has spent and may still spend. Thread-safe."""
+    """What this sync has spent and may still spend. With a limit, there is one request at a time."""
 
-    def __init__(self, most: int | None, stop: threading.Event) -> None:
+    def __init__(self, most: int | None) -> None:
         self.most = most
         self.spent = 0
         self.left_in_cycle: int | None = None
         self.windows = 0  # read to their end
         self.assumed = 0  # for answers that did not arrive, but may have been charged
-        self._reserved = 0
-        self._granted: dict[Request, int] = {}  # rows, until the answer is decoded
-        self._stop = stop
-        self._changed = threading.Condition()
+        self._granted = 0  # rows of the last request, where there is a limit
+        self._lock = threading.Lock()
 
     @contextmanager
     def paying(self, request: Request) -> Iterator[Request]:
         """Holds a request to what this sync may spend. Raises SpendingLimit where that pays for no row."""
         params = dict(request.params)
-        if "limit" not in params:
-            yield request  # a free call
+        if self.most is None or "limit" not in params:  # no limit, or a free call
+            yield request
             return
-        granted = self._reserve(self._rows_possible(params))
-        if not granted:
+        payable = (self._left() - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
+        if payable < 1:
             raise self._spent_up()
-        self._granted[request] = granted
-        try:
-            yield with_param(request, "limit", str(granted))
-        finally:
-            with self._changed:
-                self._reserved -= cost(granted)
-                self._changed.notify_all()
-
-    def _rows_possible(self, params: dict[str, str]) -> int:
-        """As many rows as the request may have: what is not reserved is left for others."""
-        if self.most is None:
-            return int(params["limit"])
-        seconds = (timestamps.parse(params["end"]) - timestamps.parse(params["start"])) // timestamps.SECOND
-        return min(int(params["limit"]), MOST_ROWS_A_SECOND * (seconds + 1))
-
-    def _reserve(self, rows: int) -> int:
-        """Rows that the next request may ask for, at most `rows`; 0 where not even one can be paid."""
-        with self._changed:
-            granted = rows
-            while self.most is not None:
-                payable = (self._left() - self._reserved - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
-                granted = max(0, min(rows, payable))
-                if granted == rows or not self._reserved:
-                    break
-                self._changed.wait(0.5)  # others may give back what they reserved and do not need
-                if self._stop.is_set():
-                    raise Stopped
-            self._reserved += cost(granted) if granted else 0
-            return granted
+        self._granted = min(int(params["limit"]), _most_rows(params), payable)
+        yield with_param(request, "limit", str(self._granted))
 
     def rows_asked_for(self, request: Request) -> int:
         """The limit that an answered request was sent with."""
-        return self._granted.pop(request, None) or int(dict(request.params)["limit"])
+        return self._granted or int(dict(request.params)["limit"])
 
     def lost(self, request: Request) -> str:
         params = dict(request.params)
         if "limit" not in params:
             return ""
-        with self._changed:
-            self.assumed += cost(int(params["limit"]))
-            if self.most is None or self._left() >= self._reserved:
-                return ""
-            return self._words_for_lost()
+        charged = cost(int(params["limit"]))
+        with self._lock:
+            self.assumed += charged
+        return "" if self.most is None or self._left() >= charged else self._words_for_lost()
 
     def _words_for_lost(self) -> str:
         return (
@@ -105,7 +75,7 @@ class Credits(Purse):
         )
 
     def spend(self, credits: int) -> None:
-        with self._changed:
+        with self._lock:
             self.spent += credits
 
     def rows_left(self, page: int) -> int | None:
@@ -117,6 +87,12 @@ class Credits(Purse):
 
     def _left(self) -> int:
         return max(0, (self.most or 0) - self.spent - self.assumed)
+
+
+def _most_rows(params: Mapping[str, str]) -> int:
+    """Of a request's window: an answer that gets lost counts for as many rows as were asked for."""
+    seconds = (timestamps.parse(params["end"]) - timestamps.parse(params["start"])) // timestamps.SECOND
+    return MOST_ROWS_A_SECOND * (seconds + 1)
 
 
 def cost(rows: int) -> int:

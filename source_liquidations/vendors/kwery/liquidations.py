@@ -127,11 +127,10 @@ class Windows(Sizing):
 
 class Liquidations(Endpoint):
     vendor = "kwery"
-    title = "Kwery"
     ascending = False
     splittable = False
     refuses_old = True
-    step = 1_000_000  # times are sent in milliseconds
+    step = timestamps.MILLISECOND  # times are sent in milliseconds
 
     def __init__(self, client: Client, config: Mapping[str, Any], credits: Credits) -> None:
         self.client = client
@@ -174,12 +173,10 @@ class Liquidations(Endpoint):
     def configured(self) -> list[Partition]:
         # A narrower filter is another set of rows, with progress of its own.
         filters = {name: str(value) for name, value in self._filters.items() if value not in (None, "all")}
-        return list(
-            dict.fromkeys(
-                Partition.of(symbol=symbol, entry=f"kwery.symbols[{index}]", **filters)
-                for index, symbol in enumerate(self._symbols)
-            )
-        )
+        return [
+            Partition.of(symbol=symbol, entry=f"kwery.symbols[{index}]", **filters)
+            for index, symbol in enumerate(self._symbols)
+        ]
 
     def place(self, partition: Partition) -> tuple[str, str]:
         return "binance", f"binance_futures/{partition['symbol']}"

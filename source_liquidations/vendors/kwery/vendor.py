@@ -80,7 +80,7 @@ class Kwery(Vendor):
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
         self._config = config
         self._shared = shared
-        credits = Credits(config.get("max_credits_per_sync"), shared.stop)
+        credits = Credits(config.get("max_credits_per_sync"))
         self._client = Client(
             vendor="kwery",
             hosts={"data": base_url(config, HOST)},

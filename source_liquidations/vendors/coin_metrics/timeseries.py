@@ -1,0 +1,57 @@
+"""What Coin Metrics' timeseries share: rows of entities, of which one request may ask for several."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from source_liquidations.http.answers import Answered
+from source_liquidations.http.client import Client, Params, Request
+from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
+from source_liquidations.reading.rows import Rows
+from source_liquidations.vendors.coin_metrics.calls import CODES, PAGE_SIZE, batched, following, owners, time_params
+from source_liquidations.vendors.decoding import Page, RowDecoder
+from source_liquidations.vendors.probing import probe
+
+
+class Timeseries(Endpoint):
+    """A timeseries by the end of its path; `field` is the entity in its rows and partitions.
+
+    one_row     parameters of a request for one row of each entity
+    """
+
+    vendor = "coin_metrics"
+    title = "Coin Metrics"
+    spelling = CODES
+    page_size = int(PAGE_SIZE)
+    one_row: Params = (("page_size", "1"),)
+
+    def __init__(self, client: Client, table: str, field: str, decoder: RowDecoder[Any]) -> None:
+        self.client = client
+        self._path = f"/v4/timeseries/{table}"
+        self._field = field
+        self._decoder = decoder
+
+    def asked(self, partitions: Sequence[Partition]) -> Params:
+        """The parameters that say what a request asks for, but for its time."""
+        return ((f"{self._field}s", ",".join(partition[self._field] for partition in partitions)),)
+
+    def first(self, span: Span) -> Request:
+        return Request(self._path, (*self.asked(span.partitions), *time_params(span)))
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = self._decoder.decode(answered)
+        rows = self.rows(page, owners(self._field, page.column(self._field), span), memory)
+        return Answer.before(rows, partial(following, self.client, request, page.body))
+
+    @abstractmethod
+    def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
+        """The rows of a page, which belong to these partitions."""
+
+    def check(self, traffic: Traffic) -> None:
+        """One row of as many entities as one request takes. Raises what the vendor refuses, with its entries."""
+        for batch in batched(self.all_partitions(traffic), self._field, self.page_size)[:1]:
+            probe(self, Request(self._path, (*self.asked(batch), *self.one_row)), Span(batch, 0, 1), traffic)
