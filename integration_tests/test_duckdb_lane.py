@@ -99,10 +99,12 @@ def sandbox(vendors: Sandbox) -> Iterator[Sandbox]:
 
 
 def write_config(path: Path, sandbox: Sandbox, end: str = END, **sections: dict[str, Any]) -> Path:
-    """All vendors that both the connector and the sandbox know."""
+    """All vendors that both the connector and the sandbox know, without waiting for their rate limits."""
     known = SourceLiquidations().spec(logger).connectionSpecification["properties"]
     config = sandbox.config(START, [name for name in sandbox.app.vendors if name in known], end_date=end)
-    for name, fields in {"kiyotaka": {"requests_per_minute": 6_000}, **sections}.items():
+    for name in ("kwery", "kiyotaka", "bitfinex", "gate", "coinalyze"):
+        config[name]["requests_per_minute"] = 6_000
+    for name, fields in sections.items():
         config[name] |= fields
     path.write_text(json.dumps(config), "utf-8")
     return path
