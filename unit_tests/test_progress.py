@@ -198,6 +198,27 @@ def test_the_end_of_a_partition_is_written_at_once(clock: list[float]) -> None:
     assert not saved.due(partition_ended=True), "nothing is new"
 
 
+def test_only_what_has_changed_is_put_into_words_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1,000 partitions, each is written 1,000 times; a state that was given away does not change."""
+    saved = state()
+    for number in range(100):
+        saved.add(Partition.of(market=f"m{number}"), (0, 5))
+    before = saved.blob()
+    text = json.dumps(before)
+    made: list[int] = []
+    plain = progress.timestamps.format_shortest
+    monkeypatch.setattr(progress.timestamps, "format_shortest", lambda instant: made.append(instant) or plain(instant))
+    saved.add(Partition.of(market="m7"), (5, 9))
+    saved.add(Partition.of(market="new"), (1, 2))
+    after = saved.blob()
+    assert sorted(made) == [0, 1, 2, 9]
+    assert json.dumps(before) == text
+    assert after["states"][7]["slices"][0]["end"] == plain(9)
+    assert [entry["partition"]["market"] for entry in after["states"]][-2:] == ["m99", "new"]
+    saved.todo(Partition.of(market="m8"), 0, 100, 2)
+    assert saved.blob()["states"] == after["states"]
+
+
 def test_time_passed_is_reason_enough(clock: list[float]) -> None:
     saved = state()
     written(saved)

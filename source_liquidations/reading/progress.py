@@ -74,6 +74,7 @@ class StreamState:
         self.cursor_field = cursor_field
         self._start = start
         self._partitions: dict[Partition, Progress] = {}
+        self._entries: dict[Partition, dict[str, Any] | None] = {}  # as saved last, of what has not changed since
         self._load(saved or {})
         self._written_at = time.monotonic()
         self._records = 0
@@ -117,6 +118,7 @@ class StreamState:
         """What of [start, end) this sync has to read of a partition."""
         if self.cursor_field is None:
             return Slices.of([(start, end)])
+        self._entries.pop(partition, None)
         return self._partitions.setdefault(partition, Progress()).todo(start, end, lookback)
 
     def add(self, partition: Partition, part: Slice, since: int = -_FOREVER, held: int | None = None) -> None:
@@ -126,6 +128,7 @@ class StreamState:
         """
         if self.cursor_field is None:
             return
+        self._entries.pop(partition, None)
         progress = self._partitions.setdefault(partition, Progress())
         progress.held = min(progress.held, _FOREVER if held is None else held)
         if part[0] < part[1]:
@@ -146,9 +149,9 @@ class StreamState:
     def due(self, *, partition_ended: bool) -> bool:
         """Whether to write a checkpoint now.
 
-        At the end of a partition, and every few seconds; less often where nothing changes. A state of thousands of
-        partitions is not repeated for each of them: it waits until as many bytes of records went out, or the few
-        seconds have passed.
+        At the end of a partition, and every few seconds; less often where nothing changes. A state of many partitions
+        is not repeated for each of them: it waits until as many bytes went out in records, or the few seconds have
+        passed.
         """
         waited = time.monotonic() - self._written_at
         if not self.unwritten:
@@ -161,11 +164,15 @@ class StreamState:
         """The state as it is saved."""
         if self.cursor_field is None:
             return {"__ab_no_cursor_state_message": True}  # Airbyte's own word for "nothing to remember"
-        recorded = ((partition, progress.recorded) for partition, progress in self._partitions.items())
-        return {"states": [self._entry(partition, slices) for partition, slices in recorded if slices.ranges]}
+        for partition in self._partitions.keys() - self._entries.keys():
+            self._entries[partition] = self._entry(partition)
+        entries = (self._entries[partition] for partition in self._partitions)
+        return {"states": [entry for entry in entries if entry is not None]}
 
-    def _entry(self, partition: Partition, slices: Slices) -> dict[str, Any]:
-        texts = [[timestamps.format_shortest(bound) for bound in part] for part in slices]
+    def _entry(self, partition: Partition) -> dict[str, Any] | None:
+        texts = [[timestamps.format_shortest(bound) for bound in part] for part in self.of(partition).recorded]
+        if not texts:
+            return None
         return {
             "partition": dict(partition.values),
             "cursor": {str(self.cursor_field): texts[-1][1]},

@@ -84,6 +84,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     partition = span.partitions[0]
     code = partition["exchange"]
     typed: Sequence[TradeRow] = rows.typed
+    amount, usd = [row.amount for row in typed], [row.amount_usd for row in typed]
     return Mapped(
         liquidations(
             names=event_names(
@@ -94,9 +95,9 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             instants=rows.instants,
             positions=[row.position_side for row in typed],
             price=[row.price for row in typed],
-            amount=[row.amount for row in typed],
-            amount_usd=[row.amount_usd for row in typed],
-            amount_base=[row.amount for row in typed],
-            notional_usd=[row.amount_usd for row in typed],
+            amount=amount,
+            amount_usd=usd,
+            amount_base=amount,
+            notional_usd=usd,
         )
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -321,22 +322,24 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     del span
     typed: Sequence[tuple[LiquidationRow, str]] = rows.typed
     found = [row for row, _ in typed]
-    names = []
-    for row in found:
-        source = row.source or "binance_futures"
-        names.append(event_names("kwery", f"{source}/{row.symbol}", source, asset(row.symbol), None, "trade", "base"))
-    usd = [row.usd_value for row in found]
+    quantity, usd = [row.quantity for row in found], [row.usd_value for row in found]
     return Mapped(
         unified_rows(
-            names=names,
+            names=[_names(row.source, row.symbol) for row in found],
             ids=[name for _, name in typed],
             times=rows.times,
             instants=rows.instants,
             positions=[row.side and row.side.lower() for row in found],
             price=[row.avg_price for row in found],
-            amount=[row.quantity for row in found],
+            amount=quantity,
             amount_usd=usd,
-            amount_base=[row.quantity for row in found],
+            amount_base=quantity,
             notional_usd=usd,
         )
     )
+
+
+@lru_cache(maxsize=16384)
+def _names(source: str | None, symbol: str) -> bytes:
+    source = source or "binance_futures"
+    return event_names("kwery", f"{source}/{symbol}", source, asset(symbol), None, "trade", "base")
