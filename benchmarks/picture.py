@@ -41,16 +41,18 @@ def draw_shapes(axes: Any, shapes: list[dict[str, Any]]) -> None:
     places = range(len(shapes))
     for offset, name in enumerate(BESIDE):
         found = [{r["name"]: r for r in shape["readers"]}.get(name) for shape in shapes]
+        label = next((reader["label"] for reader in found if reader), None)
+        if label is None:
+            continue
         rates = [rate(shape, reader) if reader else 0 for shape, reader in zip(shapes, found, strict=True)]
-        label = next((reader["label"] for reader in found if reader), name)
         shade = colour(name) if name == OURS else (OTHERS, "#d29922")[offset - 1]
         axes.barh([place + 0.27 * offset for place in places], rates, height=0.25, label=label, color=shade)
     axes.set_yticks([place + 0.27 for place in places], [shape["shape"]["name"] for shape in shapes])
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlabel("rows a second, logarithmic")
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
-    axes.set_title("other shapes", fontsize=10, loc="left")
+    axes.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
+    axes.set_title(f"other shapes, {shapes[0]['shape']['rows']:,} rows", fontsize=10, loc="left")
 
 
 def main() -> None:
