@@ -11,8 +11,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urljoin
 
@@ -80,10 +79,9 @@ class Failed:
 class Purse:
     """What a sync may spend where requests are paid for. This one is never empty."""
 
-    @contextmanager
-    def paying(self, request: Request) -> Iterator[Request]:
-        """Around a request and its retries: may hold it back or change it. Raises SpendingLimit."""
-        yield request
+    def payable(self, request: Request) -> Request:
+        """A request as it can be paid, which may be for less. Raises SpendingLimit where it cannot."""
+        return request
 
     def lost(self, request: Request) -> str:
         """The answer to a request that may have reached the vendor did not arrive. Why it cannot be paid again."""
@@ -162,8 +160,7 @@ class Client:
         """
         traffic = traffic or Traffic()
         try:
-            with self._purse.paying(request) as paid:
-                return self._tried(paid, traffic, reserved, twice_at_most, weight)
+            return self._tried(self._purse.payable(request), traffic, reserved, twice_at_most, weight)
         finally:
             traffic.note("")
 
@@ -252,7 +249,7 @@ class Client:
             advice="Nothing is lost: the next sync goes on from the last checkpoint. If this stays, ask the vendor.",
         )
         if failed.status == statuses.TOO_MANY:
-            error.scope = "reading"  # the key has to wait, whatever it asks for
+            error.of_reading()  # the key has to wait, whatever it asks for
         return error
 
     def check_origin(self, url: str) -> None:
@@ -266,12 +263,10 @@ class Client:
     def _await_budget(self, traffic: Traffic, weight: float) -> None:
         while seconds := self.budget.reserve(weight):
             if seconds > LONGEST_HOLD:
-                error = VendorUnavailable(
+                raise VendorUnavailable(
                     f"the request budget is spent, and has room again in {seconds / 3600:.1f} hours.",
                     advice="Nothing is lost: a later sync goes on from the last checkpoint.",
-                )
-                error.scope = "reading"
-                raise error
+                ).of_reading()
             traffic.note(f"the request budget, {seconds:.1f} s")
             self._sleep(seconds)
 

@@ -346,8 +346,8 @@ def test_a_page_is_full_with_the_rows_that_could_be_paid() -> None:
     row = sample("kwery/liquidations")["data"][0]
     request = held.endpoint.first(span)
     for rows in (49, 50):
-        with purse_of(held).paying(request) as paid:
-            assert dict(paid.params)["limit"] == "50"
+        paid = purse_of(held).payable(request)
+        assert dict(paid.params)["limit"] == "50"
         body = answered({"data": [row] * rows}, {"X-Credits-Used": "0"})
         if rows == 49:
             assert held.endpoint.decode(body, span, request, {}).following is None
@@ -1024,26 +1024,26 @@ def test_a_limit_too_small_to_get_ahead_is_refused(most: int) -> None:
 def test_a_request_asks_for_no_more_rows_than_can_be_paid() -> None:
     held, span = kwery(max_credits_per_sync=125)
     request = held.endpoint.first(span)
-    with purse_of(held).paying(request) as paid:
-        assert dict(paid.params)["limit"] == "50"
-        assert [pair for pair in paid.params if pair[0] != "limit"] == list(request.params[:-1])
-        assert (paid.path, paid.host) == (request.path, request.host)
+    paid = purse_of(held).payable(request)
+    assert dict(paid.params)["limit"] == "50"
+    assert [pair for pair in paid.params if pair[0] != "limit"] == list(request.params[:-1])
+    assert (paid.path, paid.host) == (request.path, request.host)
 
 
 def test_a_request_asks_for_no_more_rows_than_its_window_may_have() -> None:
     """Else an answer that gets lost counts for more than it can have cost."""
     limited, unlimited = kwery(max_credits_per_sync=100_000)[0], kwery()[0]
     for held, rows in ((limited, 22), (unlimited, 1000)):
-        with purse_of(held).paying(request_of(1000, 10 * SECOND)) as paid:
-            assert rows_paid(paid) == rows
+        paid = purse_of(held).payable(request_of(1000, 10 * SECOND))
+        assert rows_paid(paid) == rows
 
 
 def test_a_free_call_is_free() -> None:
     credits = purse_of(kwery(max_credits_per_sync=45)[0])
     credits.spend(45)
     for path in ("/v1/limits", "/v1/symbols"):
-        with credits.paying(Request(path)) as paid:
-            assert paid == Request(path)
+        paid = credits.payable(Request(path))
+        assert paid == Request(path)
         assert credits.lost(Request(path)) == ""
     assert credits.assumed == 0
 
@@ -1063,11 +1063,8 @@ def test_a_request_that_cannot_be_paid_is_not_sent() -> None:
 def test_a_limit_that_pays_for_no_window_says_so() -> None:
     held, span = kwery(max_credits_per_sync=45)
     decoded(held, sample("kwery/docs_example_page"), span, headers={"X-Credits-Used": "31"})  # and a cursor
-    with (
-        pytest.raises(SpendingLimit, match="45 credits") as raised,
-        purse_of(held).paying(held.endpoint.first(span)),
-    ):
-        pytest.fail("it is paid")
+    with pytest.raises(SpendingLimit, match="45 credits") as raised:
+        purse_of(held).payable(held.endpoint.first(span))
     assert "raise it" in raised.value.message
 
 
@@ -1174,30 +1171,30 @@ def test_the_lookback_is_that_of_a_plans_pages() -> None:
 
 def test_a_lost_answer_counts_as_paid() -> None:
     credits = Credits(125)
-    with credits.paying(request_of(40)) as paid:
-        assert rows_paid(paid) == 40
-        words = credits.lost(paid)
-        assert "105 credits may have been charged" in words, "105 may be gone, and another 105 is more than there is"
-        assert "`kwery.max_credits_per_sync` allows no other try" in words
-    with pytest.raises(VendorUnavailable), credits.paying(request_of(1)):
-        pytest.fail("it is paid")
+    paid = credits.payable(request_of(40))
+    assert rows_paid(paid) == 40
+    words = credits.lost(paid)
+    assert "105 credits may have been charged" in words, "105 may be gone, and another 105 is more than there is"
+    assert "`kwery.max_credits_per_sync` allows no other try" in words
+    with pytest.raises(VendorUnavailable):
+        credits.payable(request_of(1))
     assert credits.spent == 0, "what is told is what the vendor told"
 
 
 def test_a_lost_answer_may_be_paid_again_while_credits_last() -> None:
     credits = Credits(1_000)
-    with credits.paying(request_of(100)) as paid:
-        assert [bool(credits.lost(paid)) for _ in range(4)] == [False, False, False, True]
+    paid = credits.payable(request_of(100))
+    assert [bool(credits.lost(paid)) for _ in range(4)] == [False, False, False, True]
     assert credits.assumed == 4 * cost(100)
 
 
 def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
     credits = Credits(125)
     credits.spend(27)
-    with credits.paying(request_of(30)) as paid:
-        credits.lost(paid)
-    with pytest.raises(SpendingLimit) as raised, credits.paying(request_of(30)):
-        pytest.fail("it is paid")
+    paid = credits.payable(request_of(30))
+    credits.lost(paid)
+    with pytest.raises(SpendingLimit) as raised:
+        credits.payable(request_of(30))
     assert "27 of 125 credits are spent, and up to 85 on answers that did not arrive" in raised.value.message
 
 
@@ -1231,9 +1228,9 @@ def test_a_request_that_is_not_sent_costs_nothing() -> None:
 def test_without_a_limit_nothing_is_held_back() -> None:
     credits = Credits(None)
     for _ in range(3):
-        with credits.paying(request_of(1000)) as paid:
-            assert rows_paid(paid) == 1000
-            assert credits.lost(paid) == ""
+        paid = credits.payable(request_of(1000))
+        assert rows_paid(paid) == 1000
+        assert credits.lost(paid) == ""
     assert credits.rows_left(1000) is None
 
 
@@ -1257,7 +1254,8 @@ def test_the_ledger_never_exceeds_the_limit(most: int, wishes: list[int], seed: 
         return False
 
     for wish in wishes:
-        with suppress(SpendingLimit, VendorUnavailable), credits.paying(request_of(wish)) as paid:
+        with suppress(SpendingLimit, VendorUnavailable):
+            paid = credits.payable(request_of(wish))
             assert 0 < rows_paid(paid) <= wish
             if not loses(paid):
                 rows = chance.randint(0, rows_paid(paid))

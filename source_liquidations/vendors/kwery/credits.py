@@ -6,8 +6,7 @@ Page: https://kwery-api.com, "GET /v1/liquidations": a request costs credits, an
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from source_liquidations import timestamps
 from source_liquidations.errors import SpendingLimit, VendorUnavailable
@@ -30,18 +29,16 @@ class Credits(Purse):
         self._granted = 0  # rows of the last request, where there is a limit
         self._lock = threading.Lock()
 
-    @contextmanager
-    def paying(self, request: Request) -> Iterator[Request]:
+    def payable(self, request: Request) -> Request:
         """Holds a request to what this sync may spend. Raises SpendingLimit where that pays for no row."""
         params = dict(request.params)
         if self.most is None or "limit" not in params:  # no limit, or a free call
-            yield request
-            return
-        payable = (self._left() - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
-        if payable < 1:
+            return request
+        affordable = (self._left() - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
+        if affordable < 1:
             raise self._spent_up()
-        self._granted = min(int(params["limit"]), _most_rows(params), payable)
-        yield with_param(request, "limit", str(self._granted))
+        self._granted = min(int(params["limit"]), _most_rows(params), affordable)
+        return with_param(request, "limit", str(self._granted))
 
     def rows_asked_for(self, request: Request) -> int:
         """The limit that an answered request was sent with."""
