@@ -7,6 +7,7 @@ is an `int`; outside it is RFC 3339 text in UTC with a `Z`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import lru_cache
@@ -77,9 +78,9 @@ def format_shortest(nanoseconds: int) -> str:
     return format_instant(nanoseconds, digits)
 
 
-def is_unix_second(value: int | Decimal) -> bool:
-    """Whether a Unix time in seconds lies between 2009 and 2100; milliseconds are larger."""
-    return _FIRST_SECOND <= value < _LAST_SECOND
+def unix_power(value: int | Decimal, powers: Iterable[int] = (0, 3, 6, 9)) -> int | None:
+    """Of ten: how many of its unit make a second, of a Unix time between 2009 and 2100; None where it is none."""
+    return next((power for power in powers if _FIRST_SECOND <= Decimal(value).scaleb(-power) < _LAST_SECOND), None)
 
 
 def instant_of(value: str | float | None) -> int:
@@ -93,10 +94,10 @@ def instant_of(value: str | float | None) -> int:
     ):
         return parse(text)
     number = Decimal(text)
-    for per_second in (1, 10**3, 10**6, 10**9):
-        if _FIRST_SECOND * per_second <= number < _LAST_SECOND * per_second:
-            return int(number * (SECOND // per_second))
-    raise ValueError(f"{text} is not a Unix time")
+    power = unix_power(number)
+    if power is None:
+        raise ValueError(f"{text} is not a Unix time")
+    return int(number.scaleb(9 - power))
 
 
 def floor_to(nanoseconds: int, step: int) -> int:

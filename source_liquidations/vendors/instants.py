@@ -30,10 +30,11 @@ def unix_instants(name: str, values: Sequence[msgspec.Raw], *units: str) -> tupl
     Numbers or text, with a fraction or without; texts have at least three digits. Raises UnexpectedAnswer, naming the
     field, for anything else.
     """
+    powers = [_POWERS[unit] for unit in units]
     with contextlib.suppress(msgspec.DecodeError, ValueError):  # not all are whole numbers, or there are none
         whole = numbers.integers(values)
-        power = _power(min(whole), units)
-        if power is not None and power == _power(max(whole), units):
+        power = timestamps.unix_power(min(whole), powers)
+        if power is not None and power == timestamps.unix_power(max(whole), powers):
             return _of_whole(whole, power)
     instants, texts = [], []
     for index, value in enumerate(values):
@@ -41,7 +42,7 @@ def unix_instants(name: str, values: Sequence[msgspec.Raw], *units: str) -> tupl
             number = Decimal(numbers.literal_of(value).decode())
         except (ValueError, InvalidOperation):
             number = Decimal(0)
-        power = _power(number, units)
+        power = timestamps.unix_power(number, powers)
         if power is None:
             problem = f"`{name}` of row {index} is {shown(bytes(value).decode())}, not a Unix time in"
             raise UnexpectedAnswer(f"{problem} {' or '.join(units)}.", advice=NO_GUESS)
@@ -50,12 +51,6 @@ def unix_instants(name: str, values: Sequence[msgspec.Raw], *units: str) -> tupl
         instants.append(int(seconds * timestamps.SECOND))
         texts.append(timestamps.format_instant(instants[-1], digits).encode())
     return instants, texts
-
-
-def _power(value: int | Decimal, units: Sequence[str]) -> int | None:
-    """Of ten: how many there are to a second of the unit in which a value is a time; None where it is none."""
-    powers = (_POWERS[unit] for unit in units)
-    return next((power for power in powers if timestamps.is_unix_second(Decimal(value).scaleb(-power))), None)
 
 
 def _of_whole(values: Sequence[int], power: int) -> tuple[list[int], list[bytes]]:
