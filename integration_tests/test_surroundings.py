@@ -262,7 +262,7 @@ def connector_catalog(case: Case) -> dict[str, Any]:
         ("catalog", '{"streams": [{"nothing": 1}]}', "is not a catalog"),
         ("state", "states: []\n", "is not JSON"),
         ("state", '[{"type": "STREAM"', "is not JSON"),
-        ("state", '{"type": "SPEC"}\n{"type": "SPEC"}\n', "not what a `read` printed"),
+        ("state", '{"type": "SPEC"}\n{"type": "SPEC"}\n', "an entry that is not a state message"),
     ],
 )
 def test_a_file_of_something_else_is_told_in_a_sentence(

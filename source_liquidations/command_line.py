@@ -18,7 +18,7 @@ from airbyte_cdk.models import (
 )
 
 from source_liquidations.errors import ConfigurationError, shown
-from source_liquidations.state import PRINTED, WANTED, Blobs, blobs_of_messages, blobs_of_printed
+from source_liquidations.state import WANTED, Blobs, blobs_of_messages
 
 CONFIG = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-*-future"]}}'
 
@@ -130,10 +130,7 @@ def state_file(path: str | None) -> Blobs:
     try:
         whole = json.loads(text) if text.strip() else []
     except ValueError:
-        return blobs_of_printed(_objects("--state", path, WANTED))
-    # A read that failed at once has printed a single line, which is no state.
-    if isinstance(whole, dict) and whole.get("type") in PRINTED - {"STATE"}:
-        return blobs_of_printed([whole])
+        whole = list(_objects("--state", path, WANTED))
     return blobs_of_messages(whole)
 
 

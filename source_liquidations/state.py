@@ -19,13 +19,18 @@ WANTED = (
 
 
 def blobs_of_messages(saved: Any) -> Blobs:
-    """By stream, what a list of state messages holds: of type STREAM, GLOBAL or LEGACY. Raises ConfigurationError."""
-    if not saved:
+    """By stream, the last state in a list of messages: of type STREAM, GLOBAL or LEGACY. Raises ConfigurationError.
+
+    What else a `read` prints may stand among them.
+    """
+    if not saved or _is_no_state(saved):
         return {}
     if not isinstance(saved, list):
         raise _unusable(f"is not a list of state messages{_looks_like(saved)}")
     blobs: dict[str, Mapping[str, Any]] = {}
     for message in saved:
+        if _is_no_state(message):
+            continue
         if isinstance(message, Mapping) and message.get("type") == "STATE":
             message = message.get("state")
         if not isinstance(message, Mapping):
@@ -41,19 +46,9 @@ def blobs_of_objects(saved: Sequence[AirbyteStateMessage]) -> Blobs:
     )
 
 
-def blobs_of_printed(lines: Iterable[Mapping[str, Any]]) -> Blobs:
-    """By stream, the last state among the lines that a `read` printed. Raises ConfigurationError."""
-    blobs: dict[str, Mapping[str, Any]] = {}
-    for line in lines:
-        if line.get("type") not in PRINTED:
-            raise _unusable("is not what a `read` printed")
-        if line["type"] == "STATE":
-            blobs.update(blobs_of_messages([line]))
-    return blobs
-
-
-# The types of the messages that a `read` prints.
-PRINTED = frozenset({"RECORD", "STATE", "LOG", "TRACE"})
+def _is_no_state(message: Any) -> bool:
+    """Whether a `read` prints it beside its states."""
+    return isinstance(message, Mapping) and message.get("type") in ("RECORD", "LOG", "TRACE")
 
 
 def _blobs(message: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
