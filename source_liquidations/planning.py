@@ -72,8 +72,7 @@ def _begins(reading: Reading, period: Period) -> bool:
 def _seen(reading: Reading) -> Iterator[Period]:
     endpoint = reading.endpoint
     yield from endpoint.observations
-    gone = reading.cut_off if reading.reach.cut_off else {}
-    for partition, part in gone.items():
+    for partition, part in reading.too_old.items():
         yield observed(endpoint.vendor, *endpoint.place(partition), "missing", *part, "older than what can be read")
     note = "older than what is kept for sure: that there are none here may mean that they are gone"
     for partition, part in reading.unsure.items():
@@ -88,7 +87,7 @@ def gaps(
     Those that are furthest behind come first, so that a sync that ends early leaves none behind for good.
     """
     endpoint = reading.endpoint
-    reading.reach.knows(endpoint.reach)
+    reading.reach.known = endpoint.reach
     start, end = reading.start, reading.end
     if reading.is_aggregate:  # whole intervals; an event has no length
         start, end = timestamps.floor_to(start, endpoint.step), timestamps.ceil_to(end, endpoint.step)

@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_liquidations import timestamps
+from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.pages import Output
 from source_liquidations.reading.reach import Reach, Waits
+from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.slices import Slice, Slices
+from unit_tests.simulated import FakeVendor
 
 DAY, HOUR, MINUTE = timestamps.DAY, timestamps.HOUR, timestamps.MINUTE
 END = 20_000 * DAY
@@ -18,7 +22,7 @@ END = 20_000 * DAY
 
 def found(start: int, true: int, *, step: int = HOUR, older: int | None = None) -> tuple[Slices, list[int], Reach]:
     """What is read of [start, END) with a key that reaches back to `true`: slices, refused starts, the reach."""
-    reach = Reach("acme", None, refuses_old=True, step=step, end=END)
+    reach = Reach(None, refuses_old=True, step=step, end=END)
     ranges: list[Slice] = [(start, END)] if older is None else [(start, older), (END - HOUR, END)]
     read: list[Slice] = []
     refused: list[int] = []
@@ -41,14 +45,13 @@ def found(start: int, true: int, *, step: int = HOUR, older: int | None = None) 
 
 def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None:
     known, asked = END + DAY, []
-    reach = Reach("acme", known, refuses_old=False, step=HOUR, end=END)
+    reach = Reach(known, refuses_old=False, step=HOUR, end=END)
     while (part := reach.part_of(END - 30 * DAY, END, is_older=False)) is not None:
         asked.append(part)
         assert reach.was_refused(part[0], "HTTP 400: too old"), "that is no failure"
     assert asked[0] == (END - 30 * DAY, END), "this machine's clock may be wrong, so the vendor is asked nevertheless"
     assert len(asked) <= 2 + math.log2(30 * DAY / HOUR)
-    assert reach.cut_off is not None
-    assert reach.cut_off[0] == END - 30 * DAY
+    assert reach.since == known
 
 
 @given(st.integers(1, 2_000 * 24 * 60), st.integers(25 * 60, 2_000 * 24 * 60), st.sampled_from([MINUTE, HOUR, DAY]))
@@ -61,14 +64,13 @@ def test_everything_that_can_be_had_is_read_and_the_reach_is_found_by_halvings(
     if start >= true:
         assert read.ranges == ((start, END),)
         assert not refused
-        assert reach.cut_off is None
+        assert reach.since is None
         return
     ((first, last),) = read.ranges
     assert last == END
     assert true <= first < true + 2 * step
     assert len(refused) <= 1 + math.log2((END - start) / step)
     assert reach.since == first
-    assert reach.cut_off == (start, first)
 
 
 def test_what_earlier_syncs_could_not_read_costs_one_request() -> None:
@@ -76,7 +78,7 @@ def test_what_earlier_syncs_could_not_read_costs_one_request() -> None:
     read, refused, reach = found(END - 400 * DAY, END - 90 * DAY, older=older)
     assert read.ranges == ((END - HOUR, END),)
     assert refused == [older - HOUR]
-    assert reach.cut_off == (END - 400 * DAY, older)
+    assert reach.since == older
 
 
 def test_a_plan_that_reaches_further_now_brings_what_was_missing() -> None:
@@ -89,37 +91,43 @@ def test_a_plan_that_reaches_further_now_brings_what_was_missing() -> None:
 
 
 def test_a_known_reach_costs_no_request() -> None:
-    reach = Reach("acme", END - DAY, refuses_old=False, step=1, end=END)
+    reach = Reach(END - DAY, refuses_old=False, step=1, end=END)
     assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - DAY, END)
     assert reach.part_of(END - 9 * DAY, END - DAY, is_older=True) is None
     assert reach.part_of(END - HOUR, END, is_older=False) == (END - HOUR, END)
-    assert reach.cut_off == (END - 9 * DAY, END - DAY)
 
 
 def test_a_reach_that_would_leave_nothing_is_not_believed_until_rows_confirm_it() -> None:
     """The clock of this machine may be wrong, or the end of the sync far in the past."""
-    reach = Reach("acme", END + DAY, refuses_old=False, step=1, end=END)
+    reach = Reach(END + DAY, refuses_old=False, step=1, end=END)
     assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - 9 * DAY, END)
     assert reach.since == END + DAY, "nothing counts as read"
-    assert reach.cut_off == (END - 9 * DAY, END + DAY)
     reach.saw([END - DAY])
     assert reach.since is None
-    assert reach.cut_off is None
     assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - 9 * DAY, END)
 
 
 def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFixture) -> None:
-    reach = Reach("acme", END - DAY, refuses_old=False, step=1, end=END)
-    for days in (9, 8, 7):
-        reach.part_of(END - days * DAY, END, is_older=False)
-    assert not caplog.records
-    reach.tell()
-    (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"acme: data reach back to {timestamps.format_shortest(END - DAY)}, and nothing older is read."
+    endpoint = FakeVendor({})
+    endpoint.reach, endpoint.sure_reach = END - 7 * DAY, END - DAY
+    reading = Reading(endpoint, (Output("x"),), END - 9 * DAY, END, lambda *_: [])
+    one, other, new = (Partition.of(market=name) for name in ("one", "other", "new"))
+    reading.wanted = {one: [(END - 9 * DAY, END - 8 * DAY), (END - HOUR, END)], other: [(END - 9 * DAY, END)]}
+    reading.wanted[new] = [(END - HOUR, END)]
+    assert reading.too_old == {one: (END - 9 * DAY, END - 8 * DAY), other: (END - 9 * DAY, END - 7 * DAY)}
+    assert reading.unsure == {one: (END - 9 * DAY, END - 8 * DAY), other: (END - 9 * DAY, END - DAY)}
+    reading.tell()
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].endswith(
+        f": data reach back to {timestamps.format_shortest(END - 7 * DAY)}, and nothing older is read."
+    )
+    assert len(lines) == 2
+    reading.reach.saw([END - 9 * DAY])
+    assert not reading.too_old, "rows proved the limit wrong"
 
 
 def test_one_probe_at_a_time() -> None:
-    reach = Reach("acme", None, refuses_old=True, step=HOUR, end=END)
+    reach = Reach(None, refuses_old=True, step=HOUR, end=END)
     start = END - 64 * DAY
     assert reach.part_of(start, END, is_older=False) == (start, END)
     assert reach.was_refused(start, "")
@@ -133,13 +141,13 @@ def test_one_probe_at_a_time() -> None:
 
 
 def test_a_key_that_may_not_even_read_the_newest_day_is_refused() -> None:
-    reach = Reach("acme", None, refuses_old=True, step=HOUR, end=END)
+    reach = Reach(None, refuses_old=True, step=HOUR, end=END)
     assert reach.was_refused(END - 2 * DAY, "")
     assert not reach.was_refused(END - DAY, "")
 
 
 def test_a_history_that_rolls_on_while_it_is_read_is_found_again() -> None:
-    reach = Reach("acme", None, refuses_old=True, step=MINUTE, end=END)
+    reach = Reach(None, refuses_old=True, step=MINUTE, end=END)
     reach.was_granted(END - 30 * DAY)
     assert reach.was_refused(END - 30 * DAY, "")
     assert reach.since is None

@@ -15,13 +15,14 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.reach import Reach
-from source_liquidations.reading.slices import Slice
+from source_liquidations.reading.slices import Slice, Slices
 
 if TYPE_CHECKING:
     from source_liquidations.reading.windows import Gap
 
 logger = logging.getLogger("airbyte")
 
+_EVER = -(2**63)
 Prepare = Callable[[Sequence[Partition], Traffic], None]
 
 
@@ -52,8 +53,7 @@ class Reading:
     rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
     rows: Counter[str] = field(default_factory=Counter)  # written, by stream
     failures: list[Failed] = field(default_factory=list)
-    cut_off: dict[Partition, Slice] = field(default_factory=dict)  # what of each is older than can be read
-    unsure: dict[Partition, Slice] = field(default_factory=dict)  # where none may mean that they are gone
+    wanted: dict[Partition, list[Slice]] = field(default_factory=dict)  # what was to be read of each
     _phase: int | None = None
     _began_at: int = field(default_factory=time.time_ns)
     strays: int = 0  # rows outside the time asked for
@@ -64,7 +64,6 @@ class Reading:
 
     def __post_init__(self) -> None:
         self.reach = Reach(
-            self.endpoint.vendor,
             self.endpoint.reach,
             refuses_old=self.endpoint.refuses_old,
             step=self.endpoint.step,
@@ -103,24 +102,37 @@ class Reading:
             return []
         return held
 
-    def note_age(self, partitions: Sequence[Partition], start: int, end: int, *, is_gone: bool) -> None:
-        """Keep what of [start, end) is too old to be had, or to be had for sure."""
-        sure = self.endpoint.sure_reach
-        if is_gone:
-            _widen(self.cut_off, partitions, start, end)
-        elif sure is not None and start < sure:
-            _widen(self.unsure, partitions, start, min(end, sure))
+    @property
+    def too_old(self) -> dict[Partition, Slice]:
+        """What was to be read of each partition and is older than what can be."""
+        return self._wanted_before(self.reach.since)
+
+    @property
+    def unsure(self) -> dict[Partition, Slice]:
+        """What of each partition may be gone, and an empty answer does not tell."""
+        return self._wanted_before(self.endpoint.sure_reach)
+
+    def _wanted_before(self, end: int | None) -> dict[Partition, Slice]:
+        parts = {p: Slices.of(ranges).within(_EVER, end or _EVER).ranges for p, ranges in self.wanted.items()}
+        return {partition: (found[0][0], found[-1][1]) for partition, found in parts.items() if found}
 
     def tell(self) -> None:
         """Warn, at the end, of what could not be had, or not for sure, and of what was left out."""
         if self.strays:
             logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.strays:,}")
-        self.reach.tell()
-        if self.unsure and self.endpoint.sure_reach is not None:
+        since, sure = self.reach.since, self.endpoint.sure_reach
+        if since is not None and self.too_old:
+            logger.warning(
+                "%s: data reach back to %s, and nothing older is read.%s",
+                self.endpoint.vendor,
+                timestamps.format_shortest(since),
+                f" ({self.reach.words})" if self.reach.words else "",
+            )
+        if sure is not None and self.unsure:
             logger.warning(
                 "%s: data are kept for sure since %s only: that there are none before may mean that they are gone",
                 self.endpoint.vendor,
-                timestamps.format_shortest(self.endpoint.sure_reach),
+                timestamps.format_shortest(sure),
             )
 
     def gap_found(self, outputs: Sequence[Output], partitions: Sequence[Partition]) -> None:
@@ -143,9 +155,3 @@ class Reading:
     def failures_of(self, stream: str) -> list[LiquidationsError]:
         """Why a stream is incomplete."""
         return [failed.error for failed in self.failures if failed.stream in (None, stream)]
-
-
-def _widen(parts: dict[Partition, Slice], partitions: Sequence[Partition], start: int, end: int) -> None:
-    for partition in partitions:
-        first, last = parts.get(partition, (start, end))
-        parts[partition] = (min(first, start), max(last, end))

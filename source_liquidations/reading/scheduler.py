@@ -88,6 +88,8 @@ class Scheduler:
             queue.planned = True
             for gap in gaps:
                 gap.cuts_left = self._workers
+                for partition in gap.partitions:
+                    reading.wanted.setdefault(partition, []).extend(gap.ranges)
                 reading.gap_found(gap.outputs, gap.partitions)
                 queue.pending.append(gap)
 

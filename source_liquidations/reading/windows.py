@@ -192,8 +192,6 @@ class Gap:
             since = max(start, self._readable[0]) if is_older else start
             part = reach.part_of(since, end, is_older=is_older) if since < end else None
             self.ranges.pop()
-            if since < end:
-                self.reading.note_age(self.partitions, since, end, is_gone=part is None or reach.is_doubtful)
             if part is None:
                 continue
             begin = part[0]
