@@ -162,7 +162,8 @@ def test_coin_metrics_other_refusals_of_a_pattern_stay(status: int, connector: C
     run = read(COIN_METRICS, connector, sandbox, markets=["deribit-*-future"])
     assert run.code == 1
     assert f"HTTP {status}" in run.traces[0]["message"]
-    assert "`coin_metrics.markets[0]`" in run.traces[0]["message"]
+    named = "coin_metrics.api_key" if status == 401 else "coin_metrics.markets[0]"
+    assert f"`{named}`" in run.traces[0]["message"]
     assert all("markets" in request.params for request in sandbox.requests("coin_metrics"))
 
 

@@ -16,6 +16,7 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 NULL = msgspec.Raw(b"null")
 
 _NUMBER = re.compile(rb"[+-]?\d+(\.\d+)?([eE][-+]?\d+)?")
+_SILLY_EXPONENT = re.compile(rb"[eE][-+]?0*[1-9]\d{3}")  # no float has it, but zero may
 _numbers = msgspec.json.Decoder(list[float | None])
 _integers = msgspec.json.Decoder(list[int])
 
@@ -46,7 +47,7 @@ def plain(literal: bytes) -> str | None:
     """One spelling of a number's literal: `77` and `77.0` are the same; None for null."""
     if literal == b"null":
         return None
-    if literal.isdigit():
+    if literal.isdigit() or _SILLY_EXPONENT.search(literal) is not None:
         return literal.decode()
     text = f"{Decimal(literal.decode()):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text

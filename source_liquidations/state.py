@@ -61,7 +61,7 @@ def _blobs(message: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]
         entries = message["global"]["stream_states"] if message.get("global") else [message["stream"]]
         for entry in entries:
             if entry.get("stream_state") is not None:
-                yield entry["stream_descriptor"]["name"], dict(entry["stream_state"])
+                yield str(entry["stream_descriptor"]["name"]), dict(entry["stream_state"])
     except (AttributeError, KeyError, TypeError, ValueError):
         raise _unusable("has an entry that is not a state message") from None
 

@@ -44,13 +44,12 @@ def parse(text: str) -> int:
             raise ValueError
         date, hour, minute, second, fraction, offset = (part or "" for part in found.groups())
         at = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}+00:00")
-    except ValueError:
+        if offset not in {"", "Z", "z"}:
+            shift = timedelta(hours=int(offset[1:3]), minutes=int(offset[-2:]))
+            at += shift if offset[0] == "-" else -shift
+    except (ValueError, OverflowError):
         raise ValueError(f"not an ISO 8601 instant: {shown(text)}") from None
-    seconds = (at - _EPOCH) // timedelta(seconds=1)
-    if offset not in {"", "Z", "z"}:
-        shift = int(offset[1:3]) * 3600 + int(offset[-2:]) * 60
-        seconds += shift if offset[0] == "-" else -shift
-    return seconds * SECOND + int(fraction.ljust(9, "0"))
+    return (at - _EPOCH) // timedelta(seconds=1) * SECOND + int(fraction.ljust(9, "0"))
 
 
 @lru_cache(maxsize=4096)

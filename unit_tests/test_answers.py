@@ -61,6 +61,13 @@ def test_a_wrong_type_in_a_body_cut_off_later_is_not_whole() -> None:
     assert answered(b'{"data":[{"a":"x"},{"b"').problem()
 
 
+def test_lists_in_lists_without_end_are_no_json_that_anybody_can_use() -> None:
+    body = b"[" * 10**6
+    assert answered(body).problem()
+    assert vendor_words(body)
+    assert reset_seconds(Answered(429, {}, body)) is None
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -76,6 +83,14 @@ def test_a_wrong_type_in_a_body_cut_off_later_is_not_whole() -> None:
         {"message": "Internal server error"},
         {"detail": {"error": "plan_required"}},
         {"message": "x", "request_id": "17", "count": 0},
+        {"message": "Internal server error", "data": None},
+        {"message": "Internal server error", "data": [], "query": {"market": "x"}},
+        {"detail": "Rate limit exceeded", "data": {}},
+        {"msg": "Too many visits", "series": []},
+        {"code": 500, "data": []},
+        {"code": "429", "data": [{"a": 1}]},
+        {"status": 503, "data": None},
+        {"ok": False, "data": []},
     ],
     ids=str,
 )
@@ -94,8 +109,11 @@ def test_an_error_in_a_200_is_no_good_answer(body: Any) -> None:
         {"error": "", "result": None},
         {"error": False, "errors": {}},
         {"message": "", "next": None},
-        {"message": "One of the markets is new", "data": []},
-        {"message": "none", "data": None},
+        {"message": "One of the markets is new", "data": [{"a": 1}]},
+        {"message": "One of the markets is new", "series": [{"id": {}}]},
+        {"result": "success", "message": "There is none", "data": []},
+        {"code": 0, "status": 200, "ok": True, "data": []},
+        {"code": "00000", "status": "ok", "data": None},
         [],
         [{"error": "x"}],
         [["error"]],
@@ -160,6 +178,7 @@ def test_a_key_at_the_cut_leaves_no_half_of_itself(position: int, as_json: bool)
         ({"Retry-After": "3", "X-RateLimit-Reset": "6"}, 3),
         ({"Retry-After": "soon", "X-RateLimit-Reset": "6"}, 6),
         ({"Retry-After": ""}, None),
+        ({"Retry-After": "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT"}, None),
         ({"Retry-After": "-5"}, None),
     ],
 )

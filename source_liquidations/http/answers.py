@@ -61,7 +61,7 @@ class Answered:
             envelope = self._envelope
             if envelope is None:
                 return self._problem_of_list()
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NOT_JSON as error:
             kind = self.headers.get("Content-Type", "no content type")
             return f"a body of {len(self.body)} bytes ({kind}) that is not JSON: {error}"
         if envelope.is_error or (envelope.has_words and not self._has_data()):
@@ -83,9 +83,10 @@ class Answered:
         return self._envelope.data if isinstance(self._envelope, _EnvelopeOfRows) else None
 
     def _has_data(self) -> bool:
-        """Whether any member could hold rows: vendors send them in a list or an object, or null for none."""
-        members = _members.decode(self.body).items()
-        return any(bytes(value)[:1] in b"[{n" for name, value in members if name not in _Envelope.__struct_fields__)
+        """Whether a member holds rows: `data`, or where there is none, any other list or object that is not empty."""
+        members = _members.decode(self.body)
+        columns = ["data"] if "data" in members else members.keys() - set(_Envelope.__struct_fields__)
+        return any(_HOLDS_SOMETHING.match(members[name]) is not None for name in columns)
 
     def _problem_of_list(self) -> str | None:
         is_error = re.match(rb'\s*\[\s*"error"', self.body) is not None
@@ -102,18 +103,23 @@ class _Envelope(msgspec.Struct):
     success: msgspec.Raw = msgspec.Raw(b"null")
     label: msgspec.Raw = msgspec.Raw(b"null")
     message: msgspec.Raw = msgspec.Raw(b"null")
+    msg: msgspec.Raw = msgspec.Raw(b"null")
     detail: msgspec.Raw = msgspec.Raw(b"null")
+    code: msgspec.Raw = msgspec.Raw(b"null")
+    ok: msgspec.Raw = msgspec.Raw(b"null")
 
     @property
     def has_words(self) -> bool:
-        return any(bytes(member) not in _NO_ERROR for member in (self.label, self.message, self.detail))
+        """Whether it has words without saying that all is well: an error, unless rows come with them."""
+        words = (self.label, self.message, self.msg, self.detail)
+        return bytes(self.result).lower() != b'"success"' and any(bytes(member) not in _NO_ERROR for member in words)
 
     @property
     def is_error(self) -> bool:
         return (
             any(bytes(member) not in _NO_ERROR for member in (self.error, self.errors))
-            or any(bytes(member).lower() in _SAYS_ERROR for member in (self.result, self.status))
-            or bytes(self.success) == b"false"
+            or any(_SAYS_ERROR.fullmatch(member) for member in (self.result, self.status, self.code))
+            or b"false" in (bytes(self.success), bytes(self.ok))
         )
 
 
@@ -122,7 +128,9 @@ class _EnvelopeOfRows(_Envelope):
 
 
 _NO_ERROR = {b"null", b"false", b'""', b"[]", b"{}", b"0"}
-_SAYS_ERROR = {b'"error"', b'"fail"', b'"failed"', b'"failure"'}
+_SAYS_ERROR = re.compile(rb'"(?:error|fail|failed|failure)"|"?[45]\d\d"?', re.IGNORECASE)
+_HOLDS_SOMETHING = re.compile(rb"\s*[\[{]\s*[^\]}\s]")
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last of lists in lists in lists
 _envelope_of_rows = msgspec.json.Decoder(_EnvelopeOfRows)
 _envelope = msgspec.json.Decoder(_Envelope)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -133,7 +141,7 @@ def vendor_words(body: bytes) -> str:
     """The vendor's own message in an error body, whatever its form; else the start of the body."""
     try:
         found = _words_in(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NOT_JSON:
         found = ""
     text = found or body[:_LONGEST_PAGE].decode("utf-8", "replace")
     # Masked before it is cut: of a key at the edge, the half that stays would not be known any more.
@@ -153,7 +161,7 @@ def _words_in(body: Any) -> str:
     nested = next((body[key] for key in ("error", "detail") if isinstance(body.get(key), dict)), None)
     if nested is not None:
         return _words_in(nested)
-    parts = [body.get(key) for key in ("label", "type", "error", "code", "message", "detail")]
+    parts = [body.get(key) for key in ("label", "type", "error", "code", "message", "msg", "detail")]
     return ": ".join(dict.fromkeys(part for part in parts if isinstance(part, str) and part))
 
 
@@ -168,7 +176,7 @@ def reset_seconds(answered: Answered) -> float | None:
     """
     values: list[Any] = [answered.headers.get(name) for name in _RESET_HEADERS]
     if answered.status == 429:
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        with contextlib.suppress(*_NOT_JSON):
             values.append(msgspec.json.decode(answered.body, type=_RetryAfter).retry_after)
     found = (_seconds_from_now(str(value).strip()) for value in values if value is not None)
     return next((seconds for seconds in found if seconds is not None), None)
@@ -179,6 +187,6 @@ def _seconds_from_now(text: str) -> float | None:
         return float(text)
     with contextlib.suppress(ValueError):
         return max(0.0, timestamps.instant_of(text) / timestamps.SECOND - time.time())
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     return None

@@ -208,7 +208,7 @@ class Client:
                 self.budget.went_well()
                 self._other_key_params = ()  # what works is kept
                 return answered
-            return Failed(redact(problem), final=self._purse.lost(request))
+            return Failed(redact(problem), statuses.GOOD, final=self._purse.lost(request))
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
             return self._try(request, traffic, weight)
         error = self._explain(answered) or statuses.refusal(answered)

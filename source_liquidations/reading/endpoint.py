@@ -174,9 +174,11 @@ class Endpoint(ABC):
             where = f"{setting}[{index}]"
             try:
                 names = list(matching(entry, where)) if is_pattern(entry) else [entry]
-            except AccessRefused:
-                raise
             except LiquidationsError as error:
+                if isinstance(error, AccessRefused) and error.scope == "reading":  # the key itself
+                    raise
+                if not error.who:
+                    error.named(f"`{where}`")
                 self.unresolved.append(self.hinted(error, entry))
                 continue
             yield from ((name, where) for name in names)

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from source_liquidations.errors import LiquidationsError, SpendingLimit, UnexpectedAnswer
+from source_liquidations.errors import LiquidationsError, SpendingLimit, UnexpectedAnswer, VendorUnavailable
 from source_liquidations.http.patience import LONGEST_HOLD
 from source_liquidations.reading.queues import Queue
 from source_liquidations.reading.reading import Failed, Reading
@@ -120,10 +120,10 @@ class Scheduler:
             self._go_on(self._leave(window), gap)
             return True
 
-    def parted(self, window: Window) -> bool:
+    def parted(self, window: Window, error: LiquidationsError) -> bool:
         """One of a window's partitions is at fault: ask for what is left in parts, until it is alone.
 
-        False where it is, or where the vendor's requests cannot name partitions.
+        False where it is, or where the vendor's requests cannot name partitions, or where it seems to be out of order.
         """
         with self._lock:
             parts = window.parts()
@@ -133,6 +133,11 @@ class Scheduler:
                 if not window.can_ask_for(indices[:half]):
                     return False
                 parts = [(indices[:half], start), (indices[half:], start)]
+            if isinstance(error, VendorUnavailable):
+                queue = self._queue(window)
+                queue.failures_in_a_row += 1
+                if queue.failures_in_a_row >= _FAILURES_IN_A_ROW:
+                    return False
             self._replace(window, parts)
             return True
 
@@ -214,7 +219,7 @@ class Scheduler:
     def _replace(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> None:
         """Gaps in the place of a window's: some of its partitions each, from some instant on."""
         queue = self._queue(window)
-        queue.pending.extendleft(window.gap.split(window, parts))
+        queue.pending.extend(window.gap.split(window, parts))  # at the end: where one fails, the other may not
         if not window.gap.under_way:
             queue.forget(window.gap)
         self._leave(window)

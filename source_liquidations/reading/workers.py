@@ -104,9 +104,10 @@ class Workers:
         except WindowTooLarge as error:
             self._scheduler.too_large(window, error)
         except VendorUnavailable as error:
-            if not is_large or error.status != _QUERY_TIMED_OUT:
-                raise
-            self._scheduler.too_large(window, error)
+            if is_large and error.status == _QUERY_TIMED_OUT:
+                self._scheduler.too_large(window, error)
+            elif error.status is None or error.scope == "reading" or not self._scheduler.parted(window, error):
+                raise  # it is not reached at all, or all have to wait, or the market is alone
         except (AccessRefused, RequestRefused) as error:
             if error.scope == "reading":  # the key itself
                 raise
@@ -116,7 +117,7 @@ class Workers:
                 logger.info("%s: page token refused, reading on from a fresh request", window.gap.reading.names)
                 if not self._scheduler.restarted(window):
                     raise tokens_refused(error) from None
-            elif not self._scheduler.parted(window):  # one unknown market fails the whole request
+            elif not self._scheduler.parted(window, error):  # one unknown market fails the whole request
                 raise
 
     def _read_page(self, window: Window, *, twice_at_most: int | None) -> None:
@@ -134,8 +135,8 @@ class Workers:
         with self._decoding, _surprises_explained():
             try:
                 answer = reading.endpoint.decode(answered, window.asked, request, window.memory)
-            except UnexpectedAnswer:
-                if self._scheduler.parted(window):  # one market's odd row is no reason to miss the others
+            except UnexpectedAnswer as error:
+                if self._scheduler.parted(window, error):  # one market's odd row is no reason to miss the others
                     return
                 raise
             rows, whole = window.accept(request, answer)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+import requests
+
 from source_liquidations import timestamps
 from source_liquidations.coverage import Period
 from source_liquidations.errors import ConfigurationError
@@ -111,7 +113,8 @@ def problem_with_base_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
-    except ValueError as error:
+        requests.Request("GET", url).prepare()
+    except ValueError as error:  # requests' own are of this class, too
         return f"is no URL ({error})"
     if any(ord(character) <= 32 or ord(character) == 127 or character == "\\" for character in url):
         return "has a space or a control character in it"

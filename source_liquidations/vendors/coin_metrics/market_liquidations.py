@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused
+from source_liquidations.errors import LiquidationsError, RequestRefused
 from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -76,12 +76,9 @@ class MarketLiquidations(Timeseries):
         is matched here.
         """
         code = pattern.partition("-")[0]
-        try:
-            markets = [] if "?" in pattern else self._filtered(pattern, traffic)
-            if not markets:
-                markets = self._listed(() if is_pattern(code) else (("exchange", code),), traffic)
-        except (AccessRefused, RequestRefused) as error:
-            raise error.named(f"`{where}`") from None
+        markets = [] if "?" in pattern else self._filtered(pattern, traffic)
+        if not markets:
+            markets = self._listed(() if is_pattern(code) else (("exchange", code),), traffic)
         advice = "Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future."
         return meant(pattern, markets, where, "market with liquidations", advice)
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.errors import LiquidationsError, RequestRefused
+from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
@@ -111,10 +111,7 @@ class Contracts:
         """`settle/CONTRACT` of those that a pattern means. Raises ConfigurationError where it means none."""
         code = pattern.partition("/")[0]
         settles = [settle for settle in SETTLES if matches(code, settle)] if is_pattern(code) else [code]
-        try:
-            names = [f"{settle}/{name}" for settle in settles for name in sorted(self.of(settle, traffic))]
-        except RequestRefused as error:
-            raise error.named(f"`{where}`") from None
+        names = [f"{settle}/{name}" for settle in settles for name in sorted(self.of(settle, traffic))]
         advice = f"Compare it with {path('usdt', CALL)}, e.g. usdt/BTC_* or usdt/*."
         return meant(pattern, names, where, "contract of Gate's list", advice)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -127,9 +128,8 @@ def explain(answered: Answered) -> LiquidationsError | None:
     if answered.status != 403:
         return None
     words = words_of(answered)
-    lower = words.lower()
-    if "point count" in lower:
+    if "point count" in words.lower():
         return WindowTooLarge(f"{words}.", advice="Choose a longer interval.")
-    if "histor" in lower or "range" in lower:
+    if re.search(r"histor|\brange", words, re.IGNORECASE):
         return OutOfReach(words, status=403, advice="Set `start_date` within your plan's history, or upgrade the plan.")
     return None
