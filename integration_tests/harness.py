@@ -250,6 +250,15 @@ def positions(state: Sequence[Message], stream: str) -> dict[tuple[tuple[str, st
     return {}
 
 
+def slices(state: Sequence[Message], stream: str) -> dict[tuple[tuple[str, str], ...], list[tuple[str, str]]]:
+    """What was read, by partition, of one stream of a stored state."""
+    (blob,) = [one["stream"]["stream_state"] for one in state if one["stream"]["stream_descriptor"]["name"] == stream]
+    return {
+        tuple(sorted(entry["partition"].items())): [(part["start"], part["end"]) for part in entry["slices"]]
+        for entry in blob["states"]
+    }
+
+
 def catalog_of(streams: Iterable[str], mode: str = "incremental") -> Catalog:
     """A configured catalog of these streams."""
     return {

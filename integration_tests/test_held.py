@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cases import BITFINEX, COIN_METRICS, COINALYZE, END, GATE_ORDERS, START, VOLUMES, Case, covers
-from harness import Connector, positions
+from harness import Connector, positions, slices
 
 from sandbox import Sandbox
 
@@ -36,12 +36,12 @@ BATCHES = [
 ]
 
 
-def held(state: Any, stream: str) -> dict[str, str]:
-    """Position by market."""
+def read_of(state: Any, stream: str) -> dict[str, list[tuple[str, str]]]:
+    """What has been read, by market."""
     found = {}
-    for partition, position in positions(state, stream).items():
+    for partition, parts in slices(state, stream).items():
         named = dict(partition)
-        found[named.get("market") or named.get("symbol") or named["contract"]] = position
+        found[named.get("market") or named.get("symbol") or named["contract"]] = parts
     return found
 
 
@@ -53,14 +53,14 @@ def test_a_bad_row_holds_its_market_and_no_other(batch: Batch, connector: Connec
     streams = [case.stream, batch.unified]
     good = connector.read(config, streams)
     assert good.code == 0, good
-    markets = held(good.final_state, batch.unified).keys()
-    assert len(markets) > 1
+    everything = read_of(good.final_state, batch.unified)
+    assert len(everything) > 1
 
     sandbox.fault("wrong_types", vendor=case.vendor, path_contains=case.path, field=batch.field, value="NaN", times=1)
     run = connector.read(config, streams)
     assert run.code == 1
-    found = held(run.final_state, batch.unified)
-    (market,) = [name for name in markets if found.get(name) != END]
+    found = read_of(run.final_state, batch.unified)
+    (market,) = [name for name, parts in everything.items() if found.get(name) != parts]
     message = next(trace["message"] for trace in run.traces if trace["stream"]["name"] == batch.unified)
     assert re.search(f"{re.escape(market)}.*`{batch.field}` of row \\d+ is .*NaN.*, not a number", message), message
     assert message.count(f"(`{case.vendor}.") == 1, message

@@ -25,7 +25,7 @@ from cases import (
     covers,
     same,
 )
-from harness import Connector, Run, cleared, positions
+from harness import Connector, Run, cleared, positions, slices
 
 from sandbox import Sandbox
 from sandbox.http import Reply, Request
@@ -95,7 +95,7 @@ NUMBERS = {
 def test_text_that_is_no_number_is_an_error_that_names_field_and_row(
     case: Case, value: str, connector: Connector, sandbox: Sandbox
 ) -> None:
-    """Of sums, that bucket alone is left out; the position is held before it."""
+    """Of sums, that bucket alone is left out; the rest of its window does not count as read."""
     good = read(case, connector, sandbox)
     sandbox.fault(
         "wrong_types", vendor=case.vendor, path_contains=case.path, field=NUMBERS[case.stream], value=value, times=1
@@ -112,7 +112,7 @@ def test_text_that_is_no_number_is_an_error_that_names_field_and_row(
         assert len(missing) == 1
     assert [row for row in run.records() if row not in good.records()] == []
     stream = "liquidations" if case is COIN_METRICS else case.stream
-    assert positions(run.final_state, stream) != positions(good.final_state, stream)
+    assert slices(run.final_state, stream) != slices(good.final_state, stream)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -517,3 +517,27 @@ def test_a_row_without_a_time_costs_no_other_market_its_rows(
     assert len(positions(run.final_state, case.stream)) == len(others)
     asked = len([request for request in sandbox.requests(case.vendor) if case.path in request.path])
     assert asked <= 2 * len(case.markets).bit_length() + 2
+
+
+@pytest.mark.parametrize("case", [COIN_METRICS, COINALYZE], ids=str)
+def test_a_server_error_of_one_market_costs_no_other_market_its_rows(
+    case: Case, connector: Connector, sandbox: Sandbox
+) -> None:
+    odd, *others = case.markets
+    sandbox.fault("status", vendor=case.vendor, path_contains=case.path, query_contains=odd, status=500, times=None)
+    run = connector.read(case.config(sandbox, START, END), [case.stream], patience="0.005")
+    assert run.code == 1
+    (trace,) = run.traces
+    assert trace["failure_type"] == "transient_error"
+    assert odd in trace["message"]
+    same(run.records(), [row for market in others for row in case.rows(sandbox, START, END, [market])], case.unnamed)
+    assert len(positions(run.final_state, case.stream)) == len(others)
+
+
+@pytest.mark.parametrize("case", [COIN_METRICS, COINALYZE], ids=str)
+def test_an_outage_is_not_taken_for_the_fault_of_a_market(case: Case, connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("status", vendor=case.vendor, path_contains=case.path, status=500, times=None)
+    run = connector.read(case.config(sandbox, START, END, num_workers=1), [case.stream], patience="0.005")
+    assert run.code == 1
+    asked = {str(request.params) for request in sandbox.requests(case.vendor) if case.path in request.path}
+    assert len(asked) <= 6, "as many failures in a row end the reading"

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from cases import CASES, COIN_METRICS, config_of
+from cases import CASES, COIN_METRICS, Case, config_of
 from harness import Connector, Run
 
 import sandbox.coin_metrics_calls
@@ -213,3 +213,19 @@ def test_a_key_that_looks_like_the_protocol_leaves_it_alone(key: str, connector:
     run = connector.read(config, ["kaiko_liquidation_events"], debug=True)
     assert run.statuses("kaiko_liquidation_events") == ["STARTED", "INCOMPLETE"]
     assert [trace["failure_type"] for trace in run.traces] == ["config_error"]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.vendor in KEYS], ids=str)
+def test_a_key_that_a_vendor_repeats_in_its_rows_is_not_in_records(
+    case: Case, connector: Connector, sandbox: Sandbox
+) -> None:
+    config = case.config(sandbox, START, END)
+    key = config[case.vendor]["api_key"]
+    fields = {"self": f"https://vendor.example/?api_key={quote(key, safe='')}&x=1", "note": f"for {key}"}
+    sandbox.fault("unknown_fields", vendor=case.vendor, path_contains=case.path, times=None, fields=fields)
+    run = connector.read(config, [case.stream])
+    assert run.code == 0, run
+    assert key.encode() not in run.out
+    row = run.records()[0]
+    assert row["note"] == "for ****"
+    assert row["self"] == "https://vendor.example/?api_key=****&x=1"

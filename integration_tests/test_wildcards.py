@@ -349,3 +349,16 @@ def test_a_list_that_cannot_be_had_holds_no_named_instrument_up(connector: Conne
     run = read(EVENTS, connector, sandbox, instruments=["bbit/perpetual-future/*", EVENTS.markets[0]])
     assert [trace["failure_type"] for trace in run.traces] == ["transient_error"]
     same(run.records(), EVENTS.rows(sandbox, START, END, EVENTS.markets[:1]), EVENTS.unnamed)
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_list_that_is_refused_costs_no_other_entry_its_rows(
+    status: int, connector: Connector, sandbox: Sandbox
+) -> None:
+    sandbox.fault("status", vendor="kiyotaka", path_contains="/markets", status=status, times=None)
+    run = read(KIYOTAKA, connector, sandbox, symbols=["DERIBIT/*", "BINANCE_FUTURES/BTCUSDT"], coins=[])
+    assert run.code == 1
+    (trace,) = run.traces
+    assert f"HTTP {status}" in trace["message"]
+    assert "`kiyotaka.symbols[0]`" in trace["message"]
+    same(run.records(), KIYOTAKA.rows(sandbox, START, END, ["BINANCE_FUTURES/BTCUSDT"]), KIYOTAKA.unnamed)

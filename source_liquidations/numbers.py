@@ -16,7 +16,7 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 NULL = msgspec.Raw(b"null")
 
 _NUMBER = re.compile(rb"[+-]?\d+(\.\d+)?([eE][-+]?\d+)?")
-_SILLY_EXPONENT = re.compile(rb"[eE][-+]?0*[1-9]\d{3}")  # no float has it, but zero may
+_SILLY_EXPONENT = re.compile(rb"[eE][-+]?0*[1-9]\d{3}")
 _numbers = msgspec.json.Decoder(list[float | None])
 _integers = msgspec.json.Decoder(list[int])
 
@@ -42,6 +42,15 @@ def _canonical(literal: bytes) -> bytes:
     return sign + (stripped if stripped[:1].isdigit() else b"0" + stripped)
 
 
+def decimal(literal: bytes) -> Decimal:
+    """The exact value. Raises UnexpectedAnswer for an exponent that no float has, which zero may have, too."""
+    if _SILLY_EXPONENT.search(literal) is not None:
+        raise UnexpectedAnswer(
+            f"{shown(literal.decode())} is not a number of anything.", advice="No row was guessed from it."
+        )
+    return Decimal(literal.decode())
+
+
 @lru_cache(maxsize=65536)
 def plain(literal: bytes) -> str | None:
     """One spelling of a number's literal: `77` and `77.0` are the same; None for null."""
@@ -49,7 +58,7 @@ def plain(literal: bytes) -> str | None:
         return None
     if literal.isdigit() or _SILLY_EXPONENT.search(literal) is not None:
         return literal.decode()
-    text = f"{Decimal(literal.decode()):f}"
+    text = f"{decimal(literal):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 

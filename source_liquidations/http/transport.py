@@ -93,9 +93,6 @@ class Transport:
 
     def _body(self, response: requests.Response, exchange: Exchange) -> bytes:
         """The whole body, in pieces as they come, so that a slow drip is noticed and stop is heard."""
-        declared = response.headers.get("Content-Length", "")
-        if declared.isdecimal() and int(declared) > LARGEST_BODY:
-            raise _too_large()
         started = time.monotonic()
         pieces: list[bytes] = []
         size = 0
@@ -103,7 +100,10 @@ class Transport:
             pieces.append(piece)
             size += len(piece)
             if size > LARGEST_BODY:
-                raise _too_large()
+                raise UnexpectedAnswer(
+                    f"a body of more than {LARGEST_BODY >> 20} MiB.",
+                    advice="No row was taken from it. Report this to the vendor.",
+                )
             if self._stop.is_set():
                 raise Stopped
             exchange.deadline = started + self._patience.answer + size / self._patience.slowest_bytes_per_second
@@ -123,12 +123,6 @@ class Transport:
         else:
             text = redact(f"{type(error).__name__}: {error}")
         return NotWhole(text) if exchange.sent else NotSent(text)
-
-
-def _too_large() -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"a body of more than {LARGEST_BODY >> 20} MiB.", advice="No row was taken from it. Report this to the vendor."
-    )
 
 
 def origin(url: str) -> str:

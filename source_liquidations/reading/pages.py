@@ -82,13 +82,13 @@ class Output:
 class Covered(NamedTuple):
     """A slice of a partition that is whole once a block has been written.
 
-    Nothing before `since` is available, and nothing from `held` on counts.
+    Nothing before `since` is available, and nothing of `held` counts.
     """
 
     partition: Partition
     part: Slice
     since: int
-    held: int | None = None
+    held: Slice | None = None
 
 
 @dataclass

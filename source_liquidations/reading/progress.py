@@ -27,20 +27,20 @@ class Progress:
     read      in this sync
     recheck   the end of `saved`, which this sync reads again for late rows. What lies behind it is recorded only once
               that is done: else a later sync would look for late rows in the wrong place
-    held      nothing from this instant on is recorded in this sync: a row there could not be taken
+    held      nothing of it is recorded in this sync: a row could not be taken, and what follows it in its window
     """
 
     saved: Slices = field(default_factory=Slices)
     read: Slices = field(default_factory=Slices)
     recheck: Slice = (_FOREVER, _FOREVER)
-    held: int = _FOREVER
+    held: Slices = field(default_factory=Slices)
 
     @property
     def recorded(self) -> Slices:
         """What a later sync has no reason to read."""
         start, end = self.recheck
-        until = min(self.held, end if self.read.missing(start, end).ranges else _FOREVER)
-        return self.saved | self.read.within(-_FOREVER, until)
+        read = self.read - self.held
+        return self.saved | (read.within(-_FOREVER, end) if read.missing(start, end).ranges else read)
 
     def cannot_have(self, since: int) -> None:
         """Nothing before this instant is available in this sync: what was to be read again counts as missing."""
@@ -121,16 +121,17 @@ class StreamState:
         self._entries.pop(partition, None)
         return self._partitions.setdefault(partition, Progress()).todo(start, end, lookback)
 
-    def add(self, partition: Partition, part: Slice, since: int = -_FOREVER, held: int | None = None) -> None:
+    def add(self, partition: Partition, part: Slice, since: int = -_FOREVER, held: Slice | None = None) -> None:
         """A slice of a partition has been read, and its rows are written.
 
-        Nothing before `since` can be had, and nothing from `held` on counts as read in this sync.
+        Nothing before `since` can be had, and nothing of `held` counts as read in this sync.
         """
         if self.cursor_field is None:
             return
         self._entries.pop(partition, None)
         progress = self._partitions.setdefault(partition, Progress())
-        progress.held = min(progress.held, _FOREVER if held is None else held)
+        if held is not None:
+            progress.held |= [held]
         if part[0] < part[1]:
             progress.cannot_have(since)
             progress.read |= [part]

@@ -210,7 +210,7 @@ class Gap:
         if any(instant > window.start for instant in window.order.reached.values()):
             self._restarts = 0
 
-    def covered(self, output: Output, index: int, part: Slice, held: int | None) -> Covered:
+    def covered(self, output: Output, index: int, part: Slice, held: Slice | None) -> Covered:
         """What a page's block covers of a partition: no more than the key may read, and nothing that may change."""
         reach = self.reading.reach
         since = max(self._readable[0], (None if reach.is_doubtful else reach.since) or _EVER)

@@ -31,6 +31,7 @@ from source_liquidations.reading.windows import Gap, Window
 
 logger = logging.getLogger("airbyte")
 
+_NOTHING: Slice = (2**63, 2**63)
 _QUERY_TIMED_OUT = 504
 _LARGE_QUERY = 500  # steps; a smaller query that times out is an outage
 
@@ -164,13 +165,14 @@ class Workers:
                 raise
             window.gap.broken.add(output.stream)
             faults = [Fault(0, error)]
-        held: dict[int, int] = {}  # by partition: from where on nothing counts
+        held: dict[int, Slice] = {}  # by partition: what does not count
         for fault in faults:
             owners = range(len(window.gap.partitions)) if fault.owners is None else fault.owners
             placed = _placed(window, copy(fault.error), owners)  # each stream has it
             _log(output.stream, placed)
             window.gap.reading.failures.append(Failed(placed, output.stream))
-            held |= {owner: min(fault.instant, held.get(owner, fault.instant)) for owner in owners}
+            for owner in owners:
+                held[owner] = min(held.get(owner, _NOTHING), (fault.instant, window.end))
         if output.stream not in window.gap.broken:
             parts = dict.fromkeys(held, (window.start, window.start)) | whole  # held before anything is whole
             covers = [window.gap.covered(output, index, part, held.get(index)) for index, part in parts.items()]

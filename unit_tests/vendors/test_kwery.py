@@ -944,12 +944,22 @@ def test_windows_without_rows_say_nothing_until_a_row_comes(caplog: pytest.LogCa
         assert "the first row is from" in told
 
 
+def test_rows_of_another_symbol_are_refused() -> None:
+    held, span = kwery()
+    page = page_of(START, START + HOUR)
+    page["data"][1]["symbol"] = "ETH"
+    with pytest.raises(UnexpectedAnswer, match="`symbol`: rows of 'ETH', not of BTC"):
+        decoded(held, page, span)
+
+
 def test_each_symbols_first_row_is_its_own(caplog: pytest.LogCaptureFixture) -> None:
     held, _ = kwery()
     with caplog.at_level(logging.WARNING, logger="airbyte"):
         for symbol, days in (("BTC", 3), ("ETH", 3), ("SOL", 0), ("BTC", 9)):
             asked = Span((Partition.of(symbol=symbol),), START, START + 10 * DAY)
-            decoded(held, page_of(START + days * DAY), asked)
+            page = page_of(START + days * DAY)
+            page["data"][0]["symbol"] = symbol
+            decoded(held, page, asked)
     assert [line.split()[4] for line in warnings(caplog)] == ["BTC", "ETH"]
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer
+from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -89,12 +89,9 @@ def batched(partitions: Sequence[Partition], field: str, most: int) -> list[tupl
     return [tuple(batch) for batch in batches]
 
 
-def owners(field: str, entities: Iterable[str], span: Span) -> list[int] | None:
-    """Each row's partition, where the request asked for several."""
-    if len(span.partitions) == 1:
-        return None
+def owners(field: str, entities: Sequence[str], span: Span) -> list[int] | None:
+    """Each row's partition, where the request asked for several. Raises UnexpectedAnswer for a row of another."""
     index = {partition[field]: number for number, partition in enumerate(span.partitions)}
-    try:
-        return [index[entity] for entity in entities]
-    except KeyError as error:
-        raise UnexpectedAnswer(f"`{field}`: rows of {error}, which was not asked for.", advice=NO_GUESS) from None
+    for entity in set(entities) - index.keys():
+        raise UnexpectedAnswer(f"`{field}`: rows of {shown(entity)}, which was not asked for.", advice=NO_GUESS)
+    return [index[entity] for entity in entities] if len(index) > 1 else None

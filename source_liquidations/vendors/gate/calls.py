@@ -67,7 +67,7 @@ def renamed(page: Page[Any]) -> None:
     """The vendor's `time` becomes `timestamp`: the stream's `time` is RFC 3339, as everywhere."""
     page.raw[:] = [
         msgspec.Raw(b'{"timestamp":' + bytes(row)[8:])
-        if bytes(row).startswith(b'{"time":') and not page.collides
+        if bytes(row).startswith(b'{"time":') and bytes(row).count(b'"time"') == 1 and not page.collides
         else _renamed(row)
         for row in page.raw
     ]

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import NamedTuple
 
 from source_liquidations import numbers
@@ -86,7 +85,7 @@ def _event(row: OrderRow) -> _Event:
     ordered = counted.removeprefix(b"-")
     if _sign(left) == 0:  # as nearly always
         return _Event(position, "trade" if _sign(ordered) else "order", ordered)
-    rest = Decimal(ordered.decode()) - abs(Decimal(left.decode()))
+    rest = numbers.decimal(ordered) - abs(numbers.decimal(left))
     if rest < 0:
         raise _contradicts(row, "has more `left` than was ordered")
     return _Event(position, "trade", f"{rest:f}".encode()) if rest else _Event(position, "order", ordered)
@@ -96,7 +95,7 @@ def _sign(literal: bytes) -> int:
     """Of a number's literal; 0 for null."""
     if literal.strip(b"-0.") == b"" or literal == _NULL:
         return 0
-    value = Decimal(literal.decode())
+    value = numbers.decimal(literal)
     return (value > 0) - (value < 0)
 
 

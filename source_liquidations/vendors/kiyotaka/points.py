@@ -195,8 +195,9 @@ class _Page:
         documented = {snake(name): given[name] for name in ID_FIELDS if name in given}
         of_a_symbol = _OF_A_SYMBOL if "exchanges" in asked else ("coin",)
         for name in {"type", "interval", "exchange", "raw_symbol", "coin"}.difference(of_a_symbol) & documented.keys():
-            if msgspec.json.decode(documented[name]) != known[name]:
-                found = shown(bytes(documented[name]).decode())
+            literal = bytes(documented[name])
+            if not literal.startswith(b'"') or msgspec.json.decode(literal) != known[name]:
+                found = shown(literal.decode())
                 raise UnexpectedAnswer(f"`{name}` is {found}, but {known[name]!r} was requested.", advice=NO_GUESS)
         if "exchanges" in asked:
             documented = without(documented, of_a_symbol)
@@ -245,11 +246,11 @@ class _Page:
 
 def _text_of(name: str, value: Any) -> str:
     """A member of a series' id, which is a literal where the vendor sent it. Raises UnexpectedAnswer for no text."""
-    if isinstance(value, msgspec.Raw):
-        literal, value = bytes(value).decode(), msgspec.json.decode(value)
-        if not isinstance(value, str):
-            raise UnexpectedAnswer(f"`{name}` is {shown(literal)}, not text.", advice=NO_GUESS)
-    return value or ""
+    if not isinstance(value, msgspec.Raw):
+        return value or ""
+    if not bytes(value).startswith(b'"'):
+        raise UnexpectedAnswer(f"`{name}` is {shown(bytes(value).decode())}, not text.", advice=NO_GUESS)
+    return str(msgspec.json.decode(value))
 
 
 def point_time(instant: Instant) -> tuple[int, bytes]:

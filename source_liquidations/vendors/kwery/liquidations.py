@@ -12,7 +12,14 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import RequestRefused, UnexpectedAnswer, VendorUnavailable, WindowTooLarge
+from source_liquidations.errors import (
+    AccessRefused,
+    RequestRefused,
+    UnexpectedAnswer,
+    VendorUnavailable,
+    WindowTooLarge,
+    shown,
+)
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
@@ -154,7 +161,9 @@ class Liquidations(Endpoint):
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         try:
             self.follow_plan(traffic)
-        except (RequestRefused, VendorUnavailable, UnexpectedAnswer) as error:
+        except (AccessRefused, RequestRefused, VendorUnavailable, UnexpectedAnswer) as error:
+            if isinstance(error, AccessRefused) and error.scope == "reading":  # the key itself
+                raise
             logger.info(
                 "kwery: going on with the documented limits of the Free plan; /v1/limits did not return the key's: %s",
                 redact(error.cause),
@@ -202,6 +211,10 @@ class Liquidations(Endpoint):
             raise
         self._note_credits(answered, len(page.raw))
         page.must_be_good()
+        asked = span.partitions[0]["symbol"]
+        for symbol in set(page.column("symbol")):
+            if not symbol.upper().startswith(asked.upper()):
+                raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {asked}.", advice=NO_GUESS)
         self._must_be_whole(answered, len(page.raw), page.body.meta, memory)
         following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
         if following is None:
