@@ -309,7 +309,7 @@ def test_coverage_says_what_a_kaiko_key_may_not_read(connector: Connector) -> No
         ("bbit/perpetual-future/btc-usdt", "bybit", *period),
         ("all/btc", "all", *period),
     }
-    warnings = [log for log in run.logs if "the key may read from 2023-07-04T00:00:00Z" in log]
+    warnings = [log for log in run.logs if "kaiko: data reach back to 2023-07-04T00:00:00Z" in log]
     assert len(warnings) == 2, "one for each stream"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cases import CASES, COIN_METRICS, EVENTS, GATE_STATS, KIYOTAKA, KWERY, Case, Row, config_of, covers, same
-from harness import Connector, Message, Run, positions
+from harness import Connector, Run, positions, slices
 
 from sandbox import Sandbox, kaiko, kaiko_calls
 from sandbox.app import Recorded
@@ -19,15 +19,6 @@ EARLIEST, EARLIER, START, END = (f"2026-02-2{day}T00:00:00Z" for day in (5, 6, 7
 
 def configured(sandbox: Sandbox, start: str, **fields: Any) -> dict[str, Any]:
     return config_of(CASES, sandbox, start, END, **{"lookback_window": "PT0S"} | fields)
-
-
-def slices(state: list[Message], stream: str) -> dict[Any, list[tuple[str, str]]]:
-    """The ranges of time that a state says were read, by partition."""
-    (blob,) = [e["stream"]["stream_state"] for e in state if e["stream"]["stream_descriptor"]["name"] == stream]
-    return {
-        tuple(sorted(entry["partition"].items())): [(part["start"], part["end"]) for part in entry["slices"]]
-        for entry in blob["states"]
-    }
 
 
 def bounds(request: Recorded) -> tuple[int, int]:
@@ -201,10 +192,16 @@ def test_a_kaiko_key_whose_access_range_grows(connector: Connector, monkeypatch:
             config = config_of(cases, sandbox, EARLIEST, END, lookback_window="PT0S")
             first = connector.read(config, streams)
             assert first.code == 0, first
-            assert [log for log in first.logs if f"the key may read from {EARLIER}" in log]
+            assert [log for log in first.logs if f"data reach back to {EARLIER}" in log]
             sandbox.clear()
-            again = connector.read(config, streams, state=first.final_state)
-            assert again.records() == []
+            again = connector.read(config, [*streams, "liquidation_coverage"], state=first.final_state)
+            assert not any(again.records(stream) for stream in streams)
+            assert [log for log in again.logs if f"data reach back to {EARLIER}" in log], "each sync says it"
+            missing = [row for row in again.records("liquidation_coverage") if row["kind"] == "missing"]
+            told = {
+                (row["market"], row["period_start"], row["period_end"]) for row in missing if row["vendor"] == "kaiko"
+            }
+            assert told == {(market, EARLIEST, EARLIER) for market in EVENTS.markets}
             assert len(sandbox.requests()) <= sum(len(case.markets) for case in cases)
     with Sandbox(seed=4, now="2026-03-01T12:30:00Z", rows_per_day=300, limits=False) as sandbox:
         config = config_of(cases, sandbox, EARLIEST, END, lookback_window="PT0S")

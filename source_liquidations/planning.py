@@ -10,7 +10,7 @@ import msgspec
 
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
-from source_liquidations.coverage import COVERAGE, EVER, Period, observed
+from source_liquidations.coverage import COVERAGE, EVER, Kind, Period, observed
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState
@@ -72,11 +72,14 @@ def _begins(reading: Reading, period: Period) -> bool:
 def _seen(reading: Reading) -> Iterator[Period]:
     endpoint = reading.endpoint
     yield from endpoint.observations
-    for partition, part in reading.too_old.items():
-        yield observed(endpoint.vendor, *endpoint.place(partition), "missing", *part, "older than what can be read")
-    note = "older than what is kept for sure: that there are none here may mean that they are gone"
-    for partition, part in reading.unsure.items():
-        yield observed(endpoint.vendor, *endpoint.place(partition), "under_reported", *part, note)
+    kinds: list[tuple[Kind, Mapping[Partition, Slices], str]] = [
+        ("missing", reading.too_old, "older than what can be read"),
+        ("under_reported", reading.unsure, "older than what is kept for sure: if none are here, they may be gone"),
+    ]
+    for kind, found, note in kinds:
+        for partition, slices in found.items():
+            for part in slices:
+                yield observed(endpoint.vendor, *endpoint.place(partition), kind, *part, note)
 
 
 def gaps(
@@ -95,6 +98,11 @@ def gaps(
     lookback = lookback if longest is None else min(lookback, longest)
     groups: dict[tuple[tuple[Slice, ...], tuple[Output, ...]], list[Partition]] = {}
     for partition in partitions:
+        reading.missing[partition] = Slices.of(
+            part
+            for output in reading.outputs
+            for part in states[output.stream].of(output.state_partition(partition)).saved.missing(start, end)
+        )
         wanted = {
             output: states[output.stream].todo(output.state_partition(partition), start, end, lookback)
             for output in reading.outputs

@@ -40,6 +40,19 @@ def test_no_window_holds_more_than_the_limit(limit: int, seconds: float, steps: 
     assert most_in_any(seconds, sent) <= limit
 
 
+def test_an_answer_that_tells_what_is_left_takes_nothing_off_the_margin() -> None:
+    clock = Clock()
+    budget = Budget(10, 10.0, clock=clock)
+    sent: list[float] = []
+    while len(sent) < 30:
+        wait = budget.reserve()
+        if wait == 0.0:
+            sent.append(clock.now)
+        clock.now += min(wait, 0.05)
+        budget.reported(5, 1.0)
+    assert min(sent[index + 10] - sent[index] for index in range(20)) >= 10.1
+
+
 @given(st.integers(1, 12), st.floats(0.1, 60), st.floats(0, 1e9))
 def test_a_caller_that_waits_as_told_uses_nearly_all_of_the_limit(limit: int, seconds: float, start: float) -> None:
     clock = Clock(start)

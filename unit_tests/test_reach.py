@@ -31,6 +31,7 @@ def found(start: int, true: int, *, step: int = HOUR, older: int | None = None) 
         part = reach.part_of(first, last, is_older=older is not None and last <= older)
         if part is None:
             continue
+        reach.ended(part[0])
         if first < part[0]:
             ranges.append((first, part[0]))
         if part[0] < true:
@@ -49,6 +50,7 @@ def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None
     while (part := reach.part_of(END - 30 * DAY, END, is_older=False)) is not None:
         asked.append(part)
         assert reach.was_refused(part[0], "HTTP 400: too old"), "that is no failure"
+        reach.ended(part[0])
     assert asked[0] == (END - 30 * DAY, END), "this machine's clock may be wrong, so the vendor is asked nevertheless"
     assert len(asked) <= 2 + math.log2(30 * DAY / HOUR)
     assert reach.since == known
@@ -112,10 +114,16 @@ def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFi
     endpoint.reach, endpoint.sure_reach = END - 7 * DAY, END - DAY
     reading = Reading(endpoint, (Output("x"),), END - 9 * DAY, END, lambda *_: [])
     one, other, new = (Partition.of(market=name) for name in ("one", "other", "new"))
-    reading.wanted = {one: [(END - 9 * DAY, END - 8 * DAY), (END - HOUR, END)], other: [(END - 9 * DAY, END)]}
-    reading.wanted[new] = [(END - HOUR, END)]
-    assert reading.too_old == {one: (END - 9 * DAY, END - 8 * DAY), other: (END - 9 * DAY, END - 7 * DAY)}
-    assert reading.unsure == {one: (END - 9 * DAY, END - 8 * DAY), other: (END - 9 * DAY, END - DAY)}
+    reading.missing = {
+        one: Slices.of([(END - 9 * DAY, END - 8 * DAY), (END - HOUR, END)]),
+        other: Slices.of([(END - 9 * DAY, END)]),
+        new: Slices.of([(END - HOUR, END)]),
+    }
+    found = {
+        name: {part: slices.ranges for part, slices in getattr(reading, name).items()} for name in ("too_old", "unsure")
+    }
+    assert found["too_old"] == {one: ((END - 9 * DAY, END - 8 * DAY),), other: ((END - 9 * DAY, END - 7 * DAY),)}
+    assert found["unsure"] == {one: ((END - 9 * DAY, END - 8 * DAY),), other: ((END - 9 * DAY, END - DAY),)}
     reading.tell()
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].endswith(
@@ -131,12 +139,13 @@ def test_one_probe_at_a_time() -> None:
     start = END - 64 * DAY
     assert reach.part_of(start, END, is_older=False) == (start, END)
     assert reach.was_refused(start, "")
+    reach.ended(start)
     probe = reach.part_of(start, END, is_older=False)
     assert probe == (END - 32 * DAY, END)
     with pytest.raises(Waits):
         reach.part_of(start, END, is_older=False)
     assert reach.part_of(END - DAY, END, is_older=False) == (END - DAY, END), "what is newer does not wait"
-    reach.forget(END - 32 * DAY)
+    reach.ended(END - 32 * DAY)
     assert reach.part_of(start, END, is_older=False) == probe
 
 
@@ -150,7 +159,7 @@ def test_a_history_that_rolls_on_while_it_is_read_is_found_again() -> None:
     reach = Reach(None, refuses_old=True, step=MINUTE, end=END)
     reach.was_granted(END - 30 * DAY)
     assert reach.was_refused(END - 30 * DAY, "")
-    assert reach.since is None
+    assert reach.since == END - 30 * DAY + MINUTE, "nothing before is available"
     part = reach.part_of(END - 30 * DAY, END, is_older=False)
     assert part is not None
     assert part[0] > END - 30 * DAY

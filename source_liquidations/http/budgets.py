@@ -138,9 +138,8 @@ class Budget:
         Nothing left is only news while our own count says otherwise: then somebody else uses the key.
         """
         with self._lock:
-            now = self._clock()
-            self._forget_before(now - self.seconds)
-            others = remaining <= 0 and len(self._sent) < self.requests
+            since = self._clock() - self.seconds
+            others = remaining <= 0 and sum(at > since for at in self._sent) < self.requests
         if others:
             self.pause(reset_seconds)
 

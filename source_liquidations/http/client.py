@@ -212,6 +212,7 @@ class Client:
                 return answered
             return Failed(redact(problem), statuses.GOOD, final=self._purse.lost(request))
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
+            self._await_budget(traffic, weight)
             return self._try(request, traffic, weight)
         error = self._explain(answered) or statuses.refusal(answered)
         if error is not None:
@@ -255,7 +256,7 @@ class Client:
         return error
 
     def check_origin(self, url: str) -> None:
-        """Raise UnexpectedAnswer unless the URL is on one of this vendor's own origins; a relative one is."""
+        """Raise UnexpectedAnswer unless the URL is on one of this vendor's own origins, or begins with a slash."""
         if not (url.startswith("/") and not url.startswith(("//", "/\\"))) and origin(url) not in self._own_origins:
             raise UnexpectedAnswer(
                 f"a next-page address on another origin was refused: {redact(origin(url))}.",

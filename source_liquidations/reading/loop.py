@@ -138,6 +138,8 @@ class Sync:
             yield from self._emit(item)
         elif isinstance(item, Ended):
             self._waiting.discard(id(item.reading))
+            for name, covered in item.reading.out_of_reach():
+                self._streams[name].state.add(*covered)
             yield from self._end_those_that_are_done()
         elif item is not None:
             ended = {output.stream for output in item.outputs}

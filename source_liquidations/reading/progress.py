@@ -43,12 +43,9 @@ class Progress:
         return self.saved | (read.within(-_FOREVER, end) if read.missing(start, end).ranges else read)
 
     def cannot_have(self, since: int) -> None:
-        """Nothing before this instant is available in this sync: what was to be read again counts as missing."""
+        """Nothing before this instant is available in this sync, and so cannot be read again."""
         start, end = self.recheck
-        if start < since:
-            gone = min(since, end)
-            self.saved = self.saved.within(-_FOREVER, start) | self.saved.within(gone, _FOREVER)
-            self.recheck = (gone, end)
+        self.recheck = (max(start, min(since, end)), end)
 
     def todo(self, start: int, end: int, lookback: int) -> Slices:
         """What of [start, end) a sync has to read: what is missing, and the last `lookback` again."""
@@ -132,8 +129,9 @@ class StreamState:
         progress = self._partitions.setdefault(partition, Progress())
         if held is not None:
             progress.held |= [held]
-        if part[0] < part[1]:
-            progress.cannot_have(since)
+        before = progress.recheck
+        progress.cannot_have(since)
+        if part[0] < part[1] or progress.recheck != before:
             progress.read |= [part]
             self._changed = True
 

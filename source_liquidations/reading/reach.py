@@ -42,10 +42,8 @@ class Reach:
 
     @property
     def since(self) -> int | None:
-        """The first available instant; None where no limit is known (yet)."""
-        if self.refused is None:
-            return self.known
-        return self.granted if self.granted - self.refused <= self._step else None
+        """Nothing before this instant is available; None where no limit is known (yet)."""
+        return self.known if self.refused is None else min(self.granted, self.refused + self._step)
 
     @property
     def is_doubtful(self) -> bool:
@@ -60,21 +58,25 @@ class Reach:
         """
         if self.is_doubtful:
             return (start, end)  # rows may show otherwise
-        if self.refused is None and self.known is None:
-            is_probe = self._refuses_old and is_older and self.granted > end
-            return (max(start, end - self._step) if is_probe else start, end)
-        if self.refused is not None and start > self.refused:
-            return (start, end)
-        if self.since is None and self.refused is not None and end - self.refused <= self._step:
-            self.granted = min(self.granted, end)  # an earlier sync has read from there on
-        if self.since is not None:
-            return (max(start, self.since), end) if self.since < end else None
-        assert self.refused is not None
+        if self.refused is None:
+            first = start if self.known is None else max(start, self.known)
+        elif start > self.refused:
+            first = start
+        else:
+            first = min(self.granted, self.refused + self._step)
+        if first >= end:
+            return None
+        if is_older and self._refuses_old and self.known is None and self.granted > end:
+            probe = max(first, end - self._step)
+        elif self.refused is not None and start <= self.refused and self.granted > first:
+            middle = self.refused + (min(self.granted, end) - self.refused) // 2
+            probe = max(middle - middle % self._step, first)
+        else:
+            return (first, end)
         if self._probe is not None:
             raise Waits
-        middle = self.refused + (min(self.granted, end) - self.refused) // 2
-        self._probe = max(middle - middle % self._step, self.refused + self._step)
-        return (self._probe, end)
+        self._probe = probe
+        return (probe, end)
 
     def saw(self, instants: Sequence[int]) -> None:
         """Rows of these times came, so a limit that lies after them was wrong."""
@@ -84,7 +86,6 @@ class Reach:
     def was_granted(self, start: int) -> None:
         """A request for a window that begins at `start` was answered."""
         self.granted = min(self.granted, start)
-        self.forget(start)
 
     def was_refused(self, start: int, words: str) -> bool:
         """A request for a window that begins at `start` was refused as too old. Whether that is no failure."""
@@ -92,15 +93,14 @@ class Reach:
         if self.granted <= self.refused:  # the history rolls on while it is read
             self.granted = self._end
         self.words = words
-        self.forget(start)
-        if self._end - start > (_NEWEST if self.known is None else self._step):
+        if self._end - start > (_NEWEST if self.known is None else self._step) or self.granted < self._end:
             return True
         if self.known is None or self.known < self._end:
             return False
         self.refused = self.granted = self.known  # all that is asked for lies behind the limit, and the vendor agrees
         return True
 
-    def forget(self, start: int) -> None:
-        """The request for a window that begins at `start` is over, whether it succeeded or not."""
+    def ended(self, start: int) -> None:
+        """The request for a window that begins at `start` is over, whatever has become of it."""
         if self._probe == start:
             self._probe = None

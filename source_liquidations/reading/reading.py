@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.reach import Reach
-from source_liquidations.reading.slices import Slice, Slices
+from source_liquidations.reading.slices import Slices
 
 if TYPE_CHECKING:
     from source_liquidations.reading.windows import Gap
@@ -53,7 +53,8 @@ class Reading:
     rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
     rows: Counter[str] = field(default_factory=Counter)  # written, by stream
     failures: list[Failed] = field(default_factory=list)
-    wanted: dict[Partition, list[Slice]] = field(default_factory=dict)  # what was to be read of each
+    missing: dict[Partition, Slices] = field(default_factory=dict)  # what no earlier sync has read of each
+    readable: dict[Partition, int] = field(default_factory=dict)  # since when, where answers say so
     _phase: int | None = None
     _began_at: int = field(default_factory=time.time_ns)
     strays: int = 0  # rows outside the time asked for
@@ -102,26 +103,38 @@ class Reading:
             return []
         return held
 
-    @property
-    def too_old(self) -> dict[Partition, Slice]:
-        """What was to be read of each partition and is older than what can be."""
-        return self._wanted_before(self.reach.since)
+    def out_of_reach(self) -> Iterator[tuple[str, Covered]]:
+        """By stream and partition, at the end: from when on there is data. So far, that was not known of all."""
+        since = self.reach.since
+        if since is None or self.reach.is_doubtful:
+            return
+        for output in self.outputs:
+            for partition in self.partitions:
+                yield output.stream, Covered(output.state_partition(partition), (since, since), since)
 
     @property
-    def unsure(self) -> dict[Partition, Slice]:
-        """What of each partition may be gone, and an empty answer does not tell."""
-        return self._wanted_before(self.endpoint.sure_reach)
+    def too_old(self) -> dict[Partition, Slices]:
+        """What is missing of each partition and older than what can be read."""
+        parts = {p: slices.within(_EVER, self._since(p)) for p, slices in self.missing.items()}
+        return {partition: slices for partition, slices in parts.items() if slices.ranges}
 
-    def _wanted_before(self, end: int | None) -> dict[Partition, Slice]:
-        parts = {p: Slices.of(ranges).within(_EVER, end or _EVER).ranges for p, ranges in self.wanted.items()}
-        return {partition: (found[0][0], found[-1][1]) for partition, found in parts.items() if found}
+    def _since(self, partition: Partition) -> int:
+        return max(self.reach.since or _EVER, self.readable.get(partition, _EVER))
+
+    @property
+    def unsure(self) -> dict[Partition, Slices]:
+        """What is missing of each partition and may be gone, which an empty answer does not tell."""
+        sure = self.endpoint.sure_reach
+        parts = {p: slices.within(_EVER, sure) for p, slices in self.missing.items()} if sure is not None else {}
+        return {partition: slices for partition, slices in parts.items() if slices.ranges}
 
     def tell(self) -> None:
         """Warn, at the end, of what could not be had, or not for sure, and of what was left out."""
         if self.strays:
             logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.strays:,}")
-        since, sure = self.reach.since, self.endpoint.sure_reach
-        if since is not None and self.too_old:
+        sure = self.endpoint.sure_reach
+        since = max(map(self._since, self.too_old), default=None)
+        if since is not None:
             logger.warning(
                 "%s: data reach back to %s, and nothing older is read.%s",
                 self.endpoint.vendor,

@@ -88,8 +88,6 @@ class Scheduler:
             queue.planned = True
             for gap in gaps:
                 gap.cuts_left = self._workers
-                for partition in gap.partitions:
-                    reading.wanted.setdefault(partition, []).extend(gap.ranges)
                 reading.gap_found(gap.outputs, gap.partitions)
                 queue.pending.append(gap)
 
@@ -170,10 +168,8 @@ class Scheduler:
                 is_news = not queue.given_up
                 queue.give_up()
                 return is_news
-            if isinstance(work, Window):
-                reading.reach.forget(work.start)
-                if work.gap.failed or queue.given_up:
-                    return False
+            if isinstance(work, Window) and (work.gap.failed or queue.given_up):
+                return False
             reading.failures.append(Failed(error))
             queue.failures_in_a_row += error.failure_type != "config_error"
             if isinstance(work, Reading) or error.scope == "reading" or queue.failures_in_a_row >= _FAILURES_IN_A_ROW:
@@ -208,6 +204,8 @@ class Scheduler:
         queue = self._queue(work)
         queue.busy -= 1
         self._leave_place(work)
+        if isinstance(work, Window):
+            queue.reading.reach.ended(work.start)
         if queue.ended:
             self._may_work.notify_all()
         return queue

@@ -206,6 +206,8 @@ class Gap:
         """What a page of one of its windows says."""
         self._followed = self._followed or window.pages.count > 1
         since, until = answer.readable
+        if since is not None:
+            self.reading.readable |= dict.fromkeys(self.partitions, since)
         self._readable = (max(self._readable[0], since or _EVER), min(self._readable[1], until or -_EVER))
         if any(instant > window.start for instant in window.order.reached.values()):
             self._restarts = 0

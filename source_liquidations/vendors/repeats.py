@@ -14,15 +14,16 @@ from source_liquidations.vendors.decoding import NO_GUESS
 logger = logging.getLogger("airbyte")
 
 
-def each_once(rows: Rows, memory: dict[Any, Any]) -> Rows:
+def each_once(rows: Rows, memory: dict[Any, Any], series: Sequence[Any] | None = None) -> Rows:
     """Rows of an aggregate, each interval once: exact repeats on this page and the last one are left out.
 
-    Raises UnexpectedAnswer where one comes with two values.
+    `series` says of each row what it is an interval of, where its partition alone does not. Raises UnexpectedAnswer
+    where one comes with two values.
     """
-    before: dict[tuple[int, int], bytes] = memory.get("last page", {})
-    here: dict[tuple[int, int], bytes] = {}
+    before: dict[tuple[Any, int], bytes] = memory.get("last page", {})
+    here: dict[tuple[Any, int], bytes] = {}
     keep = []
-    for index, key in enumerate(zip(rows.owners or [0] * len(rows), rows.instants, strict=True)):
+    for index, key in enumerate(zip(series or rows.owners or [0] * len(rows), rows.instants, strict=True)):
         row = bytes(rows.raw[index])
         other = here.get(key, before.get(key))
         if other is None:

@@ -71,7 +71,7 @@ class Coinalyze(Vendor):
         if history.unresolved:
             raise history.unresolved[0]
         notes = [history.many_markets(len(partitions))] if len(partitions) > MANY_MARKETS else []
-        kept = time.time_ns() - POINTS_KEPT * history.step
+        kept = timestamps.floor_to(time.time_ns() - POINTS_KEPT * history.step, timestamps.MINUTE)
         if history.step < timestamps.DAY and self._shared.start < kept:
             notes.append(
                 f"coinalyze: of intervals shorter than a day, only the newest {POINTS_KEPT:,} to 2,000 points of each"

@@ -83,6 +83,10 @@ class KaikoEndpoint(Endpoint):
     @abstractmethod
     def rows(self, page: Page[Any], span: Span, memory: dict[Any, Any]) -> Rows: ...
 
+    def one_row(self, partition: Partition) -> Request:
+        """The cheapest request, without a time."""
+        return Request(self.path(partition), (*self._params, ("page_size", "1")))
+
     def first(self, span: Span) -> Request:
         # start_time is inclusive, end_time exclusive, in milliseconds; `sort` defaults to desc.
         return Request(
@@ -116,27 +120,22 @@ class KaikoEndpoint(Endpoint):
         since, until = _limit(told.start_timestamp), _limit(told.end_timestamp)
         since = None if since and instants and instants[0] < since else since
         until = None if until and instants and instants[-1] >= until else until
-        self._note(span, since, until)
+        if until is not None:
+            self._note(span, until)
         return since, until
 
-    def _note(self, span: Span, since: int | None, until: int | None) -> None:
-        """Rows of coverage for what the key may not read of a span, and one warning."""
-        partition = span.partitions[0]
-        if (partition, span.end) in self._noted:  # later pages have no more to say
+    def _note(self, span: Span, until: int) -> None:
+        """A row of coverage for what is too new for the key, and one warning."""
+        partition, start = span.partitions[0], max(until, span.start)
+        if start >= span.end or (partition, span.end) in self._noted:  # later pages have no more to say
             return
         self._noted.add((partition, span.end))
-        outside = [(span.start, min(since, span.end))] if since and span.start < since else []
-        outside += [(max(until, span.start), span.end)] if until and until < span.end else []
-        for start, end in outside:
-            if start == end:  # of a span without length: `check` gives no time
-                continue
-            if not self.observations:
-                logger.warning(
-                    "kaiko: the key may read from %s to %s; what lies outside is not read",
-                    *(timestamps.format_shortest(limit) if limit else "any time" for limit in (since, until)),
-                )
-            note = "outside the access range of the key"
-            self.observations.append(observed("kaiko", *self.place(partition), "missing", start, end, note))
+        if not self.observations:
+            logger.warning(
+                "kaiko: the key may read until %s, and nothing newer is read", timestamps.format_shortest(until)
+            )
+        note = "newer than the access range of the key"
+        self.observations.append(observed("kaiko", *self.place(partition), "missing", start, span.end, note))
 
 
 def _limit(timestamp: int | None) -> int | None:

@@ -117,8 +117,8 @@ class LiquidationAgg(Endpoint):
         return {"weight": math.ceil(round(weight, 3))}
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        del request, memory
-        return Answer(rows_of(answered, span.partitions[0], self._fields))
+        del request
+        return Answer(rows_of(answered, span.partitions[0], self._fields, memory))
 
 
 def to_volumes(rows: Rows, span: Span) -> Mapped:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import interval_of, volume_names
 from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line, snake, without
+from source_liquidations.vendors.repeats import each_once
 
 TYPE = "LIQUIDATION_AGG"
 KEY = ("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time")
@@ -28,38 +30,27 @@ POSITION_OF = {"BUY": "long", "SELL": "short"}
 _OF_A_SYMBOL = ("exchange", "raw_symbol", "normalized_symbol", "category")
 _LATEST = 4_102_444_800  # seconds; a larger figure is of another unit
 
+Members = dict[str, msgspec.Raw]
+
 
 class Instant(msgspec.Struct, gc=False):
     s: int | str
     ns: int | str = 0
 
 
-class Point(msgspec.Struct, gc=False):
+class Point(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A zero `liquidations` may be left out."""
 
     timestamp: Instant
     liquidations: msgspec.Raw = numbers.NULL
 
 
-class Wrapped(msgspec.Struct, gc=False):
+class Wrapped(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     Point: Point
 
 
-class StrictPoint(Point, forbid_unknown_fields=True, gc=False):
-    """What is documented and nothing else."""
-
-
-class StrictWrapped(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    Point: StrictPoint
-
-
 class Series(msgspec.Struct, forbid_unknown_fields=True):
-    id: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
-    points: list[StrictWrapped] | None = None
-
-
-class LenientSeries(msgspec.Struct):
-    id: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    id: Members = msgspec.field(default_factory=dict)
     points: list[Wrapped] | None = None
 
 
@@ -69,44 +60,66 @@ class Body(msgspec.Struct):
     series: list[Series] | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class LenientBody(msgspec.Struct):
-    series: list[LenientSeries] | msgspec.UnsetType | None = msgspec.UNSET
+class _RawSeries(msgspec.Struct):
+    """A series with all that is in it, documented or not."""
+
+    series: list[Members] | None = None
 
 
-class RawBody(msgspec.Struct):
-    series: list[dict[str, msgspec.Raw]] | None = None
-
-
-_strict = msgspec.json.Decoder(Body)
-_lenient = msgspec.json.Decoder(LenientBody)
-_raw = msgspec.json.Decoder(RawBody)
-_entries = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_decoder = msgspec.json.Decoder(Body)
+_raw = msgspec.json.Decoder(_RawSeries)
+_points = msgspec.json.Decoder(list[Members] | None)
+_members = msgspec.json.Decoder(Members)
 _encode = msgspec.json.Encoder().encode
 
 
-def rows_of(answered: Answered, partition: Partition, fields: Fields) -> Rows:
+def rows_of(answered: Answered, partition: Partition, fields: Fields, memory: dict[Any, Any]) -> Rows:
     """The rows of an answer to what was asked of a partition.
 
     `typed` has, for each row, the members of its names in liquidation_volumes (or why there are none) and its amount.
     Raises UnexpectedAnswer.
     """
-    whole: list[dict[str, msgspec.Raw]] | None = None
+    beside: list[list[Members]] | None = None
     try:
-        body: Body | LenientBody = _strict.decode(answered.body)
+        body = _decoder.decode(answered.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        body = answered.decoded(_lenient)
-        whole = _raw.decode(answered.body).series
+        documented, beside = _taken_apart(answered)
+        body = documented.decoded(_decoder)
     if body.series is msgspec.UNSET and answered.decoded(_members):
         # Nothing but an empty body means an empty list; another one has something to say.
         raise UnexpectedAnswer("the answer has no `series`.", advice=NO_GUESS)
     page = _Page(partition, fields)
-    every: list[Any] = list(body.series or ())
-    for index, series in enumerate(every):
-        page.add(series, whole[index] if whole else None)
+    for index, series in enumerate(body.series or ()):
+        page.add(series, beside[index] if beside else ())
+    rows = each_once(page.rows, memory, page.keys)
     if b"\n" in answered.body or b"\r" in answered.body:
-        page.rows.raw = [bytes(one_line(row)) for row in page.rows.raw]
-    return page.rows
+        rows.raw = [bytes(one_line(row)) for row in rows.raw]
+    return rows
+
+
+def _taken_apart(answered: Answered) -> tuple[Answered, list[list[Members]]]:
+    """The documented part of a body; and for each series and point, what is undocumented: in it, beside it and around.
+
+    Of the same name in several of these places, the one nearest to the number counts.
+    """
+    plain, beside = [], []
+    for members in answered.decoded(_raw).series or ():
+        entries = Answered(200, {}, bytes(members.get("points", b"null"))).decoded(_points) or ()
+        inside = [Answered(200, {}, bytes(entry.get("Point", b"{}"))).decoded(_members) for entry in entries]
+        points = [
+            {"Point": {name: point[name] for name in ("timestamp", "liquidations") if name in point}}
+            for point in inside
+        ]
+        plain.append({**{name: members[name] for name in ("id",) if name in members}, "points": points})
+        around = without(members, ("id", "points"))
+        beside.append(
+            [
+                {**around, **without(entry, ("Point",)), **without(point, ("timestamp", "liquidations"))}
+                for entry, point in zip(entries, inside, strict=True)
+            ]
+        )
+    body = answered.decoded(_members) if not plain else {"series": plain}
+    return Answered(200, {}, _encode(body)), beside
 
 
 class _Page:
@@ -117,21 +130,24 @@ class _Page:
         self._instants: list[int] = []
         self._typed: list[tuple[bytes | LiquidationsError, bytes]] = []
         self._faults: list[Fault] = []
+        self.keys: list[bytes] = []  # each row's series
         self.rows = Rows(self._raw, self._instants, typed=self._typed, faults=self._faults)
         self._asked = dict(partition.values)
         self._fields = fields
-        self._times: dict[tuple[int | str, int | str], tuple[int, bytes]] = {}  # all series have the same
-        self._series: dict[bytes, tuple[Mapping[str, msgspec.Raw], dict[int, bytes]]] = {}
+        self._ids: dict[bytes, Mapping[str, msgspec.Raw]] = {}
         self._named: dict[bytes | LiquidationsError, bytes] = {}  # the series that has a name in liquidation_volumes
 
-    def add(self, series: Any, whole: Mapping[str, msgspec.Raw] | None) -> None:
-        """Take a series; `whole` is the same as it is written, where something in it is undocumented."""
+    def add(self, series: Series, beside: Sequence[Members]) -> None:
+        """Take a series; `beside` has what is undocumented of each of its points, if anything is."""
         points = [wrapped.Point for wrapped in series.points or ()]
-        times = [self._time(point.timestamp) for point in points]
         bad: dict[int, LiquidationsError] = {}
         amounts = numbers.column("liquidations", [point.liquidations for point in points], bad)
         identity = self._identity(series.id)
         key = _encode([identity[name] for name in KEY if name != "time"])
+        if self._ids.setdefault(key, series.id) != series.id:
+            raise UnexpectedAnswer(
+                "two series of one answer have the same id, so that one would overwrite the other.", advice=NO_GUESS
+            )
         names = self._volume_names(identity)
         if self._named.setdefault(names, key) != key:
             names = UnexpectedAnswer(
@@ -140,39 +156,18 @@ class _Page:
                 advice=NO_GUESS,
             )
         head = b"{" + _encode(identity)[1:-1] + b',"liquidations":'
-        ends = self._ends(whole, identity) if whole is not None else [b"}"] * len(points)
-        seen = self._seen(key, series.id)
-        for at, ((instant, members), literal, end) in enumerate(zip(times, amounts, ends, strict=True)):
+        own = OWN_FIELDS | identity.keys()
+        for at, (point, literal) in enumerate(zip(points, amounts, strict=True)):
+            instant, members = point_time(point.timestamp.s, point.timestamp.ns)
             if at in bad:
                 self._faults.append(Fault(instant, bad[at]))
                 continue
             amount = b"0" if literal == numbers.NULL else bytes(literal)
-            if instant in seen:
-                if seen[instant] != amount:
-                    raise UnexpectedAnswer(
-                        f"one interval comes twice with different values: {timestamps.format_shortest(instant)}.",
-                        advice=NO_GUESS,
-                    )
-                continue
-            seen[instant] = amount
+            rest = self._undocumented(beside[at], own) if beside else {}
             self._instants.append(instant)
-            self._raw.append(head + amount + members + end)
+            self._raw.append(head + amount + members + (b"," + _encode(rest)[1:-1] if rest else b"") + b"}")
             self._typed.append((names, amount))
-
-    def _seen(self, key: bytes, sent: Mapping[str, msgspec.Raw]) -> dict[int, bytes]:
-        """What has come of a series. Raises UnexpectedAnswer for another one that has the same key."""
-        before, seen = self._series.setdefault(key, (sent, {}))
-        if before != sent:
-            raise UnexpectedAnswer(
-                "two series of one answer have the same id, so that one would overwrite the other.", advice=NO_GUESS
-            )
-        return seen
-
-    def _time(self, instant: Instant) -> tuple[int, bytes]:
-        key = (instant.s, instant.ns)
-        if key not in self._times:
-            self._times[key] = point_time(instant)
-        return self._times[key]
+            self.keys.append(key)
 
     def _identity(self, sent: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
         """A series' id in the stream's spelling. Key columns that it lacks are what was asked for, or "".
@@ -204,21 +199,7 @@ class _Page:
         others = self._undocumented({snake(n): v for n, v in without(sent, ID_FIELDS).items()}, OWN_FIELDS)
         return {**known, **documented, **others, "denomination": asked["denomination"]}
 
-    def _ends(self, series: Mapping[str, msgspec.Raw], identity: Mapping[str, Any]) -> list[bytes]:
-        """For each point of a series, the end of its row: what is undocumented in it, beside it and in the series.
-
-        Of the same name in several of these places, the one nearest to the number arrives.
-        """
-        own = OWN_FIELDS | identity.keys()
-        around = without(series, ("id", "points"))
-        found = []
-        for entry in _entries.decode(series.get("points", b"[]")) or ():
-            inside = without(_members.decode(entry["Point"]), ("timestamp", "liquidations"))
-            rest = self._undocumented({**around, **without(entry, ("Point",)), **inside}, own)
-            found.append((b"," + _encode(rest)[1:-1] if rest else b"") + b"}")
-        return found
-
-    def _undocumented(self, members: dict[str, msgspec.Raw], own: AbstractSet[str]) -> dict[str, msgspec.Raw]:
+    def _undocumented(self, members: Mapping[str, msgspec.Raw], own: AbstractSet[str]) -> Members:
         """The members that arrive beside the row's own."""
         return without(members, self._fields.left_out(members, members.keys() & own))
 
@@ -253,17 +234,18 @@ def _text_of(name: str, value: Any) -> str:
     return str(msgspec.json.decode(value))
 
 
-def point_time(instant: Instant) -> tuple[int, bytes]:
+@lru_cache(maxsize=65536)  # all series have the same
+def point_time(s: int | str, ns: int | str) -> tuple[int, bytes]:
     """A point's timestamp as nanoseconds, and as the members `,"timestamp":…,"time":"…"`.
 
     Raises UnexpectedAnswer where it is no Unix time in seconds.
     """
     try:
-        seconds, rest = int(instant.s), int(instant.ns)
+        seconds, rest = int(s), int(ns)
     except ValueError:
         seconds = rest = -1
     if not 0 < seconds < _LATEST or not 0 <= rest < timestamps.SECOND:
-        raise UnexpectedAnswer(f"`timestamp.s` is {instant.s!r}, not a Unix time in seconds.", advice=NO_GUESS)
+        raise UnexpectedAnswer(f"`timestamp.s` is {s!r}, not a Unix time in seconds.", advice=NO_GUESS)
     nanoseconds = seconds * timestamps.SECOND + rest
     time = timestamps.format_instant(nanoseconds, 9 if rest else 3).encode()
     return nanoseconds, b',"timestamp":%d,"time":"%b"' % (seconds, time)

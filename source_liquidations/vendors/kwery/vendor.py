@@ -35,7 +35,11 @@ _NOT_FOUND = 404
 
 # code in the vendor's words: (error, status, advice)
 _REFUSALS: dict[str, tuple[type[AccessRefused] | type[RequestRefused], int, str]] = {
-    "tier_restricted": (AccessRefused, 403, "`kwery.min_usd` needs the Business plan: upgrade, or leave it empty."),
+    "tier_restricted": (
+        AccessRefused,
+        403,
+        "A larger plan is needed. For `kwery.min_usd`, that is the Business plan: upgrade, or leave it empty.",
+    ),
     "invalid_time_range": (OutOfReach, 403, "Set `start_date` within your plan's history, or upgrade the plan."),
     "credits_exhausted": (
         AccessRefused,
