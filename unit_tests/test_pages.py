@@ -311,8 +311,7 @@ def test_text_that_is_a_number_counts_as_one_and_arrives_as_it_is(written: str, 
 def test_what_is_no_number_is_told_by_field_and_row(written: str) -> None:
     page = decoded(f'{{"data":[{{"id":"1","price":1}},{{"id":"2","price":{written}}}]}}')
     assert list(page.bad) == [1]
-    with pytest.raises(UnexpectedAnswer, match="`price` of row 1"):
-        page.must_be_good()
+    assert "`price` of row 1" in page.bad[1].message
 
 
 def test_an_undocumented_field_that_differs_from_a_column_in_case_alone_is_left_out(

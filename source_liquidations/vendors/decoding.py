@@ -91,7 +91,7 @@ class Page(Generic[Row]):
     raw         the rows as written
     rows        the rows decoded, their numbers as literals
     collides    whether a row has a field that the connector adds itself
-    bad         by index, what is wrong with a row; it is still among the others
+    bad         by index, what is wrong with a row; `added_rows` leaves it out
     """
 
     def __init__(self, body: Any, raw: list[msgspec.Raw], rows: Sequence[Row]) -> None:
@@ -114,11 +114,6 @@ class Page(Generic[Row]):
         """The values of a number."""
         values = self.column(field)
         return numbers.floats(values) if self._has_literals else values
-
-    def must_be_good(self) -> None:
-        """Raise what is wrong with the first bad row."""
-        for error in self.bad.values():
-            raise error
 
 
 class RowDecoder(Generic[Row]):
@@ -204,18 +199,30 @@ class RowDecoder(Generic[Row]):
 
 
 def added_rows(
-    page: Page[Any], instants: list[int], *, constant: Mapping[str, str], each: Sequence[Column] = ()
+    page: Page[Any],
+    instants: list[int],
+    *,
+    constant: Mapping[str, str],
+    each: Sequence[Column] = (),
+    typed: Sequence[Any] | None = None,
+    times: Sequence[bytes] = (),
+    owners: list[int] | None = None,
 ) -> Rows:
-    """Rows with members added: `constant` to all of them, `each` to each.
+    """Rows with members added: `constant` to all of them, `each` to each. Bad rows are faults, and not among them.
 
     The columns of `each` are JSON text which, row by row, makes members with a comma behind them.
     """
     columns = (members(constant), *each)
-    if not page.collides:
-        return Rows(page.raw, instants, added=columns, typed=page.rows)
-    ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
-    whole = [merged(row, _decode_members(b"{%b}" % mine[:-1])) for row, mine in zip(page.raw, ours, strict=True)]
-    return Rows(whole, instants, typed=page.rows)
+    rows = Rows(page.raw, instants, columns, owners, page.rows if typed is None else typed, times)
+    if page.collides:
+        ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
+        pairs = zip(page.raw, ours, strict=True)
+        rows.raw, rows.added = [merged(row, _decode_members(b"{%b}" % mine[:-1])) for row, mine in pairs], ()
+    if page.bad:
+        good = rows.only([index for index in range(len(rows)) if index not in page.bad])
+        good.faults = rows.faults_of(page.bad)
+        return good
+    return rows
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
@@ -238,12 +245,3 @@ def _chained(parts: Iterable[Iterable[Any]]) -> list[Any]:
 def _each(column: Column, count: int) -> Sequence[Any]:
     """A text for each row."""
     return [column] * count if isinstance(column, bytes) else column
-
-
-def good_rows(rows: Rows, bad: Mapping[int, LiquidationsError]) -> Rows:
-    """Without the bad ones, which are its faults: the others arrive, and nothing from the first bad one on counts."""
-    if not bad:
-        return rows
-    found = rows.only([index for index in range(len(rows)) if index not in bad])
-    found.faults = rows.faults_of(bad)
-    return found

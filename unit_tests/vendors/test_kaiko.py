@@ -206,12 +206,23 @@ def test_undocumented_fields_arrive_and_the_vendors_own_win() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("trade_id", ...), ("trade_id", 5), ("timestamp", ...), ("price", []), ("position_side", 1)]
+    ("field", "value"), [("trade_id", ...), ("trade_id", 5), ("timestamp", ...), ("position_side", 1)]
 )
 def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, value: Any) -> None:
     held, span = kaiko_events()
     with pytest.raises(UnexpectedAnswer, match=field):
         decoded(held, changed(sample("kaiko/trades_page"), **{field: value}), span)
+
+
+@pytest.mark.parametrize("value", [[], "much", True])
+def test_a_price_that_is_no_number_is_a_fault_and_the_row_beside_it_arrives(value: Any) -> None:
+    held, span = kaiko_events()
+    body = sample("kaiko/trades_page")
+    body["data"][0]["price"] = value
+    rows = decoded(held, body, span).rows
+    assert len(rows) == len(body["data"]) - 1
+    (fault,) = rows.faults
+    assert "`price` of row 0" in fault.error.message
 
 
 @pytest.mark.parametrize("value", ["much", [], {}, True, "NaN", "1,5", "1e400"])

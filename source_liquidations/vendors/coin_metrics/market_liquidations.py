@@ -112,9 +112,8 @@ class MarketLiquidations(Timeseries):
         instants, times = iso_instants("time", page.column("time"))
         keys = [page.column(name) for name in ("coin_metrics_id", "market", "type")]
         self._ids.check(page.raw, memory, *keys)
-        rows = added_rows(page, instants, constant={}, each=(b'"time_ns":', numbers.texts(instants), b","))
-        rows.owners, rows.times = owners, times
-        return rows
+        each = (b'"time_ns":', numbers.texts(instants), b",")
+        return added_rows(page, instants, constant={}, each=each, times=times, owners=owners)
 
 
 def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:

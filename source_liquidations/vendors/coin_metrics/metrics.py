@@ -201,9 +201,7 @@ class LiquidationMetrics(Timeseries):
 
     def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
         instants, _ = iso_instants("time", page.column("time"))
-        rows = added_rows(page, instants, constant={"frequency": self.frequency})
-        rows.owners = owners
-        return each_once(rows, memory)
+        return each_once(added_rows(page, instants, constant={"frequency": self.frequency}, owners=owners), memory)
 
 
 def to_volumes(level: Level, frequency: str) -> Mapper:

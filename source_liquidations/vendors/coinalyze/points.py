@@ -12,7 +12,7 @@ from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, good_rows, joined, without
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, joined, without
 from source_liquidations.vendors.instants import unix_instants
 
 T = TypeVar("T")
@@ -56,9 +56,8 @@ def rows_of(answered: Answered, span: Span, known: Sequence[Mapping[str, Any]], 
             raise UnexpectedAnswer(f"`symbol`: a series of {shown(symbol)}, which was not asked for.", advice=NO_GUESS)
         owner = owner_of[symbol]
         instants, times = unix_instants("t", page.column("t"), "seconds")
-        rows = added_rows(page, instants, constant=known[owner], each=(b'"time":"', times, b'",'))
-        rows.owners = [owner] * len(rows)
-        parts.append(good_rows(rows, page.bad))
+        owners = [owner] * len(instants)
+        parts.append(added_rows(page, instants, constant=known[owner], each=(b'"time":"', times, b'",'), owners=owners))
     return joined(parts)
 
 

@@ -172,16 +172,16 @@ class LiquidationOrders(Endpoint):
         ids = identified(settle, page.rows, instants)
         renamed(page)
         each = (b'"time":"', times, b'","liquidation_id":"', ids, b'",')
-        rows = added_rows(page, instants, constant={"settle": settle}, each=each)
-        rows.typed = list(zip(page.rows, ids, strict=True))
-        rows.times = times
+        bad, page.bad = page.bad, {}  # their owners are the partitions that mean their contract
+        typed = list(zip(page.rows, ids, strict=True))
+        rows = added_rows(page, instants, constant={"settle": settle}, each=each, typed=typed, times=times)
         wanted = [index for index, row in enumerate(page.rows) if owners(span, row.contract)]
         wanted.sort(key=lambda index: (instants[index], ids[index]))
-        found = rows.only([index for index in wanted if index not in page.bad])
+        found = rows.only([index for index in wanted if index not in bad])
         found.faults = [
-            Fault(instants[index], page.bad[index], owners(span, page.rows[index].contract))
+            Fault(instants[index], bad[index], owners(span, page.rows[index].contract))
             for index in wanted
-            if index in page.bad
+            if index in bad
         ]
         if memory.get(_LEFT):
             return self._next_of_second(found, settle, start, memory)

@@ -21,7 +21,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
-from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, good_rows
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
 from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, is_too_old, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
@@ -93,9 +93,7 @@ class ContractStats(Endpoint):
         instants, times = unix_instants("time", page.column("time"), "seconds")
         renamed(page)
         each = (b'"time":"', times, b'",')
-        rows = added_rows(page, instants, constant=dict(span.partitions[0].values), each=each)
-        rows = good_rows(rows, page.bad)
-        rows = each_once(rows, memory)
+        rows = each_once(added_rows(page, instants, constant=dict(span.partitions[0].values), each=each), memory)
         # `to` is not documented, so a page may go on behind the window.
         after = max(instants, default=span.end) + self.step
         following = _request(span.partitions[0], after) if after < span.end else None

@@ -70,13 +70,10 @@ class LiquidationEvents(KaikoEndpoint):
         return "/".join([PATH, *(quote(value, safe="") for _, value in partition.values)])
 
     def rows(self, page: Page[TradeRow], span: Span, memory: dict[Any, Any]) -> Rows:
-        page.must_be_good()
         instants, times = unix_instants("timestamp", page.column("timestamp"), *_UNITS)
         self._ids.check(page.raw, memory, page.column("trade_id"))
         constant = dict(span.partitions[0].values)
-        rows = added_rows(page, instants, constant=constant, each=time_members(times, instants))
-        rows.times = times
-        return rows
+        return added_rows(page, instants, constant=constant, each=time_members(times, instants), times=times)
 
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:

@@ -19,7 +19,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
 from source_liquidations.unified import POSITIONS, interval_of, interval_start, volume_names, volumes
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows, good_rows
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
 from source_liquidations.vendors.repeats import each_once
@@ -77,8 +77,7 @@ class TokenVolumes(KaikoEndpoint):
         instants, _ = iso_instants("interval_time", page.column("interval_time"))
         for index, row in enumerate(page.rows):
             _check_exchanges(row, index, page.bad)
-        rows = good_rows(added_rows(page, instants, constant=dict(span.partitions[0].values)), page.bad)
-        return each_once(rows, memory)
+        return each_once(added_rows(page, instants, constant=dict(span.partitions[0].values)), memory)
 
 
 def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError]) -> None:

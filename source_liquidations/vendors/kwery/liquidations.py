@@ -210,7 +210,6 @@ class Liquidations(Endpoint):
             self._note_credits(answered, limit)  # it has been charged, whatever it is
             raise
         self._note_credits(answered, len(page.raw))
-        page.must_be_good()
         asked = span.partitions[0]["symbol"]
         for symbol in set(page.column("symbol")):
             if not symbol.upper().startswith(asked.upper()):
@@ -226,10 +225,8 @@ class Liquidations(Endpoint):
             self._silence.note(span, memory[_OLDEST])
         ids = identified(page, instants, memory)
         each = (b'"time":"', times, b'","liquidation_id":"', [name.encode() for name in ids], b'",')
-        rows = added_rows(page, instants, constant={}, each=each)
-        rows.typed = Later(lambda: list(zip(page.rows, ids, strict=True)))
-        rows.times = times
-        return Answer(rows, following)
+        typed = Later(lambda: list(zip(page.rows, ids, strict=True)))
+        return Answer(added_rows(page, instants, constant={}, each=each, typed=typed, times=times), following)
 
     def _must_be_whole(self, answered: Answered, rows: int, meta: Meta | None, memory: dict[Any, Any]) -> None:
         """Raise WindowTooLarge where the plan cut the result off."""
