@@ -259,7 +259,7 @@ def test_what_is_whole_in_a_window_that_is_split_is_not_read_again() -> None:
     """Older ranges are missing for all; of one that has none, nothing is left."""
     for ranges, left in (([(0, 50), (100, 200)], [[(0, 50)], [(0, 50), (120, 200)]]), ([(100, 200)], [[(120, 200)]])):
         gap = gap_of(*ranges, markets=2)
-        gap.reading.gap_found(gap.outputs, gap.partitions)
+        gap.reading.gaps.append(gap)
         parts = gap.split(opened(gap), [([0], 200), ([1], 120)])
         assert [part.ranges for part in parts] == left
         unread = gap.reading.counts_of(gap.outputs[0].stream)[2]
@@ -268,7 +268,6 @@ def test_what_is_whole_in_a_window_that_is_split_is_not_read_again() -> None:
 
 def test_other_windows_of_a_gap_that_is_split_go_on() -> None:
     gap = gap_of((0, 50), (100, 200), (300, 400), markets=2)
-    gap.reading.gap_found(gap.outputs, gap.partitions)
     first = opened(gap)
     gap.close(first)
     second, third = opened(gap), opened(gap)

@@ -51,7 +51,6 @@ class Queue:
             self.ready.appendleft(window)
         elif gap.ended:
             self.begun.pop(gap, None)
-            gap.reading.gap_ended(gap.outputs, gap.partitions)
         return window is not None
 
     def forget(self, gap: Gap) -> None:

@@ -50,6 +50,7 @@ class Reading:
     prepare: Prepare | None = None
     traffic: Traffic = field(default_factory=Traffic)
     partitions: Sequence[Partition] = ()
+    gaps: list[Gap] = field(default_factory=list)  # all of this sync, read or not
     rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
     rows: Counter[str] = field(default_factory=Counter)  # written, by stream
     failures: list[Failed] = field(default_factory=list)
@@ -58,9 +59,6 @@ class Reading:
     _phase: int | None = None
     _began_at: int = field(default_factory=time.time_ns)
     strays: int = 0  # rows outside the time asked for
-    # By stream: partitions of which something has to be read, and how many gaps of each.
-    _unread: dict[str, Counter[Partition]] = field(default_factory=dict)
-    _failed: set[Partition] = field(default_factory=set)
     _doubtful: dict[str, list[Covered]] = field(default_factory=dict)  # by stream
 
     def __post_init__(self) -> None:
@@ -148,22 +146,12 @@ class Reading:
                 timestamps.format_shortest(sure),
             )
 
-    def gap_found(self, outputs: Sequence[Output], partitions: Sequence[Partition]) -> None:
-        for output in outputs:
-            self._unread.setdefault(output.stream, Counter()).update(partitions)
-
-    def gap_ended(self, outputs: Sequence[Output], partitions: Sequence[Partition]) -> None:
-        for output in outputs:
-            self._unread[output.stream] -= Counter(partitions)  # keeps only what is left
-
-    def gap_failed(self, partitions: Sequence[Partition]) -> None:
-        self._failed.update(partitions)
-
     def counts_of(self, stream: str) -> tuple[int, int, int]:
         """How many partitions of a stream are done, failed, and not (all) read yet."""
-        unread = self._unread.get(stream, Counter())
-        failed = len(self._failed & unread.keys())
-        return len(self.partitions) - len(unread), failed, len(unread) - failed
+        open_gaps = [gap for gap in self.gaps if gap.is_open and any(one.stream == stream for one in gap.outputs)]
+        unread = {partition for gap in open_gaps for partition in gap.partitions}
+        failed = {partition for gap in open_gaps if gap.failed for partition in gap.partitions}
+        return len(self.partitions) - len(unread), len(failed), len(unread - failed)
 
     def failures_of(self, stream: str) -> list[LiquidationsError]:
         """Why a stream is incomplete."""

@@ -86,10 +86,10 @@ class Scheduler:
         with self._lock:
             queue = self._leave(reading)
             queue.planned = True
-            for gap in gaps:
+            reading.gaps += gaps
+            for gap in reading.gaps:
                 gap.cuts_left = self._workers
-                reading.gap_found(gap.outputs, gap.partitions)
-                queue.pending.append(gap)
+            queue.pending += reading.gaps
 
     def returned(self, window: Window) -> bool:
         """A page of a window was handed over. Whether its gap has ended with it."""
@@ -179,7 +179,6 @@ class Scheduler:
                 # Those furthest behind come first, and are behind because they fail: do not let them block the rest.
                 queue.pending.reverse()
             work.gap.failed = True
-            reading.gap_failed(work.gap.partitions)
             queue.forget(work.gap)
             return True
 

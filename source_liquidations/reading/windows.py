@@ -178,8 +178,13 @@ class Gap:
         return not self.under_way or (self._proven and self.reading.endpoint.splittable)
 
     @property
+    def is_open(self) -> bool:
+        """Whether some of it has not been read, or never will be."""
+        return bool(self.ranges or self.under_way)
+
+    @property
     def ended(self) -> bool:
-        return self.failed or not (self.ranges or self.under_way)
+        return self.failed or not self.is_open
 
     def open(self) -> Window | None:
         """The next window; None where nothing more is available. Raises Waits."""
@@ -270,8 +275,6 @@ class Gap:
         rest = list(self.ranges)
         self.ranges.clear()
         self.under_way.remove(window)
-        if self.under_way:
-            self.reading.gap_found(self.outputs, self.partitions)
         gaps = []
         for indices, start in parts:
             partitions = tuple(self.partitions[index] for index in indices)
@@ -280,6 +283,5 @@ class Gap:
                 gaps.append(
                     Gap(self.reading, partitions, self.outputs, ranges, self.cuts_left, _restarts=self._restarts)
                 )
-            else:
-                self.reading.gap_ended(self.outputs, partitions)
+        self.reading.gaps += gaps
         return gaps
