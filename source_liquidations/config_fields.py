@@ -64,19 +64,11 @@ def unknown_fields(values: Fields, schema: Fields, path: str = "") -> Iterator[t
 
 
 def _one_slip(name: str, other: str) -> bool:
-    """Whether the names differ by case, a separator, or one letter that is missing, surplus, wrong or transposed."""
-    left, right = (re.sub(r"[\W_]", "", text).lower() for text in (name, other))
-    if left == right:
-        return True
-    start = next((i for i, pair in enumerate(zip(left, right, strict=False)) if len(set(pair)) > 1), None)
-    at = min(len(left), len(right)) if start is None else start
-    rest, other_rest = left[at:], right[at:]
-    return (
-        rest[1:] == other_rest
-        or rest == other_rest[1:]
-        or rest[1:] == other_rest[1:]
-        or (rest[:2] == other_rest[1::-1] and rest[2:] == other_rest[2:])
-    )
+    """Whether the names differ by case, a separator, or one letter that is missing, surplus, wrong or moved."""
+    plain = [re.sub(r"[\W_]", "", text).lower() for text in (name, other)]
+    # With one letter less, or as they are, they have a text in common.
+    left, right = ({text, *(text[:at] + text[at + 1 :] for at in range(len(text)))} for text in plain)
+    return not left.isdisjoint(right)
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:

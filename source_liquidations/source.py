@@ -79,9 +79,6 @@ class SourceLiquidations(Source):
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         """One cheap call to each configured vendor."""
-        return self._check(config)
-
-    def _check(self, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         _mask_keys(config)
         try:
             parsed = configuration.parse(config)

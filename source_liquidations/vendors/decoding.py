@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -223,25 +222,3 @@ def added_rows(
         good.faults = rows.faults_of(page.bad)
         return good
     return rows
-
-
-def joined(parts: Sequence[Rows]) -> Rows:
-    """The rows of several parts, each with its own owners, as one page's."""
-    columns = zip(*(part.added for part in parts), strict=True)
-    return Rows(
-        _chained(part.raw for part in parts),
-        _chained(part.instants for part in parts),
-        added=[_chained(map(_each, column, map(len, parts))) for column in columns],
-        owners=_chained(part.owners or () for part in parts),
-        typed=Later(lambda: _chained(part.typed for part in parts)),
-        faults=_chained(part.faults for part in parts),
-    )
-
-
-def _chained(parts: Iterable[Iterable[Any]]) -> list[Any]:
-    return list(chain.from_iterable(parts))
-
-
-def _each(column: Column, count: int) -> Sequence[Any]:
-    """A text for each row."""
-    return [column] * count if isinstance(column, bytes) else column

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -11,8 +12,8 @@ from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Span
-from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, joined, without
+from source_liquidations.reading.rows import Column, Later, Rows
+from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, without
 from source_liquidations.vendors.instants import unix_instants
 
 T = TypeVar("T")
@@ -69,3 +70,25 @@ def _widened(series: Answered) -> Answered:
         return series
     points = [{**extra, **point} for point in series.decoded(_points).data or ()]
     return Answered(series.status, series.headers, _encode({"symbol": around["symbol"], "history": points}))
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of several parts, each with its own owners, as one page's."""
+    columns = zip(*(part.added for part in parts), strict=True)
+    return Rows(
+        _chained(part.raw for part in parts),
+        _chained(part.instants for part in parts),
+        added=[_chained(map(_each, column, map(len, parts))) for column in columns],
+        owners=_chained(part.owners or () for part in parts),
+        typed=Later(lambda: _chained(part.typed for part in parts)),
+        faults=_chained(part.faults for part in parts),
+    )
+
+
+def _chained(parts: Iterable[Iterable[Any]]) -> list[Any]:
+    return list(chain.from_iterable(parts))
+
+
+def _each(column: Column, count: int) -> Sequence[Any]:
+    """A text for each row."""
+    return [column] * count if isinstance(column, bytes) else column
