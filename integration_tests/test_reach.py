@@ -262,3 +262,37 @@ def test_a_state_of_the_first_version_goes_on_without_a_repeat(
     assert run.code == 0, run
     same(run.records(), case.rows(sandbox, START, END), case.unnamed)
     assert set(positions(run.final_state, case.stream).values()) == {END}
+
+
+# A history that rolls on.
+
+
+def test_after_a_pause_that_is_longer_than_the_history_a_sync_goes_on(connector: Connector) -> None:
+    """The lookback cannot be read again any more: that holds nothing back, and takes nothing away."""
+    begin = parse("2026-02-01T00:00:00Z")
+    markets = ["BYBIT/ETHUSDT", "BYBIT/BTCUSDT", "BINANCE_FUTURES/BTCUSDT"]
+    with Sandbox(seed=1, now=iso(begin, 0), rows_per_day=200, limits=False, disagreement=None) as sandbox:
+        state, requests = None, {}
+        for hour, count in ((0, 1), (5 * 24, 2), (20 * 24, 3), (20 * 24 + 1, 3), (21 * 24, 3)):
+            now = begin + hour * HOUR
+            sandbox.set_now(iso(now, 0))
+            sandbox.clear()
+            config = KIYOTAKA.config(sandbox, "2025-12-01T00:00:00Z", iso(now, 0))
+            config["kiyotaka"] |= {"api_key": "sandbox-kiyotaka-free", "symbols": markets[:count], "coins": []}
+            run = connector.read(config, [KIYOTAKA.stream, "liquidation_coverage"], state=state)
+            assert run.code == 0, run
+            before, state = state, run.final_state
+            read = slices(state, KIYOTAKA.stream)
+            assert {parts[-1][1] for parts in read.values()} == {iso(now, 0)}
+            if before is not None:
+                for partition, parts in slices(before, KIYOTAKA.stream).items():
+                    assert parts[0][0] == read[partition][0][0], "slices only grow"
+            requests[hour] = [request for request in sandbox.requests("kiyotaka") if "/points" in request.path]
+            missing = [row for row in run.records("liquidation_coverage") if row["kind"] == "missing"]
+            assert {row["market"] for row in missing} >= set(markets[:count])
+            for row in missing:
+                for partition, parts in read.items():
+                    if dict(partition)["raw_symbol"] in row["market"] and dict(partition)["exchange"] in row["market"]:
+                        assert all(row["period_end"] <= start or end <= row["period_start"] for start, end in parts)
+        for hour in (20 * 24 + 1, 21 * 24):
+            assert len(requests[hour]) <= 2 * len(markets), "a request for what is new, and at most one for what is old"

@@ -1,4 +1,4 @@
-"""What is done around importing the CDK and numpy: what serves nothing here is left out, which is half a start-up."""
+"""What is done around importing the CDK and numpy: what serves nothing here is left out, which saves a second or so."""
 
 from __future__ import annotations
 
