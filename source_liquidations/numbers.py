@@ -88,10 +88,10 @@ def column(field: str, values: Sequence[Any], bad: dict[int, LiquidationsError])
 
 
 def column_of_texts(
-    field: str, values: Sequence[str | None], bad: dict[int, LiquidationsError]
+    field: str, values: Sequence[str | float | None], bad: dict[int, LiquidationsError]
 ) -> Sequence[bytes | msgspec.Raw]:
-    """`column` of numbers that the vendor writes as texts, or leaves out."""
-    return column(field, [b"null" if value is None else value.encode() for value in values], bad)
+    """`column` of numbers that the vendor writes as texts, as a rule, or leaves out."""
+    return column(field, [b"null" if value is None else str(value).encode() for value in values], bad)
 
 
 def floats(literals: Sequence[Any]) -> list[float | None]:

@@ -43,7 +43,7 @@ class EventIds:
         self._stream = stream
         self._warned = False
 
-    def check(self, raw: Sequence[Any], memory: dict[Any, Any], *keys: Sequence[str]) -> None:
+    def check(self, raw: Sequence[Any], memory: dict[Any, Any], *keys: Sequence[Any]) -> None:
         """`keys` are the columns of the primary key, the most telling first. Exact repeats are no such events."""
         before, rows_before = memory.get("last page", ([()] * len(keys), ()))
         memory["last page"] = keys, raw
@@ -57,6 +57,6 @@ class EventIds:
                 logger.warning(
                     "%s: two different rows have the same key, %s: a destination that deduplicates keeps the later one",
                     self._stream,
-                    "/".join(key),
+                    "/".join(map(str, key)),
                 )
                 return

@@ -119,6 +119,15 @@ def test_the_documented_example() -> None:
     }
 
 
+def test_values_that_are_numbers_are_taken_as_they_are() -> None:
+    held, span = coin_metrics()
+    found = records(held, changed(sample(BODY), amount=0.045, price=11380, coin_metrics_id=1602344682105000001), span)
+    (vendors, *_), (ours, *_) = found[held.stream.name], found["liquidations"]
+    assert (vendors["amount"], vendors["price"], vendors["coin_metrics_id"]) == (0.045, 11380, 1602344682105000001)
+    assert (ours["amount"], ours["price"]) == (0.045, 11380)
+    assert ours["liquidation_id"].startswith("1602344682105000001:")
+
+
 def test_an_order_and_its_trade_are_two_rows() -> None:
     held, span = coin_metrics()
     body = sample(BODY)
@@ -164,7 +173,7 @@ def test_a_batchs_rows_know_their_partition() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("coin_metrics_id", ...), ("type", ...), ("market", 1), ("time", "today"), ("time", ...), ("amount", 0.045)],
+    [("coin_metrics_id", ...), ("type", ...), ("market", 1), ("time", "today"), ("time", ...), ("amount", [])],
 )
 def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, value: Any) -> None:
     held, span = coin_metrics()

@@ -38,14 +38,14 @@ LONGEST_BATCH = 2 * timestamps.DAY
 
 
 class LiquidationRow(msgspec.Struct):
-    """Every value is a string; `side` may be absent."""
+    """Every value is documented as a string; `side` may be absent."""
 
     market: str
     time: str
-    coin_metrics_id: str
+    coin_metrics_id: str | int
     type: str
-    amount: str | None = None
-    price: str | None = None
+    amount: str | float | None = None
+    price: str | float | None = None
     database_time: str | None = None
     side: str | None = None
 

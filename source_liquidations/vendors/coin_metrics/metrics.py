@@ -128,7 +128,7 @@ class LiquidationMetrics(Timeseries):
         self, client: Client, level: Level, entries: Sequence[str], frequency: str, *, community: bool = False
     ) -> None:
         names = metrics_of(frequency)
-        fields: list[Any] = [(level.field, str), ("time", str), *((name, str | None, None) for name in names)]
+        fields: list[Any] = [(level.field, str), ("time", str), *((name, str | float | None, None) for name in names)]
         row = msgspec.defstruct("MetricsRow", fields)
         decoder: RowDecoder[Any] = RowDecoder(Body, row, Fields.of(level.stream), added=("frequency",))
         super().__init__(client, level.table, level.field, decoder)
@@ -230,7 +230,7 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
             if index in bad:
                 continue
             for (column, _, _), name, amount in zip(columns, names_of(getattr(row, level.field)), values, strict=True):
-                if getattr(row, column):
+                if getattr(row, column) not in (None, ""):
                     names.append(name)
                     starts.append(interval_start(instant))
                     amounts.append(amount[index])
