@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any
 
 import pytest
@@ -146,6 +147,17 @@ def test_nothing_behind_what_is_read_again_is_recorded_while_a_row_there_cannot_
     saved.add(MARKET, (450, 700), held=(480, 700))
     saved.add(MARKET, (700, 900))
     assert saved.of(MARKET).recorded.ranges == ((100, 500),)
+
+
+def test_what_lies_in_the_future_has_not_been_read(caplog: pytest.LogCaptureFixture) -> None:
+    """A clock was wrong once: silently, the market would not be read for years."""
+    entry = {"partition": {"market": "BTC"}, "cursor": {"time": "2999-01-01T00:00:00Z"}}
+    saved = state({"states": [entry, {**entry, "slices": [{"start": "2024-01-01", "end": "2999-01-01"}]}]})
+    end = saved.of(Partition.of(market="BTC")).recorded.end
+    assert end is not None
+    assert end <= time.time_ns()
+    assert all("2999-01-01T00:00:00Z, which is in the future" in record.getMessage() for record in caplog.records)
+    assert len(caplog.records) == 2
 
 
 def test_an_unknown_partition_has_no_slices() -> None:

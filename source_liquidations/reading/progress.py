@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from source_liquidations import timestamps
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.slices import Slice, Slices
+
+logger = logging.getLogger("airbyte")
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 # A platform counts records and states only, and ends a source that is silent for too long.
@@ -87,7 +90,7 @@ class StreamState:
             try:
                 values = tuple((str(name), str(value)) for name, value in entry["partition"].items())
                 progress = self._partitions.setdefault(Partition(values), Progress())
-                progress.saved |= self._slices(entry)
+                progress.saved |= self._until_now(self._slices(entry))
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise self._unusable(f"an entry cannot be read ({type(error).__name__}: {error})") from None
 
@@ -96,6 +99,18 @@ class StreamState:
             return [(timestamps.parse(part["start"]), timestamps.parse(part["end"])) for part in entry["slices"]]
         position = timestamps.parse(entry["cursor"][str(self.cursor_field)])
         return [(min(self._start, position - 1), position)]
+
+    def _until_now(self, slices: list[Slice]) -> Slices:
+        """What can have been read: a clock that once was wrong must not keep a partition from being read again."""
+        found, now = Slices.of(slices), time.time_ns()
+        if found.end is None or found.end < now + timestamps.DAY:
+            return found
+        logger.warning(
+            "%s: by the state, data were read until %s, which is in the future. They count as read until now.",
+            self.stream,
+            timestamps.format_shortest(found.end),
+        )
+        return found.within(-_FOREVER, now)
 
     def _unusable(self, problem: str) -> ConfigurationError:
         return ConfigurationError(

@@ -45,8 +45,8 @@ class EventIds:
 
     def check(self, raw: Sequence[Any], memory: dict[Any, Any], *keys: Sequence[Any]) -> None:
         """`keys` are the columns of the primary key, the most telling first. Exact repeats are no such events."""
-        before, rows_before = memory.get("last page", ([()] * len(keys), ()))
-        memory["last page"] = keys, raw
+        before, rows_before = memory.get("last page's ids", ([()] * len(keys), ()))
+        memory["last page's ids"] = keys, raw
         first = set(keys[0])
         if self._warned or (len(first) == len(raw) and first.isdisjoint(before[0])):
             return

@@ -83,10 +83,6 @@ class KaikoEndpoint(Endpoint):
     @abstractmethod
     def rows(self, page: Page[Any], span: Span, memory: dict[Any, Any]) -> Rows: ...
 
-    def one_row(self, partition: Partition) -> Request:
-        """The cheapest request, without a time."""
-        return Request(self.path(partition), (*self._params, ("page_size", "1")))
-
     def first(self, span: Span) -> Request:
         # start_time is inclusive, end_time exclusive, in milliseconds; `sort` defaults to desc.
         return Request(

@@ -7,7 +7,7 @@ from typing import Any
 
 from source_liquidations.coverage import documented, throttled_at_binance
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client
+from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 from source_liquidations.reading.endpoint import Span
@@ -85,8 +85,8 @@ class Kaiko(Vendor):
         notes: list[str] = []
         for endpoint in (self._events, self._volumes):
             for partition in endpoint.all_partitions(traffic)[:ENTRIES_CHECKED]:
+                request = Request(endpoint.path(partition), (("page_size", "1"),))
                 span = Span((partition,), 0, 0)
-                answer = probe(endpoint, endpoint.one_row(partition), span, traffic, plan_is_the_keys=True)
-                since, _ = answer.readable
+                since, _ = probe(endpoint, request, span, traffic, plan_is_the_keys=True).readable
                 notes += reaches_back("kaiko", since or 0, self._shared.start)
         return list(dict.fromkeys(notes))
