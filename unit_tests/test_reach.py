@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from source_liquidations import timestamps
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.pages import Output
+from source_liquidations.reading.queues import Queue
 from source_liquidations.reading.reach import Reach, Waits
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.slices import Slice, Slices
+from source_liquidations.reading.windows import Gap
 from unit_tests.simulated import FakeVendor
 
 DAY, HOUR, MINUTE = timestamps.DAY, timestamps.HOUR, timestamps.MINUTE
@@ -147,6 +149,21 @@ def test_one_probe_at_a_time() -> None:
     assert reach.part_of(END - DAY, END, is_older=False) == (END - DAY, END), "what is newer does not wait"
     reach.ended(END - 32 * DAY)
     assert reach.part_of(start, END, is_older=False) == probe
+
+
+def test_a_probe_that_is_not_sent_any_more_blocks_no_other() -> None:
+    endpoint = FakeVendor({})
+    endpoint.refuses_old = True
+    reading = Reading(endpoint, (Output("x"),), END - 9 * DAY, END, lambda *_: [])
+    one, other = (
+        Gap(reading, (Partition.of(market=name),), reading.outputs, [(END - 9 * DAY, END - 8 * DAY)]) for name in "ab"
+    )
+    queue = Queue(reading)
+    assert queue.open(one)
+    with pytest.raises(Waits):
+        other.open()
+    queue.forget(one)
+    assert other.open() is not None
 
 
 def test_a_key_that_may_not_even_read_the_newest_day_is_refused() -> None:

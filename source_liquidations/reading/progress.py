@@ -90,27 +90,23 @@ class StreamState:
             try:
                 values = tuple((str(name), str(value)) for name, value in entry["partition"].items())
                 progress = self._partitions.setdefault(Partition(values), Progress())
-                progress.saved |= self._until_now(self._slices(entry))
+                progress.saved |= self._slices(entry)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise self._unusable(f"an entry cannot be read ({type(error).__name__}: {error})") from None
+        ends = [progress.saved.end for progress in self._partitions.values() if progress.saved.end is not None]
+        if max(ends, default=0) > time.time_ns() + timestamps.DAY:
+            logger.warning(
+                "%s: by the state, data were read until %s, which is in the future. Until then, only the lookback is"
+                " read. If a clock was wrong, reset the stream.",
+                self.stream,
+                timestamps.format_shortest(max(ends)),
+            )
 
     def _slices(self, entry: Mapping[str, Any]) -> list[Slice]:
         if entry.get("slices") is not None:
             return [(timestamps.parse(part["start"]), timestamps.parse(part["end"])) for part in entry["slices"]]
         position = timestamps.parse(entry["cursor"][str(self.cursor_field)])
         return [(min(self._start, position - 1), position)]
-
-    def _until_now(self, slices: list[Slice]) -> Slices:
-        """What can have been read: a clock that once was wrong must not keep a partition from being read again."""
-        found, now = Slices.of(slices), time.time_ns()
-        if found.end is None or found.end < now + timestamps.DAY:
-            return found
-        logger.warning(
-            "%s: by the state, data were read until %s, which is in the future. They count as read until now.",
-            self.stream,
-            timestamps.format_shortest(found.end),
-        )
-        return found.within(-_FOREVER, now)
 
     def _unusable(self, problem: str) -> ConfigurationError:
         return ConfigurationError(

@@ -56,7 +56,9 @@ class Queue:
     def forget(self, gap: Gap) -> None:
         """Nothing more is requested of a gap."""
         self.begun.pop(gap, None)
-        self.ready = deque(window for window in self.ready if window.gap is not gap)
+        for window in [window for window in self.ready if window.gap is gap]:
+            self.ready.remove(window)
+            self.reading.reach.ended(window.start)
 
     def give_up(self) -> None:
         """Begin nothing more."""

@@ -93,7 +93,7 @@ class Reach:
         if self.granted <= self.refused:  # the history rolls on while it is read
             self.granted = self._end
         self.words = words
-        if self._end - start > (_NEWEST if self.known is None else self._step) or self.granted < self._end:
+        if self._end - start > (_NEWEST if self.known is None else self._step):
             return True
         if self.known is None or self.known < self._end:
             return False
