@@ -53,7 +53,7 @@ def _query(params: Params) -> str:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedTry:
     """A try that brought no good answer, and may be repeated.
 
     `retry_after` is the delay in seconds that the vendor asks for, `delay` the one that is used where it does not say,
@@ -192,7 +192,7 @@ class Client:
                 raise self._unavailable(request, found, tries + delays)
             self._pause_after(request, found, tries, traffic)
 
-    def _try(self, request: Request, traffic: Traffic, weight: float) -> Answered | Failed:
+    def _try(self, request: Request, traffic: Traffic, weight: float) -> Answered | FailedTry:
         """One try: a good answer, or why there is none. Raises where another try would not help."""
         sent_with = self._key_headers
         try:
@@ -200,8 +200,8 @@ class Client:
         except NotWhole as broken:
             if isinstance(broken, NotSent):
                 self.budget.unused(weight)
-                return Failed(str(broken))
-            return Failed(str(broken), final=self._purse.lost(request))
+                return FailedTry(str(broken))
+            return FailedTry(str(broken), final=self._purse.lost(request))
         self._note_limits(answered)
         self._tell_plan(answered.headers.get("X-RateLimit-Plan", ""))
         if answered.status == statuses.GOOD:
@@ -210,7 +210,7 @@ class Client:
                 self.budget.went_well()
                 self._other_key_params = ()  # what works is kept
                 return answered
-            return Failed(redact(problem), statuses.GOOD, final=self._purse.lost(request))
+            return FailedTry(redact(problem), statuses.GOOD, final=self._purse.lost(request))
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
             self._await_budget(traffic, weight)
             return self._try(request, traffic, weight)
@@ -218,7 +218,7 @@ class Client:
         if error is not None:
             raise error
         # `Retry-After: 0` means the same as no header.
-        return Failed(statuses.words_of(answered), answered.status, reset_seconds(answered) or None)
+        return FailedTry(statuses.words_of(answered), answered.status, reset_seconds(answered) or None)
 
     def _key_goes_elsewhere(self, refused: Mapping[str, str]) -> bool:
         """Where documents disagree on where the key goes: as a parameter, if the headers are refused at first."""
@@ -226,7 +226,7 @@ class Client:
             self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
         return refused is not self._key_headers
 
-    def _pause_after(self, request: Request, failed: Failed, tries: int, traffic: Traffic) -> None:
+    def _pause_after(self, request: Request, failed: FailedTry, tries: int, traffic: Traffic) -> None:
         """Wait before the next try."""
         limited = failed.status == statuses.TOO_MANY
         pause = failed.pause or self._pause(tries, self.budget.seconds if limited else 0.0)
@@ -243,7 +243,7 @@ class Client:
         finally:
             traffic.count(waited=time.monotonic() - pausing)
 
-    def _unavailable(self, request: Request, failed: Failed, tries: int) -> VendorUnavailable:
+    def _unavailable(self, request: Request, failed: FailedTry, tries: int) -> VendorUnavailable:
         asked = f" The vendor asks to wait for {failed.retry_after:,.0f} s." if failed.retry_after else ""
         asked += f" {failed.final}" if failed.final else ""
         error = VendorUnavailable(

@@ -4,7 +4,6 @@ meta and cursor; both are taken."""
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -24,7 +23,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
@@ -37,23 +36,17 @@ from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery.credits import (
     CREDITS_PER_REQUEST,
     CREDITS_PER_ROW,
-    MOST_ROWS_A_SECOND,
     Credits,
     cost,
     with_param,
 )
 from source_liquidations.vendors.kwery.limits import limits
+from source_liquidations.vendors.kwery.windows import LARGEST_LIMIT, STEP, Windows
 
 logger = logging.getLogger("airbyte")
 
 STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
 PATH = "/v1/liquidations"
-LARGEST_LIMIT = 1000
-
-# Rows come in no documented order, so only a whole window can be checkpointed: what a crash repeats costs credits.
-FIRST_WINDOW = timestamps.DAY
-ROWS_WORTH_A_WINDOW = 4000
-ROWS_ARE_SETTLED_AFTER = timestamps.MINUTE
 LONG_SILENCE = timestamps.DAY
 
 _CAPPED = "rows of a page that was cut off"
@@ -90,55 +83,12 @@ class Body(msgspec.Struct, Generic[T]):
     meta: Meta | None = None
 
 
-class Windows(Sizing):
-    """Windows of a few pages: longer after few rows, shorter after many; and what is left of the credits pays for them.
-
-    limit   rows that the plan has on a page
-    worth   rows that a window should have
-    """
-
-    def __init__(self, credits: Credits) -> None:
-        self._credits = credits
-        self.limit = LARGEST_LIMIT
-        self.worth = ROWS_WORTH_A_WINDOW
-        super().__init__()
-
-    def longest(self) -> int:
-        """A first window that can be paid whatever it holds."""
-        rows = self._credits.rows_left(self.limit)
-        if rows is None:
-            return FIRST_WINDOW
-        return min(FIRST_WINDOW, max(1, rows // MOST_ROWS_A_SECOND) * timestamps.SECOND)
-
-    def longest_lookback(self) -> int | None:
-        """Else a small limit would be spent on what is read again, and a sync could never make progress."""
-        return None if self._credits.most is None else self.longest() // 2
-
-    def next_length(self, length: int, rows: int) -> int:
-        factor = 8.0 if rows == 0 else min(4.0, max(0.25, self.worth / rows))
-        longer = int(length * factor)
-        payable = self._credits.rows_left(self.limit)
-        if payable is not None:
-            # A window that cannot be paid to its end is paid for nothing: leave room for twice the rows expected.
-            longer = max(min(longer, length * payable // (2 * max(1, rows))), self.longest())
-        return max(Liquidations.step, timestamps.floor_to(longer, Liquidations.step))
-
-    def window_end(self, start: int, end: int) -> int:
-        """Apart from what may have a second page: the last minute, whose rows may still be on their way.
-
-        A cursor that is an offset moves on where a row arrives before it: the next page would repeat a row, and that
-        would look like a twin.
-        """
-        edge = timestamps.floor_to(time.time_ns() - ROWS_ARE_SETTLED_AFTER, Liquidations.step)
-        return edge if start < edge < end and end - start > self.limit * timestamps.SECOND else end
-
-
 class Liquidations(Endpoint):
     vendor = "kwery"
     ascending = False
     splittable = False
     refuses_old = True
-    step = timestamps.MILLISECOND  # times are sent in milliseconds
+    step = STEP
 
     def __init__(self, client: Client, config: Mapping[str, Any], credits: Credits) -> None:
         self.client = client
