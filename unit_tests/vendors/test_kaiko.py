@@ -214,6 +214,18 @@ def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, val
         decoded(held, changed(sample("kaiko/trades_page"), **{field: value}), span)
 
 
+def test_rows_tell_more_of_what_a_key_may_read_than_its_access_range() -> None:
+    held, span = kaiko_events()
+    body = sample("kaiko/trades_page")
+    first = min(row["timestamp"] for row in body["data"])
+    body["access"] = {"access_range": {"start_timestamp": first + 1, "end_timestamp": None}}
+    later = {**body, "data": [{**body["data"][0], "timestamp": first + 1000}]}
+    assert decoded(held, later, span).readable == ((first + 1) * 10**6, None)
+    body["data"].sort(key=lambda row: row["timestamp"])
+    assert decoded(held, body, span).readable == (None, None)
+    assert decoded(held, later, span).readable == (None, None), "it was wrong"
+
+
 @pytest.mark.parametrize("value", [[], "much", True])
 def test_a_price_that_is_no_number_is_a_fault_and_the_row_beside_it_arrives(value: Any) -> None:
     held, span = kaiko_events()

@@ -76,6 +76,7 @@ class KaikoEndpoint(Endpoint):
         self._decoder = decoder
         self._params = params
         self._noted: set[tuple[Partition, int]] = set()
+        self._reaching_further: set[Partition] = set()  # than its access range, as rows show
 
     @abstractmethod
     def path(self, partition: Partition) -> str: ...
@@ -114,7 +115,9 @@ class KaikoEndpoint(Endpoint):
         except msgspec.DecodeError:  # nothing that a row depends on
             return None, None
         since, until = _limit(told.start_timestamp), _limit(told.end_timestamp)
-        since = None if since and instants and instants[0] < since else since
+        if since and instants and instants[0] < since:
+            self._reaching_further.add(span.partitions[0])
+        since = None if span.partitions[0] in self._reaching_further else since
         until = None if until and instants and instants[-1] >= until else until
         if until is not None:
             self._note(span, until)
