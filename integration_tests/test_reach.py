@@ -268,7 +268,7 @@ def test_a_state_of_the_first_version_goes_on_without_a_repeat(
 
 
 def test_after_a_pause_that_is_longer_than_the_history_a_sync_goes_on(connector: Connector) -> None:
-    """The lookback cannot be read again any more: that holds nothing back, and takes nothing away."""
+    """The lookback cannot be read again any more: that holds nothing back, and takes nothing else away."""
     begin = parse("2026-02-01T00:00:00Z")
     markets = ["BYBIT/ETHUSDT", "BYBIT/BTCUSDT", "BINANCE_FUTURES/BTCUSDT"]
     with Sandbox(seed=1, now=iso(begin, 0), rows_per_day=200, limits=False, disagreement=None) as sandbox:
@@ -286,7 +286,7 @@ def test_after_a_pause_that_is_longer_than_the_history_a_sync_goes_on(connector:
             assert {parts[-1][1] for parts in read.values()} == {iso(now, 0)}
             if before is not None:
                 for partition, parts in slices(before, KIYOTAKA.stream).items():
-                    assert parts[0][0] == read[partition][0][0], "slices only grow"
+                    assert parts[0][0] == read[partition][0][0], "but for the lookback, slices only grow"
             requests[hour] = [request for request in sandbox.requests("kiyotaka") if "/points" in request.path]
             missing = [row for row in run.records("liquidation_coverage") if row["kind"] == "missing"]
             assert {row["market"] for row in missing} >= set(markets[:count])

@@ -46,9 +46,12 @@ class Progress:
         return self.saved | (read.within(-_FOREVER, end) if read.missing(start, end).ranges else read)
 
     def cannot_have(self, since: int) -> None:
-        """Nothing before this instant is available in this sync, and so cannot be read again."""
+        """Nothing before this instant is available in this sync: what was to be read again counts as missing."""
         start, end = self.recheck
-        self.recheck = (max(start, min(since, end)), end)
+        if start < since:
+            gone = min(since, end)
+            self.saved = self.saved.within(-_FOREVER, start) | self.saved.within(gone, _FOREVER)
+            self.recheck = (gone, end)
 
     def todo(self, start: int, end: int, lookback: int) -> Slices:
         """What of [start, end) a sync has to read: what is missing, and the last `lookback` again."""
