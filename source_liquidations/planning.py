@@ -98,15 +98,11 @@ def gaps(
     lookback = lookback if longest is None else min(lookback, longest)
     groups: dict[tuple[tuple[Slice, ...], tuple[Output, ...]], list[Partition]] = {}
     for partition in partitions:
+        stored = [(output, states[output.stream], output.state_partition(partition)) for output in reading.outputs]
         reading.missing[partition] = Slices.of(
-            part
-            for output in reading.outputs
-            for part in states[output.stream].of(output.state_partition(partition)).saved.missing(start, end)
+            part for _, state, name in stored for part in state.of(name).saved.missing(start, end)
         )
-        wanted = {
-            output: states[output.stream].todo(output.state_partition(partition), start, end, lookback)
-            for output in reading.outputs
-        }
+        wanted = {output: state.todo(name, start, end, lookback) for output, state, name in stored}
         for outputs, slices in _apart(wanted).items():
             aligned = Slices.of(_aligned(part, endpoint.step) for part in slices) if reading.is_aggregate else slices
             groups.setdefault((aligned.ranges, outputs), []).append(partition)

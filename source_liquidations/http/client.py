@@ -22,7 +22,7 @@ from source_liquidations.http import statuses
 from source_liquidations.http.answers import Answered, NotSent, NotWhole, reset_seconds
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.patience import LONGEST_HOLD, Patience
-from source_liquidations.http.redaction import body_without, redact
+from source_liquidations.http.redaction import body_without, forms_in_bodies, redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import Transport, origin
 
@@ -127,8 +127,8 @@ class Client:
         self._key_headers = dict(headers or {})
         self._key_params = key_params
         self._other_key_params = other_key_params
-        self._keys = [words.split()[-1] for words in self._key_headers.values()]  # `Bearer …`
-        self._keys += [key for _, key in {*key_params, *other_key_params}]
+        keys = [words.split()[-1] for words in self._key_headers.values()]  # `Bearer …`
+        self._key_forms = forms_in_bodies([*keys, *(key for _, key in (*key_params, *other_key_params))])
         self._keyless_hosts = keyless_hosts
         self._own_origins = own_origins | {origin(base) for base in self._hosts.values()}
         self._translate = translate
@@ -306,7 +306,7 @@ class Client:
         for _ in range(_MOST_REDIRECTS + 1):
             traffic.count(requests=1)
             answered = self._transport.get(url, headers)
-            answered = replace(answered, body=body_without(self._keys, answered.body))
+            answered = replace(answered, body=body_without(self._key_forms, answered.body))
             traffic.count(received=len(answered.body))
             if answered.status not in statuses.REDIRECTS:
                 return answered

@@ -73,12 +73,16 @@ def redact(text: str) -> str:
     return _QUERY_KEY.sub(rf"\1{MASK}", text)
 
 
-def body_without(keys: Iterable[str], body: bytes) -> bytes:
-    """A vendor's JSON in which no key is repeated, literally or URL-encoded. Short ones and numbers may be data."""
-    for key in keys:
-        if len(key) >= _SHORTEST_IN_BODIES and not key.isdigit():
-            for form in {json.dumps(key)[1:-1], quote(key, safe="")}:
-                body = body.replace(form.encode(), MASK.encode())
+def forms_in_bodies(keys: Iterable[str]) -> frozenset[bytes]:
+    """How a vendor's JSON may repeat a key: literally or URL-encoded. Short ones and mere numbers may be data."""
+    long = [key for key in keys if len(key) >= _SHORTEST_IN_BODIES and not key.isdigit()]
+    return frozenset(form.encode() for key in long for form in (json.dumps(key)[1:-1], quote(key, safe="")))
+
+
+def body_without(forms: Iterable[bytes], body: bytes) -> bytes:
+    """A body in which none of these forms of a key is left."""
+    for form in forms:
+        body = body.replace(form, MASK.encode())
     return body
 
 

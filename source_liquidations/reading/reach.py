@@ -58,12 +58,9 @@ class Reach:
         """
         if self.is_doubtful:
             return (start, end)  # rows may show otherwise
-        if self.refused is None:
-            first = start if self.known is None else max(start, self.known)
-        elif start > self.refused:
-            first = start
-        else:
-            first = min(self.granted, self.refused + self._step)
+        since, first = self.since, start
+        if since is not None and (self.refused is None or start <= self.refused):
+            first = max(start, since)
         if first >= end:
             return None
         if is_older and self._refuses_old and self.known is None and self.granted > end:

@@ -113,8 +113,7 @@ class Reading:
     @property
     def too_old(self) -> dict[Partition, Slices]:
         """What is missing of each partition and older than what can be read."""
-        parts = {p: slices.within(_EVER, self._since(p)) for p, slices in self.missing.items()}
-        return {partition: slices for partition, slices in parts.items() if slices.ranges}
+        return self._missing_before(self._since)
 
     def _since(self, partition: Partition) -> int:
         return max(self.reach.since or _EVER, self.readable.get(partition, _EVER))
@@ -122,8 +121,11 @@ class Reading:
     @property
     def unsure(self) -> dict[Partition, Slices]:
         """What is missing of each partition and may be gone, which an empty answer does not tell."""
-        sure = self.endpoint.sure_reach
-        parts = {p: slices.within(_EVER, sure) for p, slices in self.missing.items()} if sure is not None else {}
+        sure = self.endpoint.sure_reach or _EVER
+        return self._missing_before(lambda _: sure)
+
+    def _missing_before(self, end_of: Callable[[Partition], int]) -> dict[Partition, Slices]:
+        parts = {partition: slices.within(_EVER, end_of(partition)) for partition, slices in self.missing.items()}
         return {partition: slices for partition, slices in parts.items() if slices.ranges}
 
     def tell(self) -> None:

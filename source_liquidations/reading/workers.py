@@ -31,7 +31,6 @@ from source_liquidations.reading.windows import Gap, Window
 
 logger = logging.getLogger("airbyte")
 
-_NOTHING: Slice = (2**63, 2**63)
 _QUERY_TIMED_OUT = 504
 _LARGE_QUERY = 500  # steps; a smaller query that times out is an outage
 
@@ -171,8 +170,8 @@ class Workers:
             placed = _placed(window, copy(fault.error), owners)  # each stream has it
             _log(output.stream, placed)
             window.gap.reading.failures.append(Failed(placed, output.stream))
-            for owner in owners:
-                held[owner] = min(held.get(owner, _NOTHING), (fault.instant, window.end))
+            rest = (fault.instant, window.end)
+            held |= {owner: min(rest, held.get(owner, rest)) for owner in owners}
         if output.stream not in window.gap.broken:
             parts = dict.fromkeys(held, (window.start, window.start)) | whole  # held before anything is whole
             covers = [window.gap.covered(output, index, part, held.get(index)) for index, part in parts.items()]

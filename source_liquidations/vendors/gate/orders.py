@@ -172,17 +172,14 @@ class LiquidationOrders(Endpoint):
         ids = identified(settle, page.rows, instants)
         renamed(page)
         each = (b'"time":"', times, b'","liquidation_id":"', ids, b'",')
-        bad, page.bad = page.bad, {}  # their owners are the partitions that mean their contract
         typed = list(zip(page.rows, ids, strict=True))
         rows = added_rows(page, instants, constant={"settle": settle}, each=each, typed=typed, times=times)
-        wanted = [index for index, row in enumerate(page.rows) if owners(span, row.contract)]
-        wanted.sort(key=lambda index: (instants[index], ids[index]))
-        found = rows.only([index for index in wanted if index not in bad])
-        found.faults = [
-            Fault(instants[index], bad[index], owners(span, page.rows[index].contract))
-            for index in wanted
-            if index in bad
-        ]
+        wanted = [index for index, (row, _) in enumerate(rows.typed) if owners(span, row.contract)]
+        wanted.sort(key=lambda index: (rows.instants[index], rows.typed[index][1]))
+        found = rows.only(wanted)
+        bad = sorted(page.bad, key=lambda index: (instants[index], ids[index]))
+        whose = [(index, owners(span, page.rows[index].contract)) for index in bad]
+        found.faults = [Fault(instants[index], page.bad[index], owner) for index, owner in whose if owner]
         if memory.get(_LEFT):
             return self._next_of_second(found, settle, start, memory)
         whole_until = (last + 1) * timestamps.SECOND
