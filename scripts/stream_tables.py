@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from source_liquidations import config as configuration
-from source_liquidations.coverage import COVERAGE
+from source_liquidations import planning
 from source_liquidations.streams import Stream
 from source_liquidations.vendors import VENDORS
-from source_liquidations.vendors.vendor import Vendor
+from source_liquidations.vendors.vendor import Shared, Vendor
 
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(
@@ -46,16 +46,25 @@ AIRBYTE_TYPES = {
 Row = Sequence[str]
 
 
-def vendor_of(name: str) -> type[Vendor]:
-    return next(vendor for vendor in VENDORS if vendor.name == name)
+def configured(vendor: type[Vendor]) -> Vendor:
+    """A vendor with all that the specification's examples ask for."""
+    section = configuration.spec()["connectionSpecification"]["properties"][vendor.name]["properties"]
+    examples = {name: field["examples"][0] for name, field in section.items() if "examples" in field}
+    return vendor({"api_key": "k", **examples}, Shared())
+
+
+def own_streams(name: str = "") -> list[Stream]:
+    """The streams of one vendor, or of all."""
+    return [feed.stream for vendor in VENDORS if name in ("", vendor.name) for feed in configured(vendor).feeds()]
 
 
 def unified_streams() -> list[Stream]:
-    return [*dict.fromkeys(stream for vendor in VENDORS for stream in vendor.unified), COVERAGE]
+    every = planning.streams([configured(vendor) for vendor in VENDORS])
+    return every[len(own_streams()) :]
 
 
 def all_streams() -> list[Stream]:
-    return [*unified_streams(), *(stream for vendor in VENDORS for stream in vendor.streams)]
+    return [*unified_streams(), *own_streams()]
 
 
 def _escaped(text: str) -> str:
@@ -71,7 +80,7 @@ def kind_of(field: Mapping[str, Any]) -> str:
 
 def streams(which: str = "") -> Iterator[Row]:
     yield ("stream", "one row is", "primary key", "cursor")
-    for stream in {"": all_streams, "unified": unified_streams}.get(which, lambda: vendor_of(which).streams)():
+    for stream in {"": all_streams, "unified": unified_streams}.get(which, lambda: own_streams(which))():
         title = str(stream.json_schema()["title"])
         yield (
             f"`{stream.name}`",
@@ -151,7 +160,7 @@ def _values(field: Mapping[str, Any]) -> str:
 
 def coverage(vendor: str) -> Iterator[Row]:
     yield ("exchange", "what", "from", "to", "note")
-    for period in vendor_of(vendor).coverage:
+    for period in next(known for known in VENDORS if known.name == vendor).coverage:
         end = (period.period_end or "").removesuffix("T00:00:00Z")
         start = period.period_start.removesuffix("T00:00:00Z")
         yield (period.exchange, period.kind.replace("_", "-"), start, end, period.note)

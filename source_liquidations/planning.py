@@ -25,11 +25,11 @@ def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
     return [vendor(section, shared) for vendor, section in config.vendors.items()]
 
 
-def streams(config: Config) -> list[Stream]:
+def streams(vendors: Sequence[Vendor]) -> list[Stream]:
     """The streams of the configured vendors, the unified ones that they feed, each once, and the coverage of all."""
-    own = [stream for vendor in config.vendors for stream in vendor.streams]
-    unified = [stream for vendor, section in config.vendors.items() for stream in vendor.unified_streams(section)]
-    return [*own, *dict.fromkeys(unified), COVERAGE]
+    feeds = [feed for vendor in vendors for feed in vendor.feeds()]
+    unified = dict.fromkeys(stream for feed in feeds for stream in feed.mappers if stream != COVERAGE)
+    return [*(feed.stream for feed in feeds), *unified, COVERAGE]
 
 
 def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, StreamState]) -> list[Reading]:
@@ -39,7 +39,9 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
         for feed in vendor.feeds():
             outputs = [Output(feed.stream.name)] if feed.stream.name in states else []
             outputs += [
-                Output(stream, mapper, vendor.name) for stream, mapper in feed.mappers.items() if stream in states
+                Output(stream.name, mapper, vendor.name)
+                for stream, mapper in feed.mappers.items()
+                if stream.name in states
             ]
             if outputs:
                 plan = partial(gaps, states=states, lookback=config.lookback)

@@ -100,7 +100,9 @@ class SourceLiquidations(Source):
         """The streams of the configured vendors; sends no request."""
         del logger
         _mask_keys(config)
-        return AirbyteCatalog(streams=[_airbyte_stream(stream) for stream in planning.streams(_parsed(config))])
+        parsed = _parsed(config)
+        vendors = planning.configured_vendors(parsed, _shared(parsed, self._stop))
+        return AirbyteCatalog(streams=[_airbyte_stream(stream) for stream in planning.streams(vendors)])
 
     def read(
         self,
@@ -165,11 +167,13 @@ def _prepared(
 ) -> tuple[configuration.Config, list[Vendor], dict[str, StreamState]]:
     _mask_keys(config)
     parsed = _parsed(config)
+    vendors = planning.configured_vendors(parsed, _shared(parsed, stop))
+    known = {stream.name: stream for stream in planning.streams(vendors)}
     try:
-        states = _states(parsed, catalog, state or {})
+        states = _states(known, catalog, state or {}, parsed.start)
     except LiquidationsError as error:
         raise traced(error) from None
-    return parsed, planning.configured_vendors(parsed, _shared(parsed, stop)), states
+    return parsed, vendors, states
 
 
 def _shared(config: configuration.Config, stop: threading.Event) -> Shared:
@@ -209,10 +213,9 @@ def _airbyte_stream(stream: Stream) -> AirbyteStream:
 
 
 def _states(
-    config: configuration.Config, catalog: ConfiguredAirbyteCatalog | None, saved: Blobs
+    known: Mapping[str, Stream], catalog: ConfiguredAirbyteCatalog | None, saved: Blobs, start: int
 ) -> dict[str, StreamState]:
     """One state for each selected stream (all of them without a catalog), with what was saved of it."""
-    known = {stream.name: stream for stream in planning.streams(config)}
     names = [configured.stream.name for configured in catalog.streams] if catalog is not None else list(known)
     for name in names:
         if name not in known:
@@ -221,4 +224,4 @@ def _states(
                 "is not a stream of the configured vendors.",
                 advice=f"Available: {', '.join(known)}. Configure its vendor, or refresh the connection's schema.",
             )
-    return {name: StreamState(name, known[name].cursor_field, saved.get(name), start=config.start) for name in names}
+    return {name: StreamState(name, known[name].cursor_field, saved.get(name), start=start) for name in names}

@@ -22,6 +22,7 @@ from source_liquidations import config as configuration
 from source_liquidations import planning
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.client import Client
+from source_liquidations.streams import Stream
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Shared, Vendor
 
@@ -54,6 +55,10 @@ def forms_of(vendor: type[Vendor]) -> Iterator[dict[str, Any]]:
 
 def parsed(section: dict[str, Any]) -> configuration.Config:
     return configuration.parse({"start_date": "2024-01-01", **section})
+
+
+def streams_of(config: dict[str, Any]) -> list[Stream]:
+    return planning.streams(planning.configured_vendors(parsed(config), Shared()))
 
 
 CONFIGS = tuple({vendor.name: form} for vendor in VENDORS for form in forms_of(vendor))
@@ -121,13 +126,13 @@ def test_allowed_hosts_are_those_that_the_vendors_are_asked_at(
 
 
 def test_suggested_streams_exist(metadata: dict[str, Any]) -> None:
-    names = {stream.name for config in CONFIGS for stream in planning.streams(parsed(config))}
+    names = {stream.name for config in CONFIGS for stream in streams_of(config)}
     assert set(metadata["data"]["suggestedStreams"]["streams"]) <= names
 
 
 def test_documentation_names_every_stream_and_host(metadata: dict[str, Any]) -> None:
     text = "\n".join(page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md"))
-    names = {stream.name for config in CONFIGS for stream in planning.streams(parsed(config))}
+    names = {stream.name for config in CONFIGS for stream in streams_of(config)}
     expected = names | set(metadata["data"]["allowedHosts"]["hosts"])
     assert sorted(name for name in expected if name not in text) == []
 

@@ -16,6 +16,7 @@ import pytest
 from source_liquidations import config as configuration
 from source_liquidations import planning
 from source_liquidations.config import Config
+from source_liquidations.vendors.vendor import Shared
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -171,7 +172,7 @@ def test_variables_are_declared_and_used_and_keys_are_sensitive() -> None:
 
 @pytest.mark.parametrize("name", CONNECTIONS)
 def test_a_configuration_is_one_that_the_connector_takes(name: str) -> None:
-    known = {stream.name: stream for stream in planning.streams(config_of(name))}
+    known = {stream.name: stream for stream in planning.streams(planning.configured_vendors(config_of(name), Shared()))}
     selected = CONNECTIONS[name]["streams"]
     assert selected
     assert set(selected) <= set(known)

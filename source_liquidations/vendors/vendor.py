@@ -31,7 +31,7 @@ class Feed:
 
     endpoint: Endpoint
     stream: Stream
-    mappers: Mapping[str, Mapper] = field(default_factory=dict)
+    mappers: Mapping[Stream, Mapper] = field(default_factory=dict)
     prepare: Prepare | None = None
 
 
@@ -50,23 +50,13 @@ class Vendor(ABC):
     name        its section in the configuration
     required    the fields that a section needs (Airbyte's form sends every section, so the schema requires none)
     one_of      the fields of which a section needs at least one
-    streams     its own streams
-    unified     the unified streams that it feeds
     coverage    what it documents about gaps in its data, with dates
     """
 
     name: ClassVar[str]
     required: ClassVar[tuple[str, ...]] = ()
     one_of: ClassVar[tuple[str, ...]] = ()
-    streams: ClassVar[tuple[Stream, ...]]
-    unified: ClassVar[tuple[Stream, ...]] = ()
     coverage: ClassVar[tuple[Period, ...]] = ()
-
-    @classmethod
-    def unified_streams(cls, config: Mapping[str, Any]) -> tuple[Stream, ...]:
-        """The unified streams that it feeds as configured."""
-        del config
-        return cls.unified
 
     @classmethod
     def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from source_liquidations.config import Config, parse
+from source_liquidations import planning
+from source_liquidations.config import Config, parse, spec
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.pages import Output, render
 from source_liquidations.reading.rows import Fault
+from source_liquidations.streams import Stream
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Feed, Shared
 
@@ -37,6 +39,17 @@ def feed(stream: str, section: Mapping[str, Any]) -> Feed:
             found = {held.stream.name: held for held in vendor(section, Shared()).feeds()}
             return found[stream]
     raise KeyError(stream)
+
+
+def all_streams() -> dict[str, Stream]:
+    """By name, the streams of all vendors with everything that the specification's examples ask for."""
+    sections = spec()["connectionSpecification"]["properties"]
+    configured = []
+    for vendor in VENDORS:
+        fields = sections[vendor.name]["properties"]
+        examples = {name: field["examples"][0] for name, field in fields.items() if "examples" in field}
+        configured.append(vendor({"api_key": "k", **examples}, Shared()))
+    return {stream.name: stream for stream in planning.streams(configured)}
 
 
 def span_of(partition: Partition, start: int = ALL_TIME[0], end: int = ALL_TIME[1]) -> Span:
@@ -71,7 +84,7 @@ def partly(held: Feed, body: Any, span: Span, *, memory: Any = None) -> dict[str
 
 
 def outputs_of(held: Feed) -> list[Output]:
-    mapped = (Output(name, mapper, held.endpoint.vendor) for name, mapper in held.mappers.items())
+    mapped = (Output(stream.name, mapper, held.endpoint.vendor) for stream, mapper in held.mappers.items())
     return [Output(held.stream.name), *mapped]
 
 

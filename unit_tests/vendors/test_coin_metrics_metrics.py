@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_liquidations import timestamps
+from source_liquidations import planning, timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coin_metrics.calls import LONGEST_LIST, batched
 from source_liquidations.vendors.coin_metrics.metrics import (
     EXCHANGE,
@@ -29,7 +30,7 @@ from source_liquidations.vendors.coin_metrics.metrics import (
 )
 from source_liquidations.vendors.coin_metrics.vendor import CoinMetrics
 from source_liquidations.vendors.patterns import matches
-from source_liquidations.vendors.vendor import Feed
+from source_liquidations.vendors.vendor import Feed, Shared
 from unit_tests.vendors.bodies import configured, decoded, feed, partly, records, sample
 
 SECTION = {"api_key": "key", "markets": ["binance-BTCUSDT-future"], "metrics_for_markets": True}
@@ -360,8 +361,8 @@ def test_markets_and_assets_of_exchanges_have_them() -> None:
 )
 def test_volumes_are_fed_where_metrics_are_asked_for(section: dict[str, Any], feeds: bool) -> None:
     config = {"markets": ["a-B-future"], **section}
-    assert ("liquidation_volumes" in {stream.name for stream in CoinMetrics.unified_streams(config)}) is feeds
-    assert ("liquidation_volumes" in feed(MARKET.stream.name, config).mappers) is feeds
+    assert (LIQUIDATION_VOLUMES in planning.streams([CoinMetrics(config, Shared())])) is feeds
+    assert (LIQUIDATION_VOLUMES in feed(MARKET.stream.name, config).mappers) is feeds
 
 
 def test_a_metric_that_the_plan_does_not_have_says_what_to_take_out() -> None:

@@ -18,6 +18,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coinalyze.liquidation_history import STREAM, LiquidationHistory, symbols_at_once
 from source_liquidations.vendors.coinalyze.vendor import Coinalyze, budget_of, explain
 from source_liquidations.vendors.vendor import Shared
@@ -410,7 +411,7 @@ def test_without_the_exchanges_names_only_the_unified_stream_fails() -> None:
     answer = decoded(held, sample("coinalyze/liquidation-history.200"), span)
     assert len(answer.rows) == 1
     with pytest.raises(UnexpectedAnswer, match="code"):
-        held.mappers[VOLUMES](answer.rows, span)
+        held.mappers[LIQUIDATION_VOLUMES](answer.rows, span)
 
 
 def test_a_refused_key_is_no_missing_list() -> None:

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from source_liquidations.coverage import COVERAGE
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets, beside
 from source_liquidations.vendors.kiyotaka.markets import matching_markets
 from source_liquidations.vendors.vendor import Feed
-from unit_tests.vendors.bodies import answered, feed, records, sample
+from unit_tests.vendors.bodies import all_streams, answered, feed, records, sample
 
 KAIKO = {"api_key": "key", "instruments": ["bbit/perpetual-future/btc-usdt"]}
 KIYOTAKA = {"api_key": "key", "symbols": ["BYBIT/BTCUSDT"]}
@@ -222,7 +222,7 @@ def test_a_date_that_no_number_or_text_holds_is_none(literal: str, caplog: pytes
     held = feed("kwery_symbols", {"api_key": "key"})
     body = f'{{"symbols": [{{"symbol": "A", "earliest_data": {literal}}}]}}'.encode()
     answer = page(held, body)
-    mapped = held.mappers["liquidation_coverage"](answer.rows, NOWHEN)
+    mapped = held.mappers[COVERAGE](answer.rows, NOWHEN)
     assert mapped.rows.count == 0
     assert caplog.messages == [
         f"kwery_symbols, `earliest_data` of A is {literal.encode()!r}, not a date: it has no row of coverage"
@@ -405,7 +405,7 @@ def test_rows_are_as_written(stream: str, section: dict[str, Any], field: str, r
 
 # Schemas.
 
-STREAMS = {stream.name: stream for vendor in VENDORS for stream in (*vendor.streams, *vendor.unified)}
+STREAMS = all_streams()
 
 
 @pytest.mark.parametrize("name", STREAMS)

@@ -83,8 +83,6 @@ def explain_at_once(answered: Answered) -> LiquidationsError | None:
 class Bitfinex(Vendor):
     name = "bitfinex"
     required = ("symbols",)
-    streams = (liquidations.STREAM,)
-    unified = (LIQUIDATIONS,)
     coverage = documented(
         "bitfinex",
         "bfx-api-node-rest, pull request 32; Coin Metrics, Market Level Liquidations",
@@ -118,7 +116,7 @@ class Bitfinex(Vendor):
         self._liquidations = Liquidations(client, self._symbols, shared.start)
 
     def feeds(self) -> Sequence[Feed]:
-        return (Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS.name: liquidations.to_liquidations}),)
+        return (Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS: liquidations.to_liquidations}),)
 
     def check(self, traffic: Traffic) -> list[str]:
         """The platform's status and, unless the whole exchange is wanted, its lists of pairs.

@@ -12,7 +12,6 @@ from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
-from source_liquidations.streams import Stream
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
 from source_liquidations.vendors.coin_metrics import market_liquidations, markets
 from source_liquidations.vendors.coin_metrics.contracts import Contracts
@@ -50,8 +49,6 @@ def feeds_volumes(config: Mapping[str, Any]) -> bool:
 class CoinMetrics(Vendor):
     name = "coin_metrics"
     required = ("markets",)
-    streams = (market_liquidations.STREAM, *(level.stream for level in LEVELS), markets.STREAM)
-    unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
     coverage = documented(
         "coin_metrics",
         "Coin Metrics, Market Level Liquidations",
@@ -73,10 +70,6 @@ class CoinMetrics(Vendor):
             ("bybit", "missing", "2021-09-24", "2021-09-29", "an endpoint of the exchange was switched off"),
         ],
     )
-
-    @classmethod
-    def unified_streams(cls, config: Mapping[str, Any]) -> tuple[Stream, ...]:
-        return cls.unified if feeds_volumes(config) else (LIQUIDATIONS,)
 
     @classmethod
     def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
@@ -122,16 +115,16 @@ class CoinMetrics(Vendor):
             Feed(
                 self._liquidations,
                 market_liquidations.STREAM,
-                {LIQUIDATIONS.name: partial(market_liquidations.to_liquidations, contracts)},
+                {LIQUIDATIONS: partial(market_liquidations.to_liquidations, contracts)},
                 contracts.prepare,
             ),
             *(self._metrics_feed(level) for level in LEVELS),
-            Feed(LiquidationMarkets(self._client), markets.STREAM, {COVERAGE.name: markets.to_coverage()}),
+            Feed(LiquidationMarkets(self._client), markets.STREAM, {COVERAGE: markets.to_coverage()}),
         )
 
     def _metrics_feed(self, level: Level) -> Feed:
         endpoint = self._metrics(level)
-        unified = {LIQUIDATION_VOLUMES.name: to_volumes(level, endpoint.frequency)}
+        unified = {LIQUIDATION_VOLUMES: to_volumes(level, endpoint.frequency)}
         return Feed(endpoint, level.stream, unified if feeds_volumes(self._config) else {})
 
     def _metrics(self, level: Level) -> LiquidationMetrics:

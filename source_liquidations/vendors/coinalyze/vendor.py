@@ -40,8 +40,6 @@ def budget_of(per_minute: int) -> Budget:
 class Coinalyze(Vendor):
     name = "coinalyze"
     required = ("api_key", "symbols")
-    streams = (liquidation_history.STREAM, markets.STREAM)
-    unified = (LIQUIDATION_VOLUMES,)
     coverage = throttled_at_binance("coinalyze")
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
@@ -60,7 +58,7 @@ class Coinalyze(Vendor):
 
     def feeds(self) -> Sequence[Feed]:
         return (
-            Feed(self._history, liquidation_history.STREAM, {LIQUIDATION_VOLUMES.name: self._history.to_volumes}),
+            Feed(self._history, liquidation_history.STREAM, {LIQUIDATION_VOLUMES: self._history.to_volumes}),
             Feed(markets.market_list(self._client, Fields.of(markets.STREAM)), markets.STREAM),
         )
 

@@ -34,8 +34,6 @@ ORDERS_BUDGET = (100, 10.0)
 class Gate(Vendor):
     name = "gate"
     required = ("contracts",)
-    streams = (orders.STREAM, stats.STREAM, contracts.STREAM)
-    unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
         self._config = config
@@ -76,9 +74,9 @@ class Gate(Vendor):
         to_events = partial(events.to_liquidations, self._contracts)
         listing = ContractList(self._list_client, contracts.settles_of(self._entries))
         return (
-            Feed(self._orders, orders.STREAM, {LIQUIDATIONS.name: to_events}, self._contracts.prepare),
-            Feed(self._stats, stats.STREAM, {LIQUIDATION_VOLUMES.name: stats.to_volumes}),
-            Feed(listing, contracts.STREAM, {COVERAGE.name: contracts.to_coverage()}),
+            Feed(self._orders, orders.STREAM, {LIQUIDATIONS: to_events}, self._contracts.prepare),
+            Feed(self._stats, stats.STREAM, {LIQUIDATION_VOLUMES: stats.to_volumes}),
+            Feed(listing, contracts.STREAM, {COVERAGE: contracts.to_coverage()}),
         )
 
     def check(self, traffic: Traffic) -> list[str]:

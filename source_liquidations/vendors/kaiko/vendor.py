@@ -37,8 +37,6 @@ class Kaiko(Vendor):
     name = "kaiko"
     required = ("api_key",)
     one_of = ("instruments", "assets")
-    streams = (liquidation_events.STREAM, token_volumes.STREAM, INSTRUMENTS_STREAM, EXCHANGES_STREAM)
-    unified = (LIQUIDATIONS, LIQUIDATION_VOLUMES)
     coverage = documented(
         "kaiko",
         "Kaiko, token-level liquidation volumes",
@@ -74,8 +72,8 @@ class Kaiko(Vendor):
 
     def feeds(self) -> Sequence[Feed]:
         return (
-            Feed(self._events, liquidation_events.STREAM, {LIQUIDATIONS.name: liquidation_events.to_liquidations}),
-            Feed(self._volumes, token_volumes.STREAM, {LIQUIDATION_VOLUMES.name: token_volumes.to_volumes}),
+            Feed(self._events, liquidation_events.STREAM, {LIQUIDATIONS: liquidation_events.to_liquidations}),
+            Feed(self._volumes, token_volumes.STREAM, {LIQUIDATION_VOLUMES: token_volumes.to_volumes}),
             Feed(InstrumentList(self._client), INSTRUMENTS_STREAM),
             Feed(exchange_list(self._client), EXCHANGES_STREAM),
         )

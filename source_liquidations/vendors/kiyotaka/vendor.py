@@ -38,8 +38,6 @@ class Kiyotaka(Vendor):
     name = "kiyotaka"
     required = ("api_key",)
     one_of = ("symbols", "coins")
-    streams = (liquidation_agg.STREAM, markets.STREAM)
-    unified = (LIQUIDATION_VOLUMES,)
     coverage = throttled_at_binance("kiyotaka")
 
     @classmethod
@@ -89,8 +87,8 @@ class Kiyotaka(Vendor):
 
     def feeds(self) -> Sequence[Feed]:
         return (
-            Feed(self._points, liquidation_agg.STREAM, {LIQUIDATION_VOLUMES.name: liquidation_agg.to_volumes}),
-            Feed(markets.MarketList(self._client), markets.STREAM, {COVERAGE.name: markets.to_coverage()}),
+            Feed(self._points, liquidation_agg.STREAM, {LIQUIDATION_VOLUMES: liquidation_agg.to_volumes}),
+            Feed(markets.MarketList(self._client), markets.STREAM, {COVERAGE: markets.to_coverage()}),
         )
 
     def check(self, traffic: Traffic) -> list[str]:

@@ -62,8 +62,6 @@ def explain(answered: Answered) -> LiquidationsError | None:
 class Kwery(Vendor):
     name = "kwery"
     required = ("api_key",)
-    streams = (liquidations.STREAM, symbols.STREAM)
-    unified = (LIQUIDATIONS,)
     coverage = documented(
         "kwery",
         "Kwery, GET /v1/liquidations; Binance, forced order feed",
@@ -100,8 +98,8 @@ class Kwery(Vendor):
 
     def feeds(self) -> Sequence[Feed]:
         return (
-            Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS.name: liquidations.to_liquidations}),
-            Feed(symbols.symbol_list(self._client), symbols.STREAM, {COVERAGE.name: symbols.to_coverage()}),
+            Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS: liquidations.to_liquidations}),
+            Feed(symbols.symbol_list(self._client), symbols.STREAM, {COVERAGE: symbols.to_coverage()}),
         )
 
     def check(self, traffic: Traffic) -> list[str]:
