@@ -94,7 +94,7 @@ def make(vendor: Vendor) -> Make:
     def made(**changes: object) -> Client:
         given = {
             "vendor": "acme",
-            "hosts": {"data": vendor.url},
+            "base": vendor.url,
             "budget": Budget(1000, 1.0),
             "headers": {"X-Api-Key": KEY},
             "patience": QUICK,
@@ -136,11 +136,11 @@ def status(code: int, body: object = None, **headers: str) -> Reply:
 
 
 def test_a_base_url_is_quoted_once_and_its_requests_are_not_again(vendor: Vendor, make: Make) -> None:
-    client = make(hosts={"data": f"http://127.0.0.1:{vendor.server.port}/a proxy/\u00e4"})
+    client = make(base=f"http://127.0.0.1:{vendor.server.port}/a proxy/\u00e4")
     vendor.will(GOOD)
     decode(client.fetch(Request("/x", (("markets", "a,b/c%"),))))
     assert vendor.arrived[0].target == "/a%20proxy/%C3%A4/x?markets=a,b%2Fc%25"
-    assert repr(client) == f"Client(acme, ['http://127.0.0.1:{vendor.server.port}/a%20proxy/%C3%A4'])"
+    assert repr(client) == f"Client(acme, http://127.0.0.1:{vendor.server.port}/a%20proxy/%C3%A4)"
 
 
 def test_a_header_key_goes_into_the_header_and_not_into_the_url(vendor: Vendor, make: Make) -> None:
@@ -168,17 +168,6 @@ def test_a_query_key_comes_last_and_is_encoded(vendor: Vendor, make: Make) -> No
 def test_a_request_without_parameters_has_no_question_mark(vendor: Vendor, make: Make) -> None:
     decode(make().fetch(Request("/v1/things")))
     assert vendor.arrived[0].target == "/base/v1/things"
-
-
-def test_a_keyless_host_gets_no_key_in_any_place(vendor: Vendor, make: Make) -> None:
-    client = make(
-        hosts={"data": "http://127.0.0.1:1", "reference": vendor.url},
-        key_params=(("api_key", KEY),),
-        keyless_hosts=frozenset({"reference"}),
-    )
-    decode(client.fetch(Request("/v1/instruments", host="reference")))
-    assert vendor.arrived[0].target == "/base/v1/instruments"
-    assert "x-api-key" not in vendor.arrived[0].headers
 
 
 def test_connections_are_kept(vendor: Vendor, make: Make) -> None:
@@ -269,7 +258,7 @@ def test_a_steady_drip_that_would_take_for_ever_is_given_up(vendor: Vendor, make
 
 def test_a_host_where_nobody_listens_is_unavailable(make: Make) -> None:
     with pytest.raises(VendorUnavailable, match=r"no usable answer to /x in 4 tries: \w*Connection"):
-        decode(make(hosts={"data": "http://127.0.0.1:1"}).fetch(Request("/x")))
+        decode(make(base="http://127.0.0.1:1").fetch(Request("/x")))
 
 
 def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, make: Make) -> None:
@@ -544,7 +533,7 @@ def test_each_try_takes_the_weight_of_its_request(vendor: Vendor, make: Make, mo
 
 def test_a_request_that_was_not_sent_gives_all_its_places_back(make: Make) -> None:
     budget = Budget(8, 60.0, counts_weight=True)
-    client = make(hosts={"data": "http://127.0.0.1:9"}, budget=budget)  # nobody listens
+    client = make(base="http://127.0.0.1:9", budget=budget)  # nobody listens
     with pytest.raises(VendorUnavailable):
         client.fetch(Request("/x"), weight=8)
     assert budget.reserve(weight=8) == 0.0
@@ -695,7 +684,7 @@ def test_no_error_and_no_repr_shows_the_key(vendor: Vendor, make: Make) -> None:
     assert "k%2Be" not in caught.value.message
     assert "is not valid" in caught.value.message
     with pytest.raises(VendorUnavailable) as refused:
-        decode(make(hosts={"data": "http://127.0.0.1:1"}, key_params=(("api_key", KEY),)).fetch(Request("/x")))
+        decode(make(base="http://127.0.0.1:1", key_params=(("api_key", KEY),)).fetch(Request("/x")))
     for text in (repr(client), str(refused.value), repr(refused.value), str(refused.value.__cause__)):
         assert KEY not in text
         assert "k%2Be" not in text

@@ -42,7 +42,6 @@ class Request:
 
     path: str
     params: Params = ()
-    host: str = "data"
 
     def __str__(self) -> str:
         return f"{self.path}?{_query(self.params)}" if self.params else self.path
@@ -92,8 +91,8 @@ class Purse:
 class Client:
     """Sends one vendor's requests.
 
-    `hosts` gives the base URL of each of its hosts, `headers` and `key_params` carry the key; `other_key_params` carry
-    it once the header is refused with 401. `translate` puts an answer into the words of HTTP, where a vendor has its
+    `base` is where the documented paths begin, `headers` and `key_params` carry the key; `other_key_params` carry it
+    once the header is refused with 401. `translate` puts an answer into the words of HTTP, where a vendor has its
     own: the status that its error means, the usual names of its rate headers. `explain` may turn a refusal into a more
     telling error than its status alone (returning None leaves it to the status).
     `delays` are the seconds to wait after a 429 that does not say how long: after the first one of a request, the
@@ -104,12 +103,11 @@ class Client:
         self,
         *,
         vendor: str,
-        hosts: Mapping[str, str],
+        base: str,
         budget: Budget,
         headers: Mapping[str, str] | None = None,
         key_params: Params = (),
         other_key_params: Params = (),
-        keyless_hosts: frozenset[str] = frozenset(),
         own_origins: frozenset[str] = frozenset(),
         translate: Callable[[Answered], Answered] = lambda answered: answered,
         explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
@@ -122,15 +120,14 @@ class Client:
         self.vendor = vendor
         self.budget = budget
         self.stop = stop or threading.Event()
-        self._hosts = {name: _quoted(base).rstrip("/") for name, base in hosts.items()}
+        self._base = _quoted(base).rstrip("/")
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "source-liquidations"}
         self._key_headers = dict(headers or {})
         self._key_params = key_params
         self._other_key_params = other_key_params
         keys = [words.split()[-1] for words in self._key_headers.values()]  # `Bearer …`
         self._key_forms = forms_in_bodies([*keys, *(key for _, key in (*key_params, *other_key_params))])
-        self._keyless_hosts = keyless_hosts
-        self._own_origins = own_origins | {origin(base) for base in self._hosts.values()}
+        self._own_origins = own_origins | {origin(self._base)}
         self._translate = translate
         self._explain = explain
         self._purse = purse or Purse()
@@ -138,12 +135,10 @@ class Client:
         self._delays = [seconds * self._patience.scale for seconds in delays]
         self._random = random.SystemRandom()
         self._plan = ""
-        self._transport = Transport(
-            hosts=len(self._hosts), connections=connections, patience=self._patience, stop=self.stop
-        )
+        self._transport = Transport(connections=connections, patience=self._patience, stop=self.stop)
 
     def __repr__(self) -> str:
-        return f"Client({self.vendor}, {sorted(self._hosts.values())})"
+        return f"Client({self.vendor}, {self._base})"
 
     def fetch(
         self,
@@ -298,11 +293,9 @@ class Client:
 
     def _send(self, request: Request, traffic: Traffic) -> Answered:
         """The answer to a request, redirects within its origin followed."""
-        has_key = request.host not in self._keyless_hosts
-        base = self._hosts[request.host]
-        query = _query(request.params + (self._key_params if has_key else ()))
-        url = f"{base}{request.path}{f'?{query}' if query else ''}"
-        headers = {**self._headers, **(self._key_headers if has_key else {})}
+        query = _query(request.params + self._key_params)
+        url = f"{self._base}{request.path}{f'?{query}' if query else ''}"
+        headers = {**self._headers, **self._key_headers}
         for _ in range(_MOST_REDIRECTS + 1):
             traffic.count(requests=1)
             answered = self._transport.get(url, headers)
@@ -314,7 +307,7 @@ class Client:
                 url = requests.utils.requote_uri(urljoin(url, answered.headers.get("Location", "")))
             except ValueError as error:
                 raise NotWhole(f"a redirect to no address ({error})") from None
-            if origin(url) != origin(base):
+            if origin(url) != origin(self._base):
                 raise UnexpectedAnswer(
                     f"a redirect to another origin was refused: {redact(origin(url))}.",
                     advice="The key was not sent there. Report this to the vendor.",

@@ -27,35 +27,33 @@ _GET = requests.Request("GET", "http://localhost/").prepare()
 
 
 class _Adapter(HTTPAdapter):
-    """Looks up a host's connections once: neither its proxy nor its certificates change within a sync."""
+    """Looks up its host's connections once: neither its proxy nor its certificates change within a sync."""
 
     def __init__(self, **options: Any) -> None:
-        self._pools: dict[str, Any] = {}
+        self._pool: Any = None
         super().__init__(**options)
 
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
-        assert request.url is not None
-        host = origin(request.url)
-        if host not in self._pools:
+        if self._pool is None:
             pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
             watch(pool)
-            self._pools[host] = pool
-        return self._pools[host]
+            self._pool = pool
+        return self._pool
 
 
 class Transport:
-    """Exchanges requests for answers with a vendor's hosts, keeping connections open.
+    """Exchanges requests for answers with one host, keeping connections open.
 
     Without a session of requests, which would read the body of a redirect whole, however much it unpacks to.
     """
 
-    def __init__(self, *, hosts: int, connections: int, patience: Patience, stop: threading.Event) -> None:
+    def __init__(self, *, connections: int, patience: Patience, stop: threading.Event) -> None:
         self._patience = patience
         self._stop = stop
-        self._adapter = _Adapter(pool_connections=hosts, pool_maxsize=connections, max_retries=0)
-        self._settings: dict[str, dict[str, Any]] = {}
+        self._adapter = _Adapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
+        self._settings: dict[str, Any] = {}
         self._settings_lock = threading.Lock()
         self._reached = False
 
@@ -65,17 +63,15 @@ class Transport:
         Raises NotWhole for what stops it on the way, NotSent where the vendor cannot have seen it, ConfigurationError
         where this machine's proxy or certificates are the reason, UnexpectedAnswer for a body that is too large.
         """
-        host = origin(url)
         with self._settings_lock:  # reading certificates takes long: one does it, and the others wait
-            if host not in self._settings:
-                self._settings[host] = settings(url)
-        proxy = requests.utils.select_proxy(url, self._settings[host]["proxies"])
+            self._settings = self._settings or settings(url)
+        proxy = requests.utils.select_proxy(url, self._settings["proxies"])
         prepared = _GET.copy()
         prepared.headers.update(headers)
         prepared.url = url
         with WATCHDOG.watching(self._patience.connect + self._patience.answer) as exchange:
             try:
-                answered = self._exchange(prepared, self._settings[host], exchange)
+                answered = self._exchange(prepared, exchange)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 found = misconfigured(error, url, proxy, reached=self._reached)
                 raise found or self._broken(error, exchange) from None
@@ -84,11 +80,9 @@ class Transport:
         self._reached = True
         return answered
 
-    def _exchange(
-        self, prepared: requests.PreparedRequest, settings: Mapping[str, Any], exchange: Exchange
-    ) -> Answered:
+    def _exchange(self, prepared: requests.PreparedRequest, exchange: Exchange) -> Answered:
         timeout = (self._patience.connect, self._patience.answer)
-        with self._adapter.send(prepared, timeout=timeout, **{**settings, "stream": True}) as response:
+        with self._adapter.send(prepared, timeout=timeout, **{**self._settings, "stream": True}) as response:
             return Answered(response.status_code, response.headers, self._body(response, exchange).removeprefix(_BOM))
 
     def _body(self, response: requests.Response, exchange: Exchange) -> bytes:

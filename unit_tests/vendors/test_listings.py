@@ -43,13 +43,13 @@ def test_kaiko_asks_for_each_class_that_can_be_liquidated() -> None:
     held = feed("kaiko_instruments", KAIKO)
     partitions = list(held.endpoint.partitions(Traffic()))
     assert [held.endpoint.first(Span((partition,), 0, 1)) for partition in partitions] == [
-        Request("/v1/instruments", (("class", "future"), ("page_size", "1000")), "reference"),
-        Request("/v1/instruments", (("class", "perpetual-future"), ("page_size", "1000")), "reference"),
+        Request("/v1/instruments", (("class", "future"), ("page_size", "1000"))),
+        Request("/v1/instruments", (("class", "perpetual-future"), ("page_size", "1000"))),
     ]
 
 
 def test_kaikos_exchanges_take_no_parameters() -> None:
-    assert feed("kaiko_exchanges", KAIKO).endpoint.first(NOWHEN) == Request("/v1/exchanges", (), "reference")
+    assert feed("kaiko_exchanges", KAIKO).endpoint.first(NOWHEN) == Request("/v1/exchanges")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_kaikos_token_is_all_that_a_following_page_needs(
 ) -> None:
     held = feed("kaiko_exchanges", KAIKO)
     following = page(held, {"data": [{"code": "bbit"}], "continuation_token": token, "next_url": url}).following
-    expected = Request("/v1/exchanges", (("continuation_token", followed or ""),), "reference")
+    expected = Request("/v1/exchanges", (("continuation_token", followed or ""),))
     assert following == (expected if followed else None)
 
 

@@ -96,7 +96,7 @@ class Bitfinex(Vendor):
         seconds = 60.0 / per_minute if per_minute else SECONDS_BETWEEN_REQUESTS
         client = Client(
             vendor="bitfinex",
-            hosts={"data": url},
+            base=url,
             budget=budget_of(url, seconds),
             explain=explain,
             translate=translated,
@@ -106,7 +106,7 @@ class Bitfinex(Vendor):
         )
         self._platform = Client(
             vendor="bitfinex",
-            hosts={"data": url},
+            base=url,
             budget=Budget(PLATFORM_REQUESTS_PER_MINUTE, 60.0),
             explain=explain_at_once,
             translate=translated,

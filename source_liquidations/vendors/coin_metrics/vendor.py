@@ -99,7 +99,7 @@ class CoinMetrics(Vendor):
         self._community = not key
         self._client = Client(
             vendor="coin_metrics",
-            hosts={"data": base_url(config, PAID_HOST if key else COMMUNITY_HOST)},
+            base=base_url(config, PAID_HOST if key else COMMUNITY_HOST),
             key_params=(("api_key", key),) if key else (),
             own_origins=frozenset((origin(PAID_HOST), origin(COMMUNITY_HOST))),
             budget=Budget(per_minute, 60.0) if per_minute else Budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),

@@ -47,7 +47,7 @@ class Coinalyze(Vendor):
         per_minute = config.get("requests_per_minute") or CALLS_PER_MINUTE
         self._client = Client(
             vendor="coinalyze",
-            hosts={"data": base_url(config, HOST)},
+            base=base_url(config, HOST),
             headers={KEY_HEADER: config["api_key"]},
             budget=budget_of(per_minute),
             explain=explain,

@@ -61,7 +61,7 @@ class Gate(Vendor):
         per_minute = self._config.get("requests_per_minute")
         return kind(
             vendor="gate",
-            hosts={"data": base_url(self._config, HOST)},
+            base=base_url(self._config, HOST),
             headers=HEADERS,
             budget=Budget(per_minute, 60.0) if per_minute else Budget(*budget),
             translate=translated,

@@ -61,7 +61,7 @@ _access = msgspec.json.Decoder(_Access)
 def following(client: Client, request: Request, body: Body[Any]) -> Request | None:
     """The next page's request: a token carries all parameters, so it stands alone."""
     token = next_token(client, token=body.continuation_token, url=body.next_url, name=TOKEN)
-    return Request(request.path, ((TOKEN, token),), request.host) if token else None
+    return Request(request.path, ((TOKEN, token),)) if token else None
 
 
 class KaikoEndpoint(Endpoint):

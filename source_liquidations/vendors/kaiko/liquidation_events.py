@@ -51,14 +51,15 @@ class TradeRow(msgspec.Struct):
 class LiquidationEvents(KaikoEndpoint):
     step = timestamps.MILLISECOND  # times are sent in milliseconds
 
-    def __init__(self, client: Client, instruments: Sequence[str]) -> None:
+    def __init__(self, client: Client, reference: Client, instruments: Sequence[str]) -> None:
         added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
         super().__init__(client, RowDecoder(Body, TradeRow, Fields.of(STREAM), numbers=_numbers, added=added))
+        self._reference = reference
         self._instruments = instruments
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        matching = partial(matching_instruments, self.client, traffic, {})
+        matching = partial(matching_instruments, self._reference, traffic, {})
         for name, where in self.resolved("kaiko.instruments", self._instruments, is_pattern, matching):
             code, instrument_class, instrument = name.split("/", 2)
             yield Partition.of(exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where)

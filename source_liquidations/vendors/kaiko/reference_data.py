@@ -18,7 +18,6 @@ from source_liquidations.vendors.patterns import is_pattern, matches, meant
 
 INSTRUMENTS_STREAM = Stream("kaiko_instruments", ("exchange_code", "class", "code"), declared_in=__name__)
 EXCHANGES_STREAM = Stream("kaiko_exchanges", ("code",), declared_in=__name__)
-HOST = "reference"
 INSTRUMENTS = "/v1/instruments"
 EXCHANGES = "/v1/exchanges"
 # The classes of instruments that can be liquidated; one a call.
@@ -37,7 +36,7 @@ class ExchangeRow(msgspec.Struct):
 
 def exchange_list(client: Client) -> Listing:
     decoder = RowDecoder(Body, ExchangeRow, Fields.of(EXCHANGES_STREAM))
-    return Listing("kaiko", client, Request(EXCHANGES, host=HOST), decoder, partial(following, client))
+    return Listing("kaiko", client, Request(EXCHANGES), decoder, partial(following, client))
 
 
 class InstrumentList(Listing):
@@ -56,7 +55,7 @@ class InstrumentList(Listing):
 
 
 def instruments_request(filters: tuple[tuple[str, str], ...]) -> Request:
-    return Request(INSTRUMENTS, (*filters, ("page_size", PAGE_SIZE)), HOST)
+    return Request(INSTRUMENTS, (*filters, ("page_size", PAGE_SIZE)))
 
 
 def matching_instruments(

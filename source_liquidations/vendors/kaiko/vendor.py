@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from source_liquidations.coverage import documented, throttled_at_binance
@@ -17,7 +18,6 @@ from source_liquidations.vendors.kaiko.liquidation_events import LiquidationEven
 from source_liquidations.vendors.kaiko.reference_data import (
     CLASSES,
     EXCHANGES_STREAM,
-    HOST,
     INSTRUMENTS_STREAM,
     InstrumentList,
     exchange_list,
@@ -54,28 +54,27 @@ class Kaiko(Vendor):
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
         self._shared = shared
-        self._client = Client(
+        client = partial(
+            Client,
             vendor="kaiko",
-            hosts={
-                "data": base_url(config, MARKET_DATA[config.get("region", "us")]),
-                HOST: base_url(config, REFERENCE_DATA, "reference_base_url"),
-            },
-            headers={"X-Api-Key": config["api_key"]},
-            keyless_hosts=frozenset({HOST}),
             own_origins=frozenset(origin(url) for url in (*MARKET_DATA.values(), REFERENCE_DATA)),
             budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
             connections=shared.workers,
             stop=shared.stop,
         )
-        self._events = LiquidationEvents(self._client, config.get("instruments", ()))
-        self._volumes = TokenVolumes(self._client, config.get("assets", ()), config.get("interval", "1h"))
+        self._reference = client(base=base_url(config, REFERENCE_DATA, "reference_base_url"))  # needs no key
+        data = client(
+            base=base_url(config, MARKET_DATA[config.get("region", "us")]), headers={"X-Api-Key": config["api_key"]}
+        )
+        self._events = LiquidationEvents(data, self._reference, config.get("instruments", ()))
+        self._volumes = TokenVolumes(data, config.get("assets", ()), config.get("interval", "1h"))
 
     def feeds(self) -> Sequence[Feed]:
         return (
             Feed(self._events, liquidation_events.STREAM, {LIQUIDATIONS: liquidation_events.to_liquidations}),
             Feed(self._volumes, token_volumes.STREAM, {LIQUIDATION_VOLUMES: token_volumes.to_volumes}),
-            Feed(InstrumentList(self._client), INSTRUMENTS_STREAM),
-            Feed(exchange_list(self._client), EXCHANGES_STREAM),
+            Feed(InstrumentList(self._reference), INSTRUMENTS_STREAM),
+            Feed(exchange_list(self._reference), EXCHANGES_STREAM),
         )
 
     def check(self, traffic: Traffic) -> list[str]:

@@ -65,7 +65,7 @@ class Kiyotaka(Vendor):
             most_weight = min(most_weight, float(per_day))
         self._client = Client(
             vendor="kiyotaka",
-            hosts={"data": base_url(config, host)},
+            base=base_url(config, host),
             headers={header: config["api_key"]},
             budget=Budget(requests or PER_MINUTE, 60.0, *allowances),
             explain=self._explain,

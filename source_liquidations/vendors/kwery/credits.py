@@ -99,4 +99,4 @@ def cost(rows: int) -> int:
 def with_param(request: Request, name: str, value: str) -> Request:
     """The request with one parameter replaced, or added at the end."""
     params = dict(request.params) | {name: value}
-    return Request(request.path, tuple(params.items()), request.host)
+    return Request(request.path, tuple(params.items()))

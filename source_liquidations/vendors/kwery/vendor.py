@@ -85,7 +85,7 @@ class Kwery(Vendor):
         credits = Credits(config.get("max_credits_per_sync"))
         self._client = Client(
             vendor="kwery",
-            hosts={"data": base_url(config, HOST)},
+            base=base_url(config, HOST),
             headers={"X-API-Key": config["api_key"]},
             other_key_params=(("api-key", config["api_key"]),),
             budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
