@@ -387,9 +387,11 @@ def test_any_number_of_workers_comes_to_an_end(workers: int) -> None:
     assert threads.ends == 3, "each reading ends once"
 
 
-@pytest.mark.parametrize(("workers", "helped"), [(1, False), (2, True)])
-def test_a_window_is_cut_for_an_idle_worker_and_not_for_a_thread_that_waits(workers: int, helped: bool) -> None:
-    """While the page of the only worker is decoded, its place is free; but its next request goes out at once."""
+@pytest.mark.parametrize(("workers", "decoded", "helped"), [(1, True, False), (2, True, False), (2, False, True)])
+def test_a_window_is_cut_for_an_idle_worker_while_its_request_is_under_way(
+    workers: int, decoded: bool, helped: bool
+) -> None:
+    """While its page is decoded, nobody else writes its end; and its next request goes out at once."""
     endpoint = FakeVendor({"a": list(range(START, END))}, page_size=10)
     simulation = Simulation(endpoint, START, END, workers=workers, chance=random.Random(0))
     endpoint.client.meanwhile = lambda: None
@@ -397,7 +399,8 @@ def test_a_window_is_cut_for_an_idle_worker_and_not_for_a_thread_that_waits(work
         simulation.work()
     window = simulation._next()
     assert isinstance(window, Window)
-    simulation.scheduler.answered(window)
+    if decoded:
+        simulation.scheduler.answered(window)
     assert (simulation._next() is not None) == helped
 
 

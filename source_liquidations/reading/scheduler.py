@@ -308,7 +308,8 @@ class Scheduler:
         for gap in list(queue.begun):
             if gap.is_ready and queue.open(gap):
                 return True
-        worth = [window for gap in queue.begun for window in gap.under_way if window.is_worth_a_cut()]
+        windows = (window for gap in queue.begun for window in gap.under_way)
+        worth = [window for window in windows if window in self._under_way and window.is_worth_a_cut()]
         for window in sorted(worth, key=lambda window: -window.pages_left):
             later = window.gap.cut(window)
             if later is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,7 +40,6 @@ class Window:
         self.memory: dict[Any, Any] = {}  # the endpoint's, from page to page
         self.reserved = False
         self._pages_at_cut = 0
-        self._lock = threading.Lock()  # another worker may take the later half away while a page is on its way
 
     @property
     def finished(self) -> bool:
@@ -58,15 +56,13 @@ class Window:
         """
         self.pages.accept(request, answer)
         rows = self._asked_for(answer.rows)
-        with self._lock:
-            if self.order.accept(rows, self.end, self.gap.reading.endpoint.vendor):
-                self.pages.following = None  # all that follows is behind the window
-            end = self.end
+        if self.order.accept(rows, self.end, self.gap.reading.endpoint.vendor):
+            self.pages.following = None  # all that follows is behind the window
         self.gap.note(self, answer)
-        everything = dict.fromkeys(range(len(self.gap.partitions)), end)
+        everything = dict.fromkeys(range(len(self.gap.partitions)), self.end)
         reached = everything if self.finished and answer.problem is None else self.order.reached
-        whole = {index: (self.start, min(instant, end)) for index, instant in reached.items()}
-        return rows.between(_EVER, end), whole
+        whole = {index: (self.start, min(instant, self.end)) for index, instant in reached.items()}
+        return rows.between(_EVER, self.end), whole
 
     def _asked_for(self, rows: Rows) -> Rows:
         """The rows of the time asked for. Others are not lost: the window that they belong to brings them."""
@@ -127,15 +123,14 @@ class Window:
         )
 
     def give_away(self) -> Slice | None:
-        """Take the later half off the window; None where it has become too small meanwhile."""
-        with self._lock:
-            reached = self.order.reached.get(0, self.start)
-            middle = timestamps.floor_to(reached + (self.end - reached) // 2, self.gap.reading.endpoint.step)
-            if self.finished or not reached < middle < self.end:
-                return None
-            later, self.end = (middle, self.end), middle
-            self._pages_at_cut = self.pages.count
-            return later
+        """Take the later half off the window; None where it is too small. Not while a page of it is taken."""
+        reached = self.order.reached.get(0, self.start)
+        middle = timestamps.floor_to(reached + (self.end - reached) // 2, self.gap.reading.endpoint.step)
+        if not reached < middle < self.end:
+            return None
+        later, self.end = (middle, self.end), middle
+        self._pages_at_cut = self.pages.count
+        return later
 
 
 @dataclass(eq=False)
