@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -131,12 +131,12 @@ class Endpoint(ABC):
     rows_per_day    for events: rows that a request's partitions together had a day when somebody measured it
     late            for aggregates: how long after its end an interval may still change, in nanoseconds
     title           the vendor's name, for messages
-    spelling        the vendor's codes of exchanges, by the name that all vendors' rows have
+    codes           of exchanges, as the vendor writes them, with spaces between
     """
 
     vendor: str
     title: str = ""
-    spelling: Mapping[str, tuple[str, ...]] = {}
+    codes: str = ""
     client: Client
     ascending: bool = True
     splittable: bool = True
@@ -193,7 +193,7 @@ class Endpoint(ABC):
     def hinted(self, error: LiquidationsError, market: str) -> LiquidationsError:
         """The error with the vendor's code of an exchange, where a market or pattern begins with another spelling."""
         code = re.split(r"[/-]", market)[0]
-        codes = self.spelling.get(exchange(code), ())
+        codes = [known for known in self.codes.split() if exchange(known) == exchange(code)]
         if codes and code not in codes:
             error.advice = f"{error.advice} {self.title} writes {' or '.join(codes)}, not {code}.".strip()
         return error

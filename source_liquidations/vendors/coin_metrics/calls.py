@@ -25,9 +25,6 @@ PAGE_SIZE = "10000"
 CATALOG_PAGE_SIZE = "1000"
 # A URL of more than 10,000 characters is refused (414); this much is for the list of entities.
 LONGEST_LIST = 9_000
-# The vendor's codes of exchanges, by the names that rows have.
-CODES = {name: (name,) for name in ("binance", "bybit", "deribit", "bitmex", "bitfinex", "huobi", "kraken", "ftx")}
-CODES["okx"] = ("okex",)
 
 T = TypeVar("T")
 

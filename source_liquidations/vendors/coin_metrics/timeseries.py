@@ -12,7 +12,7 @@ from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors.coin_metrics.calls import CODES, PAGE_SIZE, batched, following, owners, time_params
+from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, batched, following, owners, time_params
 from source_liquidations.vendors.decoding import Page, RowDecoder
 from source_liquidations.vendors.probing import probe
 
@@ -25,7 +25,7 @@ class Timeseries(Endpoint):
 
     vendor = "coin_metrics"
     title = "Coin Metrics"
-    spelling = CODES
+    codes = "binance bybit okex deribit bitmex bitfinex huobi kraken ftx"
     page_size = int(PAGE_SIZE)
     one_row: Params = (("page_size", "1"),)
 

@@ -23,18 +23,6 @@ logger = logging.getLogger("airbyte")
 
 PAGE_SIZE = "1000"
 TOKEN = "continuation_token"  # nosec B105
-# The vendor's codes of exchanges, by the names that rows have.
-CODES = {
-    "binance": ("binc",),
-    "bybit": ("bbit",),
-    "okx": ("okex",),
-    "deribit": ("drbt",),
-    "bitmex": ("bmex", "btmx"),
-    "bitfinex": ("bfnx",),
-    "huobi": ("huob", "hbdm"),
-    "kraken": ("krkn",),
-    "ftx": ("ftxx",),
-}
 
 T = TypeVar("T")
 
@@ -69,7 +57,7 @@ class KaikoEndpoint(Endpoint):
 
     vendor = "kaiko"
     title = "Kaiko"
-    spelling = CODES
+    codes = "binc bbit okex drbt bmex btmx bfnx huob hbdm krkn ftxx"
 
     def __init__(self, client: Client, decoder: RowDecoder[Any], params: Params = ()) -> None:
         self.client = client

@@ -30,25 +30,15 @@ MOST_POINTS = 100_000  # a request, over all series
 SERIES = 2  # one for each side
 POINTS_PER_WEIGHT = 1_000
 WEIGHT_PER_EXCHANGE = 0.2  # of a sum, more
-# The vendor's ids of exchanges, by the names that rows have.
-CODES = {
-    "binance": ("BINANCE_FUTURES", "BINANCE_DELIVERY"),
-    "bybit": ("BYBIT",),
-    "okx": ("OKEX_SWAP", "OKEX_FUTURES"),
-    "deribit": ("DERIBIT",),
-    "bitmex": ("BITMEX",),
-    "bitget": ("BITGET",),
-    "bitfinex": ("BITFINEX_DERIVATIVES",),
-    "gate": ("GATE_IO_FUTURES",),
-    "hyperliquid": ("HYPERLIQUID_FUTURES",),
-    "huobi": ("HUOBI_DM", "HUOBI_DM_SWAP", "HUOBI_DM_LINEAR_SWAP"),
-}
 
 
 class LiquidationAgg(Endpoint):
     vendor = "kiyotaka"
     title = "Kiyotaka"
-    spelling = CODES
+    codes = (
+        "BINANCE_FUTURES BINANCE_DELIVERY BYBIT OKEX_SWAP OKEX_FUTURES DERIBIT BITMEX BITGET BITFINEX_DERIVATIVES"
+        " GATE_IO_FUTURES HYPERLIQUID_FUTURES HUOBI_DM HUOBI_DM_SWAP HUOBI_DM_LINEAR_SWAP"
+    )
     ascending = False  # one answer a window, series by series
     paged = False
     refuses_old = True
