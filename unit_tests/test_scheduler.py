@@ -293,7 +293,7 @@ def test_a_vendor_that_is_down_is_not_asked_for_every_market() -> None:
     rows = {f"m{n}": [1_200] for n in range(100)}
     endpoint = failing(rows, **{market: VendorUnavailable("down") for market in rows})
     Simulation(endpoint, START, END, workers=2).run()
-    assert len(endpoint.client.sent) <= 7
+    assert len(endpoint.client.sent) <= 8
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -304,6 +304,18 @@ def test_markets_that_fail_every_time_do_not_keep_the_others_waiting(workers: in
     sync.run()
     assert len(sync.written) == 16
     assert len(sync.reading.failures) == 4
+
+
+def test_as_many_bad_markets_as_workers_do_not_end_the_reading() -> None:
+    """All of them are under way before the first of them has failed."""
+    rows = {f"m{n:02}": [1_200] for n in range(20)}
+    down = {f"m{n:02}": VendorUnavailable("down") for n in range(8)}
+    endpoint = failing(rows, **down)
+    sync = Simulation(endpoint, START, END, workers=8)
+    endpoint.client.meanwhile = sync.work
+    sync.run()
+    assert len(sync.written) == 12
+    assert len(sync.reading.failures) == 8
 
 
 def test_windows_of_one_market_are_one_failure() -> None:

@@ -19,7 +19,7 @@ from source_liquidations.reading.reading import Failed, Reading
 from source_liquidations.reading.shares import shares
 from source_liquidations.reading.windows import Gap, Window
 
-_FAILURES_IN_A_ROW = 6
+_FAILURES_IN_A_ROW = 6  # and as many as may be under way beside them
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Scheduler:
         self._queues = deque(Queue(reading) for reading in readings)
         self._queue_of = {id(queue.reading): queue for queue in self._queues}
         self._workers = workers
+        self._most_failures = _FAILURES_IN_A_ROW + workers - 1  # in a row
         self._under_way: dict[Window | Reading, str] = {}  # whose request has no answer yet: the vendor
         self._stopped = False
 
@@ -134,7 +135,7 @@ class Scheduler:
             if isinstance(error, VendorUnavailable):
                 queue = self._queue(window)
                 queue.failures_in_a_row += 1
-                if queue.failures_in_a_row >= _FAILURES_IN_A_ROW:
+                if queue.failures_in_a_row >= self._most_failures:
                     return False
             self._replace(window, parts)
             return True
@@ -172,7 +173,7 @@ class Scheduler:
                 return False
             reading.failures.append(Failed(error))
             queue.failures_in_a_row += error.failure_type != "config_error"
-            if isinstance(work, Reading) or error.scope == "reading" or queue.failures_in_a_row >= _FAILURES_IN_A_ROW:
+            if isinstance(work, Reading) or error.scope == "reading" or queue.failures_in_a_row >= self._most_failures:
                 queue.give_up()
                 return True
             if queue.failures_in_a_row == _FAILURES_IN_A_ROW // 2:
