@@ -139,14 +139,14 @@ class StreamState:
         """
         if self.cursor_field is None:
             return
-        self._entries.pop(partition, None)
         progress = self._partitions.setdefault(partition, Progress())
+        before = progress.recheck, progress.held
         if held is not None:
             progress.held |= [held]
-        before = progress.recheck
         progress.cannot_have(since)
-        if part[0] < part[1] or progress.recheck != before:
+        if part[0] < part[1] or before != (progress.recheck, progress.held):
             progress.read |= [part]
+            self._entries.pop(partition, None)
             self._changed = True
 
     def wrote(self, records: int, size: int) -> None:
