@@ -7,7 +7,8 @@ SHELL := /bin/sh
 VENV := .venv
 DEMO_VENV := .venv-demo
 DIST := dist
-PYTEST_ARGS ?= -n auto --dist loadfile --no-loadscope-reorder
+# Twice as many at once as there are processors: many tests wait for pauses and time limits.
+PYTEST_ARGS ?= -n $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN)) --dist loadfile --no-loadscope-reorder
 BENCH_ARGS ?=
 
 # Each test starts the connector, which must not compile its own sources and the CDK's every time.

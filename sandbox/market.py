@@ -1,6 +1,6 @@
 """The simulated truth: one history of liquidations per instrument, from which every vendor projects its view.
 
-A block of an instrument (an hour of a busy market, a year of a tiny one) is a pure function of the seed, the
+A block of an instrument (an hour of a busy market, four weeks of a tiny one) is a pure function of the seed, the
 instrument and the block's number, so that any window over years can be made lazily and again.
 """
 
@@ -91,7 +91,7 @@ class Market:
 
     def _length(self, instrument: Instrument) -> int:
         daily = self.density.peak(instrument)
-        return next((n for n in LENGTHS[:-1] if daily * n / DAY >= 40), LENGTHS[-1])
+        return next((n for n in LENGTHS[:-1] if daily * n / DAY >= 20), LENGTHS[-1])
 
     def length(self, instrument: Instrument) -> int:
         """Nanoseconds that one block of an instrument covers."""
