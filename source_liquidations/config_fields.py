@@ -14,18 +14,19 @@ from source_liquidations.errors import ConfigurationError
 
 Fields = Mapping[str, Any]
 
-_WHOLE = re.compile(r"\s*[+-]?\d+(\.0+)?\s*", re.ASCII)
-_DECIMAL = re.compile(r"\s*[+-]?\d+(\.\d+)?\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*[+-]?\d{1,300}(\.0+)?\s*", re.ASCII)
+_DECIMAL = re.compile(r"\s*[+-]?\d{1,300}(\.\d+)?\s*", re.ASCII)
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def given(values: Fields, schema: Fields) -> dict[str, Any]:
-    """What the user gave: without `null`, `""` and `[]`, and with numbers as numbers."""
+    """What the user gave of the known fields: without `null`, `""` and `[]`, and with numbers as numbers."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        value = _value(value, schema["properties"].get(name, {}))
-        if value is not None and value != "" and value != []:
-            found[name] = value
+        if name in schema["properties"]:
+            value = _value(value, schema["properties"][name])
+            if value is not None and value != "" and value != []:
+                found[name] = value
     return found
 
 
@@ -47,8 +48,7 @@ def _number(value: Any, *, whole_only: bool) -> Any:
 def only_defaults(section: Any, schema: Fields) -> bool:
     """Whether a section holds only what Airbyte's form puts there untouched: defaults, and switches that are off."""
     return isinstance(section, Mapping) and all(
-        value is False or ("default" in field and value == field["default"])
-        for value, field in ((value, schema["properties"].get(name, {})) for name, value in section.items())
+        value is False or value == schema["properties"][name].get("default") for name, value in section.items()
     )
 
 
@@ -78,7 +78,21 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
         yield jsonschema.ValidationError(f"{instance!r} does not match")
 
 
-_Validator = jsonschema.validators.extend(jsonschema.Draft7Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+def _is_number(checker: Any, instance: Any) -> bool:
+    """JSON as Python reads it has numbers that cannot be calculated with: NaN, Infinity, and what no float holds."""
+    del checker
+    return isinstance(instance, (int, float)) and not isinstance(instance, bool) and abs(instance) < 1e300
+
+
+def _is_whole(checker: Any, instance: Any) -> bool:
+    return _is_number(checker, instance) and instance == int(instance)
+
+
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft7Validator,
+    {"pattern": _pattern},
+    type_checker=jsonschema.Draft7Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_whole}),
+)
 
 
 def checked(values: Fields, schema: Fields) -> tuple[dict[str, Any], list[ConfigurationError]]:

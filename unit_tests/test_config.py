@@ -125,6 +125,22 @@ def test_any_other_unknown_field_is_ignored(name: str) -> None:
     assert parsed(**{name: {"x": 1}}) == parsed()
 
 
+def test_an_unknown_field_is_ignored_in_a_section_too() -> None:
+    """A later version's form puts its own defaults into every section, and the user may come back from it."""
+    assert parsed(kaiko={"region": "us", "interval": "1h", "granularity": "raw"}) == parsed()
+    assert parsed(coin_metrics=LEAST["coin_metrics"] | {"mode": "fast"}) == parsed()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400, "9" * 5_000, "9" * 400 + ".5"])
+@pytest.mark.parametrize("field", ["num_workers", "kwery.min_usd", "kwery.requests_per_minute"])
+def test_a_number_that_cannot_be_calculated_with_is_refused(field: str, number: Any) -> None:
+    section, _, name = field.rpartition(".")
+    with pytest.raises(ConfigurationError) as caught:
+        parsed(**({section: {"api_key": "key-of-kwery", name: number}} if section else {name: number}))
+    assert caught.value.field == field
+    assert " number; " in caught.value.message
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         config.parse(
