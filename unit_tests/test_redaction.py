@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_liquidations.http import redaction
-from source_liquidations.http.redaction import MASK, keep_secret, redact
+from source_liquidations.http.redaction import (
+    MASK,
+    body_without,
+    forms_in_bodies,
+    keep_secret,
+    keep_secrets_of_environment,
+    redact,
+)
 
 FORMS: dict[str, Callable[[str], str]] = {
     "literal": str,
@@ -73,6 +80,45 @@ def test_a_key_is_masked_in_every_form(form: str, fresh: Callable[[], None]) -> 
         assert masked == f"{before}{MASK}{after}"
 
     holds()
+
+
+ESCAPED: dict[str, Callable[[str], str]] = {
+    "as it is": lambda text: json.dumps(text)[1:-1],
+    "slashes": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "every character": lambda text: "".join(f"\\u{ord(character):04x}" for character in text),
+    "every character, upper case": lambda text: "".join(f"\\u{ord(character):04X}" for character in text),
+    "what is no letter": lambda text: "".join(c if c.isalnum() else f"\\u{ord(c):04X}" for c in text),
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPED)
+@pytest.mark.parametrize("form", ["literal", "url", "url, lower case", "url, path", "base64", "base64, url"])
+@pytest.mark.parametrize(
+    "key", ["sk-live-0123456789", "kaiko/secret+key==", "a/b+c=d&e'f(g)!~*", 'quo"te\\back%20slash']
+)
+def test_no_body_brings_a_key_into_a_record(key: str, form: str, escape: str) -> None:
+    text = key if form == "literal" else FORMS[form](key)
+    body = f'{{"data": [{{"note": "{ESCAPED[escape](text)}", "price": 1}}]}}'.encode()
+    left = json.loads(body_without(forms_in_bodies([key]), body))["data"][0]
+    assert left["price"] == 1
+    assert left["note"].rstrip("=") == MASK
+
+
+def test_a_body_without_the_key_stays_as_it_is() -> None:
+    body = json.dumps({"next": "https://x.example/?a=%2F&b", "text": 'es"caped \u00e9'}).encode()
+    assert body_without(forms_in_bodies(["kaiko/secret+key==", "short", "1234567890"]), body) == body
+
+
+PASSWORDS = ["pass-word", "pa/ss-word", "pa@ss-word", "pa:ss-word", "pa\\ss-word", "pa#ss?word"]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize("address", ["http://user:{}@host:1", "user:{}@host:1", "//user:{}@host", "http:/user:{}@host"])
+def test_passwords_of_proxies_are_masked(address: str, password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", address.format(password))
+    keep_secrets_of_environment()
+    header = base64.b64encode(f"user:{password}".encode()).decode()
+    assert redact(f"({password}) Basic {header}") == f"({MASK}) Basic {MASK}"
 
 
 @given(st.lists(keys, min_size=2, max_size=4, unique=True))

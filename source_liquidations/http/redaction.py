@@ -7,7 +7,7 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -42,10 +42,13 @@ def _character(character: str) -> str:
 
 
 def _forms(secret: str) -> str:
-    encoded = secret.encode("utf-8", "surrogatepass")
-    base64_forms = {write(encoded).decode().rstrip("=") for write in (base64.b64encode, base64.urlsafe_b64encode)}
     spelt_out = "".join(map(_character, secret))
-    return f"{spelt_out}|(?:{'|'.join(map(re.escape, base64_forms))})={{0,2}}"
+    return f"{spelt_out}|(?:{'|'.join(map(re.escape, _in_base64(secret)))})={{0,2}}"
+
+
+def _in_base64(secret: str) -> set[str]:
+    encoded = secret.encode("utf-8", "surrogatepass")
+    return {write(encoded).decode().rstrip("=") for write in (base64.b64encode, base64.urlsafe_b64encode)}
 
 
 def keep_secret(secrets: Iterable[str]) -> None:
@@ -61,9 +64,10 @@ def keep_secret(secrets: Iterable[str]) -> None:
 def keep_secrets_of_environment() -> None:
     """Mask the passwords of proxies, as written and decoded, also where the address is malformed."""
     addresses = (os.environ.get(name, "") for each in PROXY_VARIABLES for name in (each, each.lower()))
-    found = (re.match(r"[^/]*//(?:[^:@]*:)?(.*)@", address, re.DOTALL) for address in addresses)
-    passwords = [match[1] for match in found if match is not None]
-    keep_secret([*passwords, *map(unquote, passwords)])
+    found = (re.match(r"(?:\w*:?/+)?((?:[^:@]*:)?(.*))@", address, re.DOTALL) for address in addresses)
+    # With the user before it, because the header that carries both is their base64.
+    secrets = [secret for match in found if match is not None for secret in match.groups()]
+    keep_secret([*secrets, *map(unquote, secrets)])
 
 
 def redact(text: str) -> str:
@@ -74,15 +78,29 @@ def redact(text: str) -> str:
 
 
 def forms_in_bodies(keys: Iterable[str]) -> frozenset[bytes]:
-    """How a vendor's JSON may repeat a key: literally or URL-encoded. Short ones and mere numbers may be data."""
+    """How a vendor's JSON may repeat a key. Short ones and mere numbers may be data."""
     long = [key for key in keys if len(key) >= _SHORTEST_IN_BODIES and not key.isdigit()]
-    return frozenset(form.encode() for key in long for form in (json.dumps(key)[1:-1], quote(key, safe="")))
+    return frozenset(form.encode() for key in long for form in _in_json(key))
+
+
+def _in_json(key: str) -> Iterator[str]:
+    """A key in a JSON text: as it is, URL-encoded or in base64, and with the escapes that JSON writers use."""
+    encoded = {quote(key, safe=safe) for safe in ("", "/", "!~*'()")}
+    lower = {re.sub("%..", lambda match: match[0].lower(), text) for text in encoded}
+    for text in {key, *encoded, *lower, *_in_base64(key)}:
+        escaped = json.dumps(text)[1:-1]
+        yield from (escaped, escaped.replace("/", "\\/"))
+        for some in (".", "[^0-9A-Za-z]"):
+            for code in ("\\u{:04x}", "\\u{:04X}"):
+                yield re.sub(some, lambda match, code=code: code.format(ord(match[0])), text)
 
 
 def body_without(forms: Iterable[bytes], body: bytes) -> bytes:
     """A body in which none of these forms of a key is left."""
+    absent = [mark for mark in (b"\\", b"%") if mark not in body]  # most bodies have none: a quick look saves many
     for form in forms:
-        body = body.replace(form, MASK.encode())
+        if not any(mark in form for mark in absent):
+            body = body.replace(form, MASK.encode())
     return body
 
 
