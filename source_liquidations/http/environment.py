@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator
+from http.client import BadStatusLine
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.redaction import PROXY_VARIABLES
@@ -51,11 +53,12 @@ def _check_certificates(verify: Any) -> None:
 def _check_proxy(proxy: str) -> None:
     """Of a malformed address nothing is shown: any part of it may be one of the password."""
     name = variable_of(proxy)
-    try:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        valid = bool(parts.hostname) and parts.path in {"", "/"} and not parts.query and not parts.fragment
-        _ = parts.port
-    except ValueError:
+    try:  # as a request will read it
+        address = requests.utils.prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]
+        parts = urllib3.util.parse_url(address)
+        HTTPAdapter().proxy_headers(address)
+        valid = bool(parts.host) and parts.path in {None, "/"} and parts.query is None and parts.fragment is None
+    except (TypeError, ValueError):
         valid = False
     if not valid or parts.scheme not in {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}:
         raise ConfigurationError(name, "is not the address of a proxy.", advice=_PROXY_EXAMPLE)
@@ -88,7 +91,7 @@ def refused_by_proxy(proxy: str | None, words: str) -> ConfigurationError:
 def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: bool) -> ConfigurationError | None:
     """What a failed exchange says about this machine's set-up, where no retry helps; None for all else.
 
-    `reached` tells that an earlier exchange got through the proxy, so that it is only out of order now.
+    `reached` tells that this or an earlier exchange got through the proxy, so that it is only out of order now.
     """
     causes = list(_causes(error))
     for cause in causes:
@@ -104,8 +107,8 @@ def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: boo
     for cause in causes:
         if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
             return refused_by_proxy(proxy, str(cause).partition(": ")[2])
-    if not reached and any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
-        return refused_by_proxy(proxy, "no connection to it")
+    if not reached and any(isinstance(cause, (urllib3.exceptions.ProxyError, BadStatusLine)) for cause in causes):
+        return refused_by_proxy(proxy, "no connection through it")
     return None
 
 

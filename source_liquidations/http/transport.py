@@ -73,7 +73,7 @@ class Transport:
             try:
                 answered = self._exchange(prepared, exchange)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                found = misconfigured(error, url, proxy, reached=self._reached)
+                found = misconfigured(error, url, proxy, reached=self._reached or exchange.sent)
                 raise found or self._broken(error, exchange) from None
         if answered.status == PROXY_REFUSES:
             raise refused_by_proxy(proxy, f"HTTP {PROXY_REFUSES}")
