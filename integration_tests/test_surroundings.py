@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -260,6 +261,9 @@ def connector_catalog(case: Case) -> dict[str, Any]:
         ("catalog", '{"streams": [', "is not JSON"),
         ("catalog", '{"type": "LOG", "log": {}}', "has no catalog"),
         ("catalog", '{"streams": [{"nothing": 1}]}', "is not a catalog"),
+        ("config", "[" * 100_000, "is not JSON"),
+        ("catalog", "[" * 100_000, "is not JSON"),
+        ("state", "[" * 100_000, "is not JSON"),
         ("state", "states: []\n", "is not JSON"),
         ("state", '[{"type": "STREAM"', "is not JSON"),
         ("state", '{"type": "SPEC"}\n{"type": "SPEC"}\n', "an entry that is not a state message"),
@@ -286,6 +290,23 @@ def test_streams_that_are_not_in_the_catalog_are_told(connector: Connector, sand
     run = connector.start(["read", "--config", config, "--catalog", catalog, "--streams", "nonesuch"]).collect()
     assert run.code == 1
     assert f"'nonesuch' is not in the catalog. Available: {EVENTS.stream}." in run.traces[0]["message"]
+
+
+def test_no_streams_chosen_is_told(connector: Connector, sandbox: Sandbox) -> None:
+    given = [*arguments("read", connector, sandbox), "--streams", " , "]
+    run = connector.start(given).collect()
+    assert run.code == 1
+    assert "`--streams`: names no stream. Available: " in run.traces[0]["message"]
+
+
+@pytest.mark.parametrize("mode", ["overwrite_dedup", "a mode of the future", None])
+def test_how_a_destination_writes_is_no_matter(mode: str | None, connector: Connector, sandbox: Sandbox) -> None:
+    (stream,) = connector_catalog(COIN_METRICS)["streams"]
+    catalog = {"streams": [{"stream": stream, "sync_mode": "incremental", "destination_sync_mode": mode}]}
+    given = ["--config", connector.file(COIN_METRICS.config(sandbox, START, END)), "--catalog", connector.file(catalog)]
+    run = connector.start(["read", *given]).collect()
+    assert run.code == 0
+    assert run.records()
 
 
 def test_help_shows_every_command() -> None:
@@ -473,6 +494,10 @@ SURROUNDINGS: dict[str, tuple[dict[str, str], str]] = {
     "a short one": ({"HTTP_PROXY": "http://user:q/z@host"}, "HTTP_PROXY"),
     "a password with a hash": ({"HTTP_PROXY": "http://user:pa#ss-word@host:3128"}, "HTTP_PROXY"),
     "no port": ({"HTTP_PROXY": "http://user:pass-word@host:port"}, "HTTP_PROXY"),
+    "no scheme": ({"HTTP_PROXY": "user:pass-word@127.0.0.1:3128"}, "HTTP_PROXY"),
+    "a name and a port": ({"HTTP_PROXY": "localhost:3128"}, "HTTP_PROXY"),
+    "a password with a backslash": ({"HTTP_PROXY": "http://user:pass-word\\word-1@127.0.0.1:3128"}, "HTTP_PROXY"),
+    "a password in other letters": ({"HTTP_PROXY": "http://user:ключ@127.0.0.1:3128"}, "HTTP_PROXY"),
     "another scheme": ({"HTTP_PROXY": "ftp://user:pass-word@host:21"}, "HTTP_PROXY"),
     "socks": ({"HTTP_PROXY": "socks5://user:pass-word@127.0.0.1:1"}, "HTTP_PROXY"),
     "socks for all": ({"ALL_PROXY": "socks5h://user:pass-word@127.0.0.1:1"}, "ALL_PROXY"),
@@ -539,6 +564,25 @@ def test_a_tunnel_that_a_proxy_refuses_is_told_at_once(connector: Connector, san
     assert b"pass-word" not in done.stdout + done.stderr
     refusing.shutdown()
     refusing.server_close()
+
+
+@pytest.mark.parametrize("words", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"], ids=["silence", "another protocol"])
+def test_what_is_no_proxy_is_told_at_once(words: bytes, connector: Connector, sandbox: Sandbox) -> None:
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.request.sendall(words)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        config = COIN_METRICS.config(sandbox, START, END)
+        config["coin_metrics"]["base_url"] = "https://api.example.com"
+        address = f"http://127.0.0.1:{other.server_address[1]}"
+        started = time.monotonic()
+        done = script("check", "--config", connector.file(config), env={"HTTPS_PROXY": address, "NO_PROXY": ""})
+        assert time.monotonic() - started < 15, "no six tries"
+        other.shutdown()
+    told(run_of(done), "check", "HTTPS_PROXY")
 
 
 # Columns that a destination cannot tell apart.

@@ -22,6 +22,8 @@ from source_liquidations.state import WANTED, Blobs, blobs_of_messages
 
 CONFIG = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-*-future"]}}'
 
+_NO_JSON = (ValueError, RecursionError)  # the second of brackets in brackets in brackets
+
 _CATALOG_HELP = "path to a configured catalog, or to what `discover` printed: then all its streams are read"
 _STATE_HELP = "path to a list of state messages, or to what a `read` printed; without such a file, a first sync"
 
@@ -62,7 +64,7 @@ def config_file(path: str) -> Mapping[str, Any]:
     text = _text("--config", path)
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except _NO_JSON as error:
         raise _unusable("--config", path, f"is not JSON ({error})", f"a JSON object such as {CONFIG}") from None
     if not isinstance(found, dict):
         raise _unusable("--config", path, "is not a JSON object", f"a JSON object such as {CONFIG}")
@@ -80,7 +82,9 @@ def catalog_file(path: str, streams: str | None = None) -> ConfiguredAirbyteCata
     if not found:
         raise _unusable("--catalog", path, "has no catalog in it", wanted)
     try:
-        entries = [entry if "stream" in entry else _configured(entry) for entry in found[-1]["streams"]]
+        entries = [
+            {**entry, **_TO_DESTINATION} if "stream" in entry else _configured(entry) for entry in found[-1]["streams"]
+        ]
         chosen = _chosen(entries, streams)
         return ConfiguredAirbyteCatalogSerializer.load({"streams": chosen})
     except ConfigurationError:
@@ -105,8 +109,12 @@ def _configured(stream: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "stream": stream,
         "sync_mode": "incremental" if incremental else "full_refresh",
-        "destination_sync_mode": "append",
+        **_TO_DESTINATION,
     }
+
+
+# How a destination writes rows is nothing to a source, and a platform may have more modes than this CDK knows.
+_TO_DESTINATION = {"destination_sync_mode": "append"}
 
 
 def _chosen(entries: list[dict[str, Any]], streams: str | None) -> list[dict[str, Any]]:
@@ -114,11 +122,12 @@ def _chosen(entries: list[dict[str, Any]], streams: str | None) -> list[dict[str
         return entries
     by_name = {entry["stream"]["name"]: entry for entry in entries}
     names = [name.strip() for name in streams.split(",") if name.strip()]
+    available = f"Available: {', '.join(by_name)}."
+    if not names:
+        raise ConfigurationError("--streams", "names no stream.", advice=available)
     for name in names:
         if name not in by_name:
-            raise ConfigurationError(
-                "--streams", f"{shown(name)} is not in the catalog.", advice=f"Available: {', '.join(by_name)}."
-            )
+            raise ConfigurationError("--streams", f"{shown(name)} is not in the catalog.", advice=available)
     return [by_name[name] for name in dict.fromkeys(names)]
 
 
@@ -129,7 +138,7 @@ def state_file(path: str | None) -> Blobs:
     text = _text("--state", path)
     try:
         whole = json.loads(text) if text.strip() else []
-    except ValueError:
+    except _NO_JSON:
         whole = list(_objects("--state", path, WANTED))
     return blobs_of_messages(whole)
 
@@ -139,13 +148,13 @@ def _objects(option: str, path: str, wanted: str) -> Iterator[dict[str, Any]]:
     text = _text(option, path)
     try:
         items = [json.loads(text)]
-    except ValueError:
+    except _NO_JSON:
         lines = [line for line in text.split("\n") if line.strip()]
         items = []
         for number, line in enumerate(lines, 1):
             try:
                 items.append(json.loads(line))
-            except ValueError as error:
+            except _NO_JSON as error:
                 if number == len(lines) > 1 and not text.endswith("\n"):
                     break
                 raise _unusable(option, path, f"is not JSON (line {number}: {error})", wanted) from None
