@@ -85,9 +85,9 @@ class Vendor(ABC):
         """
 
 
-def reaches_back(vendor: str, since: int, start: int) -> list[str]:
+def reaches_back(vendor: str, since: int | None, start: int) -> list[str]:
     """What `check` says of data that do not reach back to start_date; nothing where they do."""
-    if since <= start:
+    if since is None or since <= start:
         return []
     wanted, first = timestamps.format_shortest(start), timestamps.format_shortest(since)
     return [f"{vendor}: data reach back to {first}. start_date is {wanted}; what is older is not read."]

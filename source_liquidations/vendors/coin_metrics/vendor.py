@@ -143,4 +143,4 @@ class CoinMetrics(Vendor):
             metrics = self._metrics(level)
             if metrics.entries:
                 metrics.check(traffic)
-        return reaches_back("coin_metrics", self._liquidations.reach or 0, self._shared.start)
+        return reaches_back("coin_metrics", self._liquidations.reach, self._shared.start)

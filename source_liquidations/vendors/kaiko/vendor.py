@@ -85,5 +85,5 @@ class Kaiko(Vendor):
                 request = Request(endpoint.path(partition), (("page_size", "1"),))
                 span = Span((partition,), 0, 0)
                 since, _ = probe(endpoint, request, span, traffic, plan_is_the_keys=True).readable
-                notes += reaches_back("kaiko", since or 0, self._shared.start)
+                notes += reaches_back("kaiko", since, self._shared.start)
         return list(dict.fromkeys(notes))

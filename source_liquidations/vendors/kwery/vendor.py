@@ -116,7 +116,7 @@ class Kwery(Vendor):
                 "kwery.min_usd", f"the {plan.plan} plan does not have it.", advice="Leave it empty, or upgrade."
             )
         self._check_symbols(traffic)
-        return reaches_back("kwery", plan.reach or 0, self._shared.start)
+        return reaches_back("kwery", plan.reach, self._shared.start)
 
     def _plan(self, traffic: Traffic) -> Limits:
         try:
