@@ -69,6 +69,7 @@ def test_every_field_is_described_ordered_and_exemplified(connector: Connector) 
         assert bool(field.get("airbyte_hidden")) == name.endswith("base_url"), path
         for holder in (field, field.get("items", {})):
             assert ("pattern" in holder) == ("pattern_descriptor" in holder), path
+            assert "format" not in holder, f"{path}: the platform checks formats, and a plain date is no date-time"
         if "properties" in field or "enum" in field or field["type"] == "boolean" or name == "api_key":
             continue
         assert field["examples"], path
