@@ -47,6 +47,8 @@ _WORDS = {
     "daily": "1d",
 }
 _NULL = b"null"
+_NULLS = (_NULL, NULL)
+_VENDOR, _COMPUTED = b'"vendor"', b'"computed"'
 _encode = msgspec.json.Encoder().encode
 # The members that say which side, by position.
 _SIDES = {
@@ -90,16 +92,16 @@ def liquidations(
     amount: Column,
     amount_usd: Column = _NULL,
     amount_base: Column = _NULL,
-    notional_usd: Column = _NULL,
-    notional_source: str = "vendor",
+    computed_usd: Column = _NULL,
 ) -> Table:
     """Rows of `liquidations`. Columns are JSON texts, one for each row or one for all of them.
 
     ids         liquidation_id, the texts themselves
     times       liquidated_at, RFC 3339 in UTC without quotes; `instants` the same in nanoseconds
     positions   long, short, or anything else for not known
-    notional_source   of the rows that have a notional_usd
+    computed_usd   notional_usd where the vendor states no amount_usd
     """
+    notional_usd, notional_source = _notional(amount_usd, computed_usd)
     return Table(
         len(ids),
         (
@@ -124,7 +126,7 @@ def liquidations(
             b',"notional_usd":',
             notional_usd,
             b',"notional_source":',
-            _sources(notional_usd, notional_source),
+            notional_source,
             b"}",
         ),
     )
@@ -137,12 +139,26 @@ def _one_if_alike(column: Column) -> Column:
     return bytes(column[0])
 
 
-def _sources(values: Column, source: str) -> Column:
-    """`notional_source` of each `notional_usd`; null where that is."""
+def _notional(stated: Column, computed: Column) -> tuple[Column, Column]:
+    """`notional_usd` and `notional_source`: what the vendor states, else what was computed, else null."""
+    if isinstance(stated, bytes):  # nothing
+        return computed, _source(computed, _COMPUTED)
+    if isinstance(computed, bytes) or not _has_nulls(stated):
+        return stated, _source(stated, _VENDOR)
+    values = [other if value in _NULLS else value for value, other in zip(stated, computed, strict=True)]
+    sources = [_COMPUTED if value in _NULLS else _VENDOR for value in stated]
+    return values, [_NULL if value in _NULLS else source for value, source in zip(values, sources, strict=True)]
+
+
+def _source(values: Column, source: bytes) -> Column:
+    """A source for each value; null where that is."""
     if isinstance(values, bytes):
         return _NULL
-    word, nulls = _encode(source), (_NULL, NULL)
-    return [_NULL if value in nulls else word for value in values] if any(null in values for null in nulls) else word
+    return [_NULL if value in _NULLS else source for value in values] if _has_nulls(values) else source
+
+
+def _has_nulls(values: Sequence[Any]) -> bool:
+    return any(null in values for null in _NULLS)
 
 
 def _without_quotes(texts: Sequence[str]) -> list[bytes]:

@@ -9,6 +9,7 @@ from operator import mul
 from typing import Any, NamedTuple
 
 from source_liquidations import numbers
+from source_liquidations.symbols import DOLLARS
 
 
 class Contract(NamedTuple):
@@ -20,6 +21,11 @@ class Contract(NamedTuple):
     size: float
     is_inverse: bool
     in_dollars: bool
+
+    @classmethod
+    def of_base(cls, quote: str | None) -> Contract:
+        """Of a market whose amounts are units of the base asset already."""
+        return cls(1.0, is_inverse=False, in_dollars=quote in DOLLARS)
 
 
 class Columns(NamedTuple):
@@ -40,17 +46,17 @@ def columns(
     Null where the contract of a market is not known.
     """
     if len(alike := set(markets)) == 1:
-        return _of_market(contracts.get(alike.pop()), amounts, prices)
+        return worth(contracts.get(alike.pop()), amounts, prices)
     found, start = [], 0
     for market, run in groupby(markets):
         part = slice(start, start + len(list(run)))
         start = part.stop
-        found.append(_of_market(contracts.get(market), amounts[part], prices[part]))
+        found.append(worth(contracts.get(market), amounts[part], prices[part]))
     return Columns(*([value for run in found for value in run[column]] for column in range(len(Columns._fields))))
 
 
-def _of_market(contract: Contract | None, amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
-    """The columns of rows of one market."""
+def worth(contract: Contract | None, amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
+    """What amounts of one market come to."""
     nothing = [_NULL] * len(amounts)
     if contract is None:
         return Columns(nothing, nothing)

@@ -157,6 +157,27 @@ def test_volumes_without_their_exchanges_are_the_sum_alone(exchanges: Any) -> No
     assert [(row["market"], row["position_side"]) for row in found] == [("all/eth", "long"), ("all/eth", "short")]
 
 
+@pytest.mark.parametrize("value", [None, ..., ""])
+@pytest.mark.parametrize(
+    ("market", "expected"),
+    [
+        ("bbit/perpetual-future/eth-usdt", [(5000, "computed"), (99.75268743366291, "vendor")]),
+        ("drbt/perpetual-future/eth-usd", [(5000, "computed"), (99.75268743366291, "vendor")]),
+        ("okex/perpetual-future/eth-btc", [(None, None), (99.75268743366291, "vendor")]),
+    ],
+)
+def test_a_value_in_dollars_that_is_not_stated_is_computed(
+    value: Any, market: str, expected: list[tuple[float | None, str | None]]
+) -> None:
+    held, span = kaiko_events(market)
+    first, second = sample("kaiko/trades_page")["data"]
+    body = changed({"data": [first]}, amount=2, price="2500", amount_usd=value)
+    body["data"].append(second)
+    found = records(held, body, span)["liquidations"]
+    assert [row["amount_usd"] for row in found] == [None, second["amount_usd"]]
+    assert [(row["notional_usd"], row["notional_source"]) for row in found] == expected
+
+
 def test_numbers_that_are_missing_are_null_and_not_nought() -> None:
     held, span = kaiko_events()
     body = changed(sample("kaiko/trades_page"), amount=..., amount_usd=None, price="0012.50")

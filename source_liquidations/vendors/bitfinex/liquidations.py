@@ -21,11 +21,12 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sp
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
-from source_liquidations.symbols import DOLLARS, assets_of
+from source_liquidations.symbols import assets_of
 from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors.bitfinex.rows import Event, Row, page_of, rows_of
+from source_liquidations.vendors.contract_sizes import Contract, columns
 from source_liquidations.vendors.decoding import NO_GUESS, Fields
 from source_liquidations.vendors.patterns import matches
 
@@ -254,7 +255,8 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
         rows = rows.only(keep)
     events: Sequence[Event] = rows.typed
     amounts = [event.amount.removeprefix(b"-") for event in events]
-    worth = [_notional(event, amount) for event, amount in zip(events, amounts, strict=True)]
+    symbols, prices = [event.symbol for event in events], [event.price for event in events]
+    contracts = {symbol: Contract.of_base(pair_of(symbol)[1]) for symbol in set(symbols)}
     return Mapped(
         unified_rows(
             names=[_names(event.symbol, EVENT_TYPES[event.is_match]) for event in events],
@@ -262,11 +264,10 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             times=rows.times,
             instants=rows.instants,
             positions=_positions(events),
-            price=[event.price for event in events],
+            price=prices,
             amount=amounts,
             amount_base=amounts,
-            notional_usd=numbers.texts(worth),
-            notional_source="computed",
+            computed_usd=columns(contracts, symbols, amounts, prices).notional_usd,
         ),
         faults,
     )
@@ -275,13 +276,6 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
 def _positions(events: Sequence[Event]) -> list[str | None]:
     values = numbers.floats([event.amount for event in events])
     return [None if not value else "long" if value > 0 else "short" for value in values]
-
-
-def _notional(event: Event, amount: bytes) -> float | None:
-    """amount times price, where the quote is a dollar."""
-    if b"null" in (amount, event.price) or pair_of(event.symbol)[1] not in DOLLARS:
-        return None
-    return float(amount) * float(event.price)
 
 
 def _names(symbol: str, event_type: str) -> bytes:

@@ -63,8 +63,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             price=prices,
             amount=amounts,
             amount_base=worth.amount_base,
-            notional_usd=worth.notional_usd,
-            notional_source="computed",
+            computed_usd=worth.notional_usd,
         ),
         faults,
     )

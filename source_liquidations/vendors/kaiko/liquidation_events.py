@@ -17,10 +17,11 @@ from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Mapped
-from source_liquidations.reading.rows import Rows
+from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import event_names, liquidations
+from source_liquidations.vendors.contract_sizes import Contract, worth
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import time_members, unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
@@ -81,21 +82,20 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     """The amount is in the base asset, the price is the execution's, position_side is the position."""
     partition = span.partitions[0]
     code = partition["exchange"]
+    base, quote_asset = assets_of(partition["instrument"], code)
     typed: Sequence[TradeRow] = rows.typed
-    amount, usd = [row.amount for row in typed], [row.amount_usd for row in typed]
+    amount, price = [row.amount for row in typed], [row.price for row in typed]
     return Mapped(
         liquidations(
-            names=event_names(
-                "kaiko", str(partition), code, *assets_of(partition["instrument"], code), "trade", "base"
-            ),
+            names=event_names("kaiko", str(partition), code, base, quote_asset, "trade", "base"),
             ids=[row.trade_id for row in typed],
             times=rows.times,
             instants=rows.instants,
             positions=[row.position_side for row in typed],
-            price=[row.price for row in typed],
+            price=price,
             amount=amount,
-            amount_usd=usd,
+            amount_usd=[row.amount_usd for row in typed],
             amount_base=amount,
-            notional_usd=usd,
+            computed_usd=Later(lambda: worth(Contract.of_base(quote_asset), amount, price).notional_usd),
         )
     )

@@ -282,7 +282,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     del span
     typed: Sequence[tuple[LiquidationRow, str]] = rows.typed
     found = [row for row, _ in typed]
-    quantity, usd = [row.quantity for row in found], [row.usd_value for row in found]
+    quantity = [row.quantity for row in found]
     return Mapped(
         unified_rows(
             names=[_names(row.source, row.symbol) for row in found],
@@ -292,9 +292,8 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             positions=[row.side and row.side.lower() for row in found],
             price=[row.avg_price for row in found],
             amount=quantity,
-            amount_usd=usd,
+            amount_usd=[row.usd_value for row in found],
             amount_base=quantity,
-            notional_usd=usd,
         )
     )
 
