@@ -31,7 +31,7 @@ def literal_of(value: bytes | msgspec.Raw) -> bytes:
     if bare in (b"null", b""):
         return b"null"
     if _NUMBER.fullmatch(bare) is None or not math.isfinite(float(bare)):
-        raise ValueError(f"{shown(text)}, not a number")
+        raise ValueError(f"{shown(text.decode())}, not a number")
     return _canonical(bare)
 
 
