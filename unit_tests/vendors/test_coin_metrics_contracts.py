@@ -37,6 +37,19 @@ EVERY: list[tuple[dict[str, str], str, str, str | None, str | None]] = [
         "20000",
         "250",
     ),
+    (
+        {
+            "market": "binance-1MBABYDOGEUSDT-future",
+            "base": "babydoge",
+            "quote": "usdt",
+            "size_asset": "babydoge",
+            "contract_size": "1000000",
+        },
+        "20000",
+        "0.0125",
+        "20000",
+        "250",
+    ),
     # A quote that is no dollar.
     (
         {

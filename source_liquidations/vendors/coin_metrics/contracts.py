@@ -59,8 +59,8 @@ def contract_of(row: Row) -> Contract | None:
 
 def _multiple(counted: str | None, base: str, size: float) -> int:
     """How many units of the base the market's own name counts as one: 1000SHIBUSDT has the price of 1,000 SHIB."""
-    found = re.fullmatch(rf"(10+)?{re.escape(asset(base))}(10+)?", counted or "")
-    multiple = int(found[1] or found[2] or 1) if found else 1
+    found = re.fullmatch(rf"(10+|1m)?{re.escape(asset(base))}(10+)?", counted or "")  # 1MBABYDOGE counts millions
+    multiple = int((found[1] or found[2] or "1").replace("m", "0" * 6)) if found else 1
     return multiple if size % multiple == 0 else 1
 
 
