@@ -125,6 +125,18 @@ def test_coin_metrics_patterns(connector: Connector, sandbox: Sandbox) -> None:
     ]
 
 
+def test_coin_metrics_question_marks_are_matched_here(connector: Connector, sandbox: Sandbox) -> None:
+    """The vendor's own patterns have none, so its list of the exchange is asked for."""
+    patterns = ["okex-???-USDT-SWAP-future", "b??????-?TCUSDT-future", "deribit-*-future"]
+    run = read(COIN_METRICS, connector, sandbox, markets=patterns)
+    assert run.code == 0, run
+    same(run.records(), COIN_METRICS.rows(sandbox, START, END, coin_metrics_markets(sandbox, patterns)))
+    catalog = [request.params for request in sandbox.requests("coin_metrics") if "catalog" in request.path]
+    first = [params for params in catalog if "next_page_token" not in params]
+    asked = [{k: v for k, v in params.items() if k in ("markets", "exchange")} for params in first]
+    assert asked == [{"exchange": "okex"}, {}, {"markets": "deribit-*-future"}]
+
+
 @pytest.mark.parametrize("refuses", [True, False], ids=["a 400", "no market of this name"])
 def test_coin_metrics_patterns_where_the_catalog_takes_none(
     refuses: bool, connector: Connector, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
