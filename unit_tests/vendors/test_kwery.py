@@ -523,6 +523,12 @@ def test_the_recorded_answer_in_the_shape_of_all_vendors() -> None:
     }
 
 
+@pytest.mark.parametrize("symbol", ["btc", "BTCUSDT", "BTC-USDT", "BTCUSDT_250627"])
+def test_a_symbol_is_no_asset(symbol: str) -> None:
+    row = unified(symbol=symbol)
+    assert (row["base_asset"], row["market"]) == ("btc", f"binance_futures/{symbol}")
+
+
 @pytest.mark.parametrize("value", [None, ..., ""])
 def test_a_value_in_dollars_that_is_not_told_has_no_source(value: Any) -> None:
     row = unified(usd_value=value)
@@ -960,11 +966,12 @@ def test_windows_without_rows_say_nothing_until_a_row_comes(caplog: pytest.LogCa
         assert "the first row is from" in told
 
 
-def test_rows_of_another_symbol_are_refused() -> None:
+@pytest.mark.parametrize("symbol", ["ETH", "BTCDOM", "BTCDOMUSDT", "BT"])
+def test_rows_of_another_symbol_are_refused(symbol: str) -> None:
     held, span = kwery()
     page = page_of(START, START + HOUR)
-    page["data"][1]["symbol"] = "ETH"
-    with pytest.raises(UnexpectedAnswer, match="`symbol`: rows of 'ETH', not of BTC"):
+    page["data"][1]["symbol"] = symbol
+    with pytest.raises(UnexpectedAnswer, match=f"`symbol`: rows of '{symbol}', not of BTC"):
         decoded(held, page, span)
 
 

@@ -27,7 +27,7 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sp
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
-from source_liquidations.symbols import asset
+from source_liquidations.symbols import asset, assets_of
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors import identity
@@ -162,7 +162,7 @@ class Liquidations(Endpoint):
         self._note_credits(answered, len(page.raw))
         asked = span.partitions[0]["symbol"]
         for symbol in set(page.column("symbol")):
-            if not symbol.upper().startswith(asked.upper()):
+            if asset(asked) not in (asset(symbol), assets_of(symbol, "binance")[0]):
                 raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {asked}.", advice=NO_GUESS)
         self._must_be_whole(answered, len(page.raw), page.body.meta, memory)
         following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
@@ -279,13 +279,13 @@ def identified(page: Page[LiquidationRow], instants: Sequence[int], seen: dict[A
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:
     """quantity is in the base asset, avg_price is what it was filled at, side is the position."""
-    del span
+    base = asset(span.partitions[0]["symbol"])
     typed: Sequence[tuple[LiquidationRow, str]] = rows.typed
     found = [row for row, _ in typed]
     quantity = [row.quantity for row in found]
     return Mapped(
         unified_rows(
-            names=[_names(row.source, row.symbol) for row in found],
+            names=[_names(row.source, row.symbol, base) for row in found],
             ids=[name for _, name in typed],
             times=rows.times,
             instants=rows.instants,
@@ -299,6 +299,6 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
 
 
 @lru_cache(maxsize=16384)
-def _names(source: str | None, symbol: str) -> bytes:
+def _names(source: str | None, symbol: str, base: str) -> bytes:
     source = source or "binance_futures"
-    return event_names("kwery", f"{source}/{symbol}", source, asset(symbol), None, "trade", "base")
+    return event_names("kwery", f"{source}/{symbol}", source, base, None, "trade", "base")
