@@ -141,24 +141,23 @@ def _one_if_alike(column: Column) -> Column:
 
 def _notional(stated: Column, computed: Column) -> tuple[Column, Column]:
     """`notional_usd` and `notional_source`: what the vendor states, else what was computed, else null."""
-    if isinstance(stated, bytes):  # nothing
-        return computed, _source(computed, _COMPUTED)
-    if isinstance(computed, bytes) or not _has_nulls(stated):
-        return stated, _source(stated, _VENDOR)
+    if isinstance(stated, bytes):  # null, of every row
+        return computed, _sources(computed, _COMPUTED)
+    sources = _sources(stated, _VENDOR)
+    if isinstance(sources, bytes) or isinstance(computed, bytes):
+        return stated, sources
     values = [other if value in _NULLS else value for value, other in zip(stated, computed, strict=True)]
-    sources = [_COMPUTED if value in _NULLS else _VENDOR for value in stated]
+    sources = [_COMPUTED if source == _NULL else source for source in sources]
     return values, [_NULL if value in _NULLS else source for value, source in zip(values, sources, strict=True)]
 
 
-def _source(values: Column, source: bytes) -> Column:
-    """A source for each value; null where that is."""
+def _sources(values: Column, source: bytes) -> Column:
+    """A source for each value, null where that is; or one for all of them."""
     if isinstance(values, bytes):
         return _NULL
-    return [_NULL if value in _NULLS else source for value in values] if _has_nulls(values) else source
-
-
-def _has_nulls(values: Sequence[Any]) -> bool:
-    return any(null in values for null in _NULLS)
+    if not any(null in values for null in _NULLS):
+        return source
+    return [_NULL if value in _NULLS else source for value in values]
 
 
 def _without_quotes(texts: Sequence[str]) -> list[bytes]:
