@@ -17,7 +17,8 @@ _MOST_NAMES = 5
 
 def shown(value: str | bytes) -> str:
     """A value of a vendor's in a message. Of a long one, a part could be half of a key, which no redaction knows."""
-    return repr(value) if len(value) <= _LONGEST_SHOWN else f"{len(value)} characters"
+    text = value if isinstance(value, str) else value.decode(errors="replace")
+    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{len(text)} characters"
 
 
 def some_of(names: Sequence[str]) -> str:

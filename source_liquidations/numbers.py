@@ -31,7 +31,7 @@ def literal_of(value: bytes | msgspec.Raw) -> bytes:
     if bare in (b"null", b""):
         return b"null"
     if _NUMBER.fullmatch(bare) is None or not math.isfinite(float(bare)):
-        raise ValueError(f"{shown(text.decode())}, not a number")
+        raise ValueError(f"{shown(text)}, not a number")
     return _canonical(bare)
 
 
@@ -45,9 +45,7 @@ def _canonical(literal: bytes) -> bytes:
 def decimal(literal: bytes) -> Decimal:
     """The exact value. Raises UnexpectedAnswer for an exponent that no float has, which zero may have, too."""
     if _SILLY_EXPONENT.search(literal) is not None:
-        raise UnexpectedAnswer(
-            f"{shown(literal.decode())} is not a number of anything.", advice="No row was guessed from it."
-        )
+        raise UnexpectedAnswer(f"{shown(literal)} is not a number of anything.", advice="No row was guessed from it.")
     return Decimal(literal.decode())
 
 

@@ -44,7 +44,7 @@ def unix_instants(name: str, values: Sequence[msgspec.Raw], *units: str) -> tupl
             number = Decimal(0)
         power = timestamps.unix_power(number, powers)
         if power is None:
-            problem = f"`{name}` of row {index} is {shown(bytes(value).decode())}, not a Unix time in"
+            problem = f"`{name}` of row {index} is {shown(bytes(value))}, not a Unix time in"
             raise UnexpectedAnswer(f"{problem} {' or '.join(units)}.", advice=NO_GUESS)
         seconds = number.scaleb(-power)
         digits = min(max(_FEWEST_DIGITS, -int(seconds.as_tuple().exponent)), _MOST_DIGITS)

@@ -248,7 +248,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
         if event.is_match in EVENT_TYPES:
             keep.append(index)
         else:
-            literal = shown(event.is_match.decode())
+            literal = shown(event.is_match)
             error = UnexpectedAnswer(f"`is_match` is {literal}, neither 0 nor 1.", advice=NO_GUESS)
             faults.append(Fault(rows.instants[index], error, _owners(span, event.symbol)))
     if faults:

@@ -116,7 +116,7 @@ def _is_row(elements: Sequence[msgspec.Raw]) -> bool:
 
 def _no_row(item: msgspec.Raw) -> UnexpectedAnswer:
     return UnexpectedAnswer(
-        f'the answer holds {shown(bytes(item).decode())}, which is no row that begins with "pos".', advice=NO_GUESS
+        f'the answer holds {shown(bytes(item))}, which is no row that begins with "pos".', advice=NO_GUESS
     )
 
 
@@ -176,7 +176,7 @@ def _symbol(index: int, row: Row, bad: dict[int, LiquidationsError]) -> str | No
     value = msgspec.json.decode(row.at(SYMBOL))
     if isinstance(value, str) and value:
         return value
-    literal = shown(bytes(row.at(SYMBOL)).decode())
+    literal = shown(bytes(row.at(SYMBOL)))
     bad[index] = UnexpectedAnswer(f"`symbol` of row {index} is {literal}, not text.", advice=NO_GUESS)
     return None
 

@@ -192,7 +192,7 @@ class _Page:
         for name in {"type", "interval", "exchange", "raw_symbol", "coin"}.difference(of_a_symbol) & documented.keys():
             literal = bytes(documented[name])
             if not literal.startswith(b'"') or msgspec.json.decode(literal) != known[name]:
-                found = shown(literal.decode())
+                found = shown(literal)
                 raise UnexpectedAnswer(f"`{name}` is {found}, but {known[name]!r} was requested.", advice=NO_GUESS)
         if "exchanges" in asked:
             documented = without(documented, of_a_symbol)
@@ -230,7 +230,7 @@ def _text_of(name: str, value: Any) -> str:
     if not isinstance(value, msgspec.Raw):
         return value or ""
     if not bytes(value).startswith(b'"'):
-        raise UnexpectedAnswer(f"`{name}` is {shown(bytes(value).decode())}, not text.", advice=NO_GUESS)
+        raise UnexpectedAnswer(f"`{name}` is {shown(bytes(value))}, not text.", advice=NO_GUESS)
     return str(msgspec.json.decode(value))
 
 
