@@ -645,7 +645,8 @@ def test_next_page_addresses_are_checked(vendor: Vendor, make: Make) -> None:
     client.check_origin(f"{vendor.url}/x?token=1")
     client.check_origin("https://api.acme.com/x")
     client.check_origin("https://API.acme.com:443/x")
-    client.check_origin("/x?token=1")
+    for url in ("/x?token=1", "?token=1", "x/y?token=1", "../x?token=1", "./x?at=https://evil.example"):
+        client.check_origin(url)
     for url in (
         "http://api.acme.com/x",
         "https://api.acme.com:444/x",
@@ -655,7 +656,10 @@ def test_next_page_addresses_are_checked(vendor: Vendor, make: Make) -> None:
         f"http://localhost:{vendor.server.port}/x",
         "//evil.example/x",
         "/\\evil.example/x",
-        "",
+        "\\\\evil.example/x",
+        " //evil.example/x",
+        "\t//evil.example/x",
+        "api.acme.com:443/x",
     ):
         with pytest.raises(UnexpectedAnswer, match="another origin was refused"):
             client.check_origin(url)

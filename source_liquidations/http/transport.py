@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -119,10 +119,10 @@ class Transport:
         return NotWhole(text) if exchange.sent else NotSent(text)
 
 
-def origin(url: str) -> str:
-    """Scheme, host and port of a URL, in lower case, the port written out."""
+def origin(url: str, base: str = "") -> str:
+    """Scheme, host and port of a URL, in lower case, the port written out; `base` is where a relative one stands."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(urljoin(base, url))
         port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
     except ValueError as error:
         return f"no address ({error})"
