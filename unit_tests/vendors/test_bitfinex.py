@@ -321,8 +321,8 @@ def test_what_means_a_429(status: int, name: str) -> None:
 
 
 def test_rows_and_other_errors_mean_no_429() -> None:
-    many = [row(MS, pos_id=11010) for _ in range(20)]
-    for answer in (answered(hist("200")), error(500, ["error", 10000, "unknown"]), answered(many)):
+    rows = [row(MS, pos_id=11010, at_11=11010.5)]
+    for answer in (answered(hist("200")), error(500, ["error", 10000, "unknown"]), answered(rows), answered([rows])):
         assert translated(answer) == answer
 
 

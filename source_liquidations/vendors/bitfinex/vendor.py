@@ -32,9 +32,9 @@ SECONDS_BETWEEN_REQUESTS = 25.0
 DELAYS = (60.0, 240.0)
 PLATFORM_REQUESTS_PER_MINUTE = 30  # of its status, and of candles; lists have 90
 
-_LONGEST_ERROR = 1_000  # bytes; a longer answer is a page of rows
-_RATE_LIMIT = re.compile(r"ERR_RATE_LIMIT|\b11010\b")
-_BAD_PARAMETER = re.compile(r"\b10020\b")
+# How bodies begin that are errors; a row may have any of these numbers.
+_RATE_LIMIT = re.compile(rb'\s*(\[\s*"error"\s*,\s*"?11010\b|\{\s*"error"\s*:\s*"ERR_RATE_LIMIT")')
+_BAD_PARAMETER = re.compile(rb'\s*\[\s*"error"\s*,\s*"?10020\b')
 
 # status: what may refuse a request that needs no key
 _REFUSALS = {
@@ -57,9 +57,7 @@ def budget_of(url: str, seconds: float) -> Budget:
 
 def translated(answered: Answered) -> Answered:
     """A rate limit as a 429; one of its bodies has been seen with a status that is not known."""
-    if len(answered.body) < _LONGEST_ERROR and _RATE_LIMIT.search(words_of(answered)) is not None:
-        return replace(answered, status=429)
-    return answered
+    return answered if _RATE_LIMIT.match(answered.body) is None else replace(answered, status=429)
 
 
 def explain(answered: Answered) -> LiquidationsError | None:
@@ -69,7 +67,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
     """
     status, words = answered.status, words_of(answered)
     is_refused = 400 <= status < 500 and status not in {408, 429}
-    if not is_refused and not (status >= 500 and _BAD_PARAMETER.search(words)):
+    if not is_refused and not (status >= 500 and _BAD_PARAMETER.match(answered.body)):
         return None
     advice = _REFUSALS.get(status, "Report this with the connector's version.")
     return RequestRefused(words, status=status, advice=advice).of_reading()
