@@ -266,6 +266,12 @@ def test_an_amount_of_null() -> None:
     assert (found["position_side"], found["amount"], found["notional_usd"]) == (None, None, None)
 
 
+@pytest.mark.parametrize(("value", "event_type"), [(0.0, "order"), ("0", "order"), (1.0, "trade"), ("1", "trade")])
+def test_is_match_counts_by_its_value(value: Any, event_type: str) -> None:
+    (found,) = unified([row(MS, at_8=value)])
+    assert found["event_type"] == event_type
+
+
 @pytest.mark.parametrize("value", [None, 2])
 def test_neither_trigger_nor_match_is_a_fault_of_the_unified_stream_alone(value: Any) -> None:
     body = [row(MS), row(MS + 1, at_8=value)]

@@ -53,7 +53,7 @@ _HAS_FRACTIONS = "times have fractions of a millisecond"
 _ONE_MILLISECOND = "a full page of one millisecond"
 
 REPORT = "Rows read so far are kept. Report this with the connector's version."
-EVENT_TYPES = {b"0": "order", b"1": "trade"}  # by IS_MATCH
+EVENT_TYPES = {"0": "order", "1": "trade"}  # by IS_MATCH
 
 
 class Liquidations(Endpoint):
@@ -248,8 +248,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
         if event.is_match in EVENT_TYPES:
             keep.append(index)
         else:
-            literal = shown(event.is_match)
-            error = UnexpectedAnswer(f"`is_match` is {literal}, neither 0 nor 1.", advice=NO_GUESS)
+            error = UnexpectedAnswer(f"`is_match` is {shown(event.is_match)}, neither 0 nor 1.", advice=NO_GUESS)
             faults.append(Fault(rows.instants[index], error, _owners(span, event.symbol)))
     if faults:
         rows = rows.only(keep)

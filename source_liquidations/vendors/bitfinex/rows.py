@@ -36,10 +36,10 @@ _list_or_null = msgspec.json.Decoder(list[msgspec.Raw] | None)
 
 
 class Event(NamedTuple):
-    """What the unified stream needs of a row; numbers are literals."""
+    """What the unified stream needs of a row; amount and price are literals."""
 
     symbol: str
-    is_match: bytes
+    is_match: str
     amount: bytes
     price: bytes
     liquidation_id: str
@@ -158,7 +158,7 @@ def rows_of(page: Sequence[Row], owners_of: Callable[[str], Sequence[int]], fiel
         typed.append(
             Event(
                 symbol=symbols[index] or "",
-                is_match=bytes(literals["is_match"][index]),
+                is_match=rest[0],
                 amount=bytes(literals["amount"][index]),
                 price=bytes(literals["price_acquired"][index]),
                 liquidation_id=":".join([pos_id, stamps[index], *rest, str(ordinals[index])]),
