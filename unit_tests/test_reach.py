@@ -180,3 +180,13 @@ def test_a_history_that_rolls_on_while_it_is_read_is_found_again() -> None:
     part = reach.part_of(END - 30 * DAY, END, is_older=False)
     assert part is not None
     assert part[0] > END - 30 * DAY
+
+
+def test_a_reach_that_would_leave_nothing_is_believed_after_a_hundred_empty_pages() -> None:
+    """Else years of Gate's hours, each empty without an error, would be requested by every sync."""
+    reach = Reach(END + DAY, refuses_old=False, step=1, end=END)
+    for _ in range(100):
+        assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - 9 * DAY, END)
+        reach.saw([])
+    assert reach.part_of(END - 9 * DAY, END, is_older=False) is None
+    assert reach.is_doubtful, "nothing counts as read"

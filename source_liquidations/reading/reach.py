@@ -11,6 +11,8 @@ from source_liquidations.reading.slices import Slice
 _PRECISION = timestamps.MINUTE
 # A key that may not even read the newest day is refused altogether.
 _NEWEST = timestamps.DAY
+# So many pages without a row confirm that all that is asked for lies behind a known limit.
+_MOST_EMPTY_PAGES = 100
 
 
 class Waits(Exception):
@@ -39,6 +41,7 @@ class Reach:
         self._step = max(step, _PRECISION)
         self._end = end
         self._probe: int | None = None
+        self._empty_pages = 0
 
     @property
     def since(self) -> int | None:
@@ -56,8 +59,8 @@ class Reach:
         `is_older` says that earlier syncs have read from `end` on, probably as far back as they could: then its newest
         step shows whether the key reaches further now. Raises Waits while a probe is under way.
         """
-        if self.is_doubtful:
-            return (start, end)  # rows may show otherwise
+        if self.is_doubtful:  # rows may show otherwise
+            return (start, end) if self._empty_pages < _MOST_EMPTY_PAGES else None
         since, first = self.since, start
         if since is not None and (self.refused is None or start <= self.refused):
             first = max(start, since)
@@ -76,7 +79,8 @@ class Reach:
         return (probe, end)
 
     def saw(self, instants: Sequence[int]) -> None:
-        """Rows of these times came, so a limit that lies after them was wrong."""
+        """A page had rows of these times: a limit that lies after them was wrong."""
+        self._empty_pages += not instants
         if self.known is not None and instants and min(instants) < self.known - self._step:
             self.known = None
 
