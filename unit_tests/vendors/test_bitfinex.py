@@ -326,6 +326,11 @@ def test_what_means_a_429(status: int, name: str) -> None:
     assert isinstance(vendor.explain_at_once(answer), platform.Busy)
 
 
+@pytest.mark.parametrize("body", [b'{"code": 500, "error": "ERR_RATE_LIMIT"}', b'\n["error",11010]', b"ERR_RATE_LIMIT"])
+def test_a_rate_limit_in_another_form(body: bytes) -> None:
+    assert translated(Answered(500, {}, body)).status == 429
+
+
 def test_rows_and_other_errors_mean_no_429() -> None:
     rows = [row(MS, pos_id=11010, at_11=11010.5)]
     for answer in (answered(hist("200")), error(500, ["error", 10000, "unknown"]), answered(rows), answered([rows])):

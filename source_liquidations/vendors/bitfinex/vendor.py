@@ -32,9 +32,9 @@ SECONDS_BETWEEN_REQUESTS = 25.0
 DELAYS = (60.0, 240.0)
 PLATFORM_REQUESTS_PER_MINUTE = 30  # of its status, and of candles; lists have 90
 
-# How bodies begin that are errors; a row may have any of these numbers.
-_RATE_LIMIT = re.compile(rb'\s*(\[\s*"error"\s*,\s*"?11010\b|\{\s*"error"\s*:\s*"ERR_RATE_LIMIT")')
-_BAD_PARAMETER = re.compile(rb'\s*\[\s*"error"\s*,\s*"?10020\b')
+# In a body of rows, which begins with two brackets, any number may stand.
+_RATE_LIMIT = re.compile(rb"(?!\s*\[\s*\[).*(ERR_RATE_LIMIT|\b11010\b)", re.DOTALL)
+_BAD_PARAMETER = re.compile(r"\b10020\b")
 
 # status: what may refuse a request that needs no key
 _REFUSALS = {
@@ -67,7 +67,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
     """
     status, words = answered.status, words_of(answered)
     is_refused = 400 <= status < 500 and status not in {408, 429}
-    if not is_refused and not (status >= 500 and _BAD_PARAMETER.match(answered.body)):
+    if not is_refused and not (status >= 500 and _BAD_PARAMETER.search(words)):
         return None
     advice = _REFUSALS.get(status, "Report this with the connector's version.")
     return RequestRefused(words, status=status, advice=advice).of_reading()
