@@ -574,6 +574,16 @@ def test_check_asks_for_each_list_and_one_second(connector: Connector, sandbox: 
     assert calls == {"usdt/contracts": 1, "btc/contracts": 1, "usdt/liq_orders": 1, "usdt/contract_stats": 1}
 
 
+@pytest.mark.parametrize("path", ["/contracts", "/liq_orders", "/contract_stats"])
+def test_a_refused_address_is_not_the_fault_of_a_key(path: str, connector: Connector, sandbox: Sandbox) -> None:
+    sandbox.fault("status", vendor="gate", path_contains=path, status=403, times=None)
+    told = connector.check(config(sandbox, "usdt/BTC_USDT")).status
+    assert told["status"] == "FAILED"
+    assert "HTTP 403" in told["message"]
+    assert "needs no key" in told["message"]
+    assert "api_key" not in told["message"]
+
+
 def test_check_says_how_far_the_history_reaches(connector: Connector, sandbox: Sandbox) -> None:
     told = connector.check(config(sandbox, start="2020-01-01")).status
     assert told["status"] == "SUCCEEDED"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable
+from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
@@ -25,7 +25,7 @@ def probe(
     """
     try:
         return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
-    except (AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable) as error:
+    except LiquidationsError as error:
         if error.scope == "reading":  # the key itself
             raise
         named = _at_fault(span.partitions, error.cause)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from requests.structures import CaseInsensitiveDict
 
-from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused, UnexpectedAnswer
+from source_liquidations.errors import LiquidationsError, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
 from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
 from source_liquidations.symbols import asset
@@ -97,6 +97,12 @@ def translated(answered: Answered) -> Answered:
     return Answered(status, headers, answered.body)
 
 
+class AddressRefused(LiquidationsError):
+    """The address that asks is refused. There is no key that could be."""
+
+    failure_type = "config_error"
+
+
 def explain(answered: Answered) -> LiquidationsError | None:
     """What a refusal means where its status does not tell: Gate's public calls take no key."""
     words = words_of(answered)
@@ -112,7 +118,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
             advice="Check the key, if a proxy in front of Gate adds one: Gate's public calls need none.",
         ).of_reading()
     if answered.status == 403:
-        return AccessRefused(
+        return AddressRefused(
             words,
             status=403,
             advice="Gate needs no key and no plan for this: it may refuse your address for its country. Use another"
