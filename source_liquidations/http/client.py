@@ -252,7 +252,7 @@ class Client:
 
     def check_origin(self, url: str) -> None:
         """Raise UnexpectedAnswer unless the URL is on one of this vendor's own origins, as a relative one is."""
-        found = origin(url.replace("\\", "/"), next(iter(self._hosts.values())))
+        found = origin(url.replace("\\", "/"), self._base)
         if found not in self._own_origins:
             raise UnexpectedAnswer(
                 f"a next-page address on another origin was refused: {redact(found)}.",
