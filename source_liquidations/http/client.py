@@ -203,7 +203,6 @@ class Client:
             problem = answered.problem()
             if problem is None:
                 self.budget.went_well()
-                self._other_key_params = ()  # what works is kept
                 return answered
             return FailedTry(redact(problem), statuses.GOOD, final=self._purse.lost(request))
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
@@ -216,7 +215,10 @@ class Client:
         return FailedTry(statuses.words_of(answered), answered.status, reset_seconds(answered) or None)
 
     def _key_goes_elsewhere(self, refused: Mapping[str, str]) -> bool:
-        """Where documents disagree on where the key goes: as a parameter, if the headers are refused at first."""
+        """Where documents disagree on where the key goes: as a parameter from the first 401 on.
+
+        A good answer before that proves nothing: it may have been to a call that needs no key.
+        """
         if refused is self._key_headers and self._other_key_params:
             self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
         return refused is not self._key_headers

@@ -114,6 +114,7 @@ class Wire:
     refuses: bool = True
     backwards: bool = False
     keys: str = "header"
+    keyless: tuple[str, ...] = ()
     breaks: Exception | None = None
     arrived: list[Arrived] = field(default_factory=list)
     bill: int = 0
@@ -129,7 +130,7 @@ class Wire:
         request = Arrived(parts.path, dict(parse_qsl(parts.query)), headers)
         self.arrived.append(request)
         keys = {"header": headers.get("X-API-Key"), "query": request.params.get("api-key")}
-        if keys.get(self.keys) != KEY:
+        if keys.get(self.keys) != KEY and parts.path not in self.keyless:
             return refusal(401, "unauthorized")
         if parts.path == "/v1/limits":
             plan = refusal(404, "not_found") if self.plan is None else self.plan
@@ -379,6 +380,16 @@ def test_a_key_goes_where_it_is_taken_and_stays_there(keys: str) -> None:
     assert asked == [dict(request.params)] * len(wire.arrived), "the same request"
     assert traffic.requests == len(wire.arrived)
     assert purse_of(held).spent == 2 * cost(1)
+
+
+@pytest.mark.parametrize("path", ["/v1/symbols", "/v1/limits"])
+def test_a_call_that_takes_any_key_does_not_say_where_the_others_want_it(path: str) -> None:
+    held, span = kwery()
+    wire = Wire([START], keys="query", keyless=(path,))
+    with wire.connected():
+        held.endpoint.client.fetch(Request(path))
+        held.endpoint.client.fetch(held.endpoint.first(span))
+    assert [a.params.get("api-key") for a in wire.arrived] == [None, None, KEY]
 
 
 def test_a_key_that_is_taken_nowhere_is_refused_after_both() -> None:
