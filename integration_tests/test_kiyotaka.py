@@ -332,6 +332,26 @@ def test_history_that_a_plan_does_not_have(connector: Connector) -> None:
         assert len(points(sandbox)) <= 13, "halved until the two ends meet"
 
 
+@pytest.mark.parametrize("before", ["nothing was read", "all was read"])
+def test_an_end_that_lies_behind_the_history_is_no_failure(before: str, connector: Connector) -> None:
+    """The key may read what is newest now."""
+    with Sandbox(seed=4, rows_per_day=500, limits=False) as sandbox:
+        now = sandbox.now()
+        start, end = (iso(now - days * 86_400 * 10**9, 0) for days in (60, 40))
+        config = config_of(sandbox, start, end, symbols=["BYBIT/BTCUSDT"])
+        state = None
+        if before == "all was read":
+            state = connector.read(config, [STREAM]).final_state
+        sandbox.clear()
+        config["kiyotaka"]["api_key"] = "sandbox-kiyotaka-basic"
+        run = connector.read(config, [STREAM, "liquidation_coverage"], state=state)
+        assert run.code == 0, run
+        assert run.records(STREAM) == []
+        assert [log for log in run.logs if "nothing older is read" in log]
+        assert [row for row in run.records("liquidation_coverage") if row["kind"] == "missing"]
+        assert len(points(sandbox)) < 15, "halved until nothing is left"
+
+
 def test_history_that_a_plan_does_not_have_even_of_the_newest_day(connector: Connector) -> None:
     with kiyotaka_sandbox() as sandbox:
         sandbox.fault("status", vendor="kiyotaka", status=403, message="History range exceeded", times=None)

@@ -38,7 +38,8 @@ def found(start: int, true: int, *, step: int = HOUR, older: int | None = None) 
             ranges.append((first, part[0]))
         if part[0] < true:
             refused.append(part[0])
-            assert reach.was_refused(part[0], "HTTP 403"), "a later one may be granted"
+            assert not reach.may_be_none(part[0]), "a later one may be granted"
+            reach.was_refused(part[0], "HTTP 403")
             ranges.append(part)
         else:
             reach.was_granted(part[0])
@@ -51,7 +52,8 @@ def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None
     reach = Reach(known, refuses_old=False, step=HOUR, end=END)
     while (part := reach.part_of(END - 30 * DAY, END, is_older=False)) is not None:
         asked.append(part)
-        assert reach.was_refused(part[0], "HTTP 400: too old"), "that is no failure"
+        assert not reach.may_be_none(part[0]), "that is no failure"
+        reach.was_refused(part[0], "HTTP 400: too old")
         reach.ended(part[0])
     assert asked[0] == (END - 30 * DAY, END), "this machine's clock may be wrong, so the vendor is asked nevertheless"
     assert len(asked) <= 2 + math.log2(30 * DAY / HOUR)
@@ -140,7 +142,7 @@ def test_one_probe_at_a_time() -> None:
     reach = Reach(None, refuses_old=True, step=HOUR, end=END)
     start = END - 64 * DAY
     assert reach.part_of(start, END, is_older=False) == (start, END)
-    assert reach.was_refused(start, "")
+    reach.was_refused(start, "")
     reach.ended(start)
     probe = reach.part_of(start, END, is_older=False)
     assert probe == (END - 32 * DAY, END)
@@ -166,16 +168,18 @@ def test_a_probe_that_is_not_sent_any_more_blocks_no_other() -> None:
     assert other.open() is not None
 
 
-def test_a_key_that_may_not_even_read_the_newest_day_is_refused() -> None:
+def test_a_key_that_is_refused_the_newest_day_may_be_refused_altogether_unless_it_was_granted_something() -> None:
     reach = Reach(None, refuses_old=True, step=HOUR, end=END)
-    assert reach.was_refused(END - 2 * DAY, "")
-    assert not reach.was_refused(END - DAY, "")
+    assert not reach.may_be_none(END - 2 * DAY)
+    assert reach.may_be_none(END - DAY)
+    reach.was_granted(END - HOUR)
+    assert not reach.may_be_none(END - DAY), "of a history of one day, the edge rolls on while it is read"
 
 
 def test_a_history_that_rolls_on_while_it_is_read_is_found_again() -> None:
     reach = Reach(None, refuses_old=True, step=MINUTE, end=END)
     reach.was_granted(END - 30 * DAY)
-    assert reach.was_refused(END - 30 * DAY, "")
+    reach.was_refused(END - 30 * DAY, "")
     assert reach.since == END - 30 * DAY + MINUTE, "nothing before is available"
     part = reach.part_of(END - 30 * DAY, END, is_older=False)
     assert part is not None

@@ -9,7 +9,7 @@ from source_liquidations.reading.slices import Slice
 
 # Found to within this: what lies at the very edge of a rolling history is about to go.
 _PRECISION = timestamps.MINUTE
-# A key that may not even read the newest day is refused altogether.
+# A key that is refused so little of what is asked for may be refused altogether.
 _NEWEST = timestamps.DAY
 # So many pages without a row confirm that all that is asked for lies behind a known limit.
 _MOST_EMPTY_PAGES = 100
@@ -30,6 +30,7 @@ class Reach:
     refused   the latest instant from which a request was refused as too old
     words     what the vendor said of that
     granted   the earliest instant from which a request was granted since; at first, the end of the sync
+    is_some   the key may read something: it was granted a request
     """
 
     def __init__(self, known: int | None, *, refuses_old: bool, step: int, end: int) -> None:
@@ -37,6 +38,7 @@ class Reach:
         self.refused: int | None = None
         self.granted = end
         self.words = ""
+        self.is_some = False
         self._refuses_old = refuses_old
         self._step = max(step, _PRECISION)
         self._end = end
@@ -87,19 +89,21 @@ class Reach:
     def was_granted(self, start: int) -> None:
         """A request for a window that begins at `start` was answered."""
         self.granted = min(self.granted, start)
+        self.is_some = True
 
-    def was_refused(self, start: int, words: str) -> bool:
-        """A request for a window that begins at `start` was refused as too old. Whether that is no failure."""
+    def may_be_none(self, start: int) -> bool:
+        """Whether the key may be refused altogether, as a window that begins at `start` is refused."""
+        is_told = self.known is not None and self.known >= self._end  # that it cannot read this
+        return not (self.is_some or is_told) and self._end - start <= max(_NEWEST, self._step)
+
+    def was_refused(self, start: int, words: str) -> None:
+        """A request for a window that begins at `start` was refused as too old."""
         self.refused = start if self.refused is None else max(self.refused, start)
         if self.granted <= self.refused:  # the history rolls on while it is read
             self.granted = self._end
         self.words = words
-        if self._end - start > (_NEWEST if self.known is None else self._step):
-            return True
-        if self.known is None or self.known < self._end:
-            return False
-        self.refused = self.granted = self.known  # all that is asked for lies behind the limit, and the vendor agrees
-        return True
+        if self.known is not None and self.known >= self._end and self._end - start <= self._step:
+            self.refused = self.granted = self.known  # all that is asked for lies behind the limit
 
     def ended(self, start: int) -> None:
         """The request for a window that begins at `start` is over, whatever has become of it."""

@@ -66,7 +66,7 @@ class Reading:
             self.endpoint.reach,
             refuses_old=self.endpoint.refuses_old,
             step=self.endpoint.step,
-            end=self.end,
+            end=timestamps.ceil_to(self.end, self.endpoint.step),  # as far as requests go
         )
 
     @property

@@ -148,11 +148,10 @@ class Scheduler:
             self._go_on(self._leave(window), window.gap)
 
     def too_old(self, window: Window, error: LiquidationsError) -> None:
-        """The key does not reach back to a window's start. Raises the error where it does not reach anything."""
+        """The key does not reach back to a window's start."""
         gap = window.gap
         with self._lock:
-            if not gap.reading.reach.was_refused(window.start, error.cause):
-                raise error
+            gap.reading.reach.was_refused(window.start, error.cause)
             gap.give_back(window, window.start)
             self._go_on(self._leave(window), gap)
 

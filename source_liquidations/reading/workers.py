@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 
+from source_liquidations import timestamps
 from source_liquidations.errors import (
     AccessRefused,
     LiquidationsError,
@@ -20,6 +22,7 @@ from source_liquidations.errors import (
     WindowTooLarge,
 )
 from source_liquidations.http.redaction import redact
+from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, render
 from source_liquidations.reading.paging import tokens_refused
@@ -100,6 +103,8 @@ class Workers:
         try:
             self._read_page(window, twice_at_most=_QUERY_TIMED_OUT if is_large else None)
         except OutOfReach as error:
+            if window.gap.reading.reach.may_be_none(window.start):
+                self._ask_for_newest(window)
             self._scheduler.too_old(window, error)
         except WindowTooLarge as error:
             self._scheduler.too_large(window, error)
@@ -119,6 +124,17 @@ class Workers:
                     raise tokens_refused(error) from None
             elif not self._scheduler.parted(window, error):  # one unknown market fails the whole request
                 raise
+
+    def _ask_for_newest(self, window: Window) -> None:
+        """Raises OutOfReach where the key may not even read what is newest now: `end_date` may lie in the past."""
+        reading = window.gap.reading
+        endpoint = reading.endpoint
+        start = timestamps.floor_to(time.time_ns() - endpoint.step, endpoint.step)
+        newest = Span(window.gap.partitions, start, start + endpoint.step)
+        request = endpoint.first(newest)
+        answered = endpoint.client.fetch(request, reading.traffic, weight=endpoint.weight(newest))
+        endpoint.decode(answered, newest, request, {})  # it may have to be paid for
+        reading.reach.is_some = True
 
     def _read_page(self, window: Window, *, twice_at_most: int | None) -> None:
         reading = window.gap.reading

@@ -922,6 +922,7 @@ def test_within_what_a_plan_reaches_nothing_is_told(caplog: pytest.LogCaptureFix
         pytest.param({}, 20, id="not told"),
         pytest.param(None, 20, id="no list of limits"),
         pytest.param({"max_history_days": 1}, 1, id="the Free plan"),
+        pytest.param(None, 1, id="the Free plan, and no list of limits"),
     ],
 )
 def test_a_history_that_is_shorter_than_the_plan_says_is_found_by_halvings(
