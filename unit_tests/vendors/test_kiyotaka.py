@@ -772,6 +772,9 @@ def test_an_offset_that_does_not_advance_is_an_error(offset: Any) -> None:
     [
         ("Point count exceeded", WindowTooLarge, "longer interval"),
         ("History range exceeded: your plan covers 30 days", OutOfReach, "`start_date`"),
+        ("Data older than 7 days needs a larger plan", OutOfReach, "`start_date`"),
+        ("from is too old for this plan", OutOfReach, "`start_date`"),
+        ("Maximum lookback exceeded", OutOfReach, "`start_date`"),
     ],
 )
 def test_a_403_is_told_by_its_words(message: str, kind: type[Exception], advice: str) -> None:

@@ -31,6 +31,8 @@ ENTRIES_CHECKED = 25
 # The smallest plan's; answers do not tell the plan.
 PER_MINUTE = 10
 WEIGHT_PER_DAY = 1_000
+# No page documents the words. A key that may read nothing at all is refused in the end, whatever its 403 says.
+_OF_HISTORY = re.compile(r"histor|look-?back|retention|\b(?:ranges?|window|days|old|older|earlier)\b", re.IGNORECASE)
 BURST = 2  # times what a minute has may be saved up
 
 
@@ -128,6 +130,6 @@ def explain(answered: Answered) -> LiquidationsError | None:
     words = words_of(answered)
     if "point count" in words.lower():
         return WindowTooLarge(f"{words}.", advice="Choose a longer interval.")
-    if re.search(r"histor|\brange", words, re.IGNORECASE):
+    if _OF_HISTORY.search(words):
         return OutOfReach(words, status=403, advice="Set `start_date` within your plan's history, or upgrade the plan.")
     return None
