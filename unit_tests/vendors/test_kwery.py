@@ -827,7 +827,7 @@ def test_a_rate_of_the_users_own_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "limit"), [(250, 250), ("250", 250), (1000, 1000), (2500, 1000), (None, 1000), (0, 1000)]
+    ("told", "limit"), [(250, 250), ("250", 250), (1000, 1000), (2500, 1000), (-1, 1000), (None, 1000), (0, 1000)]
 )
 def test_a_request_asks_for_as_many_rows_as_the_plan_has(told: Any, limit: int) -> None:
     held, span = kwery()
@@ -842,7 +842,8 @@ def test_the_reach_is_what_the_plan_says() -> None:
     assert endpoint.reach is not None
     assert before <= endpoint.reach + 90 * DAY < time.time_ns() + timestamps.SECOND
     assert endpoint.reach % timestamps.SECOND == 0
-    assert with_plan(kwery()[0], {"max_history_days": None}).reach is None
+    for unlimited in (None, 0, -1):
+        assert with_plan(kwery()[0], {"max_history_days": unlimited}).reach is None
     assert with_plan(kwery()[0], {}).reach is None
     assert endpoint_of().reach is None, "nothing is known before it is asked for"
     assert endpoint_of().refuses_old

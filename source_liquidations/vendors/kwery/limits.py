@@ -14,6 +14,8 @@ PATH = "/v1/limits"
 
 
 class RateLimits(msgspec.Struct):
+    """As below, what is not above zero is no limit."""
+
     requests_per_second: float | None = None
     requests_per_minute: float | None = None
 
@@ -32,7 +34,7 @@ class Limits(msgspec.Struct):
     @property
     def reach(self) -> int | None:
         """The first instant that the plan has; None where it says nothing."""
-        if not self.max_history_days:
+        if self.max_history_days is None or self.max_history_days <= 0:
             return None
         return timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - self.max_history_days * timestamps.DAY
 
@@ -40,7 +42,7 @@ class Limits(msgspec.Struct):
     def rate(self) -> tuple[int, float] | None:
         """So many requests in so many seconds, spread evenly: there is a limit per second, too, documented or not."""
         told = self.rate_limits or RateLimits()
-        per_minute, per_second = told.requests_per_minute or 0.0, told.requests_per_second or 0.0
+        per_minute, per_second = (max(0.0, n or 0.0) for n in (told.requests_per_minute, told.requests_per_second))
         rate = min(filter(None, (per_minute / 60, per_second)), default=0.0)
         if not rate:
             return None

@@ -125,7 +125,7 @@ class Liquidations(Endpoint):
         plan = limits(self.client, traffic)
         if self._own_budget and plan.rate is not None:
             self.client.budget.change(*plan.rate)
-        if plan.max_rows_per_request:
+        if plan.max_rows_per_request is not None and plan.max_rows_per_request > 0:
             self.windows.limit = min(LARGEST_LIMIT, plan.max_rows_per_request)
         self.reach = plan.reach
         return plan
