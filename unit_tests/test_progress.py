@@ -113,11 +113,11 @@ def test_nothing_behind_the_lookback_is_recorded_before_it_is_read_again() -> No
     assert saved.of(MARKET).recorded.ranges == ((100, 520), (600, 900))
 
 
-def test_a_lookback_that_cannot_be_had_any_more_holds_nothing_back_and_is_missing() -> None:
+def test_a_lookback_that_cannot_be_had_any_more_holds_nothing_back_and_stays_recorded() -> None:
     saved = read_before((100, 500))
     saved.todo(MARKET, 100, 900, 50)
     saved.add(MARKET, (700, 900), 700)
-    assert saved.of(MARKET).recorded.ranges == ((100, 450), (700, 900))
+    assert saved.of(MARKET).recorded.ranges == ((100, 500), (700, 900))
 
 
 def test_what_is_earlier_is_recorded_at_once() -> None:

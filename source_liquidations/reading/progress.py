@@ -30,12 +30,14 @@ class Progress:
     read      in this sync
     recheck   the end of `saved`, which this sync reads again for late rows. What lies behind it is recorded only once
               that is done: else a later sync would look for late rows in the wrong place
+    since     nothing before this instant can be had in this sync
     held      nothing of it is recorded in this sync: a row could not be taken, and what follows it in its window
     """
 
     saved: Slices = field(default_factory=Slices)
     read: Slices = field(default_factory=Slices)
     recheck: Slice = (_FOREVER, _FOREVER)
+    since: int = -_FOREVER
     held: Slices = field(default_factory=Slices)
 
     @property
@@ -43,15 +45,8 @@ class Progress:
         """What a later sync has no reason to read."""
         start, end = self.recheck
         read = self.read - self.held
-        return self.saved | (read.within(-_FOREVER, end) if read.missing(start, end).ranges else read)
-
-    def cannot_have(self, since: int) -> None:
-        """Nothing before this instant is available in this sync: what was to be read again counts as missing."""
-        start, end = self.recheck
-        if start < since:
-            gone = min(since, end)
-            self.saved = self.saved.within(-_FOREVER, start) | self.saved.within(gone, _FOREVER)
-            self.recheck = (gone, end)
+        unchecked = read.missing(max(start, self.since), end)
+        return self.saved | (read.within(-_FOREVER, end) if unchecked.ranges else read)
 
     def todo(self, start: int, end: int, lookback: int) -> Slices:
         """What of [start, end) a sync has to read: what is missing, and the last `lookback` again."""
@@ -140,11 +135,11 @@ class StreamState:
         if self.cursor_field is None:
             return
         progress = self._partitions.setdefault(partition, Progress())
-        before = progress.recheck, progress.held
+        before = progress.since, progress.held
+        progress.since = max(progress.since, since)
         if held is not None:
             progress.held |= [held]
-        progress.cannot_have(since)
-        if part[0] < part[1] or before != (progress.recheck, progress.held):
+        if part[0] < part[1] or before != (progress.since, progress.held):
             progress.read |= [part]
             self._entries.pop(partition, None)
             self._changed = True
