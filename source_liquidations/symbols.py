@@ -138,6 +138,7 @@ def _split(text: str, spelling: _Spelling) -> tuple[str | None, str | None]:
         pair, ending = joined.groups()
         quotes = ((spelling.dated if ending else "") or spelling.quotes).split()
         found = [(pair.removesuffix(quote), quote) for quote in quotes if pair.endswith(quote) and pair not in quotes]
+        found = [(base, quote) for base, quote in found if not re.fullmatch(".+usd[tc]", base)]  # a pair is no asset
         if len(found) > 1:
             found = [(base, quote) for base, quote in found if base in _WELL_KNOWN]
         if len(found) == 1:

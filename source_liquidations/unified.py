@@ -51,11 +51,12 @@ _NULLS = (_NULL, NULL)
 _VENDOR, _COMPUTED = b'"vendor"', b'"computed"'
 _encode = msgspec.json.Encoder().encode
 # The members that say which side, by position.
-_SIDES = {
-    position: members({"position_side": position, "order_side": order})
-    for position, order in (*POSITIONS.items(), (None, None))
+_SIDES: dict[str | None, bytes] = {
+    spelling: members({"position_side": position, "order_side": order})
+    for position, order in POSITIONS.items()
+    for spelling in (position, position.upper(), position.capitalize())
 }
-_NO_SIDE = _SIDES[None]
+_NO_SIDE = members({"position_side": None, "order_side": None})
 
 
 @lru_cache(maxsize=16384)
@@ -98,7 +99,7 @@ def liquidations(
 
     ids         liquidation_id, the texts themselves
     times       liquidated_at, RFC 3339 in UTC without quotes; `instants` the same in nanoseconds
-    positions   long, short, or anything else for not known
+    positions   long, short, in any case, or anything else for not known
     computed_usd   notional_usd where the vendor states no amount_usd
     """
     notional_usd, notional_source = _notional(amount_usd, computed_usd)

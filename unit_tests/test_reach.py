@@ -22,9 +22,11 @@ DAY, HOUR, MINUTE = timestamps.DAY, timestamps.HOUR, timestamps.MINUTE
 END = 20_000 * DAY
 
 
-def found(start: int, true: int, *, step: int = HOUR, older: int | None = None) -> tuple[Slices, list[int], Reach]:
+def found(
+    start: int, true: int, *, step: int = HOUR, older: int | None = None, known: int | None = None
+) -> tuple[Slices, list[int], Reach]:
     """What is read of [start, END) with a key that reaches back to `true`: slices, refused starts, the reach."""
-    reach = Reach(None, refuses_old=True, step=step, end=END)
+    reach = Reach(known, refuses_old=True, step=step, end=END)
     ranges: list[Slice] = [(start, END)] if older is None else [(start, older), (END - HOUR, END)]
     read: list[Slice] = []
     refused: list[int] = []
@@ -45,6 +47,17 @@ def found(start: int, true: int, *, step: int = HOUR, older: int | None = None) 
             reach.was_granted(part[0])
             read.append(part)
     return Slices.of(read), refused, reach
+
+
+@pytest.mark.parametrize(("later", "most"), [(1, 1), (MINUTE, 1), (HOUR, 12), (23 * DAY, 34)])
+def test_a_known_limit_that_has_rolled_on_costs_few_requests(later: int, most: int) -> None:
+    """A request came a second too late; or what the vendor says of the plan is wrong by days."""
+    known = END - 30 * DAY
+    read, refused, _ = found(END - 400 * DAY, known + later, step=timestamps.MILLISECOND, known=known)
+    assert len(refused) <= most
+    (start, end), *others = read
+    assert known + later <= start <= known + later + 2 * MINUTE
+    assert (end, others) == (END, [])
 
 
 def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None:

@@ -142,6 +142,11 @@ def test_a_common_base_is_found_in_every_form(form: Form, base: str) -> None:
     )
 
 
+@pytest.mark.parametrize("symbol", ["BTCUSDTPERP", "BTCUSDCPERP", "BTCUSDTUSD"])
+def test_a_pair_before_a_quote_is_no_base(symbol: str) -> None:
+    assert assets_of(symbol, "bybit") == (None, None)
+
+
 @pytest.mark.parametrize("symbol", ["XBUSD_PERP", "XBUSD_250627", "XBUSD250627"])
 def test_two_readings_are_none(symbol: str) -> None:
     """XB in USD, or X in BUSD: Binance has both kinds."""

@@ -72,6 +72,8 @@ class Reach:
             probe = max(first, end - self._step)
         elif self.refused is not None and start <= self.refused and self.granted > first:
             middle = self.refused + (min(self.granted, end) - self.refused) // 2
+            if self.known is not None and self.known <= self.refused:  # near: it rolls on while requests wait
+                middle = min(middle, self.refused + (self.refused - self.known) + self._step)
             probe = max(middle - middle % self._step, first)
         else:
             return (first, end)

@@ -136,7 +136,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
             times=rows.times,
             instants=rows.instants,
-            positions=[POSITION_OF.get(row.side or "") for row in typed],
+            positions=[POSITION_OF.get((row.side or "").lower()) for row in typed],
             price=price,
             amount=amount,
             amount_base=worth.amount_base,

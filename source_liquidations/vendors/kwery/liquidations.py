@@ -289,7 +289,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             ids=[name for _, name in typed],
             times=rows.times,
             instants=rows.instants,
-            positions=[row.side and row.side.lower() for row in found],
+            positions=[row.side for row in found],
             price=[row.avg_price for row in found],
             amount=quantity,
             amount_usd=[row.usd_value for row in found],
