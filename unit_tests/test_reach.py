@@ -60,6 +60,23 @@ def test_a_known_limit_that_has_rolled_on_costs_few_requests(later: int, most: i
     assert (end, others) == (END, [])
 
 
+@pytest.mark.parametrize("minutes", [1, 5, 60])
+def test_a_limit_that_was_found_and_rolls_on_is_not_searched_for_anew(minutes: int) -> None:
+    """By the next market, whose history is read later."""
+    start, true = END - 400 * DAY, END - 30 * DAY
+    _, _, reach = found(start, true, step=timestamps.MILLISECOND)
+    refused = 0
+    while (part := reach.part_of(start, END, is_older=False)) is not None:
+        reach.ended(part[0])
+        if part[0] >= true + minutes * MINUTE:
+            break
+        refused += 1
+        reach.was_refused(part[0], "HTTP 403")
+    assert part is not None
+    assert part[0] <= true + 2 * minutes * MINUTE + 2 * MINUTE
+    assert refused <= 2 + math.log2(minutes)
+
+
 def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None:
     known, asked = END + DAY, []
     reach = Reach(known, refuses_old=False, step=HOUR, end=END)

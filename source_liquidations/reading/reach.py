@@ -43,6 +43,7 @@ class Reach:
         self._step = max(step, _PRECISION)
         self._end = end
         self._probe: int | None = None
+        self._edge: int | None = None  # where the limit was found to lie, before it rolled on
         self._empty_pages = 0
 
     @property
@@ -72,8 +73,9 @@ class Reach:
             probe = max(first, end - self._step)
         elif self.refused is not None and start <= self.refused and self.granted > first:
             middle = self.refused + (min(self.granted, end) - self.refused) // 2
-            if self.known is not None and self.known <= self.refused:  # near: it rolls on while requests wait
-                middle = min(middle, self.refused + (self.refused - self.known) + self._step)
+            edge = self.known if self._edge is None else self._edge
+            if edge is not None and edge <= self.refused:  # the limit is near: it rolls on while requests wait
+                middle = min(middle, self.refused + (self.refused - edge) + self._step)
             probe = max(middle - middle % self._step, first)
         else:
             return (first, end)
@@ -102,7 +104,7 @@ class Reach:
         """A request for a window that begins at `start` was refused as too old."""
         self.refused = start if self.refused is None else max(self.refused, start)
         if self.granted <= self.refused:  # the history rolls on while it is read
-            self.granted = self._end
+            self._edge, self.granted = self.granted, self._end
         self.words = words
         if self.known is not None and self.known >= self._end and self._end - start <= self._step:
             self.refused = self.granted = self.known  # all that is asked for lies behind the limit
