@@ -125,6 +125,7 @@ class Client:
         self._key_headers = dict(headers or {})
         self._key_params = key_params
         self._other_key_params = other_key_params
+        self._proven: set[str] = set()  # paths that took the key in the headers
         keys = [words.split()[-1] for words in self._key_headers.values()]  # `Bearer …`
         self._key_forms = forms_in_bodies([*keys, *(key for _, key in (*key_params, *other_key_params))])
         self._own_origins = own_origins | {origin(self._base)}
@@ -203,9 +204,11 @@ class Client:
             problem = answered.problem()
             if problem is None:
                 self.budget.went_well()
+                if self._other_key_params:
+                    self._proven.add(request.path)
                 return answered
             return FailedTry(redact(problem), statuses.GOOD, final=self._purse.lost(request))
-        if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(sent_with):
+        if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(request, sent_with):
             self._await_budget(traffic, weight)
             return self._try(request, traffic, weight)
         error = self._explain(answered) or statuses.refusal(answered)
@@ -214,12 +217,12 @@ class Client:
         # `Retry-After: 0` means the same as no header.
         return FailedTry(statuses.words_of(answered), answered.status, reset_seconds(answered) or None)
 
-    def _key_goes_elsewhere(self, refused: Mapping[str, str]) -> bool:
+    def _key_goes_elsewhere(self, request: Request, refused: Mapping[str, str]) -> bool:
         """Where documents disagree on where the key goes: as a parameter from the first 401 on.
 
-        A good answer before that proves nothing: it may have been to a call that needs no key.
+        A good answer to another call before that proves nothing: it may need no key.
         """
-        if refused is self._key_headers and self._other_key_params:
+        if refused is self._key_headers and self._other_key_params and request.path not in self._proven:
             self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
         return refused is not self._key_headers
 
