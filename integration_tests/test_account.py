@@ -68,6 +68,18 @@ def test_rows_of_aggregates_are_known_beforehand_and_come_true(connector: Connec
     }
 
 
+def test_no_page_has_rows_of_two_partitions(connector: Connector, sandbox: Sandbox) -> None:
+    """59 days of hours fill a page and a half, for each asset."""
+    made = {**config(sandbox, ["kaiko"]), "start_date": "2026-01-01", "end_date": "2026-03-01"}
+    made["kaiko"]["assets"] = ["btc", "eth", "sol"]
+
+    (found,) = estimates(connector, made, catalog=catalog_of([VOLUMES.stream]))
+    run = connector.read(made, [VOLUMES.stream])
+
+    assert found["rows"] == 3 * 59 * 24 == len(run.records(VOLUMES.stream))
+    assert found["requests"] == 3 * 2 == len(sandbox.requests("kaiko"))
+
+
 @pytest.mark.parametrize("case", [VOLUMES, KIYOTAKA, GATE_STATS, COINALYZE], ids=str)
 def test_the_size_of_a_unified_stream_is_not_that_of_the_vendors_own(
     case: Case, connector: Connector, sandbox: Sandbox

@@ -7,7 +7,6 @@ has measured how many a vendor has a day, that is taken without a sample.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -77,7 +76,8 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     elif rows is None and endpoint.rows_per_day is not None:
         rows = round(sum(end - start for _, (start, end) in parts) / timestamps.DAY * endpoint.rows_per_day)
         assumes = f"{endpoint.rows_per_day:,} rows a day, as measured once; --sample measures"
-    requests = windows if rows is None else max(windows, math.ceil(rows / endpoint.page_size))
+    pages = _pages(endpoint, parts, rows or 0)
+    requests = sum(max(found.total(), full) for (_, found), full in zip(lengths, pages, strict=True))
     spans = [(Span(gap.partitions, 0, length), count) for gap, found in lengths for length, count in found.items()]
     weight = sum(endpoint.weight(span) * count for span, count in spans)
     return Estimate(
@@ -104,6 +104,13 @@ def _windows(endpoint: Endpoint, part: Slice) -> Counter[int]:
         start += length
         length = max(1, endpoint.sizing.next_length(length, 0))
     return found
+
+
+def _pages(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]], rows: int) -> list[int]:
+    """How many pages each part's share of the rows fills: no page has rows of two parts."""
+    lengths = [(end - start) * len(gap.partitions) for gap, (start, end) in parts]
+    full = sum(lengths) * endpoint.page_size
+    return [-(-rows * length // full) for length in lengths]
 
 
 def _sampled_rows(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]]) -> tuple[int, str, dict[str, int]]:
