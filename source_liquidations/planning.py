@@ -94,10 +94,12 @@ def gaps(
     endpoint = reading.endpoint
     reading.reach.known = endpoint.reach
     start, end = reading.start, reading.end
-    if reading.is_aggregate:  # whole intervals; an event has no length
-        start, end = timestamps.floor_to(start, endpoint.step), timestamps.ceil_to(end, endpoint.step)
     longest = endpoint.sizing.longest_lookback()
     lookback = lookback if longest is None else min(lookback, longest)
+    if reading.is_aggregate:  # whole intervals; an event has no length
+        start, end = timestamps.floor_to(start, endpoint.step), timestamps.ceil_to(end, endpoint.step)
+        # From the saved position, which is a bound of the vendor's intervals: a week may begin on a Monday.
+        lookback = timestamps.ceil_to(lookback, endpoint.step)
     groups: dict[tuple[tuple[Slice, ...], tuple[Output, ...]], list[Partition]] = {}
     for partition in partitions:
         stored = [(output, states[output.stream], output.state_partition(partition)) for output in reading.outputs]

@@ -286,6 +286,17 @@ def test_rows_tell_when_weeks_begin() -> None:
     assert reading.settled == monday + 14 * timestamps.DAY
 
 
+@pytest.mark.parametrize(("lookback", "weeks"), [(0, 0), (1, 1), (7 * 24, 1), (7 * 24 + 1, 2)])
+def test_the_lookback_counts_from_the_monday_that_was_reached(lookback: int, weeks: int) -> None:
+    """Intervals that begin before the window are not in it: a window from Thursday on lacks Monday's."""
+    monday = timestamps.parse("2026-03-30T00:00:00Z")
+    endpoint = endpoint_of(interval="WEEK")
+    read, end = Slices(((START - endpoint.step, monday),)), monday + 3 * timestamps.DAY
+    gap = planned(reading_of(endpoint, START, end, read, lookback=lookback * timestamps.HOUR))
+    ((since, _),) = gap.ranges
+    assert monday - (weeks + 1) * endpoint.step < since <= monday - weeks * endpoint.step
+
+
 # Queries that take too long.
 
 
