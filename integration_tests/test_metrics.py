@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,13 @@ from harness import Connector, Run, catalog_of, positions
 
 from sandbox import Sandbox
 from sandbox.app import Recorded
+from sandbox.times import DAY, iso, parse
 
 START, END = "2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"
 FREQUENCIES = ("5m", "1h", "1d")
 SIDES, UNITS = {"buy": "short", "sell": "long"}, {"units": "coin", "usd": "usd"}
 KEY = "sandbox-coin-metrics-key"
+COVERAGE = "liquidation_coverage"
 MARKETS = ("bybit-BTCUSDT-future", "bitfinex-ETHF0:USTF0-future", "okex-BTC-USDT-SWAP-future")
 
 
@@ -360,6 +363,34 @@ def test_without_a_key_and_without_a_catalog(status: int, connector: Connector, 
     assert run.code == 0, run
     assert run.records() == []
     assert len(sandbox.requests()) == 1
+
+
+@pytest.mark.parametrize("frequency", ["1h", "1d"])
+def test_without_a_key_the_last_day_is_read_and_with_one_the_rest(frequency: str, connector: Connector) -> None:
+    """The community API leaves out what is older, silently: that it was asked for does not mean that it was read."""
+    start, end = (iso(time.time_ns() // DAY * DAY - days * DAY, 0) for days in (3, 0))
+    table, streams = "/v4/timeseries/pair-metrics", [PAIR.stream, COVERAGE]
+    with Sandbox(seed=4, rows_per_day=300, limits=False) as today:
+        made = PAIR.config(today, start, None, lookback_window="PT0S")
+        made["coin_metrics"] |= {"metrics_pairs": ["btc-usdt"], "metrics_frequency": frequency}
+        community = {"base_url": f"{today.url}/coin_metrics_community", "api_key": None}
+        today.serve("coin_metrics", table, [{"data": []}])
+        before = time.time_ns()
+        first = connector.read({**made, "coin_metrics": made["coin_metrics"] | community}, streams)
+        assert first.code == 0, first
+        (request,) = asked(today)
+        since = request.params["start_time"][:19] + "Z"
+        assert parse(since) >= before - DAY
+        assert len([log for log in first.logs if f"data reach back to {since}" in log]) == 1
+        (missing,) = [row for row in first.records(COVERAGE) if row["source"] == "seen by this sync"]
+        found = missing["exchange"], missing["market"], missing["period_start"], missing["period_end"]
+        assert found == ("all", "pair-metrics/btc-usdt", start, since)
+        today.clear()
+        second = connector.read({**made, "end_date": end}, streams, state=first.final_state)
+        assert second.code == 0, second
+        assert [request.params["start_time"][:19] + "Z" for request in asked(today)] == [start]
+        assert not [row for row in second.records(COVERAGE) if row["source"] == "seen by this sync"]
+        assert second.records(PAIR.stream)
 
 
 def test_where_the_key_may_not_see_its_catalog_all_of_it_is_asked(connector: Connector, sandbox: Sandbox) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -31,7 +30,6 @@ from source_liquidations.vendors.repeats import EventIds
 STREAM = Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time", declared_in=__name__)
 SETTING = "coin_metrics.markets"
 
-COMMUNITY_HISTORY = timestamps.DAY
 # Over up to so much time, many markets are read by one request, ordered by (market, time). Over more, each market is
 # read for itself, so that all workers have something to do and every page can be checkpointed.
 LONGEST_BATCH = 2 * timestamps.DAY
@@ -55,14 +53,11 @@ class MarketLiquidations(Timeseries):
 
     def __init__(self, client: Client, entries: Sequence[str], *, community: bool) -> None:
         decoder = RowDecoder(Body, LiquidationRow, Fields.of(STREAM), added=("time_ns",))
-        super().__init__(client, "market-liquidations", "market", decoder)
+        super().__init__(client, "market-liquidations", "market", decoder, community=community)
         self._entries = entries
         self._community = community
         self._lists: dict[Params, list[str]] = {}
         self._ids = EventIds(STREAM.name)
-        # The community API leaves out what is older, silently.
-        now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
-        self.reach = now - COMMUNITY_HISTORY if community else None
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         matching = partial(self._matching, traffic=traffic)

@@ -131,11 +131,11 @@ class LiquidationMetrics(Timeseries):
         fields: list[Any] = [(level.field, str), ("time", str), *((name, str | float | None, None) for name in names)]
         row = msgspec.defstruct("MetricsRow", fields)
         decoder: RowDecoder[Any] = RowDecoder(Body, row, Fields.of(level.stream), added=("frequency",))
-        super().__init__(client, level.table, level.field, decoder)
+        step, _ = interval_of(frequency)
+        super().__init__(client, level.table, level.field, decoder, community=community, step=step)
         self.level = level
         self.entries = entries
         self.frequency = frequency
-        self.step, _ = interval_of(frequency)
         self._optional = level is MARKET
         self._only_known = community and self._optional
         known: list[Any] = [(level.field, str), ("metrics", list[KnownMetric] | None, None)]
@@ -190,6 +190,12 @@ class LiquidationMetrics(Timeseries):
             )
         why = " without a key" if self._only_known else ""
         logger.info("coin_metrics: %s%s (`%s`): none are read of it", problem, why, where)
+
+    def place(self, partition: Partition) -> tuple[str, str]:
+        """Not the entity alone: a market's liquidations have another history."""
+        entity = partition[self.level.field]
+        _, code, _ = self.level.place(entity)
+        return code, f"{self.level.table}/{entity}"
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         """As many together as fit on one page: least requests, and none that another worker could not have helped."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from source_liquidations import timestamps
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
@@ -16,9 +18,13 @@ from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, batched, f
 from source_liquidations.vendors.decoding import Page, RowDecoder
 from source_liquidations.vendors.probing import probe
 
+COMMUNITY_HISTORY = timestamps.DAY
+
 
 class Timeseries(Endpoint):
     """A timeseries by the end of its path; `field` is the entity in its rows and partitions.
+
+    Without a key (`community`), the vendor leaves out what is older than a day, silently.
 
     one_row     parameters of a request for one row of each entity
     """
@@ -29,11 +35,16 @@ class Timeseries(Endpoint):
     page_size = int(PAGE_SIZE)
     one_row: Params = (("page_size", "1"),)
 
-    def __init__(self, client: Client, table: str, field: str, decoder: RowDecoder[Any]) -> None:
+    def __init__(
+        self, client: Client, table: str, field: str, decoder: RowDecoder[Any], *, community: bool, step: int = 1
+    ) -> None:
         self.client = client
         self._path = f"/v4/timeseries/{table}"
         self._field = field
         self._decoder = decoder
+        self.step = step
+        begins = timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - COMMUNITY_HISTORY
+        self.reach = timestamps.ceil_to(begins, step) if community else None
 
     def asked(self, partitions: Sequence[Partition]) -> Params:
         """The parameters that say what a request asks for, but for its time."""
