@@ -18,6 +18,7 @@ from source_liquidations.config import Config
 from source_liquidations.errors import SpendingLimit, WindowTooLarge
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Span
+from source_liquidations.reading.paging import Order
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.report import table
@@ -129,13 +130,22 @@ def _sampled_rows(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]]) -> tup
         except SpendingLimit:
             break
         found += len(answer.rows)
-        full = answer.following is not None and endpoint.ascending and len(one.partitions) == 1
-        reached = answer.rows.instants[-1] if full and answer.rows.instants else one.end
-        covered += (reached - one.start) * len(one.partitions)
+        covered += _covered(endpoint, one, answer)
     whole = sum((end - start) * len(gap.partitions) for gap, (start, end) in parts)
     rows = round(found / covered * whole) if covered else 0
     assumes = f"the density of {traffic.requests} samples of an hour ({found:,} rows)"
     return rows, assumes, {"requests": traffic.requests, **endpoint.spent()}
+
+
+def _covered(endpoint: Endpoint, span: Span, answer: Answer) -> int:
+    """The time of a span's partitions, added up, that an answer has all rows of: a full page is not all of the span."""
+    if answer.following is None or not answer.rows.instants:
+        return (span.end - span.start) * len(span.partitions)
+    order = Order(endpoint.ascending, len(span.partitions))
+    order.accept(answer.rows, span.end, endpoint.vendor)
+    if order.reached:
+        return sum(instant - span.start for instant in order.reached.values())
+    return (answer.rows.latest - answer.rows.earliest) * len(span.partitions)
 
 
 def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> tuple[Span, Answer]:
