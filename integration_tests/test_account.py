@@ -200,6 +200,20 @@ def test_the_report_comes_after_a_failure_too(connector: Connector, sandbox: San
     assert one["seconds_waited"] > 0
 
 
+def test_a_partition_with_a_row_that_cannot_be_taken_is_not_done(connector: Connector, sandbox: Sandbox) -> None:
+    made = config(sandbox, ["kiyotaka"])
+    made["kiyotaka"] |= {"symbols": ["BYBIT/BTCUSDT", "BYBIT/ETHUSDT"], "coins": []}
+    at = parse(START) // NS + 3 * 3600
+    bad = {"Point": {"liquidations": "NaN", "timestamp": {"s": at}}}
+    sandbox.serve("kiyotaka", "/v1/points", [{"series": [{"id": {"side": "BUY"}, "points": [bad]}]}])
+    run = connector.read(made, [KIYOTAKA.stream, "liquidation_volumes"])
+
+    assert run.code == 1
+    for one in report(run):
+        assert [one[f"partitions_{what}"] for what in ("done", "failed", "unread")] == [1, 1, 0]
+        assert (one["position"], one["status"]) == (iso(at * NS, 0), "INCOMPLETE")
+
+
 COVERAGE = "liquidation_coverage"
 
 

@@ -28,10 +28,14 @@ Prepare = Callable[[Sequence[Partition], Traffic], None]
 
 @dataclass(frozen=True)
 class Failed:
-    """Why the streams lack something: all that the reading feeds, or the one whose rows could not be made."""
+    """Why the streams lack something: all that the reading feeds, or the one some of whose rows could not be made.
+
+    partitions   whose rows these are
+    """
 
     error: LiquidationsError
     stream: str | None = None
+    partitions: tuple[Partition, ...] = ()
 
 
 @dataclass(eq=False)
@@ -153,7 +157,8 @@ class Reading:
         open_gaps = [gap for gap in self.gaps if gap.is_open and any(one.stream == stream for one in gap.outputs)]
         unread = {partition for gap in open_gaps for partition in gap.partitions}
         failed = {partition for gap in open_gaps if gap.failed for partition in gap.partitions}
-        return len(self.partitions) - len(unread), len(failed), len(unread - failed)
+        failed.update(partition for one in self.failures if one.stream == stream for partition in one.partitions)
+        return len(self.partitions) - len(unread | failed), len(failed), len(unread - failed)
 
     def failures_of(self, stream: str) -> list[LiquidationsError]:
         """Why a stream is incomplete."""

@@ -185,7 +185,8 @@ class Workers:
             owners = range(len(window.gap.partitions)) if fault.owners is None else fault.owners
             placed = _placed(window, copy(fault.error), owners)  # each stream has it
             _log(output.stream, placed)
-            window.gap.reading.failures.append(Failed(placed, output.stream))
+            partitions = tuple(window.gap.partitions[owner] for owner in owners)
+            window.gap.reading.failures.append(Failed(placed, output.stream, partitions))
             rest = (fault.instant, window.end)
             held |= {owner: min(rest, held.get(owner, rest)) for owner in owners}
         if output.stream not in window.gap.broken:
