@@ -31,15 +31,16 @@ class LiquidationsError(Exception):
     """An error that ends a partition, a stream or the sync.
 
     `who` names the vendor and, once known, the stream and the partition; `cause` says what happened,
-    in the vendor's own words where there are any; `advice` says what to do.
+    in the vendor's own words where there are any; `advice` says what to do, `usual_advice` where that is not given.
     """
 
+    usual_advice = ""
     failure_type: FailureType = "system_error"
     scope: Scope = "partition"
 
     def __init__(self, cause: str, *, advice: str = "", who: str = "", status: int | None = None) -> None:
         self.cause = cause  # `args` stay what each class is made of: so `copy` works
-        self.advice = advice
+        self.advice = advice or self.usual_advice
         self.who = who
         self.status = status
 
@@ -114,11 +115,15 @@ class VendorUnavailable(LiquidationsError):
 
 
 class UnexpectedAnswer(LiquidationsError):
-    """An answer of a shape or with a value that no documentation allows. No row is guessed from it."""
+    """An answer of a shape or with a value that no documentation allows."""
+
+    usual_advice = "No row was guessed from it."
 
 
 class NotAdvancing(UnexpectedAnswer):
     """Pages repeat: the sync would never end."""
+
+    usual_advice = "Rows read so far are kept. Report this to the vendor."
 
 
 class SpendingLimit(LiquidationsError):

@@ -21,7 +21,6 @@ logger = logging.getLogger("airbyte")
 
 Row = TypeVar("Row")
 
-NO_GUESS = "No row was guessed from it."
 _NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -163,7 +162,7 @@ class RowDecoder(Generic[Row]):
         except (msgspec.DecodeError, UnicodeDecodeError):
             body, new = answered.decoded(self._lenient), True
         if body.data is msgspec.UNSET:
-            raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(answered.body)}.", advice=NO_GUESS)
+            raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(answered.body)}.")
         raw = answered.rows if self._raw is None else self._raw.decode(answered.body).data
         if raw is None:  # null for an empty list
             raw = body.data = []

@@ -27,7 +27,7 @@ from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors.bitfinex.rows import Event, Row, page_of, rows_of
 from source_liquidations.vendors.contract_sizes import Contract, columns
-from source_liquidations.vendors.decoding import NO_GUESS, Fields
+from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.patterns import matches
 
 logger = logging.getLogger("airbyte")
@@ -114,9 +114,7 @@ class Liquidations(Endpoint):
         """
         is_full = len(page) >= LIMIT
         if is_full and page[0].instant > page[-1].instant and _descends(page):
-            raise UnexpectedAnswer(
-                "the rows come newest first, although `sort` was 1, so older ones may be missing.", advice=NO_GUESS
-            )
+            raise UnexpectedAnswer("the rows come newest first, although `sort` was 1, so older ones may be missing.")
         page = sorted(page, key=lambda row: row.instant)
         if int(params["end"]) > _last_millisecond(span):  # for the fractions of the last millisecond
             page = [row for row in page if span.end - MILLISECOND < row.instant < span.end]
@@ -248,7 +246,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
         if event.is_match in EVENT_TYPES:
             keep.append(index)
         else:
-            error = UnexpectedAnswer(f"`is_match` is {shown(event.is_match)}, neither 0 nor 1.", advice=NO_GUESS)
+            error = UnexpectedAnswer(f"`is_match` is {shown(event.is_match)}, neither 0 nor 1.")
             faults.append(Fault(rows.instants[index], error, _owners(span, event.symbol)))
     if faults:
         rows = rows.only(keep)

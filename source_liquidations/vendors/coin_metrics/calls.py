@@ -13,7 +13,7 @@ from source_liquidations.errors import AccessRefused, RequestRefused, Unexpected
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.decoding import NO_GUESS, RowDecoder
+from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import Entry, Listing, rows_of
 from source_liquidations.vendors.page_tokens import next_token
 
@@ -90,5 +90,5 @@ def owners(field: str, entities: Sequence[str], span: Span) -> list[int] | None:
     """Each row's partition, where the request asked for several. Raises UnexpectedAnswer for a row of another."""
     index = {partition[field]: number for number, partition in enumerate(span.partitions)}
     for entity in set(entities) - index.keys():
-        raise UnexpectedAnswer(f"`{field}`: rows of {shown(entity)}, which was not asked for.", advice=NO_GUESS)
+        raise UnexpectedAnswer(f"`{field}`: rows of {shown(entity)}, which was not asked for.")
     return [index[entity] for entity in entities] if len(index) > 1 else None

@@ -23,7 +23,7 @@ from source_liquidations.symbols import asset
 from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.coinalyze.markets import Market, exchanges, markets, matching_markets
 from source_liquidations.vendors.coinalyze.points import decoder_of, rows_of
-from source_liquidations.vendors.decoding import NO_GUESS, Fields
+from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.repeats import each_once
 
 logger = logging.getLogger("airbyte")
@@ -256,8 +256,7 @@ class LiquidationHistory(Endpoint):
         if market.unit not in (IN_BASE, IN_QUOTE):
             raise UnexpectedAnswer(
                 f"`oi_lq_vol_denominated_in` of {market.symbol} is {shown(str(market.unit or 'null'))}, neither"
-                f" {IN_BASE} nor {IN_QUOTE}.",
-                advice=NO_GUESS,
+                f" {IN_BASE} nor {IN_QUOTE}."
             )
         if market.unit == IN_BASE:
             return "coin"

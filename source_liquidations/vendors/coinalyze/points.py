@@ -13,7 +13,7 @@ from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.rows import Column, Later, Rows
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, without
+from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows, without
 from source_liquidations.vendors.instants import unix_instants
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def rows_of(answered: Answered, span: Span, known: Sequence[Mapping[str, Any]], 
         page = decoder.decode(_widened(Answered(answered.status, answered.headers, bytes(series))))
         symbol = page.body.symbol
         if symbol not in owner_of:
-            raise UnexpectedAnswer(f"`symbol`: a series of {shown(symbol)}, which was not asked for.", advice=NO_GUESS)
+            raise UnexpectedAnswer(f"`symbol`: a series of {shown(symbol)}, which was not asked for.")
         owner = owner_of[symbol]
         instants, times = unix_instants("t", page.column("t"), "seconds")
         owners = [owner] * len(instants)

@@ -15,7 +15,6 @@ from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.unified import event_names, liquidations
-from source_liquidations.vendors.decoding import NO_GUESS
 from source_liquidations.vendors.gate.calls import assets, market
 from source_liquidations.vendors.gate.contracts import Contracts
 from source_liquidations.vendors.gate.orders import OrderRow, owners
@@ -99,4 +98,4 @@ def _sign(literal: bytes) -> int:
 
 
 def _contradicts(row: OrderRow, what: str) -> UnexpectedAnswer:
-    return UnexpectedAnswer(f"an order of {row.contract} {what}.", advice=NO_GUESS)
+    return UnexpectedAnswer(f"an order of {row.contract} {what}.")

@@ -23,7 +23,7 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Si
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
 from source_liquidations.vendors.gate.calls import LIMIT, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
@@ -230,7 +230,7 @@ def _must_be_a_second(start: int, last: int, contract: str | None) -> None:
 def _must_be_of(contract: str | None, rows: Sequence[OrderRow]) -> None:
     other = next((row.contract for row in rows if contract is not None and row.contract != contract), None)
     if other is not None:
-        raise UnexpectedAnswer(f"`contract`: rows of {other!r}, but {contract!r} was requested.", advice=NO_GUESS)
+        raise UnexpectedAnswer(f"`contract`: rows of {other!r}, but {contract!r} was requested.")
 
 
 def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -> list[bytes]:

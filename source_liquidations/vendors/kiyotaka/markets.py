@@ -14,7 +14,7 @@ from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, snake, without
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, snake, without
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, meant
 
@@ -85,11 +85,11 @@ def following(request: Request, body: Body[Any]) -> Request | None:
     try:
         offset = int(body.nextOffset or 0)
     except ValueError:
-        raise UnexpectedAnswer(f"`nextOffset` is {body.nextOffset!r}, not a number.", advice=NO_GUESS) from None
+        raise UnexpectedAnswer(f"`nextOffset` is {body.nextOffset!r}, not a number.") from None
     if not body.data or not offset:
         return None
     if offset <= int(dict(request.params)["pageOffset"]):
-        raise UnexpectedAnswer("the list of markets repeats its offset; it would never end.", advice=NO_GUESS)
+        raise UnexpectedAnswer("the list of markets repeats its offset; it would never end.")
     return page_at(offset, request.params[:-2])
 
 

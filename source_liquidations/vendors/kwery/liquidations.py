@@ -31,7 +31,7 @@ from source_liquidations.symbols import asset, assets_of
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery.credits import (
     CREDITS_PER_REQUEST,
@@ -163,7 +163,7 @@ class Liquidations(Endpoint):
         asked = span.partitions[0]["symbol"]
         for symbol in set(page.column("symbol")):
             if asset(asked) not in (asset(symbol), assets_of(symbol, "binance")[0]):
-                raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {asked}.", advice=NO_GUESS)
+                raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {asked}.")
         self._must_be_whole(answered, len(page.raw), page.body.meta, memory)
         following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
         if following is None:
@@ -216,7 +216,7 @@ def _must_have_all(answered: Answered, rows: int, meta: Meta) -> None:
         if text.isdecimal() and int(text) > rows:
             problem = f"`{name}` is {text}, but the last page has {rows:,} rows."
             if not rows:
-                raise UnexpectedAnswer(problem, advice=NO_GUESS)
+                raise UnexpectedAnswer(problem)
             logger.warning("kwery: %s If rows are missing, report this to the vendor.", problem)
             return
 
@@ -251,10 +251,10 @@ class Silence:
 def next_request(request: Request, meta: Meta | None, *, is_full: bool, is_empty: bool) -> Request | None:
     """The same request from the cursor on; None on the last page. Raises UnexpectedAnswer where that is unclear."""
     if meta is None and is_full:
-        raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.", advice=NO_GUESS)
+        raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.")
     meta = meta or Meta()
     if meta.has_more and meta.cursor is None:
-        raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.", advice=NO_GUESS)
+        raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.")
     if meta.cursor is None or (is_empty and not meta.has_more):
         return None
     return with_param(request, "after", meta.cursor)
