@@ -10,7 +10,7 @@ import msgspec
 
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
-from source_liquidations.coverage import COVERAGE, EVER, Kind, Period, observed
+from source_liquidations.coverage import COVERAGE, EVER, Kind, Period
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState
@@ -81,7 +81,7 @@ def _seen(reading: Reading) -> Iterator[Period]:
     for kind, found, note in kinds:
         for partition, slices in found.items():
             for part in slices:
-                yield observed(endpoint.vendor, *endpoint.place(partition), kind, *part, note)
+                yield coverage.period(endpoint.vendor, *endpoint.place(partition), kind, *part, note)
 
 
 def gaps(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import Kind, Period
+from source_liquidations.coverage import Kind, period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import RequestRefused, shown
 from source_liquidations.http.answers import Answered
@@ -137,7 +137,7 @@ def coverage_of(
     def mapped(rows: Rows, span: Span) -> Mapped:
         return Mapped(
             coverage_rows(
-                Period.at(vendor, exchange, market, kind, instant, note, source)
+                period(vendor, exchange, market, kind, instant, None, note, source)
                 for row in rows.typed
                 for exchange, market, kind, instant, note in periods_of(row, date, span.end)
                 if instant is not None

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import observed
+from source_liquidations.coverage import period
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, some_of
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
@@ -190,11 +190,11 @@ class LiquidationHistory(Endpoint):
                     self._note_deleted(partition, span.start, first)
             elif held and span.start <= timestamps.floor_to(self._start, self.step):
                 note = f"the first day with a liquidation; asked for from {timestamps.format_shortest(span.start)} on"
-                self.observations.append(observed(self.vendor, *self.place(partition), "starts", first, None, note))
+                self.observations.append(period(self.vendor, *self.place(partition), "starts", first, None, note))
 
     def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
         note = f"nothing older is kept, or nothing happened: {POINTS_KEPT:,} to 2,000 {self._interval} points are kept"
-        self.observations.append(observed(self.vendor, *self.place(partition), "missing", start, first, note))
+        self.observations.append(period(self.vendor, *self.place(partition), "missing", start, first, note))
         if not self._told_of_deleted:
             self._told_of_deleted = True
             logger.warning(

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import observed
+from source_liquidations.coverage import period
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
@@ -122,7 +122,7 @@ class KaikoEndpoint(Endpoint):
                 "kaiko: the key may read until %s, and nothing newer is read", timestamps.format_shortest(until)
             )
         note = "newer than the access range of the key"
-        self.observations.append(observed("kaiko", *self.place(partition), "missing", start, span.end, note))
+        self.observations.append(period("kaiko", *self.place(partition), "missing", start, span.end, note))
 
 
 def _limit(timestamp: int | None) -> int | None:
