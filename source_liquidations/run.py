@@ -89,7 +89,6 @@ def _report(output: Output, command: str, error: AirbyteTracedException) -> int:
 
 
 def _spec(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
-    del parsed
     output.message(AirbyteMessage(type=Type.SPEC, spec=source.spec(logger)))
 
 

@@ -70,11 +70,9 @@ class SourceLiquidations(Source):
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
         """Takes the configuration as it is; the CDK's own way writes the keys to a file."""
-        del temp_dir
         return config
 
     def spec(self, logger: logging.Logger) -> ConnectorSpecification:
-        del logger
         return ConnectorSpecificationSerializer.load(configuration.spec())
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
@@ -98,7 +96,6 @@ class SourceLiquidations(Source):
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
         """The streams of the configured vendors; sends no request."""
-        del logger
         _mask_keys(config)
         parsed = _parsed(config)
         vendors = planning.configured_vendors(parsed, _shared(parsed, self._stop))
@@ -112,7 +109,6 @@ class SourceLiquidations(Source):
         state: Sequence[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
         """Messages one by one, for callers in this process. The command line takes `read_items`."""
-        del logger
         try:
             blobs = blobs_of_objects(state or ())
         except ConfigurationError as error:

@@ -84,7 +84,6 @@ class Purse:
 
     def lost(self, request: Request) -> str:
         """The answer to a request that may have reached the vendor did not arrive. Why it cannot be paid again."""
-        del request
         return ""
 
 

@@ -54,11 +54,9 @@ class Listing(Endpoint):
         self._following = following
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        del traffic
         return [Partition(())]
 
     def first(self, span: Span) -> Request:
-        del span
         return self.first_page
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
@@ -68,7 +66,6 @@ class Listing(Endpoint):
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
         """The rows of a page, and the next request."""
-        del memory
         following = self._following(request, page.body) if self._following else None
         return list(zip(page.rows, page.raw, strict=True)), following
 

@@ -61,13 +61,11 @@ class Vendor(ABC):
     @classmethod
     def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
         """Why a section that is valid by its schema cannot be used. Fields that are not valid are not in it."""
-        del config
         return ()
 
     @classmethod
     def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
         """What is wrong with an entry of a list that is valid by its schema, and what to do; None if nothing."""
-        del field, entry
         return None
 
     @abstractmethod

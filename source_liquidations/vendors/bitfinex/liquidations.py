@@ -73,13 +73,11 @@ class Liquidations(Endpoint):
         self._fields = Fields.of(STREAM)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        del traffic
         for index, entry in enumerate(self._entries):
             yield Partition.of(symbol=entry, entry=f"bitfinex.symbols[{index}]")
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         """All in one: a request cannot name symbols, so it brings the rows of every entry."""
-        del start, end
         return [tuple(partitions)]
 
     def place(self, partition: Partition) -> tuple[str, str]:

@@ -118,7 +118,6 @@ class MarketLiquidations(Timeseries):
 
 def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     """The amount counts contracts; the side is that of the order that closed the position: a sell closed a long."""
-    del span
     bad: dict[int, LiquidationsError] = {}
     price = numbers.column_of_texts("price", [row.price for row in rows.typed], bad)
     amount = numbers.column_of_texts("amount", [row.amount for row in rows.typed], bad)

@@ -220,7 +220,6 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
         ]
 
     def mapped(rows: Rows, span: Span) -> Mapped:
-        del span
         bad: dict[int, LiquidationsError] = {}
         values = [
             numbers.column_of_texts(name, [getattr(row, name) for row in rows.typed], bad) for name, _, _ in columns

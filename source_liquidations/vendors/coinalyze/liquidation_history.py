@@ -127,7 +127,6 @@ class LiquidationHistory(Endpoint):
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         """As many together as a request may name; those that fail in the unified stream apart from the others."""
-        del start, end
         by_unit = sorted(partitions, key=lambda partition: not self.is_unified(partition))
         for _, group in groupby(by_unit, self.is_unified):
             batch = list(group)
@@ -149,13 +148,11 @@ class LiquidationHistory(Endpoint):
         return float(len(span.partitions))
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
-        del requests, rows
         return {"calls": round(weight)}
 
     # Answers.
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        del request
         rows = rows_of(answered, span, [self._known(partition) for partition in span.partitions], self._decoder)
         rows = each_once(rows, memory)
         self._note_edges(span, rows)

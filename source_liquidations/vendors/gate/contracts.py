@@ -155,7 +155,6 @@ def size_of(row: ContractRow) -> Contract | None:
 
 def _periods_of(entry: tuple[str, ContractRow], date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list says that each contract is traded, and until when it was."""
-    del end
     settle, row = entry
     name = market(settle, row.name)
 

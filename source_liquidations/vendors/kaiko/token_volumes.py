@@ -63,7 +63,6 @@ class TokenVolumes(KaikoEndpoint):
         self.step, _ = interval_of(interval)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        del traffic
         for index, name in enumerate(self._assets):
             yield Partition.of(asset=name, interval=self._interval, entry=f"kaiko.assets[{index}]")
 

@@ -111,7 +111,6 @@ def matching_markets(
 
 def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list of markets says that each has data."""
-    del end
     since = date(row, "availableSince", row.market)
     yield exchange(row.exchange), row.market, "starts", since, "available since, of any kind of data"
 

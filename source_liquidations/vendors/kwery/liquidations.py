@@ -199,7 +199,6 @@ class Liquidations(Endpoint):
             self._credits.left_in_cycle = int(left)
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
-        del weight
         return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
 
     def spent(self) -> dict[str, int]:
