@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ import pendulum
 from source_liquidations import timestamps
 from source_liquidations.config_fields import checked, given, only_defaults, unknown_fields
 from source_liquidations.errors import ConfigurationError
+from source_liquidations.logs import logger
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Vendor, problem_with_base_url
-
-logger = logging.getLogger("airbyte")
 
 # The platform adds fields of its own, whose names begin with an underscore.
 _INTERNAL = "_"

@@ -39,8 +39,6 @@ from source_liquidations.state import Blobs, blobs_of_objects
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.vendor import Shared, Vendor
 
-logger = logging.getLogger("airbyte")
-
 
 class SourceLiquidations(Source):
     """Liquidation data of the vendors that are configured."""

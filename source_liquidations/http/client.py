@@ -6,7 +6,6 @@ rules: the contract's table of errors, and the vendors' pages for their limits.
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import threading
@@ -25,8 +24,7 @@ from source_liquidations.http.patience import LONGEST_HOLD, Patience
 from source_liquidations.http.redaction import body_without, forms_in_bodies, redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import Transport, origin
-
-logger = logging.getLogger("airbyte")
+from source_liquidations.logs import logger
 
 _MOST_REDIRECTS = 2
 _MOST_DELAYS = 30  # that the vendor asks for, for one request

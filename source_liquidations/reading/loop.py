@@ -7,7 +7,6 @@ Only the writer records progress, and only after its consumer has taken the rows
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, Stopped
 from source_liquidations.http.redaction import redact
+from source_liquidations.logs import logger
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, Table, block
 from source_liquidations.reading.progress import StreamState
@@ -24,8 +24,6 @@ from source_liquidations.reading.report import Outcome, StatusName, as_json, as_
 from source_liquidations.reading.scheduler import Ended, Scheduler
 from source_liquidations.reading.workers import Item as Handed
 from source_liquidations.reading.workers import Workers
-
-logger = logging.getLogger("airbyte")
 
 SECONDS_BETWEEN_PROGRESS = 30.0
 _MOST_DECODING = 2  # threads beyond those whose requests are under way

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from source_liquidations.errors import LiquidationsError, NotAdvancing, VendorUnavailable
 from source_liquidations.http.client import Request
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer
 from source_liquidations.reading.rows import Rows
-
-logger = logging.getLogger("airbyte")
 
 MOST_RESTARTS = 2  # where page tokens are refused, without a row more
 _EMPTY_PAGES_IN_A_ROW = 20

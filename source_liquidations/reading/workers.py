@@ -22,6 +22,7 @@ from source_liquidations.errors import (
     WindowTooLarge,
 )
 from source_liquidations.http.redaction import redact
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, render
@@ -31,8 +32,6 @@ from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.reading.scheduler import Ended, Scheduler, Work
 from source_liquidations.reading.slices import Slice
 from source_liquidations.reading.windows import Gap, Window
-
-logger = logging.getLogger("airbyte")
 
 _QUERY_TIMED_OUT = 504
 _LARGE_QUERY = 500  # steps; a smaller query that times out is an outage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -12,12 +11,11 @@ import msgspec
 from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, vendor_words
+from source_liquidations.logs import logger
 from source_liquidations.numbers import NULL, column
 from source_liquidations.reading.pages import Table, members, merged
 from source_liquidations.reading.rows import Column, Later, Rows
 from source_liquidations.streams import Stream
-
-logger = logging.getLogger("airbyte")
 
 Row = TypeVar("Row")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,14 +14,13 @@ from source_liquidations.errors import RequestRefused, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Page, RowDecoder
-
-logger = logging.getLogger("airbyte")
 
 # A row, decoded, and as it is written.
 Entry = tuple[Any, msgspec.Raw | bytes]

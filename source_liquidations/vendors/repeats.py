@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.logs import logger
 from source_liquidations.reading.rows import Rows
-
-logger = logging.getLogger("airbyte")
 
 
 def each_once(rows: Rows, memory: dict[Any, Any], series: Sequence[Any] | None = None) -> Rows:

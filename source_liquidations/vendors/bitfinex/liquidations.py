@@ -6,7 +6,6 @@ time of the last row, not after it, since a page may end inside a millisecond.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
@@ -17,6 +16,7 @@ from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
@@ -29,8 +29,6 @@ from source_liquidations.vendors.bitfinex.rows import Event, Row, page_of, rows_
 from source_liquidations.vendors.contract_sizes import Contract, columns
 from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.patterns import matches
-
-logger = logging.getLogger("airbyte")
 
 STREAM = Stream(
     "bitfinex_liquidations",

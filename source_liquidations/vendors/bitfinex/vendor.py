@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,12 +17,11 @@ from source_liquidations.http.client import Client
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.bitfinex import liquidations, platform
 from source_liquidations.vendors.bitfinex.liquidations import Liquidations
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
-
-logger = logging.getLogger("airbyte")
 
 HOST = "https://api-pub.bitfinex.com"
 # Documented are 3 requests a minute and address; measured, the second of two at once is refused, and the pause that

@@ -5,7 +5,6 @@ Pages: https://docs.coinmetrics.io/api/v4, "catalog-v2/market-liquidations" and 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -15,14 +14,13 @@ import msgspec
 from source_liquidations import numbers, timestamps
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, without
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of
-
-logger = logging.getLogger("airbyte")
 
 STREAM = Stream("coin_metrics_liquidation_markets", ("market",), declared_in=__name__)
 REFERENCE = "/v4/reference-data/markets"

@@ -9,7 +9,6 @@ the table: `frequency` is in the primary key, and the columns of the two that a 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +21,7 @@ from source_liquidations.errors import AccessRefused, ConfigurationError, Liquid
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.reading.rows import Rows
@@ -35,8 +35,6 @@ from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 from source_liquidations.vendors.repeats import each_once
-
-logger = logging.getLogger("airbyte")
 
 DEFAULT_FREQUENCY = "1h"
 SIDES = ("buy", "sell")

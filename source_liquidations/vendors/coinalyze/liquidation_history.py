@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
@@ -15,6 +14,7 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
@@ -25,8 +25,6 @@ from source_liquidations.vendors.coinalyze.markets import Market, exchanges, mar
 from source_liquidations.vendors.coinalyze.points import decoder_of, rows_of
 from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.repeats import each_once
-
-logger = logging.getLogger("airbyte")
 
 PATH = "/v1/liquidation-history"
 STREAM = Stream(

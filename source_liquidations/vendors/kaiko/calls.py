@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
@@ -14,12 +13,11 @@ from source_liquidations import timestamps
 from source_liquidations.coverage import period
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import Page, RowDecoder
 from source_liquidations.vendors.page_tokens import next_token
-
-logger = logging.getLogger("airbyte")
 
 PAGE_SIZE = "1000"
 TOKEN = "continuation_token"  # nosec B105

@@ -3,7 +3,6 @@ meta and cursor; both are taken."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -23,6 +22,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Later, Rows
@@ -42,8 +42,6 @@ from source_liquidations.vendors.kwery.credits import (
 )
 from source_liquidations.vendors.kwery.limits import limits
 from source_liquidations.vendors.kwery.windows import LARGEST_LIMIT, STEP, Windows
-
-logger = logging.getLogger("airbyte")
 
 STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
 PATH = "/v1/liquidations"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from source_liquidations.http.client import Client
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.kwery import liquidations, symbols
@@ -25,8 +25,6 @@ from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.probing import probe
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
-
-logger = logging.getLogger("airbyte")
 
 HOST = "https://kwery-api.com"
 REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
