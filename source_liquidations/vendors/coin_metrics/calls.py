@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
@@ -13,7 +13,7 @@ from source_liquidations.errors import AccessRefused, RequestRefused, Unexpected
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.decoding import RowDecoder
+from source_liquidations.vendors.decoding import Row, RowDecoder
 from source_liquidations.vendors.listing import Entry, Listing, rows_of
 from source_liquidations.vendors.page_tokens import next_token
 
@@ -26,11 +26,9 @@ CATALOG_PAGE_SIZE = "1000"
 # A URL of more than 10,000 characters is refused (414); this much is for the list of entities.
 LONGEST_LIST = 9_000
 
-T = TypeVar("T")
 
-
-class Body(msgspec.Struct, Generic[T]):
-    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+class Body(msgspec.Struct, Generic[Row]):
+    data: list[Row] | msgspec.UnsetType | None = msgspec.UNSET
     next_page_token: str | None = None
     next_page_url: str | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
@@ -13,10 +13,8 @@ from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.rows import Column, Later, Rows
-from source_liquidations.vendors.decoding import Fields, RowDecoder, added_rows, without
+from source_liquidations.vendors.decoding import Fields, Row, RowDecoder, added_rows, without
 from source_liquidations.vendors.instants import unix_instants
-
-T = TypeVar("T")
 
 
 class Point(msgspec.Struct, gc=False):
@@ -27,9 +25,9 @@ class Point(msgspec.Struct, gc=False):
     s: msgspec.Raw = numbers.NULL
 
 
-class Series(msgspec.Struct, Generic[T], rename={"data": "history"}):
+class Series(msgspec.Struct, Generic[Row], rename={"data": "history"}):
     symbol: str
-    data: list[T] | None
+    data: list[Row] | None
 
 
 _series = msgspec.json.Decoder(list[msgspec.Raw] | None)

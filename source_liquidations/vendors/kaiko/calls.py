@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
@@ -16,17 +16,15 @@ from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors.decoding import Page, RowDecoder
+from source_liquidations.vendors.decoding import Page, Row, RowDecoder
 from source_liquidations.vendors.page_tokens import next_token
 
 PAGE_SIZE = "1000"
 TOKEN = "continuation_token"  # nosec B105
 
-T = TypeVar("T")
 
-
-class Body(msgspec.Struct, Generic[T]):
-    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+class Body(msgspec.Struct, Generic[Row]):
+    data: list[Row] | msgspec.UnsetType | None = msgspec.UNSET
     continuation_token: str | None = None
     next_url: str | None = None
     access: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
@@ -14,7 +14,7 @@ from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
-from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, snake, without
+from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, snake, without
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, meant
 
@@ -22,13 +22,11 @@ STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__na
 PATH = "/v1/markets"
 PAGE_SIZE = 100
 
-T = TypeVar("T")
 
-
-class Body(msgspec.Struct, Generic[T]):
+class Body(msgspec.Struct, Generic[Row]):
     """An empty list, and the offset behind the last page, may be left out."""
 
-    data: list[T] | None = msgspec.field(name="symbols", default_factory=list)
+    data: list[Row] | None = msgspec.field(name="symbols", default_factory=list)
     nextOffset: int | str | None = None
 
 

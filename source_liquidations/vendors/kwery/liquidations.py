@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
@@ -31,7 +31,7 @@ from source_liquidations.symbols import asset, assets_of
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
+from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery.credits import (
     CREDITS_PER_REQUEST,
@@ -50,8 +50,6 @@ LONG_SILENCE = timestamps.DAY
 _CAPPED = "rows of a page that was cut off"
 _OLDEST = "the window's first row so far"
 _NEVER = 2**63
-
-T = TypeVar("T")
 
 
 class LiquidationRow(msgspec.Struct):
@@ -76,8 +74,8 @@ class Meta(msgspec.Struct):
         return None if self.has_more is False or self.next_cursor in (None, "") else str(self.next_cursor)
 
 
-class Body(msgspec.Struct, Generic[T]):
-    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+class Body(msgspec.Struct, Generic[Row]):
+    data: list[Row] | msgspec.UnsetType | None = msgspec.UNSET
     meta: Meta | None = None
 
 
