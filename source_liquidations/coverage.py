@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.reading.pages import Table
+from source_liquidations.reading.pages import Table, encode
 from source_liquidations.streams import Stream
 
 COVERAGE = Stream("liquidation_coverage", ("vendor", "exchange", "market", "kind", "period_start"))
@@ -20,8 +20,6 @@ COVERAGE = Stream("liquidation_coverage", ("vendor", "exchange", "market", "kind
 Kind = Literal["starts", "ends", "missing", "under_reported", "throttled"]
 ALL = "all"
 EVER = "1970-01-01T00:00:00Z"
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Period(msgspec.Struct, frozen=True):
@@ -42,7 +40,7 @@ class Period(msgspec.Struct, frozen=True):
 
 def rows(periods: Iterable[Period]) -> Table:
     """Each period once, as JSON."""
-    found = [_encode(period) for period in dict.fromkeys(periods)]
+    found = [encode(period) for period in dict.fromkeys(periods)]
     return Table(len(found), (found,))
 
 

@@ -11,11 +11,9 @@ from functools import lru_cache
 from string import ascii_lowercase
 from typing import Any
 
-import msgspec
-
 from source_liquidations import timestamps
 from source_liquidations.numbers import NULL, texts
-from source_liquidations.reading.pages import Table, members
+from source_liquidations.reading.pages import Table, encode, members
 from source_liquidations.reading.rows import Column
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
@@ -49,7 +47,6 @@ _WORDS = {
 _NULL = b"null"
 _NULLS = (_NULL, NULL)
 _VENDOR, _COMPUTED = b'"vendor"', b'"computed"'
-_encode = msgspec.json.Encoder().encode
 # The members that say which side, by position.
 _SIDES: dict[str | None, bytes] = {
     spelling: members({"position_side": position, "order_side": order})
@@ -163,9 +160,9 @@ def _sources(values: Column, source: bytes) -> Column:
 
 def _without_quotes(texts: Sequence[str]) -> list[bytes]:
     """Each text as JSON, without the quotes around it."""
-    together = _encode(texts)
+    together = encode(texts)
     if b"\\" in together:
-        return [_encode(text)[1:-1] for text in texts]
+        return [encode(text)[1:-1] for text in texts]
     return together[2:-2].split(b'","')
 
 

@@ -13,15 +13,13 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.logs import logger
 from source_liquidations.numbers import NULL, column
-from source_liquidations.reading.pages import Table, members, merged
+from source_liquidations.reading.pages import Table, encode, members, members_of, merged
 from source_liquidations.reading.rows import Column, Later, Rows
 from source_liquidations.streams import Stream
 
 Row = TypeVar("Row")
 
 _NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode = msgspec.json.Encoder().encode
 
 
 def one_line(valid: bytes | msgspec.Raw) -> msgspec.Raw:
@@ -185,12 +183,12 @@ class RowDecoder(Generic[Row]):
         for index, (row, literal, value) in enumerate(zip(page.rows, literals, values, strict=True)):
             setattr(row, field, literal)
             if literal == NULL != value:
-                page.raw[index] = msgspec.Raw(_encode({**_decode_members(page.raw[index]), field: literal}))
+                page.raw[index] = msgspec.Raw(encode({**members_of(page.raw[index]), field: literal}))
 
     def _note_fields(self, page: Page[Row]) -> None:
-        names = {name for row in page.raw for name in _decode_members(row)}
+        names = {name for row in page.raw for name in members_of(row)}
         if surplus := self._fields.left_out(names, names & self._ours):
-            page.raw[:] = [msgspec.Raw(_encode(without(_decode_members(row), surplus))) for row in page.raw]
+            page.raw[:] = [msgspec.Raw(encode(without(members_of(row), surplus))) for row in page.raw]
         page.collides = bool(names & (self._added - self._ours))
 
 
@@ -213,7 +211,7 @@ def added_rows(
     if page.collides:
         ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
         pairs = zip(page.raw, ours, strict=True)
-        rows.raw, rows.added = [merged(row, _decode_members(b"{%b}" % mine[:-1])) for row, mine in pairs], ()
+        rows.raw, rows.added = [merged(row, members_of(b"{%b}" % mine[:-1])) for row, mine in pairs], ()
     if page.bad:
         good = rows.only([index for index in range(len(rows)) if index not in page.bad])
         good.faults = rows.faults_of(page.bad)

@@ -16,6 +16,7 @@ from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
@@ -37,10 +38,6 @@ class CatalogRow(msgspec.Struct):
 
 class ReferenceRow(msgspec.Struct):
     market: str
-
-
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class LiquidationMarkets(Listing):
@@ -81,8 +78,8 @@ class LiquidationMarkets(Listing):
 
 def beside(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
     """A row with the members of another that it does not have itself; literals stay as written."""
-    own = _members(row)
-    return _encode({**own, **without(_members(other), own)})
+    own = members_of(row)
+    return encode({**own, **without(members_of(other), own)})
 
 
 def _periods_of(row: CatalogRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:

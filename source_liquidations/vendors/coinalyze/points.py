@@ -12,6 +12,7 @@ from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Span
+from source_liquidations.reading.pages import encode
 from source_liquidations.reading.rows import Column, Later, Rows
 from source_liquidations.vendors.decoding import Fields, Row, RowDecoder, added_rows, without
 from source_liquidations.vendors.instants import unix_instants
@@ -33,7 +34,6 @@ class Series(msgspec.Struct, Generic[Row], rename={"data": "history"}):
 _series = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _points = msgspec.json.Decoder(Series[dict[str, msgspec.Raw]])
-_encode = msgspec.json.Encoder().encode
 
 
 def decoder_of(fields: Fields) -> RowDecoder[Point]:
@@ -67,7 +67,7 @@ def _widened(series: Answered) -> Answered:
     if not extra:
         return series
     points = [{**extra, **point} for point in series.decoded(_points).data or ()]
-    return Answered(series.status, series.headers, _encode({"symbol": around["symbol"], "history": points}))
+    return Answered(series.status, series.headers, encode({"symbol": around["symbol"], "history": points}))
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

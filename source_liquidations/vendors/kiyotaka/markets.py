@@ -12,6 +12,7 @@ from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, snake, without
@@ -48,9 +49,6 @@ class MarketRow(msgspec.Struct):
 FIELDS = MarketRow.__struct_fields__
 COLUMNS = frozenset(map(snake, FIELDS))
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode = msgspec.json.Encoder().encode
-
 
 class MarketList(Listing):
     """All markets, spot included: what its filter `type` takes is not documented."""
@@ -65,13 +63,13 @@ class MarketList(Listing):
 
     def _columns_of(self, literal: msgspec.Raw | bytes) -> bytes:
         """A row with the stream's names. `available_since` is text, however the vendor writes it."""
-        sent = _members(literal)
+        sent = members_of(literal)
         members = {snake(name): value for name, value in sent.items() if name in FIELDS}
         others = {snake(name): value for name, value in without(sent, FIELDS).items()}
         since = bytes(members.get("available_since", b"null"))
         if since[:1] not in (b'"', b"n"):
-            members["available_since"] = msgspec.Raw(_encode(since.decode()))
-        return _encode({**members, **without(others, self._columns.left_out(others, others.keys() & COLUMNS))})
+            members["available_since"] = msgspec.Raw(encode(since.decode()))
+        return encode({**members, **without(others, self._columns.left_out(others, others.keys() & COLUMNS))})
 
 
 def page_at(offset: int, filters: Params = ()) -> Request:

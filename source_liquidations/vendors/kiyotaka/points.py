@@ -13,6 +13,7 @@ from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.pages import encode
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import interval_of, volume_names
@@ -70,7 +71,6 @@ _decoder = msgspec.json.Decoder(Body)
 _raw = msgspec.json.Decoder(_RawSeries)
 _points = msgspec.json.Decoder(list[Members] | None)
 _members = msgspec.json.Decoder(Members)
-_encode = msgspec.json.Encoder().encode
 
 
 def rows_of(answered: Answered, partition: Partition, fields: Fields, memory: dict[Any, Any]) -> Rows:
@@ -119,7 +119,7 @@ def _taken_apart(answered: Answered) -> tuple[Answered, list[list[Members]]]:
             ]
         )
     body = answered.decoded(_members) if not plain else {"series": plain}
-    return Answered(200, {}, _encode(body)), beside
+    return Answered(200, {}, encode(body)), beside
 
 
 class _Page:
@@ -143,7 +143,7 @@ class _Page:
         bad: dict[int, LiquidationsError] = {}
         amounts = numbers.column("liquidations", [point.liquidations for point in points], bad)
         identity = self._identity(series.id)
-        key = _encode([identity[name] for name in KEY if name != "time"])
+        key = encode([identity[name] for name in KEY if name != "time"])
         if self._ids.setdefault(key, series.id) != series.id:
             raise UnexpectedAnswer("two series of one answer have the same id, so that one would overwrite the other.")
         names = self._volume_names(identity)
@@ -152,7 +152,7 @@ class _Page:
                 "two series of one answer have the same symbol and side: they differ in a field that"
                 " liquidation_volumes does not have, such as `category`."
             )
-        head = b"{" + _encode(identity)[1:-1] + b',"liquidations":'
+        head = b"{" + encode(identity)[1:-1] + b',"liquidations":'
         own = OWN_FIELDS | identity.keys()
         for at, (point, literal) in enumerate(zip(points, amounts, strict=True)):
             instant, members = point_time(point.timestamp.s, point.timestamp.ns)
@@ -162,7 +162,7 @@ class _Page:
             amount = b"0" if literal == numbers.NULL else bytes(literal)
             rest = self._undocumented(beside[at], own) if beside else {}
             self._instants.append(instant)
-            self._raw.append(head + amount + members + (b"," + _encode(rest)[1:-1] if rest else b"") + b"}")
+            self._raw.append(head + amount + members + (b"," + encode(rest)[1:-1] if rest else b"") + b"}")
             self._typed.append((names, amount))
             self.keys.append(key)
 
