@@ -5,7 +5,6 @@ Page: Gate API v4, "Futures". Answers are lists of objects. An error is an objec
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -123,11 +122,3 @@ def explain(answered: Answered) -> LiquidationsError | None:
             " one, or a proxy (`gate.base_url`).",
         )
     return None
-
-
-_TOO_OLD = re.compile(r"exceeds \d+-day limit")
-
-
-def is_too_old(words: str) -> bool:
-    """Whether a refusal of `contract_stats` says that `from` is before its history."""
-    return _TOO_OLD.search(words) is not None
