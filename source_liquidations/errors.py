@@ -49,6 +49,10 @@ class LiquidationsError(Exception):
         self.who = ", ".join(part for part in (who, self.who) if part)
         return self
 
+    def of_vendor(self, vendor: str) -> LiquidationsError:
+        """The same error, with the vendor named."""
+        return self.named(vendor)
+
     def of_reading(self) -> LiquidationsError:
         """The same error, which every partition of the reading would meet alike."""
         self.scope = "reading"
@@ -92,6 +96,10 @@ class AccessRefused(LiquidationsError):
         super().__init__(cause, advice=advice, status=status)
         # A bad or spent key fails every partition alike; a plan may allow one market and not another.
         self.scope: Scope = "partition" if status == 403 else "reading"
+
+    def of_vendor(self, vendor: str) -> LiquidationsError:
+        """... and its key, where no partition or entry is to blame."""
+        return self.named("" if self.who else f"`{vendor}.api_key`").named(vendor)
 
 
 class RequestRefused(LiquidationsError):

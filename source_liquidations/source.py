@@ -27,7 +27,7 @@ from source_liquidations import config as configuration
 from source_liquidations import estimate as estimating
 from source_liquidations import planning
 from source_liquidations.coverage import COVERAGE
-from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError
+from source_liquidations.errors import ConfigurationError, LiquidationsError
 from source_liquidations.estimate import Estimate
 from source_liquidations.http.redaction import keep_secret, redact, redacted_line
 from source_liquidations.http.traffic import Traffic
@@ -82,10 +82,8 @@ class SourceLiquidations(Source):
             for vendor in planning.configured_vendors(parsed, _shared(parsed, self._new_stop())):
                 try:
                     notes += vendor.check(Traffic())
-                except AccessRefused as error:
-                    raise error.named(f"`{vendor.name}.api_key`" if not error.who else "").named(vendor.name) from None
                 except LiquidationsError as error:
-                    raise error.named(vendor.name) from None
+                    raise error.of_vendor(vendor.name) from None
         except LiquidationsError as error:
             return AirbyteConnectionStatus(status=Status.FAILED, message=redact(error.message))
         for note in notes:
