@@ -15,6 +15,8 @@ import requests
 from source_liquidations import timestamps
 from source_liquidations.coverage import Period
 from source_liquidations.errors import ConfigurationError
+from source_liquidations.http.budgets import Allowance, Budget
+from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint
 from source_liquidations.reading.pages import Mapper
@@ -68,8 +70,22 @@ class Vendor(ABC):
         """What is wrong with an entry of a list that is valid by its schema, and what to do; None if nothing."""
         return None
 
-    @abstractmethod
-    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None: ...
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._config = config
+        self._shared = shared
+
+    def budget(self, requests: int, seconds: float, *allowances: Allowance) -> Budget:
+        """The documented limit, or the configured one in its place."""
+        per_minute = self._config.get("requests_per_minute")
+        return Budget(per_minute or requests, 60.0 if per_minute else seconds, *allowances)
+
+    def client(
+        self, host: str, budget: Budget, *, field: str = "base_url", kind: type[Client] = Client, **options: Any
+    ) -> Client:
+        """A client of the documented host, or of the URL that a field of the configuration has in its place."""
+        base = self._config.get(field) or host
+        workers, stop = self._shared.workers, self._shared.stop
+        return kind(vendor=self.name, base=base, budget=budget, connections=workers, stop=stop, **options)
 
     @abstractmethod
     def feeds(self) -> Sequence[Feed]:
@@ -89,11 +105,6 @@ def reaches_back(vendor: str, since: int | None, start: int) -> list[str]:
         return []
     wanted, first = timestamps.format_shortest(start), timestamps.format_shortest(since)
     return [f"{vendor}: data reach back to {first}. start_date is {wanted}; what is older is not read."]
-
-
-def base_url(config: Mapping[str, Any], documented: str, field_name: str = "base_url") -> str:
-    """The documented base URL, or what the configuration puts in its place."""
-    return str(config.get(field_name) or documented).rstrip("/")
 
 
 def problem_with_base_url(url: str) -> str | None:

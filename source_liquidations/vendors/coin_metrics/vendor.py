@@ -8,8 +8,6 @@ from typing import Any
 
 from source_liquidations.coverage import COVERAGE, documented
 from source_liquidations.errors import ConfigurationError
-from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
@@ -29,7 +27,7 @@ from source_liquidations.vendors.coin_metrics.metrics import (
     refused_metric,
     to_volumes,
 )
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 PAID_HOST = "https://api.coinmetrics.io"
 COMMUNITY_HOST = "https://community-api.coinmetrics.io"
@@ -92,20 +90,15 @@ class CoinMetrics(Vendor):
                 )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        super().__init__(config, shared)
         key = config.get("api_key")
-        per_minute = config.get("requests_per_minute")
-        self._config = config
-        self._shared = shared
         self._community = not key
-        self._client = Client(
-            vendor="coin_metrics",
-            base=base_url(config, PAID_HOST if key else COMMUNITY_HOST),
+        self._client = self.client(
+            PAID_HOST if key else COMMUNITY_HOST,
+            self.budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),
             key_params=(("api_key", key),) if key else (),
             own_origins=frozenset((origin(PAID_HOST), origin(COMMUNITY_HOST))),
-            budget=Budget(per_minute, 60.0) if per_minute else Budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),
             explain=refused_metric,
-            connections=shared.workers,
-            stop=shared.stop,
         )
         self._liquidations = MarketLiquidations(self._client, config["markets"], community=self._community)
 

@@ -11,8 +11,7 @@ from source_liquidations import timestamps
 from source_liquidations.coverage import COVERAGE, throttled_at_binance
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, WindowTooLarge
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.budgets import Allowance, Budget
-from source_liquidations.http.client import Client
+from source_liquidations.http.budgets import Allowance
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -20,7 +19,7 @@ from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.kiyotaka import liquidation_agg, markets
 from source_liquidations.vendors.kiyotaka.liquidation_agg import LiquidationAgg
 from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor
 
 # platform: (host, header that carries the key)
 PLATFORMS = {
@@ -52,8 +51,7 @@ class Kiyotaka(Vendor):
             )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
-        self._config = config
-        self._shared = shared
+        super().__init__(config, shared)
         self._platform = config.get("platform", "kiyotaka")
         host, header = PLATFORMS[self._platform]
         requests = config.get("requests_per_minute")
@@ -65,15 +63,8 @@ class Kiyotaka(Vendor):
         if per_day is not None:
             allowances.append(Allowance(per_day, 86_400.0, most=float(per_day)))
             most_weight = min(most_weight, float(per_day))
-        self._client = Client(
-            vendor="kiyotaka",
-            base=base_url(config, host),
-            headers={header: config["api_key"]},
-            budget=Budget(requests or PER_MINUTE, 60.0, *allowances),
-            explain=self._explain,
-            connections=shared.workers,
-            stop=shared.stop,
-        )
+        budget = self.budget(PER_MINUTE, 60.0, *allowances)
+        self._client = self.client(host, budget, headers={header: config["api_key"]}, explain=self._explain)
         self._points = LiquidationAgg(self._client, config, most_weight=most_weight)
 
     def _explain(self, answered: Answered) -> LiquidationsError | None:

@@ -10,8 +10,6 @@ from source_liquidations import timestamps
 from source_liquidations.coverage import COVERAGE, documented
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, RequestRefused
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
@@ -24,7 +22,7 @@ from source_liquidations.vendors.kwery.limits import Limits
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 HOST = "https://kwery-api.com"
 REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
@@ -78,19 +76,15 @@ class Kwery(Vendor):
             )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
-        self._config = config
-        self._shared = shared
+        super().__init__(config, shared)
         credits = Credits(config.get("max_credits_per_sync"))
-        self._client = Client(
-            vendor="kwery",
-            base=base_url(config, HOST),
+        self._client = self.client(
+            HOST,
+            self.budget(REQUESTS_PER_MINUTE, 60.0),
             headers={"X-API-Key": config["api_key"]},
             other_key_params=(("api-key", config["api_key"]),),
-            budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
             explain=explain,
             purse=credits,
-            connections=shared.workers,
-            stop=shared.stop,
         )
         self._liquidations = Liquidations(self._client, config, credits)
 
