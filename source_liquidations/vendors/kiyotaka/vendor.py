@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from source_liquidations import timestamps
@@ -52,8 +53,8 @@ class Kiyotaka(Vendor):
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
         super().__init__(config, shared)
-        self._platform = config.get("platform", "kiyotaka")
-        host, header = PLATFORMS[self._platform]
+        platform = config.get("platform", "kiyotaka")
+        host, header = PLATFORMS[platform]
         requests = config.get("requests_per_minute")
         weight = config.get("weight_per_minute", requests or PER_MINUTE)
         most_weight = float(BURST * weight)
@@ -64,19 +65,9 @@ class Kiyotaka(Vendor):
             allowances.append(Allowance(per_day, 86_400.0, most=float(per_day)))
             most_weight = min(most_weight, float(per_day))
         budget = self.budget(PER_MINUTE, 60.0, *allowances)
-        self._client = self.client(host, budget, headers={header: config["api_key"]}, explain=self._explain)
+        headers = {header: config["api_key"]}
+        self._client = self.client(host, budget, headers=headers, explain=partial(explain, platform))
         self._points = LiquidationAgg(self._client, config, most_weight=most_weight)
-
-    def _explain(self, answered: Answered) -> LiquidationsError | None:
-        """What a refusal means, by its words: 403 is used for three things."""
-        if answered.status == 401:
-            other = next(name for name in PLATFORMS if name != self._platform)
-            return AccessRefused(
-                words_of(answered),
-                status=401,
-                advice=f"Check the key. If it is one of {other}, set `kiyotaka.platform` to {other}.",
-            )
-        return explain(answered)
 
     def feeds(self) -> Sequence[Feed]:
         return (
@@ -114,11 +105,15 @@ class Kiyotaka(Vendor):
         probe(self._points, self._points.first(span), span, traffic)
 
 
-def explain(answered: Answered) -> LiquidationsError | None:
-    """What a 403 means, by its words."""
+def explain(platform: str, answered: Answered) -> LiquidationsError | None:
+    """What a refusal means, by its words: 403 is used for three things."""
+    words = words_of(answered)
+    if answered.status == 401:
+        other = next(name for name in PLATFORMS if name != platform)
+        advice = f"Check the key. If it is one of {other}, set `kiyotaka.platform` to {other}."
+        return AccessRefused(words, status=401, advice=advice)
     if answered.status != 403:
         return None
-    words = words_of(answered)
     if "point count" in words.lower():
         return WindowTooLarge(f"{words}.", advice="Choose a longer interval.")
     if _OF_HISTORY.search(words):
