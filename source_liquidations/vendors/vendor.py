@@ -99,12 +99,14 @@ class Vendor(ABC):
         """
 
 
-def reaches_back(vendor: str, since: int | None, start: int) -> list[str]:
+def reaches_back(
+    vendor: str, since: int | None, start: int, *, what: str = "data", older: str = "what is older is not read"
+) -> list[str]:
     """What `check` says of data that do not reach back to start_date; nothing where they do."""
     if since is None or since <= start:
         return []
     wanted, first = timestamps.format_shortest(start), timestamps.format_shortest(since)
-    return [f"{vendor}: data reach back to {first}. start_date is {wanted}; what is older is not read."]
+    return [f"{vendor}: {what} reach back to {first}. start_date is {wanted}; {older}."]
 
 
 def problem_with_base_url(url: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -41,15 +40,13 @@ _REFUSALS = {
 }
 
 _budgets: dict[str, Budget] = {}  # by base URL: the limit is one of the address, whichever command spends it
-_budgets_lock = threading.Lock()
 
 
 def budget_of(url: str, seconds: float) -> Budget:
     """The budget of this process: one request at a time, with so many seconds between two."""
-    with _budgets_lock:
-        budget = _budgets.setdefault(url, Budget(1, seconds))
-        budget.change(1, seconds)
-        return budget
+    budget = _budgets.setdefault(url, Budget(1, seconds))
+    budget.change(1, seconds)
+    return budget
 
 
 def translated(answered: Answered) -> Answered:

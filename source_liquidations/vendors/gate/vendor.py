@@ -22,7 +22,7 @@ from source_liquidations.vendors.gate.orders import LiquidationOrders, OrderClie
 from source_liquidations.vendors.gate.stats import ContractStats
 from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 HOST = "https://api.gateio.ws"
 BUDGET = (200, 10.0)  # of each call, and of an address
@@ -79,7 +79,11 @@ class Gate(Vendor):
                 self._check_contract(entry, f"{SETTING}[{index}]", traffic)
         self._probe(self._orders, partitions[0], traffic)
         self._probe(self._stats, next(iter(self._stats.partitions(traffic))), traffic)
-        return self._reaches_back()
+        back = partial(reaches_back, "gate", start=self._shared.start)
+        return [
+            *back(self._orders.sure_reach, what="liquidation orders", older="there may be none that are older"),
+            *back(self._stats.reach, what="the sums of contract_stats"),
+        ]
 
     def _check_contract(self, entry: str, where: str, traffic: Traffic) -> None:
         settle, contract = entry.split("/", 1)
@@ -94,15 +98,3 @@ class Gate(Vendor):
         start = timestamps.floor_to(time.time_ns() - 2 * timestamps.SECOND, endpoint.step)
         span = Span((partition,), start, start + endpoint.step)
         probe(endpoint, endpoint.first(span), span, traffic)
-
-    def _reaches_back(self) -> list[str]:
-        start = self._shared.start
-        wanted = timestamps.format_shortest(start)
-        return [
-            f"gate: {what} reach back to {timestamps.format_shortest(since)}. start_date is {wanted}; {older}."
-            for what, since, older in (
-                ("liquidation orders", self._orders.sure_reach, "there may be none that are older"),
-                ("the sums of contract_stats", self._stats.reach, "what is older is not read"),
-            )
-            if start < since
-        ]

@@ -40,7 +40,7 @@ from source_liquidations.vendors.kwery.credits import (
     cost,
     with_param,
 )
-from source_liquidations.vendors.kwery.limits import limits
+from source_liquidations.vendors.kwery.limits import Limits, limits
 from source_liquidations.vendors.kwery.windows import LARGEST_LIMIT, STEP, Windows
 
 STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
@@ -116,7 +116,7 @@ class Liquidations(Endpoint):
             )
         return self.configured()
 
-    def follow_plan(self, traffic: Traffic) -> Any:
+    def follow_plan(self, traffic: Traffic) -> Limits:
         """Ask what the key's plan allows, and keep to it."""
         plan = limits(self.client, traffic)
         if self._own_budget and plan.rate is not None:

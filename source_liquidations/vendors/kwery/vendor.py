@@ -112,7 +112,7 @@ class Kwery(Vendor):
 
     def _plan(self, traffic: Traffic) -> Limits:
         try:
-            plan: Limits = self._liquidations.follow_plan(traffic)
+            return self._liquidations.follow_plan(traffic)
         except RequestRefused as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -120,7 +120,6 @@ class Kwery(Vendor):
             span = Span(tuple(self._liquidations.configured()[:1]), end - timestamps.MINUTE, end)
             probe(self._liquidations, with_param(self._liquidations.first(span), "limit", "1"), span, traffic)
             return Limits()
-        return plan
 
     def _check_symbols(self, traffic: Traffic) -> None:
         try:
