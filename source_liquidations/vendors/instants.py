@@ -12,7 +12,7 @@ import numpy as np
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import UnexpectedAnswer, shown
-from source_liquidations.reading.rows import Column, Later
+from source_liquidations.reading.rows import Later
 
 _FORM = b"0000-00-00T00:00:00.000000000"
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
@@ -95,8 +95,3 @@ def _fraction_digits(text: str) -> int:
     """Of a time."""
     fraction = text.partition(".")[2]
     return len(fraction) - len(fraction.lstrip("0123456789"))
-
-
-def time_members(times: Sequence[bytes], instants: Sequence[int]) -> tuple[Column, ...]:
-    """`"time":"…","time_ns":…,` for each row: exact also where a destination cuts times to microseconds."""
-    return b'"time":"', times, b'","time_ns":', numbers.texts(instants), b","
