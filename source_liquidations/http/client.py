@@ -221,7 +221,6 @@ class Client:
         return refused is not self._key_headers
 
     def _pause_after(self, request: Request, failed: FailedTry, tries: int, traffic: Traffic) -> None:
-        """Wait before the next try."""
         limited = failed.status == statuses.TOO_MANY
         pause = failed.pause or self._pause(tries, self.budget.seconds if limited else 0.0)
         if limited:

@@ -32,8 +32,6 @@ _BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds me
 
 @dataclass(frozen=True)
 class Status:
-    """A stream's status changed."""
-
     stream: str
     name: StatusName
 

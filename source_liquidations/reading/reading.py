@@ -155,5 +155,4 @@ class Reading:
         return len(self.partitions) - len(unread), len(failed), len(unread - failed)
 
     def failures_of(self, stream: str) -> list[LiquidationsError]:
-        """Why a stream is incomplete."""
         return [failed.error for failed in self.failures if failed.stream in (None, stream)]

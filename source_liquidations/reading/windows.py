@@ -43,7 +43,6 @@ class Window:
 
     @property
     def finished(self) -> bool:
-        """All of it has come."""
         return self.pages.count > 0 and self.pages.following is None
 
     def request(self) -> Request:

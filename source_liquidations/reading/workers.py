@@ -62,7 +62,6 @@ class Workers:
             self._handover.put(error, 0)
 
     def do(self, work: Work) -> None:
-        """One piece of work, and what becomes of it."""
         if isinstance(work, Ended):
             self._handover.put(work, 0)
             return

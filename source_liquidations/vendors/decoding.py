@@ -105,7 +105,6 @@ class Page(Generic[Row]):
         return [getattr(row, field) for row in self.body.data]
 
     def floats(self, field: str) -> list[float | None]:
-        """The values of a number."""
         values = self.column(field)
         return numbers.floats(values) if self._has_literals else values
 

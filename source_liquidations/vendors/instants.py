@@ -92,6 +92,5 @@ def _alike(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bytes_]] | None:
 
 
 def _fraction_digits(text: str) -> int:
-    """Of a time."""
     fraction = text.partition(".")[2]
     return len(fraction) - len(fraction.lstrip("0123456789"))
