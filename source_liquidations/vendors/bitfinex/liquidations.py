@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any
 
 from source_liquidations import numbers, timestamps
@@ -109,7 +110,7 @@ class Liquidations(Endpoint):
         The last millisecond of a full page is held back: the next page brings it whole.
         """
         is_full = len(page) >= LIMIT
-        if is_full and page[0].instant > page[-1].instant and _descends(page):
+        if is_full and page[0].instant > page[-1].instant and all(a.instant >= b.instant for a, b in pairwise(page)):
             raise UnexpectedAnswer("the rows come newest first, although `sort` was 1, so older ones may be missing.")
         page = sorted(page, key=lambda row: row.instant)
         if int(params["end"]) > _last_millisecond(span):  # for the fractions of the last millisecond
@@ -211,10 +212,6 @@ def _request(sort: str, start: int | None, end: int) -> Request:
 
 def _last_millisecond(span: Span) -> int:
     return span.end // MILLISECOND - 1
-
-
-def _descends(page: Sequence[Row]) -> bool:
-    return all(page[index].instant >= page[index + 1].instant for index in range(len(page) - 1))
 
 
 def _joined(oldest: list[Row], newest: list[Row]) -> list[Row] | None:

@@ -8,7 +8,6 @@ from typing import Any, Generic
 
 import msgspec
 
-from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
@@ -40,17 +39,6 @@ def following(client: Client, request: Request, body: Body[Any]) -> Request | No
         return None
     params = tuple(param for param in request.params if param[0] != TOKEN)
     return Request(request.path, (*params, (TOKEN, token)))
-
-
-def time_params(span: Span) -> Params:
-    """Both bounds are inclusive by default, and pages begin at the end of the time asked for."""
-    return (
-        ("start_time", timestamps.format_instant(span.start)),
-        ("end_time", timestamps.format_instant(span.end)),
-        ("end_inclusive", "false"),
-        ("paging_from", "start"),
-        ("page_size", PAGE_SIZE),
-    )
 
 
 class Catalog(Listing):

@@ -36,14 +36,6 @@ PAID_BUDGET = (6000, 20.0)
 COMMUNITY_BUDGET = (10, 6.0)
 
 
-def feeds_volumes(config: Mapping[str, Any]) -> bool:
-    """Whether metrics go into liquidation_volumes, too: where the configuration asks for any.
-
-    Not every key may read them, and `liquidation_volumes` works without them.
-    """
-    return any(value for name, value in config.items() if name.startswith("metrics_"))
-
-
 class CoinMetrics(Vendor):
     name = "coin_metrics"
     required = ("markets",)
@@ -117,8 +109,10 @@ class CoinMetrics(Vendor):
 
     def _metrics_feed(self, level: Level) -> Feed:
         endpoint = self._metrics(level)
+        # Not every key may read metrics, and `liquidation_volumes` works without them.
+        asked_for = any(value for name, value in self._config.items() if name.startswith("metrics_"))
         unified = {LIQUIDATION_VOLUMES: to_volumes(level, endpoint.frequency)}
-        return Feed(endpoint, level.stream, unified if feeds_volumes(self._config) else {})
+        return Feed(endpoint, level.stream, unified if asked_for else {})
 
     def _metrics(self, level: Level) -> LiquidationMetrics:
         wanted = level is not MARKET or self._config.get("metrics_for_markets", True)
