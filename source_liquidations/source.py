@@ -31,7 +31,7 @@ from source_liquidations.errors import ConfigurationError, LiquidationsError
 from source_liquidations.estimate import Estimate
 from source_liquidations.http.redaction import keep_secret, redact, redacted_line
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.messages import message, records, traced, traced_failure
+from source_liquidations.messages import errors_traced, message, records, traced_failure
 from source_liquidations.reading import loop
 from source_liquidations.reading.pages import Block
 from source_liquidations.reading.progress import StreamState
@@ -93,7 +93,8 @@ class SourceLiquidations(Source):
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
         """The streams of the configured vendors; sends no request."""
         _mask_keys(config)
-        parsed = _parsed(config)
+        with errors_traced():
+            parsed = configuration.parse(config)
         vendors = planning.configured_vendors(parsed, _shared(parsed, self._stop))
         return AirbyteCatalog(streams=[_airbyte_stream(stream) for stream in planning.streams(vendors)])
 
@@ -105,10 +106,8 @@ class SourceLiquidations(Source):
         state: Sequence[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
         """Messages one by one, for callers in this process. The command line takes `read_items`."""
-        try:
+        with errors_traced():
             blobs = blobs_of_objects(state or ())
-        except ConfigurationError as error:
-            raise traced(error) from None
         for item in self.read_items(config, catalog, blobs):
             if isinstance(item, Block):
                 yield from records(item)
@@ -148,24 +147,19 @@ class SourceLiquidations(Source):
     ) -> list[Estimate]:
         """What a sync of these streams (all, without a catalog) would read and cost. Raises AirbyteTracedException."""
         parsed, vendors, states = _prepared(config, catalog, state, self._new_stop())
-        try:
+        with errors_traced():
             return estimating.estimate(parsed, vendors, states, sample=sample)
-        except LiquidationsError as error:
-            raise traced(error) from None
 
 
 def _prepared(
     config: Mapping[str, Any], catalog: ConfiguredAirbyteCatalog | None, state: Blobs | None, stop: threading.Event
 ) -> tuple[configuration.Config, list[Vendor], dict[str, StreamState]]:
     _mask_keys(config)
-    parsed = _parsed(config)
-    vendors = planning.configured_vendors(parsed, _shared(parsed, stop))
-    known = {stream.name: stream for stream in planning.streams(vendors)}
-    try:
-        states = _states(known, catalog, state or {}, parsed.start)
-    except LiquidationsError as error:
-        raise traced(error) from None
-    return parsed, vendors, states
+    with errors_traced():
+        parsed = configuration.parse(config)
+        vendors = planning.configured_vendors(parsed, _shared(parsed, stop))
+        known = {stream.name: stream for stream in planning.streams(vendors)}
+        return parsed, vendors, _states(known, catalog, state or {}, parsed.start)
 
 
 def _shared(config: configuration.Config, stop: threading.Event) -> Shared:
@@ -182,13 +176,6 @@ def _mask_keys(config: Mapping[str, Any]) -> None:
 class _RedactingFormatter(AirbyteLogFormatter):
     def format(self, record: logging.LogRecord) -> str:
         return redacted_line(super().format(record))
-
-
-def _parsed(config: Mapping[str, Any]) -> configuration.Config:
-    try:
-        return configuration.parse(config)
-    except ConfigurationError as error:
-        raise traced(error) from None
 
 
 def _airbyte_stream(stream: Stream) -> AirbyteStream:
