@@ -21,7 +21,6 @@ from source_liquidations.vendors.vendor import Vendor, problem_with_base_url
 
 # The platform adds fields of its own, whose names begin with an underscore.
 _INTERNAL = "_"
-_MILLISECOND = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
             ConfigurationError(", ".join(sections), "no vendor is configured.", advice="Fill in at least one of these.")
         )
     # In the precision of the vendors' parameters.
-    now = timestamps.floor_to(time.time_ns() if now is None else now, _MILLISECOND)
+    now = timestamps.floor_to(time.time_ns() if now is None else now, timestamps.MILLISECOND)
     # What cannot be parsed is in `problems`, so that any value does.
     start = _time(problems, valid, "start_date", partial(_start, now=now), default=-(2**63))
     end = _time(problems, valid, "end_date", timestamps.parse, default=now)
