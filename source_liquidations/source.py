@@ -163,7 +163,7 @@ def _prepared(
 
 
 def _shared(config: configuration.Config, stop: threading.Event) -> Shared:
-    return Shared(config.workers, config.start, stop)
+    return Shared(config.start, stop)
 
 
 def _mask_keys(config: Mapping[str, Any]) -> None:

@@ -110,7 +110,6 @@ class Client:
         explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
         delays: Sequence[float] = (),
         purse: Purse | None = None,
-        connections: int = 8,
         patience: Patience | None = None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -132,7 +131,7 @@ class Client:
         self._delays = [seconds * self._patience.scale for seconds in delays]
         self._random = random.SystemRandom()
         self._plan = ""
-        self._transport = Transport(connections=connections, patience=self._patience, stop=self.stop)
+        self._transport = Transport(patience=self._patience, stop=self.stop)
 
     def __repr__(self) -> str:
         return f"Client({self.vendor}, {self._base})"

@@ -39,9 +39,8 @@ class Feed:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all vendors get: how many requests may be under way, from when on data is wanted, when to stop."""
+    """What all vendors get: from when on data is wanted, when to stop."""
 
-    workers: int = 8
     start: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -84,8 +83,7 @@ class Vendor(ABC):
     ) -> Client:
         """A client of the documented host, or of the URL that a field of the configuration has in its place."""
         base = self._config.get(field) or host
-        workers, stop = self._shared.workers, self._shared.stop
-        return kind(vendor=self.name, base=base, budget=budget, connections=workers, stop=stop, **options)
+        return kind(vendor=self.name, base=base, budget=budget, stop=self._shared.stop, **options)
 
     @abstractmethod
     def feeds(self) -> Sequence[Feed]:

@@ -197,7 +197,7 @@ class Synced:
 def synced(wire: Wire, start: int, end: int | None = None, *, state: Any = None, **section: Any) -> Synced:
     config = configured("kwery", {"api_key": KEY, "requests_per_minute": 60_000, **section})
     config = replace(config, start=start, end=end or config.end)
-    vendors = planning.configured_vendors(config, Shared(workers=2, start=start))
+    vendors = planning.configured_vendors(config, Shared(start=start))
     states = {STREAM: StreamState(STREAM, "time", state, start=start)}
     readings = planning.readings(config, vendors, states)
     rows: list[dict[str, Any]] = []
