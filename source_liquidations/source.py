@@ -79,7 +79,7 @@ class SourceLiquidations(Source):
         try:
             parsed = configuration.parse(config)
             notes: list[str] = []
-            for vendor in planning.configured_vendors(parsed, _shared(parsed, self._new_stop())):
+            for vendor in planning.configured_vendors(parsed, Shared(parsed.start, self._new_stop())):
                 try:
                     notes += vendor.check(Traffic())
                 except LiquidationsError as error:
@@ -95,7 +95,7 @@ class SourceLiquidations(Source):
         _mask_keys(config)
         with errors_traced():
             parsed = configuration.parse(config)
-        vendors = planning.configured_vendors(parsed, _shared(parsed, self._stop))
+        vendors = planning.configured_vendors(parsed, Shared(parsed.start, self._stop))
         return AirbyteCatalog(streams=[_airbyte_stream(stream) for stream in planning.streams(vendors)])
 
     def read(
@@ -157,13 +157,9 @@ def _prepared(
     _mask_keys(config)
     with errors_traced():
         parsed = configuration.parse(config)
-        vendors = planning.configured_vendors(parsed, _shared(parsed, stop))
+        vendors = planning.configured_vendors(parsed, Shared(parsed.start, stop))
         known = {stream.name: stream for stream in planning.streams(vendors)}
         return parsed, vendors, _states(known, catalog, state or {}, parsed.start)
-
-
-def _shared(config: configuration.Config, stop: threading.Event) -> Shared:
-    return Shared(config.start, stop)
 
 
 def _mask_keys(config: Mapping[str, Any]) -> None:
