@@ -38,9 +38,9 @@ class LiquidationsError(Exception):
     failure_type: FailureType = "system_error"
     scope: Scope = "partition"
 
-    def __init__(self, cause: str, *, advice: str = "", who: str = "", status: int | None = None) -> None:
+    def __init__(self, cause: str, *, advice: str | None = None, who: str = "", status: int | None = None) -> None:
         self.cause = cause  # `args` stay what each class is made of: so `copy` works
-        self.advice = advice or self.usual_advice
+        self.advice = self.usual_advice if advice is None else advice
         self.who = who
         self.status = status
 
