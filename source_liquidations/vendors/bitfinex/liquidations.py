@@ -244,6 +244,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     if faults:
         rows = rows.only(keep)
     events: Sequence[Event] = rows.typed
+    signed = numbers.floats([event.amount for event in events])
     amounts = [event.amount.removeprefix(b"-") for event in events]
     symbols, prices = [event.symbol for event in events], [event.price for event in events]
     contracts = {symbol: Contract.of_base(pair_of(symbol)[1]) for symbol in set(symbols)}
@@ -253,7 +254,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             ids=[event.liquidation_id for event in events],
             times=rows.times,
             instants=rows.instants,
-            positions=_positions(events),
+            positions=[None if not value else "long" if value > 0 else "short" for value in signed],
             price=prices,
             amount=amounts,
             amount_base=amounts,
@@ -261,11 +262,6 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
         ),
         faults,
     )
-
-
-def _positions(events: Sequence[Event]) -> list[str | None]:
-    values = numbers.floats([event.amount for event in events])
-    return [None if not value else "long" if value > 0 else "short" for value in values]
 
 
 def _names(symbol: str, event_type: str) -> bytes:
