@@ -14,7 +14,7 @@ from typing import Any
 from source_liquidations import timestamps
 from source_liquidations.numbers import NULL, texts
 from source_liquidations.reading.pages import Table, encode, members
-from source_liquidations.reading.rows import Column
+from source_liquidations.reading.rows import Column, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 
@@ -80,11 +80,10 @@ def event_names(
 
 
 def liquidations(
+    rows: Rows,
     *,
     names: Column,
     ids: Sequence[str],
-    times: Sequence[bytes],
-    instants: Sequence[int],
     positions: Sequence[str | None],
     price: Column,
     amount: Column,
@@ -92,10 +91,9 @@ def liquidations(
     amount_base: Column = _NULL,
     computed_usd: Column = _NULL,
 ) -> Table:
-    """Rows of `liquidations`. Columns are JSON texts, one for each row or one for all of them.
+    """A row of `liquidations` for each. Columns are JSON texts, one for each row or one for all of them.
 
     ids         liquidation_id, the texts themselves
-    times       liquidated_at, RFC 3339 in UTC without quotes; `instants` the same in nanoseconds
     positions   long, short, in any case, or anything else for not known
     computed_usd   notional_usd where the vendor states no amount_usd
     """
@@ -108,9 +106,9 @@ def liquidations(
             b'"liquidation_id":"',
             _without_quotes(ids),
             b'","liquidated_at":"',
-            times,
+            rows.times,
             b'","liquidated_at_ns":',
-            texts(instants),
+            texts(rows.instants),
             b",",
             [_SIDES.get(position, _NO_SIDE) for position in positions],
             b'"price":',

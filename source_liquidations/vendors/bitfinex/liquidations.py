@@ -250,10 +250,9 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     contracts = {symbol: Contract.of_base(pair_of(symbol)[1]) for symbol in set(symbols)}
     return Mapped(
         unified_rows(
+            rows,
             names=[_names(event.symbol, EVENT_TYPES[event.is_match]) for event in events],
             ids=[event.liquidation_id for event in events],
-            times=rows.times,
-            instants=rows.instants,
             positions=[None if not value else "long" if value > 0 else "short" for value in signed],
             price=prices,
             amount=amounts,

@@ -131,10 +131,9 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     worth = contracts.columns(markets, amount, price)
     return Mapped(
         liquidations(
+            rows,
             names=list(map(_names, markets, types)),
             ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
-            times=rows.times,
-            instants=rows.instants,
             positions=[POSITION_OF.get((row.side or "").lower()) for row in typed],
             price=price,
             amount=amount,

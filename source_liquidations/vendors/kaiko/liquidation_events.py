@@ -88,10 +88,9 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     amount, price = [row.amount for row in typed], [row.price for row in typed]
     return Mapped(
         liquidations(
+            rows,
             names=event_names("kaiko", str(partition), code, base, quote_asset, "trade", "base"),
             ids=[row.trade_id for row in typed],
-            times=rows.times,
-            instants=rows.instants,
             positions=[row.position_side for row in typed],
             price=price,
             amount=amount,

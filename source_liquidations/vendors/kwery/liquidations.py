@@ -280,10 +280,9 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     quantity = [row.quantity for row in found]
     return Mapped(
         unified_rows(
+            rows,
             names=[_names(row.source, row.symbol, base) for row in found],
             ids=[name for _, name in typed],
-            times=rows.times,
-            instants=rows.instants,
             positions=[row.side for row in found],
             price=[row.avg_price for row in found],
             amount=quantity,
