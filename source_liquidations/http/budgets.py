@@ -70,9 +70,6 @@ class Budget:
         self._distance = 0.0
         self._next = 0.0
 
-    def __repr__(self) -> str:
-        return f"Budget({self.requests} requests per {self.seconds:g} s)"
-
     def seconds_for(self, requests: int, weight: float) -> float:
         """How long so many requests take that weigh so much together."""
         counted = max(requests, weight) if self._counts_weight else requests
