@@ -148,8 +148,8 @@ class LiquidationMetrics(Timeseries):
                 switch,
             )
             return
-        looked_up = self._only_known or any(map(is_pattern, self.entries))
-        known = self._known(traffic) if looked_up else []
+        is_looked_up = (lambda entry: True) if self._only_known else is_pattern
+        known = self._known(traffic) if any(map(is_looked_up, self.entries)) else []
 
         def matching(entry: str, where: str) -> list[str]:
             names = [name for name in known if matches(entry, name)]
@@ -157,12 +157,8 @@ class LiquidationMetrics(Timeseries):
                 self._say_missing(entry, where)
             return names
 
-        for name, where in self.resolved(
-            f"coin_metrics.{self.level.setting}",
-            self.entries,
-            lambda entry: self._only_known or is_pattern(entry),
-            matching,
-        ):
+        setting = f"coin_metrics.{self.level.setting}"
+        for name, where in self.resolved(setting, self.entries, is_looked_up, matching):
             yield Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where)
 
     def _known(self, traffic: Traffic) -> list[str]:

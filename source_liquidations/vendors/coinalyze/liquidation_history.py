@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -87,18 +88,13 @@ class LiquidationHistory(Endpoint):
     def configured(self, traffic: Traffic) -> list[Partition]:
         """The markets that the configuration means, by the vendor's list: one call."""
         self._markets = markets(self.client, traffic)
-        found: dict[Partition, None] = {}
-        for symbol, where in self.resolved(
-            "coinalyze.symbols",
-            self._symbols,
-            lambda entry: True,
-            lambda entry, where: matching_markets(self._markets, entry, where),
-        ):
-            rest = {"interval": self._interval, "denomination": self._denomination}
-            found.setdefault(Partition.of(symbol=symbol, **rest, entry=where))
+        rest = {"interval": self._interval, "denomination": self._denomination}
+        matching = partial(matching_markets, self._markets)
+        meant = self.resolved("coinalyze.symbols", self._symbols, lambda entry: True, matching)
+        found = list(dict.fromkeys(Partition.of(symbol=symbol, **rest, entry=where) for symbol, where in meant))
         if len(found) > MANY_MARKETS:
             logger.warning("%s", self.many_markets(len(found)))
-        return list(found)
+        return found
 
     def many_markets(self, count: int) -> str:
         minutes = count * self.client.budget.seconds / self.client.budget.requests / 60
