@@ -16,7 +16,8 @@ import pytest
 from tools import LONGEST, ROOT, python_with, run
 
 from sandbox import Sandbox
-from source_liquidations.source import SourceLiquidations, logger
+from source_liquidations.logs import logger
+from source_liquidations.source import SourceLiquidations
 
 START, MIDDLE, END = "2026-02-27T00:00:00Z", "2026-02-28T06:00:00Z", "2026-03-01T00:00:00Z"
 LANE = "examples/duckdb_lane.py"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -15,14 +15,12 @@ import pendulum
 from source_liquidations import timestamps
 from source_liquidations.config_fields import checked, given, only_defaults, unknown_fields
 from source_liquidations.errors import ConfigurationError
+from source_liquidations.logs import logger
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Vendor, problem_with_base_url
 
-logger = logging.getLogger("airbyte")
-
 # The platform adds fields of its own, whose names begin with an underscore.
 _INTERNAL = "_"
-_MILLISECOND = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
     Raises ConfigurationError that names every mistake: the field, and what is allowed. Warns of unknown fields.
     """
     if not isinstance(config, Mapping):
-        raise ConfigurationError("configuration", "is not a JSON object.", advice=f"E.g. {_EXAMPLE}.")
+        raise ConfigurationError("configuration", "is not a JSON object.", advice=f"E.g. {EXAMPLE}.")
     config = {name: value for name, value in config.items() if not str(name).startswith(_INTERNAL)}
     schema = spec()["connectionSpecification"]
     sections = {vendor.name: schema["properties"][vendor.name] for vendor in VENDORS}
@@ -96,15 +94,16 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
             ConfigurationError(", ".join(sections), "no vendor is configured.", advice="Fill in at least one of these.")
         )
     # In the precision of the vendors' parameters.
-    now = timestamps.floor_to(time.time_ns() if now is None else now, _MILLISECOND)
-    start = _attempt(problems, valid, "start_date", lambda text: _start(text, now))
-    end = _attempt(problems, valid, "end_date", _instant, default=now)
-    lookback = _attempt(problems, valid, "lookback_window", _lookback, default=timestamps.HOUR)
-    if start is not None and start >= now:
+    now = timestamps.floor_to(time.time_ns() if now is None else now, timestamps.MILLISECOND)
+    # What cannot be parsed is in `problems`, so that any value does.
+    start = _time(problems, valid, "start_date", partial(_start, now=now), default=-(2**63))
+    end = _time(problems, valid, "end_date", timestamps.parse, default=now)
+    lookback = _time(problems, valid, "lookback_window", _lookback, default=timestamps.HOUR)
+    if start >= now:
         problems.append(
             ConfigurationError("start_date", f"{values['start_date']} is not in the past.", advice="Give a past date.")
         )
-    elif start is not None and end is not None and start >= end:
+    elif start >= end:
         problems.append(
             ConfigurationError(
                 "end_date", f"{values['end_date']} is not after start_date.", advice="Give a later date, or none."
@@ -112,9 +111,6 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
         )
     if problems:
         raise ConfigurationError.of_all(problems)
-    assert start is not None
-    assert end is not None
-    assert lookback is not None
     return Config(
         start=start,
         start_moves=valid["start_date"].startswith("P"),
@@ -125,7 +121,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
     )
 
 
-_EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-BTCUSDT-future"]}}'
+EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-BTCUSDT-future"]}}'
 
 
 def _missing(
@@ -170,52 +166,33 @@ def _entry_problems(vendor: type[Vendor], section: Mapping[str, Any], named: set
                 yield ConfigurationError(where, found[0], advice=found[1])
 
 
-def _attempt(
-    problems: list[ConfigurationError],
-    values: Mapping[str, Any],
-    field: str,
-    parse: Callable[[str], int],
-    default: int | None = None,
-) -> int | None:
-    """The field's value, or the default where it is absent; None, and a problem more, where it cannot be parsed."""
+def _time(
+    problems: list[ConfigurationError], values: Mapping[str, Any], field: str, parse: Callable[[str], int], default: int
+) -> int:
+    """The field's value; the default where it is absent or, which is a problem more, cannot be parsed."""
     if field not in values:
         return default
+    text = values[field]
     try:
-        return parse(values[field])
-    except ConfigurationError as error:
-        problems.append(error)
-        return None
+        return parse(text)
+    except (OverflowError, ValueError) as error:
+        problem, allowed = f"is not a date ({error})", "YYYY-MM-DD or YYYY-MM-DDTHH:mm:ssZ"
+        if field == "lookback_window" or text.startswith("P"):
+            problem, allowed = "is not a duration that can be used", "ISO 8601, e.g. P90D or PT1H"
+        problems.append(ConfigurationError(field, f"{text!r} {problem}.", advice=f"Allowed: {allowed}."))
+        return default
 
 
 def _start(text: str, now: int) -> int:
     """An instant, or a duration back from now."""
     if not text.startswith("P"):
-        return _instant(text, "start_date")
-    try:
-        at = pendulum.from_timestamp(0).add(microseconds=now // 1000) - _duration(text)
-        return timestamps.parse(at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-    except (OverflowError, ValueError):
-        raise ConfigurationError(
-            "start_date", f"{text!r} is not a duration that can be used.", advice="Allowed: ISO 8601, e.g. P90D."
-        ) from None
-
-
-def _instant(text: str, field: str = "end_date") -> int:
-    try:
         return timestamps.parse(text)
-    except ValueError as error:
-        raise ConfigurationError(
-            field, f"{text!r} is not a date ({error}).", advice="Allowed: YYYY-MM-DD or YYYY-MM-DDTHH:mm:ssZ."
-        ) from None
+    at = pendulum.from_timestamp(0).add(microseconds=now // 1000) - _duration(text)
+    return timestamps.parse(at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 
 
 def _lookback(text: str) -> int:
-    try:
-        return round(_duration(text).total_seconds() * 1_000_000) * 1_000
-    except (OverflowError, ValueError):
-        raise ConfigurationError(
-            "lookback_window", f"{text!r} is not a duration.", advice="Allowed: ISO 8601, e.g. PT1H."
-        ) from None
+    return round(_duration(text).total_seconds() * 1_000_000) * 1_000
 
 
 def _duration(text: str) -> pendulum.Duration:

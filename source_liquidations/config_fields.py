@@ -73,14 +73,12 @@ def _one_slip(name: str, other: str) -> bool:
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
     """In a text with a line break at its end, the `$` of a pattern would match before that."""
-    del validator, schema
     if isinstance(instance, str) and (_UNPRINTABLE.search(instance) or re.search(pattern, instance) is None):
         yield jsonschema.ValidationError(f"{instance!r} does not match")
 
 
 def _is_number(checker: Any, instance: Any) -> bool:
     """JSON as Python reads it has numbers that cannot be calculated with: NaN, Infinity, and what no float holds."""
-    del checker
     return isinstance(instance, (int, float)) and not isinstance(instance, bool) and abs(instance) < 1e300
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.reading.pages import Table
+from source_liquidations.reading.pages import Table, encode
 from source_liquidations.streams import Stream
 
 COVERAGE = Stream("liquidation_coverage", ("vendor", "exchange", "market", "kind", "period_start"))
@@ -21,48 +21,42 @@ Kind = Literal["starts", "ends", "missing", "under_reported", "throttled"]
 ALL = "all"
 EVER = "1970-01-01T00:00:00Z"
 
-_encode = msgspec.json.Encoder().encode
 
-
-class Period(msgspec.Struct, frozen=True, kw_only=True):
+class Period(msgspec.Struct, frozen=True):
     """One row: of this vendor's data of this exchange and market, the period is of this kind.
 
     `period_start` is inclusive, `period_end` exclusive and None where it is open; `starts` and `ends` are instants.
     """
 
     vendor: str
-    exchange: str = ALL
-    market: str = ALL
+    exchange: str
+    market: str
     kind: Kind
     period_start: str
-    period_end: str | None = None
+    period_end: str | None
     note: str
     source: str
-
-    @classmethod
-    def at(cls, vendor: str, exchange: str, market: str, kind: Kind, start: int, note: str, source: str) -> Period:
-        """An instant, in nanoseconds."""
-        return cls(
-            vendor=vendor,
-            exchange=exchange,
-            market=market,
-            kind=kind,
-            period_start=timestamps.format_shortest(start),
-            note=note,
-            source=source,
-        )
 
 
 def rows(periods: Iterable[Period]) -> Table:
     """Each period once, as JSON."""
-    found = [_encode(period) for period in dict.fromkeys(periods)]
+    found = [encode(period) for period in dict.fromkeys(periods)]
     return Table(len(found), (found,))
 
 
-def observed(vendor: str, exchange: str, market: str, kind: Kind, start: int, end: int | None, note: str) -> Period:
-    """What this sync saw of [start, end), nanoseconds; of an instant where there is no end."""
-    seen = Period.at(vendor, exchange, market, kind, start, note, "seen by this sync")
-    return seen if end is None else msgspec.structs.replace(seen, period_end=timestamps.format_shortest(end))
+def period(
+    vendor: str,
+    exchange: str,
+    market: str,
+    kind: Kind,
+    start: int,
+    end: int | None,
+    note: str,
+    source: str = "seen by this sync",
+) -> Period:
+    """What is known of [start, end), nanoseconds; of an instant where there is no end."""
+    period_end = None if end is None else timestamps.format_shortest(end)
+    return Period(vendor, exchange, market, kind, timestamps.format_shortest(start), period_end, note, source)
 
 
 def throttled_at_binance(vendor: str) -> tuple[Period, ...]:
@@ -72,20 +66,11 @@ def throttled_at_binance(vendor: str) -> tuple[Period, ...]:
     return documented(vendor, source, [("binance", "throttled", "2021-04-27", None, note)])
 
 
-def documented(
-    vendor: str, source: str, table: Sequence[tuple[str, Kind, str, str | None, str]], *, market: str = ALL
-) -> tuple[Period, ...]:
-    """A vendor's own dated list: rows of exchange, kind, start, end, note; of all its markets, or of one."""
+def documented(vendor: str, source: str, table: Sequence[tuple[str, Kind, str, str | None, str]]) -> tuple[Period, ...]:
+    """A vendor's own dated list: rows of exchange, kind, start, end, note."""
     return tuple(
-        Period(
-            vendor=vendor,
-            exchange=exchange,
-            market=market,
-            kind=kind,
-            period_start=f"{start}T00:00:00Z",
-            period_end=f"{end}T00:00:00Z" if end else None,
-            note=note,
-            source=source,
+        period(
+            vendor, exchange, ALL, kind, timestamps.parse(start), timestamps.parse(end) if end else None, note, source
         )
         for exchange, kind, start, end, note in table
     )

@@ -31,15 +31,16 @@ class LiquidationsError(Exception):
     """An error that ends a partition, a stream or the sync.
 
     `who` names the vendor and, once known, the stream and the partition; `cause` says what happened,
-    in the vendor's own words where there are any; `advice` says what to do.
+    in the vendor's own words where there are any; `advice` says what to do, `usual_advice` where that is not given.
     """
 
+    usual_advice = ""
     failure_type: FailureType = "system_error"
     scope: Scope = "partition"
 
-    def __init__(self, cause: str, *, advice: str = "", who: str = "", status: int | None = None) -> None:
+    def __init__(self, cause: str, *, advice: str | None = None, who: str = "", status: int | None = None) -> None:
         self.cause = cause  # `args` stay what each class is made of: so `copy` works
-        self.advice = advice
+        self.advice = self.usual_advice if advice is None else advice
         self.who = who
         self.status = status
 
@@ -47,6 +48,10 @@ class LiquidationsError(Exception):
         """The same error, with its place in front of what it already names."""
         self.who = ", ".join(part for part in (who, self.who) if part)
         return self
+
+    def of_vendor(self, vendor: str) -> LiquidationsError:
+        """The same error, with the vendor named."""
+        return self.named(vendor)
 
     def of_reading(self) -> LiquidationsError:
         """The same error, which every partition of the reading would meet alike."""
@@ -92,6 +97,10 @@ class AccessRefused(LiquidationsError):
         # A bad or spent key fails every partition alike; a plan may allow one market and not another.
         self.scope: Scope = "partition" if status == 403 else "reading"
 
+    def of_vendor(self, vendor: str) -> LiquidationsError:
+        """... and its key, where no partition or entry is to blame."""
+        return self.named("" if self.who else f"`{vendor}.api_key`").named(vendor)
+
 
 class RequestRefused(LiquidationsError):
     """The vendor refuses one request (400, 404 and their like): mostly an unknown market or symbol."""
@@ -114,11 +123,15 @@ class VendorUnavailable(LiquidationsError):
 
 
 class UnexpectedAnswer(LiquidationsError):
-    """An answer of a shape or with a value that no documentation allows. No row is guessed from it."""
+    """An answer of a shape or with a value that no documentation allows."""
+
+    usual_advice = "No row was guessed from it."
 
 
 class NotAdvancing(UnexpectedAnswer):
     """Pages repeat: the sync would never end."""
+
+    usual_advice = "Rows read so far are kept. Report this to the vendor."
 
 
 class SpendingLimit(LiquidationsError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 from airbyte_cdk.models import (
@@ -60,6 +61,15 @@ def message(item: loop.Item) -> AirbyteMessage:
 def traced(error: LiquidationsError) -> AirbyteTracedException:
     """An error as Airbyte reports it, without a key in it."""
     return _traced(error, error.message)
+
+
+@contextmanager
+def errors_traced() -> Iterator[None]:
+    """Errors leave as Airbyte reports them."""
+    try:
+        yield
+    except LiquidationsError as error:
+        raise traced(error) from None
 
 
 def traced_failure(failure: loop.Failure) -> AirbyteTracedException:

@@ -45,7 +45,7 @@ def _canonical(literal: bytes) -> bytes:
 def decimal(literal: bytes) -> Decimal:
     """The exact value. Raises UnexpectedAnswer for an exponent that no float has, which zero may have, too."""
     if _SILLY_EXPONENT.search(literal) is not None:
-        raise UnexpectedAnswer(f"{shown(literal)} is not a number of anything.", advice="No row was guessed from it.")
+        raise UnexpectedAnswer(f"{shown(literal)} is not a number of anything.")
     return Decimal(literal.decode())
 
 
@@ -80,7 +80,7 @@ def column(field: str, values: Sequence[Any], bad: dict[int, LiquidationsError])
             found.append(msgspec.Raw(literal_of(value)))
         except ValueError as error:
             found.append(NULL)
-            problem = UnexpectedAnswer(f"`{field}` of row {index} is {error}.", advice="No row was guessed from it.")
+            problem = UnexpectedAnswer(f"`{field}` of row {index} is {error}.")
             bad.setdefault(index, problem)
     return found
 

@@ -10,7 +10,7 @@ import msgspec
 
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
-from source_liquidations.coverage import COVERAGE, EVER, Kind, Period, observed
+from source_liquidations.coverage import COVERAGE, EVER, Kind, Period
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState
@@ -81,7 +81,7 @@ def _seen(reading: Reading) -> Iterator[Period]:
     for kind, found, note in kinds:
         for partition, slices in found.items():
             for part in slices:
-                yield observed(endpoint.vendor, *endpoint.place(partition), kind, *part, note)
+                yield coverage.period(endpoint.vendor, *endpoint.place(partition), kind, *part, note)
 
 
 def gaps(
@@ -108,8 +108,10 @@ def gaps(
         )
         wanted = {output: state.todo(name, start, end, lookback) for output, state, name in stored}
         for outputs, slices in _apart(wanted).items():
-            aligned = Slices.of(_aligned(part, endpoint.step) for part in slices) if reading.is_aggregate else slices
-            groups.setdefault((aligned.ranges, outputs), []).append(partition)
+            if reading.is_aggregate:
+                step = endpoint.step
+                slices = Slices.of((timestamps.floor_to(a, step), timestamps.ceil_to(b, step)) for a, b in slices)
+            groups.setdefault((slices.ranges, outputs), []).append(partition)
     found = [
         Gap(reading, batch, outputs, list(ranges))
         for (ranges, outputs), members in sorted(groups.items(), key=lambda group: group[0][0])
@@ -131,10 +133,6 @@ def known_rows(endpoint: Endpoint, gaps: Sequence[Gap]) -> int | None:
         return None
     steps = sum((end - start) // endpoint.step * len(gap.partitions) for gap in gaps for start, end in reachable(gap))
     return steps * endpoint.rows_per_step
-
-
-def _aligned(part: Slice, step: int) -> Slice:
-    return timestamps.floor_to(part[0], step), timestamps.ceil_to(part[1], step)
 
 
 def _apart(wanted: Mapping[Output, Slices]) -> dict[tuple[Output, ...], Slices]:

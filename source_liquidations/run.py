@@ -15,13 +15,12 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_liquidations import command_line, estimate
 from source_liquidations.errors import ConfigurationError, LiquidationsError, Stopped
 from source_liquidations.http.redaction import keep_secrets_of_environment, redact
+from source_liquidations.logs import logger
 from source_liquidations.messages import message, trace_message, traced
 from source_liquidations.output import Output, OutputLost
 from source_liquidations.reading.pages import Block
 from source_liquidations.signals import Signals, die_of
 from source_liquidations.source import SourceLiquidations
-
-logger = logging.getLogger("airbyte")
 
 _STDOUT = 1
 _FAILED = 1
@@ -89,7 +88,6 @@ def _report(output: Output, command: str, error: AirbyteTracedException) -> int:
 
 
 def _spec(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
-    del parsed
     output.message(AirbyteMessage(type=Type.SPEC, spec=source.spec(logger)))
 
 

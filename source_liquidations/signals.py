@@ -36,21 +36,14 @@ class Signals:
 
     def _wait(self) -> None:
         self.received = signal.Signals(signal.sigwait(_SIGNALS))
-        if self._end is None:
-            die_of(self.received)
-        else:
-            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        if self._end is not None:
             self._end()
-        die_of(signal.Signals(signal.sigwait(_SIGNALS)))  # a second one: at once
-
-    def _watch(self) -> None:
-        """End the process where the command does not, because nobody takes its output."""
-        assert self.received is not None
-        written, since = self._written(), time.monotonic()
-        while time.monotonic() - since < _UNREAD:
-            time.sleep(_TICK)
-            if self._written() != written:
-                written, since = self._written(), time.monotonic()
+            written, since = self._written(), time.monotonic()
+            # Until nobody takes the output any more, or a second signal comes.
+            while time.monotonic() - since < _UNREAD and not signal.sigpending() & _SIGNALS:
+                time.sleep(_TICK)
+                if self._written() != written:
+                    written, since = self._written(), time.monotonic()
         die_of(self.received)
 
 

@@ -27,19 +27,17 @@ from source_liquidations import config as configuration
 from source_liquidations import estimate as estimating
 from source_liquidations import planning
 from source_liquidations.coverage import COVERAGE
-from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError
+from source_liquidations.errors import ConfigurationError, LiquidationsError
 from source_liquidations.estimate import Estimate
 from source_liquidations.http.redaction import keep_secret, redact, redacted_line
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.messages import message, records, traced, traced_failure
+from source_liquidations.messages import errors_traced, message, records, traced_failure
 from source_liquidations.reading import loop
 from source_liquidations.reading.pages import Block
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.state import Blobs, blobs_of_objects
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.vendor import Shared, Vendor
-
-logger = logging.getLogger("airbyte")
 
 
 class SourceLiquidations(Source):
@@ -70,11 +68,9 @@ class SourceLiquidations(Source):
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
         """Takes the configuration as it is; the CDK's own way writes the keys to a file."""
-        del temp_dir
         return config
 
     def spec(self, logger: logging.Logger) -> ConnectorSpecification:
-        del logger
         return ConnectorSpecificationSerializer.load(configuration.spec())
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
@@ -83,13 +79,11 @@ class SourceLiquidations(Source):
         try:
             parsed = configuration.parse(config)
             notes: list[str] = []
-            for vendor in planning.configured_vendors(parsed, _shared(parsed, self._new_stop())):
+            for vendor in planning.configured_vendors(parsed, Shared(parsed.start, self._new_stop())):
                 try:
                     notes += vendor.check(Traffic())
-                except AccessRefused as error:
-                    raise error.named(f"`{vendor.name}.api_key`" if not error.who else "").named(vendor.name) from None
                 except LiquidationsError as error:
-                    raise error.named(vendor.name) from None
+                    raise error.of_vendor(vendor.name) from None
         except LiquidationsError as error:
             return AirbyteConnectionStatus(status=Status.FAILED, message=redact(error.message))
         for note in notes:
@@ -98,10 +92,10 @@ class SourceLiquidations(Source):
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
         """The streams of the configured vendors; sends no request."""
-        del logger
         _mask_keys(config)
-        parsed = _parsed(config)
-        vendors = planning.configured_vendors(parsed, _shared(parsed, self._stop))
+        with errors_traced():
+            parsed = configuration.parse(config)
+        vendors = planning.configured_vendors(parsed, Shared(parsed.start, self._stop))
         return AirbyteCatalog(streams=[_airbyte_stream(stream) for stream in planning.streams(vendors)])
 
     def read(
@@ -112,11 +106,8 @@ class SourceLiquidations(Source):
         state: Sequence[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
         """Messages one by one, for callers in this process. The command line takes `read_items`."""
-        del logger
-        try:
+        with errors_traced():
             blobs = blobs_of_objects(state or ())
-        except ConfigurationError as error:
-            raise traced(error) from None
         for item in self.read_items(config, catalog, blobs):
             if isinstance(item, Block):
                 yield from records(item)
@@ -156,28 +147,19 @@ class SourceLiquidations(Source):
     ) -> list[Estimate]:
         """What a sync of these streams (all, without a catalog) would read and cost. Raises AirbyteTracedException."""
         parsed, vendors, states = _prepared(config, catalog, state, self._new_stop())
-        try:
+        with errors_traced():
             return estimating.estimate(parsed, vendors, states, sample=sample)
-        except LiquidationsError as error:
-            raise traced(error) from None
 
 
 def _prepared(
     config: Mapping[str, Any], catalog: ConfiguredAirbyteCatalog | None, state: Blobs | None, stop: threading.Event
 ) -> tuple[configuration.Config, list[Vendor], dict[str, StreamState]]:
     _mask_keys(config)
-    parsed = _parsed(config)
-    vendors = planning.configured_vendors(parsed, _shared(parsed, stop))
-    known = {stream.name: stream for stream in planning.streams(vendors)}
-    try:
-        states = _states(known, catalog, state or {}, parsed.start)
-    except LiquidationsError as error:
-        raise traced(error) from None
-    return parsed, vendors, states
-
-
-def _shared(config: configuration.Config, stop: threading.Event) -> Shared:
-    return Shared(config.workers, config.start, stop)
+    with errors_traced():
+        parsed = configuration.parse(config)
+        vendors = planning.configured_vendors(parsed, Shared(parsed.start, stop))
+        known = {stream.name: stream for stream in planning.streams(vendors)}
+        return parsed, vendors, _states(known, catalog, state or {}, parsed.start)
 
 
 def _mask_keys(config: Mapping[str, Any]) -> None:
@@ -190,13 +172,6 @@ def _mask_keys(config: Mapping[str, Any]) -> None:
 class _RedactingFormatter(AirbyteLogFormatter):
     def format(self, record: logging.LogRecord) -> str:
         return redacted_line(super().format(record))
-
-
-def _parsed(config: Mapping[str, Any]) -> configuration.Config:
-    try:
-        return configuration.parse(config)
-    except ConfigurationError as error:
-        raise traced(error) from None
 
 
 def _airbyte_stream(stream: Stream) -> AirbyteStream:

@@ -11,12 +11,10 @@ from functools import lru_cache
 from string import ascii_lowercase
 from typing import Any
 
-import msgspec
-
 from source_liquidations import timestamps
 from source_liquidations.numbers import NULL, texts
-from source_liquidations.reading.pages import Table, members
-from source_liquidations.reading.rows import Column
+from source_liquidations.reading.pages import Table, encode, members
+from source_liquidations.reading.rows import Column, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 
@@ -49,7 +47,6 @@ _WORDS = {
 _NULL = b"null"
 _NULLS = (_NULL, NULL)
 _VENDOR, _COMPUTED = b'"vendor"', b'"computed"'
-_encode = msgspec.json.Encoder().encode
 # The members that say which side, by position.
 _SIDES: dict[str | None, bytes] = {
     spelling: members({"position_side": position, "order_side": order})
@@ -83,11 +80,10 @@ def event_names(
 
 
 def liquidations(
+    rows: Rows,
     *,
     names: Column,
     ids: Sequence[str],
-    times: Sequence[bytes],
-    instants: Sequence[int],
     positions: Sequence[str | None],
     price: Column,
     amount: Column,
@@ -95,10 +91,9 @@ def liquidations(
     amount_base: Column = _NULL,
     computed_usd: Column = _NULL,
 ) -> Table:
-    """Rows of `liquidations`. Columns are JSON texts, one for each row or one for all of them.
+    """A row of `liquidations` for each. Columns are JSON texts, one for each row or one for all of them.
 
     ids         liquidation_id, the texts themselves
-    times       liquidated_at, RFC 3339 in UTC without quotes; `instants` the same in nanoseconds
     positions   long, short, in any case, or anything else for not known
     computed_usd   notional_usd where the vendor states no amount_usd
     """
@@ -111,9 +106,9 @@ def liquidations(
             b'"liquidation_id":"',
             _without_quotes(ids),
             b'","liquidated_at":"',
-            times,
+            rows.times,
             b'","liquidated_at_ns":',
-            texts(instants),
+            texts(rows.instants),
             b",",
             [_SIDES.get(position, _NO_SIDE) for position in positions],
             b'"price":',
@@ -163,9 +158,9 @@ def _sources(values: Column, source: bytes) -> Column:
 
 def _without_quotes(texts: Sequence[str]) -> list[bytes]:
     """Each text as JSON, without the quotes around it."""
-    together = _encode(texts)
+    together = encode(texts)
     if b"\\" in together:
-        return [_encode(text)[1:-1] for text in texts]
+        return [encode(text)[1:-1] for text in texts]
     return together[2:-2].split(b'","')
 
 

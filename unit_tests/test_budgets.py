@@ -188,7 +188,3 @@ def test_a_request_that_weighs_more_than_can_be_saved_up_gives_back_what_it_took
     budget.unused(weight=70.0)
     assert budget.reserve(weight=20.0) == 0.0
     assert budget.reserve(weight=1.0) > 0.0
-
-
-def test_the_repr_tells_the_limit() -> None:
-    assert repr(Budget(10, 6.0)) == "Budget(10 requests per 6 s)"

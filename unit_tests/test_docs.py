@@ -22,8 +22,9 @@ from sandbox import Sandbox
 from sandbox import __main__ as sandbox_command
 from source_liquidations import command_line
 from source_liquidations import config as configuration
+from source_liquidations.logs import logger
 from source_liquidations.reading.report import Report, StreamReport
-from source_liquidations.source import SourceLiquidations, logger
+from source_liquidations.source import SourceLiquidations
 from source_liquidations.symbols import ASSETS, EXCHANGES, assets_of
 from source_liquidations.unified import POSITIONS
 from source_liquidations.vendors import VENDORS

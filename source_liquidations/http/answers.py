@@ -59,14 +59,14 @@ class Answered:
             if not self.body.isascii():
                 self.body.decode()  # decoders do not look into what they skip
             envelope = self._envelope
-            if envelope is None:
-                return self._problem_of_list()
         except _NOT_JSON as error:
             kind = self.headers.get("Content-Type", "no content type")
             return f"a body of {len(self.body)} bytes ({kind}) that is not JSON: {error}"
-        if envelope.is_error or (envelope.has_words and not self._has_data()):
-            return f"a 200 with an error: {vendor_words(self.body)}"
-        return None
+        if envelope is None:
+            is_error = re.match(rb'\s*\[\s*"error"', self.body) is not None
+        else:
+            is_error = envelope.is_error or (envelope.has_words and not self._has_data())
+        return f"a 200 with an error: {vendor_words(self.body)}" if is_error else None
 
     @cached_property
     def _envelope(self) -> _Envelope | None:
@@ -87,10 +87,6 @@ class Answered:
         members = _members.decode(self.body)
         columns = ["data"] if "data" in members else members.keys() - set(_Envelope.__struct_fields__)
         return any(_HOLDS_SOMETHING.match(members[name]) is not None for name in columns)
-
-    def _problem_of_list(self) -> str | None:
-        is_error = re.match(rb'\s*\[\s*"error"', self.body) is not None
-        return f"a 200 with an error: {vendor_words(self.body)}" if is_error else None
 
 
 class _Envelope(msgspec.Struct):

@@ -70,9 +70,6 @@ class Budget:
         self._distance = 0.0
         self._next = 0.0
 
-    def __repr__(self) -> str:
-        return f"Budget({self.requests} requests per {self.seconds:g} s)"
-
     def seconds_for(self, requests: int, weight: float) -> float:
         """How long so many requests take that weigh so much together."""
         counted = max(requests, weight) if self._counts_weight else requests
@@ -90,7 +87,8 @@ class Budget:
             free = max(self._paused_until, self._next)
             if now < free:
                 return max(free - now, _SHORTEST_WAIT)
-            self._forget_before(now - self.seconds * _SLACK)
+            while self._sent and self._sent[0] <= now - self.seconds * _SLACK:
+                self._sent.popleft()
             surplus = len(self._sent) + places - self.requests
             wait = self._sent[surplus - 1] + self.seconds * _SLACK - now if surplus > 0 else 0.0
             wait = max([wait, *(allowance.wait_for(weight, now) for allowance in self._allowances)])
@@ -147,7 +145,3 @@ class Budget:
         """Replace the limit by what the vendor says it is."""
         with self._lock:
             self.requests, self.seconds = requests, seconds
-
-    def _forget_before(self, instant: float) -> None:
-        while self._sent and self._sent[0] <= instant:
-            self._sent.popleft()

@@ -6,7 +6,6 @@ rules: the contract's table of errors, and the vendors' pages for their limits.
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import threading
@@ -25,8 +24,7 @@ from source_liquidations.http.patience import LONGEST_HOLD, Patience
 from source_liquidations.http.redaction import body_without, forms_in_bodies, redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import Transport, origin
-
-logger = logging.getLogger("airbyte")
+from source_liquidations.logs import logger
 
 _MOST_REDIRECTS = 2
 _MOST_DELAYS = 30  # that the vendor asks for, for one request
@@ -84,7 +82,6 @@ class Purse:
 
     def lost(self, request: Request) -> str:
         """The answer to a request that may have reached the vendor did not arrive. Why it cannot be paid again."""
-        del request
         return ""
 
 
@@ -113,7 +110,6 @@ class Client:
         explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
         delays: Sequence[float] = (),
         purse: Purse | None = None,
-        connections: int = 8,
         patience: Patience | None = None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -136,7 +132,7 @@ class Client:
         self._delays = [seconds * self._patience.scale for seconds in delays]
         self._random = random.SystemRandom()
         self._plan = ""
-        self._transport = Transport(connections=connections, patience=self._patience, stop=self.stop)
+        self._transport = Transport(patience=self._patience, stop=self.stop)
 
     def __repr__(self) -> str:
         return f"Client({self.vendor}, {self._base})"
@@ -227,7 +223,6 @@ class Client:
         return refused is not self._key_headers
 
     def _pause_after(self, request: Request, failed: FailedTry, tries: int, traffic: Traffic) -> None:
-        """Wait before the next try."""
         limited = failed.status == statuses.TOO_MANY
         pause = failed.pause or self._pause(tries, self.budget.seconds if limited else 0.0)
         if limited:

@@ -28,7 +28,6 @@ class Patience:
         return cls(
             connect=max(cls.connect * scale, _LEAST_TIMEOUT),
             answer=max(cls.answer * scale, _LEAST_TIMEOUT),
-            slowest_bytes_per_second=cls.slowest_bytes_per_second,
             first_pause=cls.first_pause * scale,
             longest_pause=cls.longest_pause * scale,
             scale=scale,

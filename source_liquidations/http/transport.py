@@ -20,6 +20,7 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import PROXY_REFUSES
 from source_liquidations.http.watchdog import WATCHDOG, Exchange, watch
 
+_MOST_CONNECTIONS = 40  # as `num_workers`
 LARGEST_BODY = 128 * 1024 * 1024  # decoded
 
 _BOM = b"\xef\xbb\xbf"
@@ -49,10 +50,10 @@ class Transport:
     Without a session of requests, which would read the body of a redirect whole, however much it unpacks to.
     """
 
-    def __init__(self, *, connections: int, patience: Patience, stop: threading.Event) -> None:
+    def __init__(self, *, patience: Patience, stop: threading.Event) -> None:
         self._patience = patience
         self._stop = stop
-        self._adapter = _Adapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
+        self._adapter = _Adapter(pool_connections=1, pool_maxsize=_MOST_CONNECTIONS, max_retries=0)
         self._settings: dict[str, Any] = {}
         self._settings_lock = threading.Lock()
         self._reached = False

@@ -100,26 +100,18 @@ def watched(connection: type[Any]) -> type[Any]:
     class Watched(connection):  # type: ignore[misc]
         def _new_conn(self) -> socket.socket:
             sock: socket.socket = super()._new_conn()
-            _hold(sock)
+            _current.exchange.holds(sock)
             return sock
 
         def request(self, *args: Any, **options: Any) -> None:
             if self.sock is None:
                 self.connect()
             else:
-                _hold(self.sock)
-            exchange = getattr(_current, "exchange", None)
-            if exchange is not None:
-                exchange.sent = True
+                _current.exchange.holds(self.sock)
+            _current.exchange.sent = True
             super().request(*args, **options)
 
     return Watched
-
-
-def _hold(sock: socket.socket) -> None:
-    exchange: Exchange | None = getattr(_current, "exchange", None)
-    if exchange is not None:
-        exchange.holds(sock)
 
 
 def watch(pool: Any) -> None:

@@ -104,12 +104,10 @@ class Sizing:
 
     def next_length(self, length: int, rows: int) -> int:
         """The length of the window after one of `length` nanoseconds that had so many rows."""
-        del rows
         return length
 
     def window_end(self, start: int, end: int) -> int:
         """Where a window that begins at `start` shall end, at `end` at the latest."""
-        del start
         return end
 
 
@@ -212,7 +210,6 @@ class Endpoint(ABC):
 
     def place(self, partition: Partition) -> tuple[str, str]:
         """Exchange and market of a partition, as the streams of all vendors have them."""
-        del partition
         return "all", "all"
 
     @abstractmethod
@@ -229,17 +226,14 @@ class Endpoint(ABC):
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         """Partitions that one request may ask for together, all from the same start."""
-        del start, end
         return ((partition,) for partition in partitions)
 
     def weight(self, span: Span) -> float:
         """What a request for a span weighs in the vendor's budget."""
-        del span
         return 1.0
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         """What so many requests, as the vendor counts them, of so many rows and so much weight cost, by currency."""
-        del requests, rows, weight
         return {}
 
     def spent(self) -> dict[str, int]:

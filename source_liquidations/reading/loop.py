@@ -7,7 +7,6 @@ Only the writer records progress, and only after its consumer has taken the rows
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, Stopped
 from source_liquidations.http.redaction import redact
+from source_liquidations.logs import logger
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, Table, block
 from source_liquidations.reading.progress import StreamState
@@ -25,8 +25,6 @@ from source_liquidations.reading.scheduler import Ended, Scheduler
 from source_liquidations.reading.workers import Item as Handed
 from source_liquidations.reading.workers import Workers
 
-logger = logging.getLogger("airbyte")
-
 SECONDS_BETWEEN_PROGRESS = 30.0
 _MOST_DECODING = 2  # threads beyond those whose requests are under way
 _BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one body per thread
@@ -34,8 +32,6 @@ _BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds me
 
 @dataclass(frozen=True)
 class Status:
-    """A stream's status changed."""
-
     stream: str
     name: StatusName
 

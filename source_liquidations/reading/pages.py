@@ -18,8 +18,8 @@ _MOST_RECORDS = 10_000  # of a block: a page of 100,000 is not held as rows and 
 
 _TAIL = b"}}\n"
 _NULL = msgspec.Raw(b"null")
-_encode = msgspec.json.Encoder().encode
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+encode = msgspec.json.Encoder().encode
+members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode  # of an object: each as it is written
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,10 @@ def merged(row: bytes | msgspec.Raw, ours: Mapping[str, Any]) -> bytes:
 
     Not where it is null, since ours may be a key. Literals stay as written.
     """
-    theirs = {name: value for name, value in _decode_members(row).items() if name not in ours or value != _NULL}
-    return _encode({**{name: value for name, value in ours.items() if name not in theirs}, **theirs})
+    theirs = {name: value for name, value in members_of(row).items() if name not in ours or value != _NULL}
+    return encode({**{name: value for name, value in ours.items() if name not in theirs}, **theirs})
 
 
 def members(values: Mapping[str, Any]) -> bytes:
     """`{"a": 1}` as `"a":1,`: members to splice into a row."""
-    return _encode(values)[1:-1] + b"," if values else b""
+    return encode(values)[1:-1] + b"," if values else b""

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from source_liquidations.errors import LiquidationsError, NotAdvancing, VendorUnavailable
 from source_liquidations.http.client import Request
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer
 from source_liquidations.reading.rows import Rows
-
-logger = logging.getLogger("airbyte")
 
 MOST_RESTARTS = 2  # where page tokens are refused, without a row more
 _EMPTY_PAGES_IN_A_ROW = 20
 _REPEATS_OF_TWINS = 20
-_REPORT = "Rows read so far are kept. Report this to the vendor."
 
 
 def tokens_refused(error: LiquidationsError) -> VendorUnavailable:
     """What becomes of a refused page token once there are no more restarts."""
     return VendorUnavailable(
-        f"page tokens are refused again and again, though used at once: {error.cause}", advice=_REPORT
+        f"page tokens are refused again and again, though used at once: {error.cause}", advice=NotAdvancing.usual_advice
     )
 
 
@@ -51,19 +48,15 @@ class Pages:
         token_mark = hash(answer.following)
         page_mark = hash((len(raw), bytes(raw[0]), bytes(raw[-1]))) if len(raw) else 0
         if answer.following == request or token_mark in self._marks:
-            raise NotAdvancing("a page repeats its continuation token; the sync would never end.", advice=_REPORT)
+            raise NotAdvancing("a page repeats its continuation token; the sync would never end.")
         if page_mark and page_mark in self._marks:
             self._repeats += 1
             if len(set(map(bytes, raw))) > 1 or self._repeats > _REPEATS_OF_TWINS:
-                raise NotAdvancing(
-                    "a page repeats the rows of an earlier one; the sync would never end.", advice=_REPORT
-                )
+                raise NotAdvancing("a page repeats the rows of an earlier one; the sync would never end.")
         self._marks.update((token_mark, page_mark))
         self._empty = 0 if len(raw) or answer.is_listed else self._empty + 1
         if self._empty >= _EMPTY_PAGES_IN_A_ROW:
-            raise NotAdvancing(
-                f"{_EMPTY_PAGES_IN_A_ROW} empty pages in a row, each with a token for more.", advice=_REPORT
-            )
+            raise NotAdvancing(f"{_EMPTY_PAGES_IN_A_ROW} empty pages in a row, each with a token for more.")
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +9,9 @@ from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.errors import ConfigurationError
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.slices import Slice, Slices
-
-logger = logging.getLogger("airbyte")
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 # A platform counts records and states only, and ends a source that is silent for too long.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.reach import Reach
@@ -20,7 +20,6 @@ from source_liquidations.reading.slices import Slices
 if TYPE_CHECKING:
     from source_liquidations.reading.windows import Gap
 
-logger = logging.getLogger("airbyte")
 
 _EVER = -(2**63)
 Prepare = Callable[[Sequence[Partition], Traffic], None]
@@ -161,5 +160,4 @@ class Reading:
         return len(self.partitions) - len(unread | failed), len(failed), len(unread - failed)
 
     def failures_of(self, stream: str) -> list[LiquidationsError]:
-        """Why a stream is incomplete."""
         return [failed.error for failed in self.failures if failed.stream in (None, stream)]

@@ -22,8 +22,6 @@ StatusName = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 
 @dataclass
 class Outcome:
-    """What has become of a stream."""
-
     state: StreamState
     readings: Sequence[Reading]
     rows: int = 0
@@ -115,7 +113,6 @@ def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamRe
 
 
 def as_json(found: Report) -> str:
-    """One line for programs."""
     return msgspec.json.encode(found).decode()
 
 
@@ -142,7 +139,6 @@ def as_table(found: Report) -> str:
 
 
 def table(rows: Sequence[Sequence[Any]]) -> str:
-    """Columns in line."""
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -72,7 +72,6 @@ class Rows:
 
     @cached_property
     def earliest(self) -> int:
-        """Of the instants."""
         return min(self.instants)
 
     @cached_property
@@ -101,7 +100,6 @@ class Rows:
         ]
 
     def to_write(self) -> Rows:
-        """The rows that are wanted."""
         if self.wanted is None:
             return self
         return self.only([i for i, is_wanted in enumerate(self.wanted) if is_wanted])

@@ -241,8 +241,10 @@ class Scheduler:
             self._queues.rotate(-1)
             if not places.get(queue.reading.endpoint.vendor) or not self._has_work(queue):
                 continue
-            reading = queue.reading
-            seconds = self._reserve(reading, queue.ready[0]) if queue.planned else 0.0
+            reading, seconds = queue.reading, 0.0
+            if queue.planned:  # then its request needs a place in the vendor's budget
+                endpoint = reading.endpoint
+                seconds = endpoint.client.budget.reserve(endpoint.weight(queue.ready[0].asked))
             if seconds == 0.0 or seconds > LONGEST_HOLD:
                 reading.traffic.queued = ""
                 if queue.held_since is not None:
@@ -259,11 +261,6 @@ class Scheduler:
             queue.held_since = queue.held_since or time.monotonic()
             wait = seconds if wait is None else min(wait, seconds)
         return None, wait
-
-    def _reserve(self, reading: Reading, window: Window) -> float:
-        """Take a window's place in the vendor's budget and return 0, or return how long to wait for it."""
-        endpoint = reading.endpoint
-        return endpoint.client.budget.reserve(endpoint.weight(window.asked))
 
     def _places(self) -> dict[str, int]:
         """By vendor: how many more requests it may have under way."""

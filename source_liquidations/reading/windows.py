@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.errors import NotAdvancing, UnexpectedAnswer
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.pages import Covered, Output
@@ -43,7 +43,6 @@ class Window:
 
     @property
     def finished(self) -> bool:
-        """All of it has come."""
         return self.pages.count > 0 and self.pages.following is None
 
     def request(self) -> Request:
@@ -74,7 +73,7 @@ class Window:
         if instants and (rows.latest < begins - _FAR or rows.earliest > self.asked.end + _FAR):
             raise UnexpectedAnswer(
                 f"a page with rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
-                advice="Rows read so far are kept. Report this to the vendor.",
+                advice=NotAdvancing.usual_advice,
             )
         reading.strays += len(instants) - len(rows.between(begins, self.asked.end).instants)
         return rows.between(begins if reading.is_aggregate else self.start, min(self.asked.end, reading.end))

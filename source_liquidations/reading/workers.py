@@ -22,6 +22,7 @@ from source_liquidations.errors import (
     WindowTooLarge,
 )
 from source_liquidations.http.redaction import redact
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, render
@@ -31,8 +32,6 @@ from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.reading.scheduler import Ended, Scheduler, Work
 from source_liquidations.reading.slices import Slice
 from source_liquidations.reading.windows import Gap, Window
-
-logger = logging.getLogger("airbyte")
 
 _QUERY_TIMED_OUT = 504
 _LARGE_QUERY = 500  # steps; a smaller query that times out is an outage
@@ -63,7 +62,6 @@ class Workers:
             self._handover.put(error, 0)
 
     def do(self, work: Work) -> None:
-        """One piece of work, and what becomes of it."""
         if isinstance(work, Ended):
             self._handover.put(work, 0)
             return
@@ -76,7 +74,7 @@ class Workers:
         except Stopped:
             return
         except LiquidationsError as error:
-            placed = _placed(work, error) if isinstance(work, Window) else _unplaced(reading, error)
+            placed = _placed(work, error) if isinstance(work, Window) else error.of_vendor(reading.endpoint.vendor)
             if self._scheduler.failed(work, placed):
                 _log(reading.names, placed)
             self._scheduler.left(work)
@@ -91,7 +89,7 @@ class Workers:
         if endpoint.unresolved and not partitions:
             raise endpoint.unresolved[0]
         for error in endpoint.unresolved:
-            _log(reading.names, error.named(endpoint.vendor))
+            _log(reading.names, error.of_vendor(endpoint.vendor))
             reading.failures.append(Failed(error))
         reading.partitions = partitions
         self._scheduler.planned(reading, gaps)
@@ -212,28 +210,19 @@ def _surprises_explained() -> Iterator[None]:
         ) from error
 
 
-def _unplaced(reading: Reading, error: LiquidationsError) -> LiquidationsError:
-    """The error of a reading that has no partitions yet, with the vendor named, and its key where that is refused."""
-    vendor = reading.endpoint.vendor
-    is_the_keys = isinstance(error, AccessRefused) and error.scope == "reading" and not error.who
-    return error.named(f"`{vendor}.api_key`" if is_the_keys else "").named(vendor)
-
-
 def _placed(window: Window, error: LiquidationsError, owners: Sequence[int] | None = None) -> LiquidationsError:
     """The error with vendor and partition named, and the configuration's entry where the partition came from one.
 
     `owners` are the partitions to blame, where not all of the window's are.
     """
-    vendor = window.gap.reading.endpoint.vendor
+    endpoint = window.gap.reading.endpoint
     partitions = window.gap.partitions if owners is None else [window.gap.partitions[owner] for owner in owners]
-    if isinstance(error, AccessRefused) and error.scope == "reading":
-        error.named(f"`{vendor}.api_key`")  # no partition is to blame
-    elif len(partitions) == 1 and error.scope == "partition":
+    if len(partitions) == 1 and error.scope == "partition":
         partition = partitions[0]
         error.named(f"{partition} (`{partition.entry}`)" if partition.entry else str(partition))
         if isinstance(error, RequestRefused):
-            window.gap.reading.endpoint.hinted(error, str(partition))
-    return error.named(vendor)
+            endpoint.hinted(error, str(partition))
+    return error.of_vendor(endpoint.vendor)
 
 
 def _log(streams: str, error: LiquidationsError) -> None:

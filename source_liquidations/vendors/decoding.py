@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -12,19 +11,15 @@ import msgspec
 from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, vendor_words
+from source_liquidations.logs import logger
 from source_liquidations.numbers import NULL, column
-from source_liquidations.reading.pages import Table, members, merged
+from source_liquidations.reading.pages import Table, encode, members, members_of, merged
 from source_liquidations.reading.rows import Column, Later, Rows
 from source_liquidations.streams import Stream
 
-logger = logging.getLogger("airbyte")
-
 Row = TypeVar("Row")
 
-NO_GUESS = "No row was guessed from it."
 _NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode = msgspec.json.Encoder().encode
 
 
 def one_line(valid: bytes | msgspec.Raw) -> msgspec.Raw:
@@ -110,7 +105,6 @@ class Page(Generic[Row]):
         return [getattr(row, field) for row in self.body.data]
 
     def floats(self, field: str) -> list[float | None]:
-        """The values of a number."""
         values = self.column(field)
         return numbers.floats(values) if self._has_literals else values
 
@@ -163,7 +157,7 @@ class RowDecoder(Generic[Row]):
         except (msgspec.DecodeError, UnicodeDecodeError):
             body, new = answered.decoded(self._lenient), True
         if body.data is msgspec.UNSET:
-            raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(answered.body)}.", advice=NO_GUESS)
+            raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(answered.body)}.")
         raw = answered.rows if self._raw is None else self._raw.decode(answered.body).data
         if raw is None:  # null for an empty list
             raw = body.data = []
@@ -188,12 +182,12 @@ class RowDecoder(Generic[Row]):
         for index, (row, literal, value) in enumerate(zip(page.rows, literals, values, strict=True)):
             setattr(row, field, literal)
             if literal == NULL != value:
-                page.raw[index] = msgspec.Raw(_encode({**_decode_members(page.raw[index]), field: literal}))
+                page.raw[index] = msgspec.Raw(encode({**members_of(page.raw[index]), field: literal}))
 
     def _note_fields(self, page: Page[Row]) -> None:
-        names = {name for row in page.raw for name in _decode_members(row)}
+        names = {name for row in page.raw for name in members_of(row)}
         if surplus := self._fields.left_out(names, names & self._ours):
-            page.raw[:] = [msgspec.Raw(_encode(without(_decode_members(row), surplus))) for row in page.raw]
+            page.raw[:] = [msgspec.Raw(encode(without(members_of(row), surplus))) for row in page.raw]
         page.collides = bool(names & (self._added - self._ours))
 
 
@@ -216,7 +210,7 @@ def added_rows(
     if page.collides:
         ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
         pairs = zip(page.raw, ours, strict=True)
-        rows.raw, rows.added = [merged(row, _decode_members(b"{%b}" % mine[:-1])) for row, mine in pairs], ()
+        rows.raw, rows.added = [merged(row, members_of(b"{%b}" % mine[:-1])) for row, mine in pairs], ()
     if page.bad:
         good = rows.only([index for index in range(len(rows)) if index not in page.bad])
         good.faults = rows.faults_of(page.bad)

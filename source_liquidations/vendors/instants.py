@@ -12,8 +12,7 @@ import numpy as np
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import UnexpectedAnswer, shown
-from source_liquidations.reading.rows import Column, Later
-from source_liquidations.vendors.decoding import NO_GUESS
+from source_liquidations.reading.rows import Later
 
 _FORM = b"0000-00-00T00:00:00.000000000"
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
@@ -45,7 +44,7 @@ def unix_instants(name: str, values: Sequence[msgspec.Raw], *units: str) -> tupl
         power = timestamps.unix_power(number, powers)
         if power is None:
             problem = f"`{name}` of row {index} is {shown(bytes(value))}, not a Unix time in"
-            raise UnexpectedAnswer(f"{problem} {' or '.join(units)}.", advice=NO_GUESS)
+            raise UnexpectedAnswer(f"{problem} {' or '.join(units)}.")
         seconds = number.scaleb(-power)
         digits = min(max(_FEWEST_DIGITS, -int(seconds.as_tuple().exponent)), _MOST_DIGITS)
         instants.append(int(seconds * timestamps.SECOND))
@@ -75,7 +74,7 @@ def iso_instants(name: str, texts: Sequence[str]) -> tuple[list[int], Sequence[b
     try:
         found = [timestamps.parse(text) for text in texts]
     except ValueError as error:
-        raise UnexpectedAnswer(f"`{name}`: {error}.", advice=NO_GUESS) from None
+        raise UnexpectedAnswer(f"`{name}`: {error}.") from None
     digits = [max(_FEWEST_DIGITS, _fraction_digits(text)) for text in texts]
     return found, [timestamps.format_instant(*pair).encode() for pair in zip(found, digits, strict=True)]
 
@@ -93,11 +92,5 @@ def _alike(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bytes_]] | None:
 
 
 def _fraction_digits(text: str) -> int:
-    """Of a time."""
     fraction = text.partition(".")[2]
     return len(fraction) - len(fraction.lstrip("0123456789"))
-
-
-def time_members(times: Sequence[bytes], instants: Sequence[int]) -> tuple[Column, ...]:
-    """`"time":"…","time_ns":…,` for each row: exact also where a destination cuts times to microseconds."""
-    return b'"time":"', times, b'","time_ns":', numbers.texts(instants), b","

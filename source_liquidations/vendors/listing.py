@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import Kind, Period
+from source_liquidations.coverage import Kind, period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import RequestRefused, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Page, RowDecoder
-
-logger = logging.getLogger("airbyte")
 
 # A row, decoded, and as it is written.
 Entry = tuple[Any, msgspec.Raw | bytes]
@@ -54,11 +52,9 @@ class Listing(Endpoint):
         self._following = following
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        del traffic
         return [Partition(())]
 
     def first(self, span: Span) -> Request:
-        del span
         return self.first_page
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
@@ -68,7 +64,6 @@ class Listing(Endpoint):
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
         """The rows of a page, and the next request."""
-        del memory
         following = self._following(request, page.body) if self._following else None
         return list(zip(page.rows, page.raw, strict=True)), following
 
@@ -137,7 +132,7 @@ def coverage_of(
     def mapped(rows: Rows, span: Span) -> Mapped:
         return Mapped(
             coverage_rows(
-                Period.at(vendor, exchange, market, kind, instant, note, source)
+                period(vendor, exchange, market, kind, instant, None, note, source)
                 for row in rows.typed
                 for exchange, market, kind, instant, note in periods_of(row, date, span.end)
                 if instant is not None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.logs import logger
 from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors.decoding import NO_GUESS
-
-logger = logging.getLogger("airbyte")
 
 
 def each_once(rows: Rows, memory: dict[Any, Any], series: Sequence[Any] | None = None) -> Rows:
@@ -30,7 +27,7 @@ def each_once(rows: Rows, memory: dict[Any, Any], series: Sequence[Any] | None =
             keep.append(index)
         elif other != row:
             interval = timestamps.format_shortest(rows.instants[index])
-            raise UnexpectedAnswer(f"one interval comes twice with different values: {interval}.", advice=NO_GUESS)
+            raise UnexpectedAnswer(f"one interval comes twice with different values: {interval}.")
         here[key] = row
     memory["last page"] = here
     return rows if len(keep) == len(rows) else rows.only(keep)

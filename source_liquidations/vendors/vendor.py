@@ -15,6 +15,8 @@ import requests
 from source_liquidations import timestamps
 from source_liquidations.coverage import Period
 from source_liquidations.errors import ConfigurationError
+from source_liquidations.http.budgets import Allowance, Budget
+from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint
 from source_liquidations.reading.pages import Mapper
@@ -37,9 +39,8 @@ class Feed:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all vendors get: how many requests may be under way, from when on data is wanted, when to stop."""
+    """What all vendors get: from when on data is wanted, when to stop."""
 
-    workers: int = 8
     start: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -61,17 +62,28 @@ class Vendor(ABC):
     @classmethod
     def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
         """Why a section that is valid by its schema cannot be used. Fields that are not valid are not in it."""
-        del config
         return ()
 
     @classmethod
     def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
         """What is wrong with an entry of a list that is valid by its schema, and what to do; None if nothing."""
-        del field, entry
         return None
 
-    @abstractmethod
-    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None: ...
+    def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        self._config = config
+        self._shared = shared
+
+    def budget(self, requests: int, seconds: float, *allowances: Allowance) -> Budget:
+        """The documented limit, or the configured one in its place."""
+        per_minute = self._config.get("requests_per_minute")
+        return Budget(per_minute or requests, 60.0 if per_minute else seconds, *allowances)
+
+    def client(
+        self, host: str, budget: Budget, *, field: str = "base_url", kind: type[Client] = Client, **options: Any
+    ) -> Client:
+        """A client of the documented host, or of the URL that a field of the configuration has in its place."""
+        base = self._config.get(field) or host
+        return kind(vendor=self.name, base=base, budget=budget, stop=self._shared.stop, **options)
 
     @abstractmethod
     def feeds(self) -> Sequence[Feed]:
@@ -85,17 +97,14 @@ class Vendor(ABC):
         """
 
 
-def reaches_back(vendor: str, since: int | None, start: int) -> list[str]:
+def reaches_back(
+    vendor: str, since: int | None, start: int, *, what: str = "data", older: str = "what is older is not read"
+) -> list[str]:
     """What `check` says of data that do not reach back to start_date; nothing where they do."""
     if since is None or since <= start:
         return []
     wanted, first = timestamps.format_shortest(start), timestamps.format_shortest(since)
-    return [f"{vendor}: data reach back to {first}. start_date is {wanted}; what is older is not read."]
-
-
-def base_url(config: Mapping[str, Any], documented: str, field_name: str = "base_url") -> str:
-    """The documented base URL, or what the configuration puts in its place."""
-    return str(config.get(field_name) or documented).rstrip("/")
+    return [f"{vendor}: {what} reach back to {first}. start_date is {wanted}; {older}."]
 
 
 def problem_with_base_url(url: str) -> str | None:

@@ -789,7 +789,7 @@ def test_an_offset_that_does_not_advance_is_an_error(offset: Any) -> None:
     ],
 )
 def test_a_403_is_told_by_its_words(message: str, kind: type[Exception], advice: str) -> None:
-    error = explain(Answered(403, {}, json.dumps({"error": "FORBIDDEN", "message": message}).encode()))
+    error = explain("kiyotaka", Answered(403, {}, json.dumps({"error": "FORBIDDEN", "message": message}).encode()))
     assert type(error) is kind
     assert error is not None
     assert advice in error.message
@@ -798,10 +798,11 @@ def test_a_403_is_told_by_its_words(message: str, kind: type[Exception], advice:
 
 @pytest.mark.parametrize(
     ("status", "message"),
-    [(403, "Aggregation over exchanges requires the Advanced plan"), (401, ""), (429, ""), (504, "")],
+    [(403, "Aggregation over exchanges requires the Advanced plan"), (429, ""), (504, "")],
 )
 def test_other_answers_are_left_to_their_status(status: int, message: str) -> None:
-    assert explain(Answered(status, {}, json.dumps({"error": "FORBIDDEN", "message": message}).encode())) is None
+    body = json.dumps({"error": "FORBIDDEN", "message": message}).encode()
+    assert explain("kiyotaka", Answered(status, {}, body)) is None
 
 
 @pytest.mark.parametrize(("platform", "other"), [("kiyotaka", "openmarket"), ("openmarket", "kiyotaka")])

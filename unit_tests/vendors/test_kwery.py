@@ -25,6 +25,7 @@ from source_liquidations import planning, timestamps
 from source_liquidations.errors import (
     AccessRefused,
     ConfigurationError,
+    LiquidationsError,
     NotAdvancing,
     OutOfReach,
     RequestRefused,
@@ -196,7 +197,7 @@ class Synced:
 def synced(wire: Wire, start: int, end: int | None = None, *, state: Any = None, **section: Any) -> Synced:
     config = configured("kwery", {"api_key": KEY, "requests_per_minute": 60_000, **section})
     config = replace(config, start=start, end=end or config.end)
-    vendors = planning.configured_vendors(config, Shared(workers=2, start=start))
+    vendors = planning.configured_vendors(config, Shared(start=start))
     states = {STREAM: StreamState(STREAM, "time", state, start=start)}
     readings = planning.readings(config, vendors, states)
     rows: list[dict[str, Any]] = []
@@ -857,7 +858,9 @@ def test_the_reach_is_what_the_plan_says() -> None:
         UnexpectedAnswer("another shape"),
     ],
 )
-def test_a_plan_that_cannot_be_asked_for_stops_nobody(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_plan_that_cannot_be_asked_for_stops_nobody(
+    error: LiquidationsError, caplog: pytest.LogCaptureFixture
+) -> None:
     endpoint = endpoint_of(symbols=["BTC", "ETH"])
     with (
         caplog.at_level(logging.INFO, logger="airbyte"),
@@ -866,7 +869,7 @@ def test_a_plan_that_cannot_be_asked_for_stops_nobody(error: Exception, caplog: 
         assert list(endpoint.partitions(Traffic())) == endpoint.configured()
     (line,) = [record.getMessage() for record in caplog.records]
     assert "documented limits of the Free plan" in line
-    assert str(error) in line
+    assert error.cause in line
     assert (endpoint.reach, endpoint.windows.limit, endpoint.client.budget.requests) == (None, 1000, 15)
 
 

@@ -6,10 +6,10 @@ time of the last row, not after it, since a page may end inside a millisecond.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any
 
 from source_liquidations import numbers, timestamps
@@ -17,6 +17,7 @@ from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
@@ -27,10 +28,8 @@ from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors.bitfinex.rows import Event, Row, page_of, rows_of
 from source_liquidations.vendors.contract_sizes import Contract, columns
-from source_liquidations.vendors.decoding import NO_GUESS, Fields
+from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.patterns import matches
-
-logger = logging.getLogger("airbyte")
 
 STREAM = Stream(
     "bitfinex_liquidations",
@@ -73,13 +72,11 @@ class Liquidations(Endpoint):
         self._fields = Fields.of(STREAM)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        del traffic
         for index, entry in enumerate(self._entries):
             yield Partition.of(symbol=entry, entry=f"bitfinex.symbols[{index}]")
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         """All in one: a request cannot name symbols, so it brings the rows of every entry."""
-        del start, end
         return [tuple(partitions)]
 
     def place(self, partition: Partition) -> tuple[str, str]:
@@ -113,10 +110,8 @@ class Liquidations(Endpoint):
         The last millisecond of a full page is held back: the next page brings it whole.
         """
         is_full = len(page) >= LIMIT
-        if is_full and page[0].instant > page[-1].instant and _descends(page):
-            raise UnexpectedAnswer(
-                "the rows come newest first, although `sort` was 1, so older ones may be missing.", advice=NO_GUESS
-            )
+        if is_full and page[0].instant > page[-1].instant and all(a.instant >= b.instant for a, b in pairwise(page)):
+            raise UnexpectedAnswer("the rows come newest first, although `sort` was 1, so older ones may be missing.")
         page = sorted(page, key=lambda row: row.instant)
         if int(params["end"]) > _last_millisecond(span):  # for the fractions of the last millisecond
             page = [row for row in page if span.end - MILLISECOND < row.instant < span.end]
@@ -219,10 +214,6 @@ def _last_millisecond(span: Span) -> int:
     return span.end // MILLISECOND - 1
 
 
-def _descends(page: Sequence[Row]) -> bool:
-    return all(page[index].instant >= page[index + 1].instant for index in range(len(page) - 1))
-
-
 def _joined(oldest: list[Row], newest: list[Row]) -> list[Row] | None:
     """Two ends of a list as one: where the end of one is the beginning of the other. None unless there is one such way.
 
@@ -248,21 +239,21 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
         if event.is_match in EVENT_TYPES:
             keep.append(index)
         else:
-            error = UnexpectedAnswer(f"`is_match` is {shown(event.is_match)}, neither 0 nor 1.", advice=NO_GUESS)
+            error = UnexpectedAnswer(f"`is_match` is {shown(event.is_match)}, neither 0 nor 1.")
             faults.append(Fault(rows.instants[index], error, _owners(span, event.symbol)))
     if faults:
         rows = rows.only(keep)
     events: Sequence[Event] = rows.typed
+    signed = numbers.floats([event.amount for event in events])
     amounts = [event.amount.removeprefix(b"-") for event in events]
     symbols, prices = [event.symbol for event in events], [event.price for event in events]
     contracts = {symbol: Contract.of_base(pair_of(symbol)[1]) for symbol in set(symbols)}
     return Mapped(
         unified_rows(
+            rows,
             names=[_names(event.symbol, EVENT_TYPES[event.is_match]) for event in events],
             ids=[event.liquidation_id for event in events],
-            times=rows.times,
-            instants=rows.instants,
-            positions=_positions(events),
+            positions=[None if not value else "long" if value > 0 else "short" for value in signed],
             price=prices,
             amount=amounts,
             amount_base=amounts,
@@ -270,11 +261,6 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
         ),
         faults,
     )
-
-
-def _positions(events: Sequence[Event]) -> list[str | None]:
-    values = numbers.floats([event.amount for event in events])
-    return [None if not value else "long" if value > 0 else "short" for value in values]
 
 
 def _names(symbol: str, event_type: str) -> bytes:

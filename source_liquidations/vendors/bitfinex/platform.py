@@ -21,7 +21,6 @@ from source_liquidations.errors import (
 )
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.vendors.decoding import NO_GUESS
 from source_liquidations.vendors.patterns import is_pattern, meant
 
 STATUS = "/v2/platform/status"
@@ -45,9 +44,7 @@ def must_be_operative(client: Client, traffic: Traffic) -> None:
     if status == [0]:
         raise VendorUnavailable("the platform is in maintenance.", advice="Try again later.")
     if status != [1]:
-        raise UnexpectedAnswer(
-            f"`status` of the platform is {shown(answered.body)}, neither [1] nor [0].", advice=NO_GUESS
-        )
+        raise UnexpectedAnswer(f"`status` of the platform is {shown(answered.body)}, neither [1] nor [0].")
 
 
 def symbols(client: Client, traffic: Traffic) -> list[str]:

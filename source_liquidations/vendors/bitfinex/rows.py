@@ -18,7 +18,7 @@ from source_liquidations.numbers import NULL
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line
+from source_liquidations.vendors.decoding import Fields, one_line
 from source_liquidations.vendors.instants import unix_instants
 
 MTS, SYMBOL = 2, 4
@@ -80,12 +80,12 @@ def page_of(answered: Answered) -> list[Row]:
     try:
         items = _list_or_null.decode(body) or []
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UnexpectedAnswer(f"the answer is not an array: {error}.", advice=NO_GUESS) from None
+        raise UnexpectedAnswer(f"the answer is not an array: {error}.") from None
     rows = list(_flat(items))
     for index, elements in enumerate(rows):
         if len(elements) < FEWEST_ELEMENTS:
             problem = f"row {index} has {len(elements)} elements, where {ELEMENTS} are documented."
-            raise UnexpectedAnswer(problem, advice=NO_GUESS)
+            raise UnexpectedAnswer(problem)
     return list(map(Row, rows, *unix_instants("mts", [elements[MTS] for elements in rows], "milliseconds")))
 
 
@@ -115,9 +115,7 @@ def _is_row(elements: Sequence[msgspec.Raw]) -> bool:
 
 
 def _no_row(item: msgspec.Raw) -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f'the answer holds {shown(bytes(item))}, which is no row that begins with "pos".', advice=NO_GUESS
-    )
+    return UnexpectedAnswer(f'the answer holds {shown(bytes(item))}, which is no row that begins with "pos".')
 
 
 def rows_of(page: Sequence[Row], owners_of: Callable[[str], Sequence[int]], fields: Fields) -> Rows:
@@ -177,7 +175,7 @@ def _symbol(index: int, row: Row, bad: dict[int, LiquidationsError]) -> str | No
     if isinstance(value, str) and value:
         return value
     literal = shown(bytes(row.at(SYMBOL)))
-    bad[index] = UnexpectedAnswer(f"`symbol` of row {index} is {literal}, not text.", advice=NO_GUESS)
+    bad[index] = UnexpectedAnswer(f"`symbol` of row {index} is {literal}, not text.")
     return None
 
 
@@ -186,7 +184,7 @@ def _numbers(page: Sequence[Row], bad: dict[int, LiquidationsError]) -> dict[str
     found = {name: numbers.column(name, [row.at(at) for row in page], bad) for name, at in NUMBERS.items()}
     for index, literal in enumerate(found["pos_id"]):
         if bytes(literal) == b"null":
-            error = UnexpectedAnswer(f"`pos_id` of row {index} is null, not a number.", advice=NO_GUESS)
+            error = UnexpectedAnswer(f"`pos_id` of row {index} is null, not a number.")
             bad.setdefault(index, error)
     return found
 

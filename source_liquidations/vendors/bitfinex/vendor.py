@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,16 +12,14 @@ from source_liquidations.coverage import documented
 from source_liquidations.errors import LiquidationsError, RequestRefused
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.bitfinex import liquidations, platform
 from source_liquidations.vendors.bitfinex.liquidations import Liquidations
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
-
-logger = logging.getLogger("airbyte")
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor
 
 HOST = "https://api-pub.bitfinex.com"
 # Documented are 3 requests a minute and address; measured, the second of two at once is refused, and the pause that
@@ -44,15 +40,13 @@ _REFUSALS = {
 }
 
 _budgets: dict[str, Budget] = {}  # by base URL: the limit is one of the address, whichever command spends it
-_budgets_lock = threading.Lock()
 
 
 def budget_of(url: str, seconds: float) -> Budget:
     """The budget of this process: one request at a time, with so many seconds between two."""
-    with _budgets_lock:
-        budget = _budgets.setdefault(url, Budget(1, seconds))
-        budget.change(1, seconds)
-        return budget
+    budget = _budgets.setdefault(url, Budget(1, seconds))
+    budget.change(1, seconds)
+    return budget
 
 
 def translated(answered: Answered) -> Answered:
@@ -88,29 +82,14 @@ class Bitfinex(Vendor):
     )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        super().__init__(config, shared)
         self._symbols: Sequence[str] = config["symbols"]
-        url = base_url(config, HOST)
         per_minute = config.get("requests_per_minute")
         seconds = 60.0 / per_minute if per_minute else SECONDS_BETWEEN_REQUESTS
-        client = Client(
-            vendor="bitfinex",
-            base=url,
-            budget=budget_of(url, seconds),
-            explain=explain,
-            translate=translated,
-            delays=DELAYS,
-            connections=1,
-            stop=shared.stop,
-        )
-        self._platform = Client(
-            vendor="bitfinex",
-            base=url,
-            budget=Budget(PLATFORM_REQUESTS_PER_MINUTE, 60.0),
-            explain=explain_at_once,
-            translate=translated,
-            connections=1,
-            stop=shared.stop,
-        )
+        budget = budget_of(config.get("base_url", HOST), seconds)
+        client = self.client(HOST, budget, explain=explain, translate=translated, delays=DELAYS)
+        own = Budget(PLATFORM_REQUESTS_PER_MINUTE, 60.0)
+        self._platform = self.client(HOST, own, explain=explain_at_once, translate=translated)
         self._liquidations = Liquidations(client, self._symbols, shared.start)
 
     def feeds(self) -> Sequence[Feed]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
-from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.decoding import NO_GUESS, RowDecoder
+from source_liquidations.vendors.decoding import Row, RowDecoder
 from source_liquidations.vendors.listing import Entry, Listing, rows_of
 from source_liquidations.vendors.page_tokens import next_token
 
@@ -26,11 +25,9 @@ CATALOG_PAGE_SIZE = "1000"
 # A URL of more than 10,000 characters is refused (414); this much is for the list of entities.
 LONGEST_LIST = 9_000
 
-T = TypeVar("T")
 
-
-class Body(msgspec.Struct, Generic[T]):
-    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+class Body(msgspec.Struct, Generic[Row]):
+    data: list[Row] | msgspec.UnsetType | None = msgspec.UNSET
     next_page_token: str | None = None
     next_page_url: str | None = None
 
@@ -42,17 +39,6 @@ def following(client: Client, request: Request, body: Body[Any]) -> Request | No
         return None
     params = tuple(param for param in request.params if param[0] != TOKEN)
     return Request(request.path, (*params, (TOKEN, token)))
-
-
-def time_params(span: Span) -> Params:
-    """Both bounds are inclusive by default, and pages begin at the end of the time asked for."""
-    return (
-        ("start_time", timestamps.format_instant(span.start)),
-        ("end_time", timestamps.format_instant(span.end)),
-        ("end_inclusive", "false"),
-        ("paging_from", "start"),
-        ("page_size", PAGE_SIZE),
-    )
 
 
 class Catalog(Listing):
@@ -90,5 +76,5 @@ def owners(field: str, entities: Sequence[str], span: Span) -> list[int] | None:
     """Each row's partition, where the request asked for several. Raises UnexpectedAnswer for a row of another."""
     index = {partition[field]: number for number, partition in enumerate(span.partitions)}
     for entity in set(entities) - index.keys():
-        raise UnexpectedAnswer(f"`{field}`: rows of {shown(entity)}, which was not asked for.", advice=NO_GUESS)
+        raise UnexpectedAnswer(f"`{field}`: rows of {shown(entity)}, which was not asked for.")
     return [index[entity] for entity in entities] if len(index) > 1 else None

@@ -6,7 +6,6 @@ is the base asset of a linear contract, and the quote asset of an inverse one.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -19,14 +18,13 @@ from source_liquidations.errors import LiquidationsError, RequestRefused, some_o
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.symbols import DOLLARS, asset, assets_of
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, batched, following
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
 from source_liquidations.vendors.decoding import RowDecoder
 from source_liquidations.vendors.listing import Listing, rows_of
-
-logger = logging.getLogger("airbyte")
 
 PATH = "/v4/reference-data/markets"
 _MOST_REFUSALS_IN_A_ROW = 30  # more are of no single market

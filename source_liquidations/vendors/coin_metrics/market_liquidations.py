@@ -113,7 +113,6 @@ class MarketLiquidations(Timeseries):
 
 def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     """The amount counts contracts; the side is that of the order that closed the position: a sell closed a long."""
-    del span
     bad: dict[int, LiquidationsError] = {}
     price = numbers.column_of_texts("price", [row.price for row in rows.typed], bad)
     amount = numbers.column_of_texts("amount", [row.amount for row in rows.typed], bad)
@@ -127,10 +126,9 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     worth = contracts.columns(markets, amount, price)
     return Mapped(
         liquidations(
+            rows,
             names=list(map(_names, markets, types)),
             ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
-            times=rows.times,
-            instants=rows.instants,
             positions=[POSITION_OF.get((row.side or "").lower()) for row in typed],
             price=price,
             amount=amount,

@@ -5,7 +5,6 @@ Pages: https://docs.coinmetrics.io/api/v4, "catalog-v2/market-liquidations" and 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -15,14 +14,14 @@ import msgspec
 from source_liquidations import numbers, timestamps
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, following
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, without
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of
-
-logger = logging.getLogger("airbyte")
 
 STREAM = Stream("coin_metrics_liquidation_markets", ("market",), declared_in=__name__)
 REFERENCE = "/v4/reference-data/markets"
@@ -39,10 +38,6 @@ class CatalogRow(msgspec.Struct):
 
 class ReferenceRow(msgspec.Struct):
     market: str
-
-
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class LiquidationMarkets(Listing):
@@ -83,8 +78,8 @@ class LiquidationMarkets(Listing):
 
 def beside(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
     """A row with the members of another that it does not have itself; literals stay as written."""
-    own = _members(row)
-    return _encode({**own, **without(_members(other), own)})
+    own = members_of(row)
+    return encode({**own, **without(members_of(other), own)})
 
 
 def _periods_of(row: CatalogRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:

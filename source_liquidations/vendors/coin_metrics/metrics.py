@@ -9,7 +9,6 @@ the table: `frequency` is in the primary key, and the columns of the two that a 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +21,7 @@ from source_liquidations.errors import AccessRefused, ConfigurationError, Liquid
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Mapped, Mapper
 from source_liquidations.reading.rows import Rows
@@ -35,8 +35,6 @@ from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches
 from source_liquidations.vendors.repeats import each_once
-
-logger = logging.getLogger("airbyte")
 
 DEFAULT_FREQUENCY = "1h"
 SIDES = ("buy", "sell")
@@ -150,8 +148,8 @@ class LiquidationMetrics(Timeseries):
                 switch,
             )
             return
-        looked_up = self._only_known or any(map(is_pattern, self.entries))
-        known = self._known(traffic) if looked_up else []
+        is_looked_up = (lambda entry: True) if self._only_known else is_pattern
+        known = self._known(traffic) if any(map(is_looked_up, self.entries)) else []
 
         def matching(entry: str, where: str) -> list[str]:
             names = [name for name in known if matches(entry, name)]
@@ -159,12 +157,8 @@ class LiquidationMetrics(Timeseries):
                 self._say_missing(entry, where)
             return names
 
-        for name, where in self.resolved(
-            f"coin_metrics.{self.level.setting}",
-            self.entries,
-            lambda entry: self._only_known or is_pattern(entry),
-            matching,
-        ):
+        setting = f"coin_metrics.{self.level.setting}"
+        for name, where in self.resolved(setting, self.entries, is_looked_up, matching):
             yield Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where)
 
     def _known(self, traffic: Traffic) -> list[str]:
@@ -226,7 +220,6 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
         ]
 
     def mapped(rows: Rows, span: Span) -> Mapped:
-        del span
         bad: dict[int, LiquidationsError] = {}
         values = [
             numbers.column_of_texts(name, [getattr(row, name) for row in rows.typed], bad) for name, _, _ in columns

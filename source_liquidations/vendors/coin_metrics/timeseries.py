@@ -14,7 +14,7 @@ from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, batched, following, owners, time_params
+from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, batched, following, owners
 from source_liquidations.vendors.decoding import Page, RowDecoder
 from source_liquidations.vendors.probing import probe
 
@@ -51,7 +51,15 @@ class Timeseries(Endpoint):
         return ((f"{self._field}s", ",".join(partition[self._field] for partition in partitions)),)
 
     def first(self, span: Span) -> Request:
-        return Request(self._path, (*self.asked(span.partitions), *time_params(span)))
+        # Both bounds are inclusive by default, and pages begin at the end of the time asked for.
+        params = (
+            ("start_time", timestamps.format_instant(span.start)),
+            ("end_time", timestamps.format_instant(span.end)),
+            ("end_inclusive", "false"),
+            ("paging_from", "start"),
+            ("page_size", PAGE_SIZE),
+        )
+        return Request(self._path, (*self.asked(span.partitions), *params))
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)

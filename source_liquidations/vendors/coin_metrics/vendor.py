@@ -8,8 +8,6 @@ from typing import Any
 
 from source_liquidations.coverage import COVERAGE, documented
 from source_liquidations.errors import ConfigurationError
-from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
@@ -29,21 +27,13 @@ from source_liquidations.vendors.coin_metrics.metrics import (
     refused_metric,
     to_volumes,
 )
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 PAID_HOST = "https://api.coinmetrics.io"
 COMMUNITY_HOST = "https://community-api.coinmetrics.io"
 
 PAID_BUDGET = (6000, 20.0)
 COMMUNITY_BUDGET = (10, 6.0)
-
-
-def feeds_volumes(config: Mapping[str, Any]) -> bool:
-    """Whether metrics go into liquidation_volumes, too: where the configuration asks for any.
-
-    Not every key may read them, and `liquidation_volumes` works without them.
-    """
-    return any(value for name, value in config.items() if name.startswith("metrics_"))
 
 
 class CoinMetrics(Vendor):
@@ -92,20 +82,15 @@ class CoinMetrics(Vendor):
                 )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
+        super().__init__(config, shared)
         key = config.get("api_key")
-        per_minute = config.get("requests_per_minute")
-        self._config = config
-        self._shared = shared
         self._community = not key
-        self._client = Client(
-            vendor="coin_metrics",
-            base=base_url(config, PAID_HOST if key else COMMUNITY_HOST),
+        self._client = self.client(
+            PAID_HOST if key else COMMUNITY_HOST,
+            self.budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),
             key_params=(("api_key", key),) if key else (),
             own_origins=frozenset((origin(PAID_HOST), origin(COMMUNITY_HOST))),
-            budget=Budget(per_minute, 60.0) if per_minute else Budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),
             explain=refused_metric,
-            connections=shared.workers,
-            stop=shared.stop,
         )
         self._liquidations = MarketLiquidations(self._client, config["markets"], community=self._community)
 
@@ -124,8 +109,10 @@ class CoinMetrics(Vendor):
 
     def _metrics_feed(self, level: Level) -> Feed:
         endpoint = self._metrics(level)
+        # Not every key may read metrics, and `liquidation_volumes` works without them.
+        asked_for = any(value for name, value in self._config.items() if name.startswith("metrics_"))
         unified = {LIQUIDATION_VOLUMES: to_volumes(level, endpoint.frequency)}
-        return Feed(endpoint, level.stream, unified if feeds_volumes(self._config) else {})
+        return Feed(endpoint, level.stream, unified if asked_for else {})
 
     def _metrics(self, level: Level) -> LiquidationMetrics:
         wanted = level is not MARKET or self._config.get("metrics_for_markets", True)

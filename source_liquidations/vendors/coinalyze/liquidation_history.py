@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import observed
+from source_liquidations.coverage import period
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, some_of
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
@@ -23,10 +24,8 @@ from source_liquidations.symbols import asset
 from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.coinalyze.markets import Market, exchanges, markets, matching_markets
 from source_liquidations.vendors.coinalyze.points import decoder_of, rows_of
-from source_liquidations.vendors.decoding import NO_GUESS, Fields
+from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.repeats import each_once
-
-logger = logging.getLogger("airbyte")
 
 PATH = "/v1/liquidation-history"
 STREAM = Stream(
@@ -89,18 +88,13 @@ class LiquidationHistory(Endpoint):
     def configured(self, traffic: Traffic) -> list[Partition]:
         """The markets that the configuration means, by the vendor's list: one call."""
         self._markets = markets(self.client, traffic)
-        found: dict[Partition, None] = {}
-        for symbol, where in self.resolved(
-            "coinalyze.symbols",
-            self._symbols,
-            lambda entry: True,
-            lambda entry, where: matching_markets(self._markets, entry, where),
-        ):
-            rest = {"interval": self._interval, "denomination": self._denomination}
-            found.setdefault(Partition.of(symbol=symbol, **rest, entry=where))
+        rest = {"interval": self._interval, "denomination": self._denomination}
+        matching = partial(matching_markets, self._markets)
+        meant = self.resolved("coinalyze.symbols", self._symbols, lambda entry: True, matching)
+        found = list(dict.fromkeys(Partition.of(symbol=symbol, **rest, entry=where) for symbol, where in meant))
         if len(found) > MANY_MARKETS:
             logger.warning("%s", self.many_markets(len(found)))
-        return list(found)
+        return found
 
     def many_markets(self, count: int) -> str:
         minutes = count * self.client.budget.seconds / self.client.budget.requests / 60
@@ -127,7 +121,6 @@ class LiquidationHistory(Endpoint):
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         """As many together as a request may name; those that fail in the unified stream apart from the others."""
-        del start, end
         by_unit = sorted(partitions, key=lambda partition: not self.is_unified(partition))
         for _, group in groupby(by_unit, self.is_unified):
             batch = list(group)
@@ -149,13 +142,11 @@ class LiquidationHistory(Endpoint):
         return float(len(span.partitions))
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
-        del requests, rows
         return {"calls": round(weight)}
 
     # Answers.
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        del request
         rows = rows_of(answered, span, [self._known(partition) for partition in span.partitions], self._decoder)
         rows = each_once(rows, memory)
         self._note_edges(span, rows)
@@ -190,11 +181,11 @@ class LiquidationHistory(Endpoint):
                     self._note_deleted(partition, span.start, first)
             elif held and span.start <= timestamps.floor_to(self._start, self.step):
                 note = f"the first day with a liquidation; asked for from {timestamps.format_shortest(span.start)} on"
-                self.observations.append(observed(self.vendor, *self.place(partition), "starts", first, None, note))
+                self.observations.append(period(self.vendor, *self.place(partition), "starts", first, None, note))
 
     def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
         note = f"nothing older is kept, or nothing happened: {POINTS_KEPT:,} to 2,000 {self._interval} points are kept"
-        self.observations.append(observed(self.vendor, *self.place(partition), "missing", start, first, note))
+        self.observations.append(period(self.vendor, *self.place(partition), "missing", start, first, note))
         if not self._told_of_deleted:
             self._told_of_deleted = True
             logger.warning(
@@ -256,8 +247,7 @@ class LiquidationHistory(Endpoint):
         if market.unit not in (IN_BASE, IN_QUOTE):
             raise UnexpectedAnswer(
                 f"`oi_lq_vol_denominated_in` of {market.symbol} is {shown(str(market.unit or 'null'))}, neither"
-                f" {IN_BASE} nor {IN_QUOTE}.",
-                advice=NO_GUESS,
+                f" {IN_BASE} nor {IN_QUOTE}."
             )
         if market.unit == IN_BASE:
             return "coin"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
@@ -12,11 +12,10 @@ from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Span
+from source_liquidations.reading.pages import encode
 from source_liquidations.reading.rows import Column, Later, Rows
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, RowDecoder, added_rows, without
+from source_liquidations.vendors.decoding import Fields, Row, RowDecoder, added_rows, without
 from source_liquidations.vendors.instants import unix_instants
-
-T = TypeVar("T")
 
 
 class Point(msgspec.Struct, gc=False):
@@ -27,15 +26,14 @@ class Point(msgspec.Struct, gc=False):
     s: msgspec.Raw = numbers.NULL
 
 
-class Series(msgspec.Struct, Generic[T], rename={"data": "history"}):
+class Series(msgspec.Struct, Generic[Row], rename={"data": "history"}):
     symbol: str
-    data: list[T] | None
+    data: list[Row] | None
 
 
 _series = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _points = msgspec.json.Decoder(Series[dict[str, msgspec.Raw]])
-_encode = msgspec.json.Encoder().encode
 
 
 def decoder_of(fields: Fields) -> RowDecoder[Point]:
@@ -54,7 +52,7 @@ def rows_of(answered: Answered, span: Span, known: Sequence[Mapping[str, Any]], 
         page = decoder.decode(_widened(Answered(answered.status, answered.headers, bytes(series))))
         symbol = page.body.symbol
         if symbol not in owner_of:
-            raise UnexpectedAnswer(f"`symbol`: a series of {shown(symbol)}, which was not asked for.", advice=NO_GUESS)
+            raise UnexpectedAnswer(f"`symbol`: a series of {shown(symbol)}, which was not asked for.")
         owner = owner_of[symbol]
         instants, times = unix_instants("t", page.column("t"), "seconds")
         owners = [owner] * len(instants)
@@ -69,7 +67,7 @@ def _widened(series: Answered) -> Answered:
     if not extra:
         return series
     points = [{**extra, **point} for point in series.decoded(_points).data or ()]
-    return Answered(series.status, series.headers, _encode({"symbol": around["symbol"], "history": points}))
+    return Answered(series.status, series.headers, encode({"symbol": around["symbol"], "history": points}))
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

@@ -11,14 +11,13 @@ from source_liquidations.coverage import throttled_at_binance
 from source_liquidations.errors import AccessRefused, LiquidationsError
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Allowance, Budget
-from source_liquidations.http.client import Client
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coinalyze import liquidation_history, markets
 from source_liquidations.vendors.coinalyze.liquidation_history import MANY_MARKETS, POINTS_KEPT, LiquidationHistory
 from source_liquidations.vendors.decoding import Fields
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor
 
 HOST = "https://api.coinalyze.net"
 KEY_HEADER = "api_key"
@@ -43,17 +42,10 @@ class Coinalyze(Vendor):
     coverage = throttled_at_binance("coinalyze")
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
-        self._shared = shared
+        super().__init__(config, shared)
         per_minute = config.get("requests_per_minute") or CALLS_PER_MINUTE
-        self._client = Client(
-            vendor="coinalyze",
-            base=base_url(config, HOST),
-            headers={KEY_HEADER: config["api_key"]},
-            budget=budget_of(per_minute),
-            explain=explain,
-            connections=shared.workers,
-            stop=shared.stop,
-        )
+        headers = {KEY_HEADER: config["api_key"]}
+        self._client = self.client(HOST, budget_of(per_minute), headers=headers, explain=explain)
         self._history = LiquidationHistory(self._client, config, per_minute=per_minute, start=shared.start)
 
     def feeds(self) -> Sequence[Feed]:

@@ -5,7 +5,6 @@ Page: Gate API v4, "Futures". Answers are lists of objects. An error is an objec
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from requests.structures import CaseInsensitiveDict
 from source_liquidations.errors import LiquidationsError, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
 from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
+from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.symbols import asset
 from source_liquidations.vendors.decoding import Page
 
@@ -37,9 +37,6 @@ _RATE_HEADERS = {
     "X-Gate-RateLimit-Requests-Remain": "X-RateLimit-Remaining",
     "X-Gate-RateLimit-Reset-Timestamp": "X-RateLimit-Reset",
 }
-
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_encode = msgspec.json.Encoder().encode
 
 
 def path(settle: str, call: str) -> str:
@@ -74,9 +71,9 @@ def renamed(page: Page[Any]) -> None:
 
 
 def _renamed(row: msgspec.Raw) -> msgspec.Raw:
-    members = _members.decode(row)
+    members = members_of(row)
     time = members.pop("time")
-    return msgspec.Raw(_encode({"timestamp": time, **members}))
+    return msgspec.Raw(encode({"timestamp": time, **members}))
 
 
 # Answers.
@@ -125,11 +122,3 @@ def explain(answered: Answered) -> LiquidationsError | None:
             " one, or a proxy (`gate.base_url`).",
         )
     return None
-
-
-_TOO_OLD = re.compile(r"exceeds \d+-day limit")
-
-
-def is_too_old(words: str) -> bool:
-    """Whether a refusal of `contract_stats` says that `from` is before its history."""
-    return _TOO_OLD.search(words) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.pages import members, merged
 from source_liquidations.streams import Stream
@@ -24,8 +24,6 @@ from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDeco
 from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches, meant
-
-logger = logging.getLogger("airbyte")
 
 STREAM = Stream("gate_contracts", ("settle", "name"), declared_in=__name__)
 SETTING = "gate.contracts"
@@ -155,7 +153,6 @@ def size_of(row: ContractRow) -> Contract | None:
 
 def _periods_of(entry: tuple[str, ContractRow], date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list says that each contract is traded, and until when it was."""
-    del end
     settle, row = entry
     name = market(settle, row.name)
 

@@ -15,7 +15,6 @@ from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.unified import event_names, liquidations
-from source_liquidations.vendors.decoding import NO_GUESS
 from source_liquidations.vendors.gate.calls import assets, market
 from source_liquidations.vendors.gate.contracts import Contracts
 from source_liquidations.vendors.gate.orders import OrderRow, owners
@@ -34,31 +33,32 @@ class _Event(NamedTuple):
 def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     """One row for each order, in contracts. An order that nobody filled is an `order`, at the size that was ordered."""
     settle = span.partitions[0]["settle"]
-    typed: Sequence[tuple[OrderRow, bytes]] = rows.typed
-    filled_at = numbers.floats([row.fill_price for row, _ in typed])
     events: list[_Event] = []
     kept: list[int] = []
     faults: list[Fault] = []
-    for index, (row, _) in enumerate(typed):
+    for index, (row, _) in enumerate(rows.typed):
         try:
             events.append(_event(row))
             kept.append(index)
         except LiquidationsError as error:
             faults.append(Fault(rows.instants[index], error, owners(span, row.contract)))
-    prices = [typed[i][0].fill_price if (filled_at[i] or 0.0) > 0 else typed[i][0].order_price for i in kept]
+    if faults:
+        rows = rows.only(kept)
+    orders: Sequence[OrderRow] = [row for row, _ in rows.typed]
+    filled_at = numbers.floats([row.fill_price for row in orders])
+    prices = [row.fill_price if (at or 0.0) > 0 else row.order_price for row, at in zip(orders, filled_at, strict=True)]
     amounts = [event.amount for event in events]
-    markets = [market(settle, typed[i][0].contract) for i in kept]
+    markets = [market(settle, row.contract) for row in orders]
     names = [
-        event_names("gate", name, "gate", *assets(typed[i][0].contract), event.event_type, "contracts")
-        for i, name, event in zip(kept, markets, events, strict=True)
+        event_names("gate", name, "gate", *assets(row.contract), event.event_type, "contracts")
+        for row, name, event in zip(orders, markets, events, strict=True)
     ]
     worth = contracts.worth(markets, amounts, prices)
     return Mapped(
         liquidations(
+            rows,
             names=names,
-            ids=[typed[i][1].decode() for i in kept],
-            times=[rows.times[i] for i in kept],
-            instants=[rows.instants[i] for i in kept],
+            ids=[name.decode() for _, name in rows.typed],
             positions=[event.position for event in events],
             price=prices,
             amount=amounts,
@@ -99,4 +99,4 @@ def _sign(literal: bytes) -> int:
 
 
 def _contradicts(row: OrderRow, what: str) -> UnexpectedAnswer:
-    return UnexpectedAnswer(f"an order of {row.contract} {what}.", advice=NO_GUESS)
+    return UnexpectedAnswer(f"an order of {row.contract} {what}.")

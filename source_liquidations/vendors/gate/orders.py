@@ -23,7 +23,7 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Si
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, ListBody, RowDecoder, added_rows
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
 from source_liquidations.vendors.gate.calls import LIMIT, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
@@ -117,7 +117,8 @@ class LiquidationOrders(Endpoint):
             settle, contract = name.split("/", 1)
             asked = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
             (patterns if is_pattern(contract) else named).append(Partition.of(**asked, entry=where))
-        patterns = [one for one in patterns if not self._is_within_another(one, patterns)]
+        whole = {one["settle"] for one in patterns if len(one.values) == 1}
+        patterns = [one for one in patterns if len(one.values) == 1 or one["settle"] not in whole]
         yield from patterns
         for one in named:
             if not any(other["settle"] == one["settle"] and _means(other, one["contract"]) for other in patterns):
@@ -128,10 +129,6 @@ class LiquidationOrders(Endpoint):
         names = pattern.rpartition("/")[2]
         found = self._contracts.matching(pattern, where, traffic)
         return list(dict.fromkeys(f"{name.partition('/')[0]}/{names}" for name in found))
-
-    def _is_within_another(self, partition: Partition, others: Iterable[Partition]) -> bool:
-        settle = partition["settle"]
-        return len(partition.values) > 1 and Partition.of(settle=settle) in others
 
     def place(self, partition: Partition) -> tuple[str, str]:
         asked = dict(partition.values)
@@ -230,7 +227,7 @@ def _must_be_a_second(start: int, last: int, contract: str | None) -> None:
 def _must_be_of(contract: str | None, rows: Sequence[OrderRow]) -> None:
     other = next((row.contract for row in rows if contract is not None and row.contract != contract), None)
     if other is not None:
-        raise UnexpectedAnswer(f"`contract`: rows of {other!r}, but {contract!r} was requested.", advice=NO_GUESS)
+        raise UnexpectedAnswer(f"`contract`: rows of {other!r}, but {contract!r} was requested.")
 
 
 def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -> list[bytes]:

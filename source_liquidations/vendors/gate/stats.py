@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
@@ -22,7 +23,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
-from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, is_too_old, market, path, renamed
+from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern
@@ -34,6 +35,7 @@ CALL = "contract_stats"
 DEFAULT_INTERVAL = "1h"
 # 180 days are kept. The edge moves on while a sync runs.
 HISTORY = 179 * timestamps.DAY
+_TOO_OLD = re.compile(r"exceeds \d+-day limit")
 
 _EVER = -(2**63)
 SIDES = ("long", "short")
@@ -115,7 +117,7 @@ def _request(partition: Partition, start: int) -> Request:
 def explain_stats(answered: Answered) -> LiquidationsError | None:
     """What a refusal means; one of them says that the window begins before the history."""
     words = words_of(answered)
-    if answered.status == 400 and is_too_old(words):
+    if answered.status == 400 and _TOO_OLD.search(words):
         # As a plan that does not reach so far: it is the window's fault alone.
         return OutOfReach(words, status=403, advice="Gate keeps 180 days. Set a later `start_date`.")
     return explain(answered)

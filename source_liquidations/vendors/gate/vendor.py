@@ -11,7 +11,6 @@ from source_liquidations import timestamps
 from source_liquidations.coverage import COVERAGE
 from source_liquidations.errors import LiquidationsError, RequestRefused
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint, Partition, Span
@@ -23,7 +22,7 @@ from source_liquidations.vendors.gate.orders import LiquidationOrders, OrderClie
 from source_liquidations.vendors.gate.stats import ContractStats
 from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 HOST = "https://api.gateio.ws"
 BUDGET = (200, 10.0)  # of each call, and of an address
@@ -36,39 +35,29 @@ class Gate(Vendor):
     required = ("contracts",)
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
-        self._config = config
-        self._shared = shared
+        super().__init__(config, shared)
         self._entries: Sequence[str] = config["contracts"]
         # Each call has a limit of its own, and so a client.
-        self._list_client = self._client(Client, explain, BUDGET)
+        self._list_client = self._of_call(explain, BUDGET)
         self._contracts = Contracts(self._list_client)
         self._orders = LiquidationOrders(
-            self._client(OrderClient, explain, ORDERS_BUDGET), self._entries, self._contracts
+            self._of_call(explain, ORDERS_BUDGET, OrderClient), self._entries, self._contracts
         )
         self._stats = ContractStats(
-            self._client(Client, stats.explain_stats, BUDGET),
+            self._of_call(stats.explain_stats, BUDGET),
             self._entries,
             config.get("interval", stats.DEFAULT_INTERVAL),
             self._contracts,
         )
 
-    def _client(
+    def _of_call(
         self,
-        kind: type[Client],
         explained: Callable[[Answered], LiquidationsError | None],
         budget: tuple[int, float],
+        kind: type[Client] = Client,
     ) -> Client:
-        per_minute = self._config.get("requests_per_minute")
-        return kind(
-            vendor="gate",
-            base=base_url(self._config, HOST),
-            headers=HEADERS,
-            budget=Budget(per_minute, 60.0) if per_minute else Budget(*budget),
-            translate=translated,
-            explain=explained,
-            connections=self._shared.workers,
-            stop=self._shared.stop,
-        )
+        limit = self.budget(*budget)
+        return self.client(HOST, limit, kind=kind, headers=HEADERS, translate=translated, explain=explained)
 
     def feeds(self) -> Sequence[Feed]:
         to_events = partial(events.to_liquidations, self._contracts)
@@ -90,7 +79,11 @@ class Gate(Vendor):
                 self._check_contract(entry, f"{SETTING}[{index}]", traffic)
         self._probe(self._orders, partitions[0], traffic)
         self._probe(self._stats, next(iter(self._stats.partitions(traffic))), traffic)
-        return self._reaches_back()
+        back = partial(reaches_back, "gate", start=self._shared.start)
+        return [
+            *back(self._orders.sure_reach, what="liquidation orders", older="there may be none that are older"),
+            *back(self._stats.reach, what="the sums of contract_stats"),
+        ]
 
     def _check_contract(self, entry: str, where: str, traffic: Traffic) -> None:
         settle, contract = entry.split("/", 1)
@@ -105,15 +98,3 @@ class Gate(Vendor):
         start = timestamps.floor_to(time.time_ns() - 2 * timestamps.SECOND, endpoint.step)
         span = Span((partition,), start, start + endpoint.step)
         probe(endpoint, endpoint.first(span), span, traffic)
-
-    def _reaches_back(self) -> list[str]:
-        start = self._shared.start
-        wanted = timestamps.format_shortest(start)
-        return [
-            f"gate: {what} reach back to {timestamps.format_shortest(since)}. start_date is {wanted}; {older}."
-            for what, since, older in (
-                ("liquidation orders", self._orders.sure_reach, "there may be none that are older"),
-                ("the sums of contract_stats", self._stats.reach, "what is older is not read"),
-            )
-            if start < since
-        ]

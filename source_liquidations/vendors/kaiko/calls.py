@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import observed
+from source_liquidations.coverage import period
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors.decoding import Page, RowDecoder
+from source_liquidations.vendors.decoding import Page, Row, RowDecoder
 from source_liquidations.vendors.page_tokens import next_token
-
-logger = logging.getLogger("airbyte")
 
 PAGE_SIZE = "1000"
 TOKEN = "continuation_token"  # nosec B105
 
-T = TypeVar("T")
 
-
-class Body(msgspec.Struct, Generic[T]):
-    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+class Body(msgspec.Struct, Generic[Row]):
+    data: list[Row] | msgspec.UnsetType | None = msgspec.UNSET
     continuation_token: str | None = None
     next_url: str | None = None
     access: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -122,7 +118,7 @@ class KaikoEndpoint(Endpoint):
                 "kaiko: the key may read until %s, and nothing newer is read", timestamps.format_shortest(until)
             )
         note = "newer than the access range of the key"
-        self.observations.append(observed("kaiko", *self.place(partition), "missing", start, span.end, note))
+        self.observations.append(period("kaiko", *self.place(partition), "missing", start, span.end, note))
 
 
 def _limit(timestamp: int | None) -> int | None:

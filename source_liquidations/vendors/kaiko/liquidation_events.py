@@ -23,7 +23,7 @@ from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import event_names, liquidations
 from source_liquidations.vendors.contract_sizes import Contract, worth
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
-from source_liquidations.vendors.instants import time_members, unix_instants
+from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
 from source_liquidations.vendors.kaiko.reference_data import matching_instruments
 from source_liquidations.vendors.patterns import is_pattern
@@ -75,7 +75,8 @@ class LiquidationEvents(KaikoEndpoint):
         instants, times = unix_instants("timestamp", page.column("timestamp"), *_UNITS)
         self._ids.check(page.raw, memory, page.column("trade_id"))
         constant = dict(span.partitions[0].values)
-        return added_rows(page, instants, constant=constant, each=time_members(times, instants), times=times)
+        each = (b'"time":"', times, b'","time_ns":', numbers.texts(instants), b",")
+        return added_rows(page, instants, constant=constant, each=each, times=times)
 
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:
@@ -87,10 +88,9 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     amount, price = [row.amount for row in typed], [row.price for row in typed]
     return Mapped(
         liquidations(
+            rows,
             names=event_names("kaiko", str(partition), code, base, quote_asset, "trade", "base"),
             ids=[row.trade_id for row in typed],
-            times=rows.times,
-            instants=rows.instants,
             positions=[row.position_side for row in typed],
             price=price,
             amount=amount,

@@ -47,7 +47,6 @@ class InstrumentList(Listing):
         super().__init__("kaiko", client, instruments_request(()), decoder, partial(following, client))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        del traffic
         return [Partition.of(instrument_class=instrument_class) for instrument_class in CLASSES]
 
     def first(self, span: Span) -> Request:

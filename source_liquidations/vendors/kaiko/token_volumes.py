@@ -19,7 +19,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
 from source_liquidations.unified import POSITIONS, interval_of, interval_start, volume_names, volumes
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
 from source_liquidations.vendors.repeats import each_once
@@ -63,7 +63,6 @@ class TokenVolumes(KaikoEndpoint):
         self.step, _ = interval_of(interval)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        del traffic
         for index, name in enumerate(self._assets):
             yield Partition.of(asset=name, interval=self._interval, entry=f"kaiko.assets[{index}]")
 
@@ -89,14 +88,14 @@ def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError
         for counts, literal in zip(exchanges, literals, strict=True):
             setattr(counts, field, literal)
         for error in wrong.values():
-            bad.setdefault(index, UnexpectedAnswer(f"`exchanges` of row {index}: {error.cause}", advice=error.advice))
+            bad.setdefault(index, UnexpectedAnswer(f"`exchanges` of row {index}: {error.cause}"))
     by_name = {counts.exchange: counts for counts in exchanges}
     if len(by_name) == len(exchanges):
         return
     for counts in exchanges:
         if counts != by_name[counts.exchange]:
             problem = f"`exchanges` of row {index}: {shown(counts.exchange)} comes twice with different values."
-            bad.setdefault(index, UnexpectedAnswer(problem, advice=NO_GUESS))
+            bad.setdefault(index, UnexpectedAnswer(problem))
     row.exchanges = list(by_name.values())
 
 

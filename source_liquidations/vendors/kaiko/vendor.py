@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from source_liquidations.coverage import documented, throttled_at_binance
-from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client, Request
+from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 from source_liquidations.reading.endpoint import Span
@@ -25,7 +23,7 @@ from source_liquidations.vendors.kaiko.reference_data import (
 from source_liquidations.vendors.kaiko.token_volumes import TokenVolumes
 from source_liquidations.vendors.patterns import matches
 from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 MARKET_DATA = {region: f"https://{region}.market-api.kaiko.io" for region in ("us", "eu")}
 REFERENCE_DATA = "https://reference-data-api.kaiko.io"
@@ -53,19 +51,12 @@ class Kaiko(Vendor):
         )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
-        self._shared = shared
-        client = partial(
-            Client,
-            vendor="kaiko",
-            own_origins=frozenset(origin(url) for url in (*MARKET_DATA.values(), REFERENCE_DATA)),
-            budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
-            connections=shared.workers,
-            stop=shared.stop,
-        )
-        self._reference = client(base=base_url(config, REFERENCE_DATA, "reference_base_url"))  # needs no key
-        data = client(
-            base=base_url(config, MARKET_DATA[config.get("region", "us")]), headers={"X-Api-Key": config["api_key"]}
-        )
+        super().__init__(config, shared)
+        budget = self.budget(REQUESTS_PER_MINUTE, 60.0)
+        own = frozenset(origin(url) for url in (*MARKET_DATA.values(), REFERENCE_DATA))
+        self._reference = self.client(REFERENCE_DATA, budget, field="reference_base_url", own_origins=own)  # no key
+        host, headers = MARKET_DATA[config.get("region", "us")], {"X-Api-Key": config["api_key"]}
+        data = self.client(host, budget, headers=headers, own_origins=own)
         self._events = LiquidationEvents(data, self._reference, config.get("instruments", ()))
         self._volumes = TokenVolumes(data, config.get("assets", ()), config.get("interval", "1h"))
 

@@ -103,17 +103,14 @@ class LiquidationAgg(Endpoint):
         return math.ceil(points / POINTS_PER_WEIGHT) * factor
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
-        del requests, rows
         return {"weight": math.ceil(round(weight, 3))}
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        del request
         return Answer(rows_of(answered, span.partitions[0], self._fields, memory))
 
 
 def to_volumes(rows: Rows, span: Span) -> Mapped:
     """A series without names has no rows, and is one fault."""
-    del span
     named: list[tuple[bytes, int, bytes]] = []
     faults: dict[LiquidationsError, int] = {}
     for (names, amount), instant in zip(rows.typed, rows.instants, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
@@ -12,9 +12,10 @@ from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, snake, without
+from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, snake, without
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, meant
 
@@ -22,13 +23,11 @@ STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__na
 PATH = "/v1/markets"
 PAGE_SIZE = 100
 
-T = TypeVar("T")
 
-
-class Body(msgspec.Struct, Generic[T]):
+class Body(msgspec.Struct, Generic[Row]):
     """An empty list, and the offset behind the last page, may be left out."""
 
-    data: list[T] | None = msgspec.field(name="symbols", default_factory=list)
+    data: list[Row] | None = msgspec.field(name="symbols", default_factory=list)
     nextOffset: int | str | None = None
 
 
@@ -50,9 +49,6 @@ class MarketRow(msgspec.Struct):
 FIELDS = MarketRow.__struct_fields__
 COLUMNS = frozenset(map(snake, FIELDS))
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode = msgspec.json.Encoder().encode
-
 
 class MarketList(Listing):
     """All markets, spot included: what its filter `type` takes is not documented."""
@@ -67,13 +63,13 @@ class MarketList(Listing):
 
     def _columns_of(self, literal: msgspec.Raw | bytes) -> bytes:
         """A row with the stream's names. `available_since` is text, however the vendor writes it."""
-        sent = _members(literal)
+        sent = members_of(literal)
         members = {snake(name): value for name, value in sent.items() if name in FIELDS}
         others = {snake(name): value for name, value in without(sent, FIELDS).items()}
         since = bytes(members.get("available_since", b"null"))
         if since[:1] not in (b'"', b"n"):
-            members["available_since"] = msgspec.Raw(_encode(since.decode()))
-        return _encode({**members, **without(others, self._columns.left_out(others, others.keys() & COLUMNS))})
+            members["available_since"] = msgspec.Raw(encode(since.decode()))
+        return encode({**members, **without(others, self._columns.left_out(others, others.keys() & COLUMNS))})
 
 
 def page_at(offset: int, filters: Params = ()) -> Request:
@@ -85,11 +81,11 @@ def following(request: Request, body: Body[Any]) -> Request | None:
     try:
         offset = int(body.nextOffset or 0)
     except ValueError:
-        raise UnexpectedAnswer(f"`nextOffset` is {body.nextOffset!r}, not a number.", advice=NO_GUESS) from None
+        raise UnexpectedAnswer(f"`nextOffset` is {body.nextOffset!r}, not a number.") from None
     if not body.data or not offset:
         return None
     if offset <= int(dict(request.params)["pageOffset"]):
-        raise UnexpectedAnswer("the list of markets repeats its offset; it would never end.", advice=NO_GUESS)
+        raise UnexpectedAnswer("the list of markets repeats its offset; it would never end.")
     return page_at(offset, request.params[:-2])
 
 
@@ -111,7 +107,6 @@ def matching_markets(
 
 def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list of markets says that each has data."""
-    del end
     since = date(row, "availableSince", row.market)
     yield exchange(row.exchange), row.market, "starts", since, "available since, of any kind of data"
 

@@ -13,10 +13,11 @@ from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.reading.endpoint import Partition
+from source_liquidations.reading.pages import encode
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import interval_of, volume_names
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, one_line, snake, without
+from source_liquidations.vendors.decoding import Fields, one_line, snake, without
 from source_liquidations.vendors.repeats import each_once
 
 TYPE = "LIQUIDATION_AGG"
@@ -70,7 +71,6 @@ _decoder = msgspec.json.Decoder(Body)
 _raw = msgspec.json.Decoder(_RawSeries)
 _points = msgspec.json.Decoder(list[Members] | None)
 _members = msgspec.json.Decoder(Members)
-_encode = msgspec.json.Encoder().encode
 
 
 def rows_of(answered: Answered, partition: Partition, fields: Fields, memory: dict[Any, Any]) -> Rows:
@@ -87,7 +87,7 @@ def rows_of(answered: Answered, partition: Partition, fields: Fields, memory: di
         body = documented.decoded(_decoder)
     if body.series is msgspec.UNSET and answered.decoded(_members):
         # Nothing but an empty body means an empty list; another one has something to say.
-        raise UnexpectedAnswer("the answer has no `series`.", advice=NO_GUESS)
+        raise UnexpectedAnswer("the answer has no `series`.")
     page = _Page(partition, fields)
     for index, series in enumerate(body.series or ()):
         page.add(series, beside[index] if beside else ())
@@ -119,7 +119,7 @@ def _taken_apart(answered: Answered) -> tuple[Answered, list[list[Members]]]:
             ]
         )
     body = answered.decoded(_members) if not plain else {"series": plain}
-    return Answered(200, {}, _encode(body)), beside
+    return Answered(200, {}, encode(body)), beside
 
 
 class _Page:
@@ -143,19 +143,16 @@ class _Page:
         bad: dict[int, LiquidationsError] = {}
         amounts = numbers.column("liquidations", [point.liquidations for point in points], bad)
         identity = self._identity(series.id)
-        key = _encode([identity[name] for name in KEY if name != "time"])
+        key = encode([identity[name] for name in KEY if name != "time"])
         if self._ids.setdefault(key, series.id) != series.id:
-            raise UnexpectedAnswer(
-                "two series of one answer have the same id, so that one would overwrite the other.", advice=NO_GUESS
-            )
+            raise UnexpectedAnswer("two series of one answer have the same id, so that one would overwrite the other.")
         names = self._volume_names(identity)
         if self._named.setdefault(names, key) != key:
             names = UnexpectedAnswer(
                 "two series of one answer have the same symbol and side: they differ in a field that"
-                " liquidation_volumes does not have, such as `category`.",
-                advice=NO_GUESS,
+                " liquidation_volumes does not have, such as `category`."
             )
-        head = b"{" + _encode(identity)[1:-1] + b',"liquidations":'
+        head = b"{" + encode(identity)[1:-1] + b',"liquidations":'
         own = OWN_FIELDS | identity.keys()
         for at, (point, literal) in enumerate(zip(points, amounts, strict=True)):
             instant, members = point_time(point.timestamp.s, point.timestamp.ns)
@@ -165,7 +162,7 @@ class _Page:
             amount = b"0" if literal == numbers.NULL else bytes(literal)
             rest = self._undocumented(beside[at], own) if beside else {}
             self._instants.append(instant)
-            self._raw.append(head + amount + members + (b"," + _encode(rest)[1:-1] if rest else b"") + b"}")
+            self._raw.append(head + amount + members + (b"," + encode(rest)[1:-1] if rest else b"") + b"}")
             self._typed.append((names, amount))
             self.keys.append(key)
 
@@ -193,7 +190,7 @@ class _Page:
             literal = bytes(documented[name])
             if not literal.startswith(b'"') or msgspec.json.decode(literal) != known[name]:
                 found = shown(literal)
-                raise UnexpectedAnswer(f"`{name}` is {found}, but {known[name]!r} was requested.", advice=NO_GUESS)
+                raise UnexpectedAnswer(f"`{name}` is {found}, but {known[name]!r} was requested.")
         if "exchanges" in asked:
             documented = without(documented, of_a_symbol)
         others = self._undocumented({snake(n): v for n, v in without(sent, ID_FIELDS).items()}, OWN_FIELDS)
@@ -210,7 +207,7 @@ class _Page:
         except UnexpectedAnswer as error:
             return error
         if side not in POSITION_OF:
-            return UnexpectedAnswer(f"`side` is {shown(side)}, neither BUY nor SELL.", advice=NO_GUESS)
+            return UnexpectedAnswer(f"`side` is {shown(side)}, neither BUY nor SELL.")
         symbol, code = asked.get("raw_symbol", ""), asked.get("exchange", "")
         name = asset_of(coin, normalized, symbol, code)
         places = asked.get("exchanges", code)
@@ -230,7 +227,7 @@ def _text_of(name: str, value: Any) -> str:
     if not isinstance(value, msgspec.Raw):
         return value or ""
     if not bytes(value).startswith(b'"'):
-        raise UnexpectedAnswer(f"`{name}` is {shown(bytes(value))}, not text.", advice=NO_GUESS)
+        raise UnexpectedAnswer(f"`{name}` is {shown(bytes(value))}, not text.")
     return str(msgspec.json.decode(value))
 
 
@@ -245,7 +242,7 @@ def point_time(s: int | str, ns: int | str) -> tuple[int, bytes]:
     except ValueError:
         seconds = rest = -1
     if not 0 < seconds < _LATEST or not 0 <= rest < timestamps.SECOND:
-        raise UnexpectedAnswer(f"`timestamp.s` is {s!r}, not a Unix time in seconds.", advice=NO_GUESS)
+        raise UnexpectedAnswer(f"`timestamp.s` is {s!r}, not a Unix time in seconds.")
     nanoseconds = seconds * timestamps.SECOND + rest
     time = timestamps.format_instant(nanoseconds, 9 if rest else 3).encode()
     return nanoseconds, b',"timestamp":%d,"time":"%b"' % (seconds, time)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.coverage import COVERAGE, throttled_at_binance
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, WindowTooLarge
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.budgets import Allowance, Budget
-from source_liquidations.http.client import Client
+from source_liquidations.http.budgets import Allowance
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -20,7 +20,7 @@ from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.kiyotaka import liquidation_agg, markets
 from source_liquidations.vendors.kiyotaka.liquidation_agg import LiquidationAgg
 from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor
 
 # platform: (host, header that carries the key)
 PLATFORMS = {
@@ -52,10 +52,9 @@ class Kiyotaka(Vendor):
             )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
-        self._config = config
-        self._shared = shared
-        self._platform = config.get("platform", "kiyotaka")
-        host, header = PLATFORMS[self._platform]
+        super().__init__(config, shared)
+        platform = config.get("platform", "kiyotaka")
+        host, header = PLATFORMS[platform]
         requests = config.get("requests_per_minute")
         weight = config.get("weight_per_minute", requests or PER_MINUTE)
         most_weight = float(BURST * weight)
@@ -65,27 +64,10 @@ class Kiyotaka(Vendor):
         if per_day is not None:
             allowances.append(Allowance(per_day, 86_400.0, most=float(per_day)))
             most_weight = min(most_weight, float(per_day))
-        self._client = Client(
-            vendor="kiyotaka",
-            base=base_url(config, host),
-            headers={header: config["api_key"]},
-            budget=Budget(requests or PER_MINUTE, 60.0, *allowances),
-            explain=self._explain,
-            connections=shared.workers,
-            stop=shared.stop,
-        )
+        budget = self.budget(PER_MINUTE, 60.0, *allowances)
+        headers = {header: config["api_key"]}
+        self._client = self.client(host, budget, headers=headers, explain=partial(explain, platform))
         self._points = LiquidationAgg(self._client, config, most_weight=most_weight)
-
-    def _explain(self, answered: Answered) -> LiquidationsError | None:
-        """What a refusal means, by its words: 403 is used for three things."""
-        if answered.status == 401:
-            other = next(name for name in PLATFORMS if name != self._platform)
-            return AccessRefused(
-                words_of(answered),
-                status=401,
-                advice=f"Check the key. If it is one of {other}, set `kiyotaka.platform` to {other}.",
-            )
-        return explain(answered)
 
     def feeds(self) -> Sequence[Feed]:
         return (
@@ -123,11 +105,15 @@ class Kiyotaka(Vendor):
         probe(self._points, self._points.first(span), span, traffic)
 
 
-def explain(answered: Answered) -> LiquidationsError | None:
-    """What a 403 means, by its words."""
+def explain(platform: str, answered: Answered) -> LiquidationsError | None:
+    """What a refusal means, by its words: 403 is used for three things."""
+    words = words_of(answered)
+    if answered.status == 401:
+        other = next(name for name in PLATFORMS if name != platform)
+        advice = f"Check the key. If it is one of {other}, set `kiyotaka.platform` to {other}."
+        return AccessRefused(words, status=401, advice=advice)
     if answered.status != 403:
         return None
-    words = words_of(answered)
     if "point count" in words.lower():
         return WindowTooLarge(f"{words}.", advice="Choose a longer interval.")
     if _OF_HISTORY.search(words):

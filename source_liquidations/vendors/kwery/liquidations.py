@@ -3,10 +3,9 @@ meta and cursor; both are taken."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
@@ -23,6 +22,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
 from source_liquidations.reading.rows import Later, Rows
@@ -31,7 +31,7 @@ from source_liquidations.symbols import asset, assets_of
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import NO_GUESS, Fields, Page, RowDecoder, added_rows
+from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery.credits import (
     CREDITS_PER_REQUEST,
@@ -40,10 +40,8 @@ from source_liquidations.vendors.kwery.credits import (
     cost,
     with_param,
 )
-from source_liquidations.vendors.kwery.limits import limits
+from source_liquidations.vendors.kwery.limits import Limits, limits
 from source_liquidations.vendors.kwery.windows import LARGEST_LIMIT, STEP, Windows
-
-logger = logging.getLogger("airbyte")
 
 STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
 PATH = "/v1/liquidations"
@@ -52,8 +50,6 @@ LONG_SILENCE = timestamps.DAY
 _CAPPED = "rows of a page that was cut off"
 _OLDEST = "the window's first row so far"
 _NEVER = 2**63
-
-T = TypeVar("T")
 
 
 class LiquidationRow(msgspec.Struct):
@@ -78,8 +74,8 @@ class Meta(msgspec.Struct):
         return None if self.has_more is False or self.next_cursor in (None, "") else str(self.next_cursor)
 
 
-class Body(msgspec.Struct, Generic[T]):
-    data: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+class Body(msgspec.Struct, Generic[Row]):
+    data: list[Row] | msgspec.UnsetType | None = msgspec.UNSET
     meta: Meta | None = None
 
 
@@ -120,7 +116,7 @@ class Liquidations(Endpoint):
             )
         return self.configured()
 
-    def follow_plan(self, traffic: Traffic) -> Any:
+    def follow_plan(self, traffic: Traffic) -> Limits:
         """Ask what the key's plan allows, and keep to it."""
         plan = limits(self.client, traffic)
         if self._own_budget and plan.rate is not None:
@@ -163,7 +159,7 @@ class Liquidations(Endpoint):
         asked = span.partitions[0]["symbol"]
         for symbol in set(page.column("symbol")):
             if asset(asked) not in (asset(symbol), assets_of(symbol, "binance")[0]):
-                raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {asked}.", advice=NO_GUESS)
+                raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {asked}.")
         self._must_be_whole(answered, len(page.raw), page.body.meta, memory)
         following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
         if following is None:
@@ -199,7 +195,6 @@ class Liquidations(Endpoint):
             self._credits.left_in_cycle = int(left)
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
-        del weight
         return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
 
     def spent(self) -> dict[str, int]:
@@ -216,7 +211,7 @@ def _must_have_all(answered: Answered, rows: int, meta: Meta) -> None:
         if text.isdecimal() and int(text) > rows:
             problem = f"`{name}` is {text}, but the last page has {rows:,} rows."
             if not rows:
-                raise UnexpectedAnswer(problem, advice=NO_GUESS)
+                raise UnexpectedAnswer(problem)
             logger.warning("kwery: %s If rows are missing, report this to the vendor.", problem)
             return
 
@@ -251,10 +246,10 @@ class Silence:
 def next_request(request: Request, meta: Meta | None, *, is_full: bool, is_empty: bool) -> Request | None:
     """The same request from the cursor on; None on the last page. Raises UnexpectedAnswer where that is unclear."""
     if meta is None and is_full:
-        raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.", advice=NO_GUESS)
+        raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.")
     meta = meta or Meta()
     if meta.has_more and meta.cursor is None:
-        raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.", advice=NO_GUESS)
+        raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.")
     if meta.cursor is None or (is_empty and not meta.has_more):
         return None
     return with_param(request, "after", meta.cursor)
@@ -285,10 +280,9 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     quantity = [row.quantity for row in found]
     return Mapped(
         unified_rows(
+            rows,
             names=[_names(row.source, row.symbol, base) for row in found],
             ids=[name for _, name in typed],
-            times=rows.times,
-            instants=rows.instants,
             positions=[row.side for row in found],
             price=[row.avg_price for row in found],
             amount=quantity,

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic
 
 import msgspec
 
 from source_liquidations import numbers
 from source_liquidations.http.client import Client, Request
 from source_liquidations.streams import Stream
-from source_liquidations.vendors.decoding import Fields, RowDecoder
+from source_liquidations.vendors.decoding import Fields, Row, RowDecoder
 from source_liquidations.vendors.listing import DateReader, ListedPeriod, Listing, coverage_of
 
 STREAM = Stream("kwery_symbols", ("symbol",), declared_in=__name__)
 PATH = "/v1/symbols"
 
-T = TypeVar("T")
 
-
-class Body(msgspec.Struct, Generic[T]):
-    data: list[T] | None = msgspec.field(name="symbols")
+class Body(msgspec.Struct, Generic[Row]):
+    data: list[Row] | None = msgspec.field(name="symbols")
 
 
 class SymbolRow(msgspec.Struct):
@@ -35,7 +33,6 @@ def symbol_list(client: Client) -> Listing:
 
 def _periods_of(row: SymbolRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
     """Since when the list of symbols says that each has data."""
-    del end
     since = date(row, "earliest_data", row.symbol)
     yield "binance", f"binance_futures/{row.symbol}", "starts", since, "earliest data, of any kind"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,11 +10,10 @@ from source_liquidations import timestamps
 from source_liquidations.coverage import COVERAGE, documented
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, RequestRefused
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.kwery import liquidations, symbols
@@ -24,9 +22,7 @@ from source_liquidations.vendors.kwery.limits import Limits
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, base_url, reaches_back
-
-logger = logging.getLogger("airbyte")
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 HOST = "https://kwery-api.com"
 REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
@@ -80,19 +76,15 @@ class Kwery(Vendor):
             )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
-        self._config = config
-        self._shared = shared
+        super().__init__(config, shared)
         credits = Credits(config.get("max_credits_per_sync"))
-        self._client = Client(
-            vendor="kwery",
-            base=base_url(config, HOST),
+        self._client = self.client(
+            HOST,
+            self.budget(REQUESTS_PER_MINUTE, 60.0),
             headers={"X-API-Key": config["api_key"]},
             other_key_params=(("api-key", config["api_key"]),),
-            budget=Budget(config.get("requests_per_minute") or REQUESTS_PER_MINUTE, 60.0),
             explain=explain,
             purse=credits,
-            connections=shared.workers,
-            stop=shared.stop,
         )
         self._liquidations = Liquidations(self._client, config, credits)
 
@@ -120,7 +112,7 @@ class Kwery(Vendor):
 
     def _plan(self, traffic: Traffic) -> Limits:
         try:
-            plan: Limits = self._liquidations.follow_plan(traffic)
+            return self._liquidations.follow_plan(traffic)
         except RequestRefused as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -128,7 +120,6 @@ class Kwery(Vendor):
             span = Span(tuple(self._liquidations.configured()[:1]), end - timestamps.MINUTE, end)
             probe(self._liquidations, with_param(self._liquidations.first(span), "limit", "1"), span, traffic)
             return Limits()
-        return plan
 
     def _check_symbols(self, traffic: Traffic) -> None:
         try:

@@ -1,0 +1,5 @@
+"""The platform's log, by the name that the CDK gives it."""
+
+import logging
+
+logger = logging.getLogger("airbyte")
