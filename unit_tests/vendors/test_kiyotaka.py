@@ -211,7 +211,8 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
     # Whole intervals of what no sync has read, and of what is looked back on.
     wanted = read.missing(timestamps.floor_to(start, step), timestamps.ceil_to(end, step))
     if read.end is not None:
-        wanted |= [(max(timestamps.floor_to(start, step), read.end - lookback), read.end)]
+        whole = timestamps.ceil_to(lookback, step)
+        wanted |= [(max(timestamps.floor_to(start, step), read.end - whole), read.end)]
     assert covered == Slices.of((timestamps.floor_to(a, step), timestamps.ceil_to(b, step)) for a, b in wanted)
     assert refused <= 17, "halved once and for all, not for every window anew"
 
