@@ -93,17 +93,20 @@ class Reading(threading.Thread):
     def run(self) -> None:
         assert self.process.stdout is not None
         rest = b""  # a line that was cut off by a kill stays here, and is read again by the next run
-        while block := os.read(self.process.stdout.fileno(), 2**20):
-            *lines, rest = (rest + block).split(b"\n")
+        try:
+            while block := os.read(self.process.stdout.fileno(), 2**20):
+                *lines, rest = (rest + block).split(b"\n")
+                with self._changed:
+                    for line in lines:
+                        self._take(line)
+                    if self._batch.size >= BATCH_BYTES:
+                        self._changed.notify()
+                        self._changed.wait_for(lambda: self._batch.size < BATCH_BYTES)
+        finally:  # also if a line is no message: what came before it is stored, and the source ends
+            self.process.stdout.close()
             with self._changed:
-                for line in lines:
-                    self._take(line)
-                if self._batch.size >= BATCH_BYTES:
-                    self._changed.notify()
-                    self._changed.wait_for(lambda: self._batch.size < BATCH_BYTES)
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
+                self._ended = True
+                self._changed.notify()
 
     def _take(self, line: bytes) -> None:
         if line.startswith(RECORD):
@@ -322,7 +325,10 @@ def program() -> str:
 def discovered(source: str, config: Path, names: str | None) -> tuple[str, list[Table]]:
     """The source's catalog as it printed it, and the tables of the chosen streams. Raises Failed."""
     command = [source, "discover", "--config", str(config)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=False)
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=False)
+    except OSError as error:
+        raise Failed(f"{source}: {error.strerror}") from None
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     errors = [message["trace"]["error"]["message"] for message in messages if message["type"] == "TRACE"]
     if done.returncode:
@@ -356,6 +362,8 @@ def sync(source: str, config: Path, lane: Lane, catalog: str) -> tuple[int, dict
         reading.process.kill()
         raise
     code = reading.process.wait()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     code = 128 - code if code < 0 else code
     statuses = {name: reading.statuses.get(name, "NOT STARTED") for name in lane.tables}
     incomplete = [name for name, status in statuses.items() if status != "COMPLETE"]

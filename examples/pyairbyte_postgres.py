@@ -4,7 +4,8 @@
 
 It reads the unified streams, because PyAirbyte writes them correctly into Postgres. Two things go wrong with others:
 
-- A table with an integer column `timestamp` fails (`kaiko_liquidation_events`, `kiyotaka_liquidation_agg`).
+- A table with an integer column `timestamp`, `…_at` or `…_time` fails (`kaiko_liquidation_events`,
+  `kiyotaka_liquidation_agg`, Gate's streams, `coinalyze_markets`).
 - Text that is a long number becomes a number and loses digits, so that ids become equal and rows are overwritten
   (`coin_metrics_market_liquidations`). `liquidation_id` is safe: it is never a number alone for Coin Metrics.
 

@@ -341,6 +341,7 @@ def test_a_wrong_configuration_is_one_line(python: Path, sandbox: Sandbox, tmp_p
         ([tmp_path / "absent.json"], "cannot be read"),
         ([tmp_path / "text.json"], "is not JSON"),
         ([tmp_path / "field.json"], "`kaiko.asset`"),
+        ([good, "--source", "nowhere"], "nowhere: No such file or directory"),
         ([good, "--streams", "liquidation"], "liquidation is not a stream of this configuration. Available: kaiko_"),
     )
     for arguments, words in cases:
@@ -363,3 +364,31 @@ def test_a_database_in_use_is_one_line(python: Path, sandbox: Sandbox, tmp_path:
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert "rows.duckdb: IO Error: Could not set lock on file" in line
+
+
+def test_a_line_that_is_no_message_ends_the_run(python: Path, sandbox: Sandbox, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    # It goes on writing: more than a pipe holds.
+    source.write_text(
+        f'#!/bin/sh\n[ "$1" != read ] && exec {python.with_name("source-liquidations")} "$@"\n'
+        "while echo 'no message'; do :; done\n"
+    )
+    source.chmod(0o755)
+    config = write_config(tmp_path / "config.json", sandbox)
+    done = run(python, LANE, config, tmp_path / "rows.duckdb", "--streams", "kwery_symbols", "--source", source)
+    assert done.returncode != 0
+    assert "Not complete: kwery_symbols." in done.stderr
+
+
+def test_a_signal_ends_the_writing_of_parquet_files(python: Path, sandbox: Sandbox, tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, time
+sys.path.insert(0, "examples")
+import duckdb_lane
+duckdb_lane.Lane.export = lambda *_: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(30)]
+sys.exit(duckdb_lane.main())
+"""
+    config = write_config(tmp_path / "config.json", sandbox)
+    arguments = [config, tmp_path / "rows.duckdb", "--streams", "kwery_symbols", "--parquet", tmp_path / "lake"]
+    done = run(python, "-c", code, *arguments)
+    assert done.returncode == -signal.SIGTERM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -36,17 +37,22 @@ def snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
+def column_name(name: str) -> str:
+    """What destinations make of a name: lower case, `_` for all but letters and digits."""
+    return re.sub(r"\W", "_", name.lower())
+
+
 class Fields:
     """A stream's columns, documented (`own`) and not; what is new is logged once.
 
-    Destinations compare names without regard to case. So an undocumented field that differs from another column only
-    in case, or has no name, is left out: it would break the whole table.
+    An undocumented field whose column has the name of another one, or none, is left out: it would break the whole
+    table, or overwrite the other column.
     """
 
     def __init__(self, stream: str, own: Iterable[str]) -> None:
         self._stream = stream
         self.own = frozenset(own)
-        self._columns = {name.lower(): name for name in self.own}
+        self._columns = {column_name(name): name for name in self.own}
         self._left_out: set[str] = set()
 
     @classmethod
@@ -57,11 +63,12 @@ class Fields:
     def left_out(self, names: Iterable[str], taken: Iterable[str] = ()) -> set[str]:
         """Those of a row's fields that have to be left out: `taken` for sure, and of `names` what is no new column."""
         new = set(names) - self.own - set(taken)
-        arriving = [name for name in sorted(new) if name.strip() and name.lower() not in self._columns]
-        self._columns |= {name.lower(): name for name in reversed(arriving)}
-        if arriving := [name for name in arriving if self._columns[name.lower()] == name]:
+        columns = {name: column_name(name) for name in sorted(new)}
+        arriving = [name for name, column in columns.items() if name.strip() and column not in self._columns]
+        self._columns |= {columns[name]: name for name in reversed(arriving)}
+        if arriving := [name for name in arriving if self._columns[columns[name]] == name]:
             logger.warning("%s: undocumented fields, which arrive as sent: %s", self._stream, ", ".join(arriving))
-        found = {name for name in new if self._columns.get(name.lower()) != name} | set(taken)
+        found = {name for name, column in columns.items() if self._columns.get(column) != name} | set(taken)
         if unknown := found - self._left_out:
             self._left_out |= unknown
             logger.warning(
