@@ -17,9 +17,10 @@ from airbyte_cdk.models import (
     Type,
 )
 
-from source_liquidations.config import EXAMPLE
 from source_liquidations.errors import ConfigurationError, shown
 from source_liquidations.state import WANTED, Blobs, blobs_of_messages
+
+CONFIG = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-*-future"]}}'
 
 _NO_JSON = (ValueError, RecursionError)  # the second of brackets in brackets in brackets
 
@@ -59,12 +60,15 @@ def arguments(args: Sequence[str]) -> argparse.Namespace:
 
 
 def config_file(path: str) -> Mapping[str, Any]:
-    """The configuration in a file, whatever JSON it is. Raises ConfigurationError."""
+    """The configuration in a file. Raises ConfigurationError."""
+    text = _text("--config", path)
     try:
-        config: Mapping[str, Any] = json.loads(_text("--config", path))
+        found = json.loads(text)
     except _NO_JSON as error:
-        raise _unusable("--config", path, f"is not JSON ({error})", f"a JSON object such as {EXAMPLE}") from None
-    return config
+        raise _unusable("--config", path, f"is not JSON ({error})", f"a JSON object such as {CONFIG}") from None
+    if not isinstance(found, dict):
+        raise _unusable("--config", path, "is not a JSON object", f"a JSON object such as {CONFIG}")
+    return found
 
 
 def catalog_file(path: str, streams: str | None = None) -> ConfiguredAirbyteCatalog:

@@ -67,7 +67,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
     Raises ConfigurationError that names every mistake: the field, and what is allowed. Warns of unknown fields.
     """
     if not isinstance(config, Mapping):
-        raise ConfigurationError("configuration", "is not a JSON object.", advice=f"E.g. {EXAMPLE}.")
+        raise ConfigurationError("configuration", "is not a JSON object.", advice=f"E.g. {_EXAMPLE}.")
     config = {name: value for name, value in config.items() if not str(name).startswith(_INTERNAL)}
     schema = spec()["connectionSpecification"]
     sections = {vendor.name: schema["properties"][vendor.name] for vendor in VENDORS}
@@ -121,7 +121,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
     )
 
 
-EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-BTCUSDT-future"]}}'
+_EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-BTCUSDT-future"]}}'
 
 
 def _missing(
