@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -88,22 +89,20 @@ class Transport:
     def _body(self, response: requests.Response, exchange: Exchange) -> bytes:
         """The whole body, in pieces as they come, so that a slow drip is noticed and stop is heard."""
         started = time.monotonic()
-        pieces: list[bytes] = []
-        size = 0
+        body = BytesIO()  # hands out what it holds without a copy
         while piece := response.raw.read1(1 << 20, decode_content=True):
-            pieces.append(piece)
-            size += len(piece)
-            if size > LARGEST_BODY:
+            body.write(piece)
+            if body.tell() > LARGEST_BODY:
                 raise UnexpectedAnswer(
                     f"a body of more than {LARGEST_BODY >> 20} MiB.",
                     advice="No row was taken from it. Report this to the vendor.",
                 )
             if self._stop.is_set():
                 raise Stopped
-            exchange.deadline = started + self._patience.answer + size / self._patience.slowest_bytes_per_second
+            exchange.deadline = started + self._patience.answer + body.tell() / self._patience.slowest_bytes_per_second
         if exchange.overdue:
             raise OSError("shut")  # to some bodies without a length, the end that the deadline made is an end
-        return b"".join(pieces)
+        return body.getvalue()
 
     def _broken(self, error: Exception, exchange: Exchange) -> NotWhole:
         """Why no whole answer came."""
