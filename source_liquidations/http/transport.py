@@ -14,7 +14,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from source_liquidations.errors import Stopped, UnexpectedAnswer
-from source_liquidations.http.answers import Answered, NotSent, NotWhole
+from source_liquidations.http.answers import Answered, NotInTime, NotSent, NotWhole
 from source_liquidations.http.environment import misconfigured, refused_by_proxy, settings
 from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import redact
@@ -107,6 +107,7 @@ class Transport:
     def _broken(self, error: Exception, exchange: Exchange) -> NotWhole:
         """Why no whole answer came."""
         patience = self._patience
+        kind: type[NotWhole] = NotInTime
         if exchange.overdue:
             text = f"no whole answer in {patience.connect + patience.answer:g} s, or too slow a one"
         elif isinstance(error, requests.ConnectTimeout):
@@ -114,8 +115,8 @@ class Transport:
         elif isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
             text = f"no answer in {patience.answer:g} s"
         else:
-            text = redact(f"{type(error).__name__}: {error}")
-        return NotWhole(text) if exchange.sent else NotSent(text)
+            kind, text = NotWhole, redact(f"{type(error).__name__}: {error}")
+        return kind(text) if exchange.sent else NotSent(text)
 
 
 def origin(url: str, base: str = "") -> str:
