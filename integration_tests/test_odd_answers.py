@@ -519,12 +519,13 @@ def test_a_row_without_a_time_costs_no_other_market_its_rows(
     assert asked <= 2 * len(case.markets).bit_length() + 2
 
 
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 500}, {"kind": "reset"}, {"kind": "cut"}], ids=str)
 @pytest.mark.parametrize("case", [COIN_METRICS, COINALYZE], ids=str)
 def test_a_server_error_of_one_market_costs_no_other_market_its_rows(
-    case: Case, connector: Connector, sandbox: Sandbox
+    case: Case, fault: dict[str, Any], connector: Connector, sandbox: Sandbox
 ) -> None:
     odd, *others = case.markets
-    sandbox.fault("status", vendor=case.vendor, path_contains=case.path, query_contains=odd, status=500, times=None)
+    sandbox.fault(vendor=case.vendor, path_contains=case.path, query_contains=odd, times=None, **fault)
     run = connector.read(case.config(sandbox, START, END), [case.stream], patience="0.005")
     assert run.code == 1
     (trace,) = run.traces

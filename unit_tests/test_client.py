@@ -324,6 +324,18 @@ def test_a_body_that_unpacks_to_too_much_is_refused_in_little_memory(
     assert most < 16 << 20
 
 
+def test_a_large_body_is_held_once(vendor: Vendor, make: Make) -> None:
+    size = 32 << 20
+    vendor.will(Reply(body=b'{"data":[]}' + b" " * size))
+    tracemalloc.start()
+    try:
+        assert decode(make().fetch(Request("/x"))) == []
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1.5 * size
+
+
 @pytest.mark.parametrize("body", [b'{"data":[1],"skipped":"\xff\xfe"}', b'{"data":[1],"\xe9":1}'])
 def test_a_body_that_is_no_utf8_is_tried_again_even_where_no_decoder_looks(
     vendor: Vendor, make: Make, body: bytes

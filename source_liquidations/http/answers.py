@@ -27,6 +27,14 @@ _RESET_HEADERS = ("Retry-After", "X-RateLimit-Reset", "RateLimit-Reset")
 class NotWhole(Exception):
     """The answer did not arrive, or not whole: worth another try."""
 
+    status: int | None = 0  # of an answer that broke off
+
+
+class NotInTime(NotWhole):
+    """The vendor is silent, or too slow."""
+
+    status = None
+
 
 class NotSent(NotWhole):
     """The request did not even get to the vendor."""

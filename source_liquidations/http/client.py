@@ -54,7 +54,8 @@ class FailedTry:
     """A try that brought no good answer, and may be repeated.
 
     `retry_after` is the delay in seconds that the vendor asks for, `delay` the one that is used where it does not say,
-    `status` is None where no answer came, `final` says why there is no other try nevertheless.
+    `status` is 0 where the answer broke off, None where none came in time, `final` says why there is no other try
+    nevertheless.
     """
 
     words: str
@@ -193,7 +194,7 @@ class Client:
             if isinstance(broken, NotSent):
                 self.budget.unused(weight)
                 return FailedTry(str(broken))
-            return FailedTry(str(broken), final=self._purse.lost(request))
+            return FailedTry(str(broken), broken.status, final=self._purse.lost(request))
         self._note_limits(answered)
         self._tell_plan(answered.headers.get("X-RateLimit-Plan", ""))
         if answered.status == statuses.GOOD:

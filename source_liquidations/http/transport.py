@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -13,7 +14,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from source_liquidations.errors import Stopped, UnexpectedAnswer
-from source_liquidations.http.answers import Answered, NotSent, NotWhole
+from source_liquidations.http.answers import Answered, NotInTime, NotSent, NotWhole
 from source_liquidations.http.environment import misconfigured, refused_by_proxy, settings
 from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import redact
@@ -89,26 +90,25 @@ class Transport:
     def _body(self, response: requests.Response, exchange: Exchange) -> bytes:
         """The whole body, in pieces as they come, so that a slow drip is noticed and stop is heard."""
         started = time.monotonic()
-        pieces: list[bytes] = []
-        size = 0
+        body = BytesIO()  # hands out what it holds without a copy
         while piece := response.raw.read1(1 << 20, decode_content=True):
-            pieces.append(piece)
-            size += len(piece)
-            if size > LARGEST_BODY:
+            body.write(piece)
+            if body.tell() > LARGEST_BODY:
                 raise UnexpectedAnswer(
                     f"a body of more than {LARGEST_BODY >> 20} MiB.",
                     advice="No row was taken from it. Report this to the vendor.",
                 )
             if self._stop.is_set():
                 raise Stopped
-            exchange.deadline = started + self._patience.answer + size / self._patience.slowest_bytes_per_second
+            exchange.deadline = started + self._patience.answer + body.tell() / self._patience.slowest_bytes_per_second
         if exchange.overdue:
             raise OSError("shut")  # to some bodies without a length, the end that the deadline made is an end
-        return b"".join(pieces)
+        return body.getvalue()
 
     def _broken(self, error: Exception, exchange: Exchange) -> NotWhole:
         """Why no whole answer came."""
         patience = self._patience
+        kind: type[NotWhole] = NotInTime
         if exchange.overdue:
             text = f"no whole answer in {patience.connect + patience.answer:g} s, or too slow a one"
         elif isinstance(error, requests.ConnectTimeout):
@@ -116,8 +116,8 @@ class Transport:
         elif isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
             text = f"no answer in {patience.answer:g} s"
         else:
-            text = redact(f"{type(error).__name__}: {error}")
-        return NotWhole(text) if exchange.sent else NotSent(text)
+            kind, text = NotWhole, redact(f"{type(error).__name__}: {error}")
+        return kind(text) if exchange.sent else NotSent(text)
 
 
 def origin(url: str, base: str = "") -> str:
