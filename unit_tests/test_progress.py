@@ -62,6 +62,12 @@ def test_the_form_is_airbytes() -> None:
     }
 
 
+@pytest.mark.parametrize("cursor", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"])
+def test_a_cursor_before_all_markets_was_never_read_to(cursor: str) -> None:
+    saved = state({"states": [{"partition": {"market": "m"}, "cursor": {"time": cursor}}]})
+    assert saved.blob() == {"states": []}
+
+
 def test_a_state_of_0_1_0_was_read_from_start_date_on() -> None:
     old = {"states": [{"partition": {"market": "a"}, "cursor": {"time": "2024-03-01T00:00:00Z"}}]}
     start, position = timestamps.parse("2024-01-01"), timestamps.parse("2024-03-01")

@@ -102,7 +102,7 @@ class StreamState:
         if entry.get("slices") is not None:
             return [(timestamps.parse(part["start"]), timestamps.parse(part["end"])) for part in entry["slices"]]
         position = timestamps.parse(entry["cursor"][str(self.cursor_field)])
-        return [(min(self._start, position - 1), position)]
+        return [(min(self._start, position - 1), position)] if position > 0 else []  # some begin at the year 1
 
     def _unusable(self, problem: str) -> ConfigurationError:
         return ConfigurationError(
