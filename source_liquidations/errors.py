@@ -99,7 +99,7 @@ class AccessRefused(LiquidationsError):
 
     def of_vendor(self, vendor: str) -> LiquidationsError:
         """... and its key, where no partition or entry is to blame."""
-        return self.named("" if self.who else f"`{vendor}.api_key`").named(vendor)
+        return self.named(f"`{vendor}.api_key`" if self.scope == "reading" and not self.who else "").named(vendor)
 
 
 class RequestRefused(LiquidationsError):
