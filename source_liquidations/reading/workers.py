@@ -131,7 +131,8 @@ class Workers:
         newest = Span(window.gap.partitions, start, start + endpoint.step)
         request = endpoint.first(newest)
         answered = endpoint.client.fetch(request, reading.traffic, weight=endpoint.weight(newest))
-        endpoint.decode(answered, newest, request, {})  # it may have to be paid for
+        with self._decoding, _surprises_explained():
+            endpoint.decode(answered, newest, request, {})  # it may have to be paid for
         reading.reach.is_some = True
 
     def _read_page(self, window: Window, *, twice_at_most: int | None) -> None:
