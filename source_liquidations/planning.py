@@ -27,7 +27,7 @@ def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
 
 def streams(vendors: Sequence[Vendor]) -> list[Stream]:
     """The streams of the configured vendors, the unified ones that they feed, each once, and the coverage of all."""
-    feeds = [feed for vendor in vendors for feed in vendor.feeds()]
+    feeds = [feed for vendor in vendors for feed in vendor.fed]
     unified = dict.fromkeys(stream for feed in feeds for stream in feed.mappers if stream != COVERAGE)
     return [*(feed.stream for feed in feeds), *unified, COVERAGE]
 
@@ -36,7 +36,7 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
     """One reading per endpoint that feeds a selected stream."""
     found = []
     for vendor in vendors:
-        for feed in vendor.feeds():
+        for feed in vendor.fed:
             outputs = [Output(feed.stream.name)] if feed.stream.name in states else []
             outputs += [
                 Output(stream.name, mapper, vendor.name)

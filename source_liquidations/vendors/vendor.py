@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -88,6 +89,11 @@ class Vendor(ABC):
     @abstractmethod
     def feeds(self) -> Sequence[Feed]:
         """What this configuration can read."""
+
+    @cached_property
+    def fed(self) -> Sequence[Feed]:
+        """The feeds, made once: their endpoints read schemas and build decoders."""
+        return self.feeds()
 
     @abstractmethod
     def check(self, traffic: Traffic) -> list[str]:
