@@ -44,7 +44,7 @@ _budgets: dict[str, Budget] = {}  # by base URL: the limit is one of the address
 
 def budget_of(url: str, seconds: float) -> Budget:
     """The budget of this process: one request at a time, with so many seconds between two."""
-    budget = _budgets.setdefault(url, Budget(1, seconds))
+    budget = _budgets.setdefault(url.rstrip("/"), Budget(1, seconds))
     budget.change(1, seconds)
     return budget
 
