@@ -6,10 +6,10 @@ page at a time: nothing here is done for each row by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, TypeVar
 
 from source_liquidations import timestamps
 from source_liquidations.numbers import NULL, texts
@@ -25,8 +25,17 @@ LIQUIDATION_VOLUMES = Stream(
     "interval_start",
 )
 
+T = TypeVar("T")
+
 POSITIONS = {"long": "sell", "short": "buy"}  # the order that closes each
-POSITION_OF = {order: position for position, order in POSITIONS.items()}
+
+
+def _as_vendors_write(names: Mapping[str, T]) -> dict[str, T]:
+    """Each name in lower case, in capitals, and with a capital in front: they are looked up for each row."""
+    return {text: value for name, value in names.items() for text in (name, name.upper(), name.capitalize())}
+
+
+POSITION_OF = _as_vendors_write({order: position for position, order in POSITIONS.items()})
 
 _UNITS = {
     "m": (timestamps.MINUTE, "PT{}M"),
@@ -48,11 +57,9 @@ _NULL = b"null"
 _NULLS = (_NULL, NULL)
 _VENDOR, _COMPUTED = b'"vendor"', b'"computed"'
 # The members that say which side, by position.
-_SIDES: dict[str | None, bytes] = {
-    spelling: members({"position_side": position, "order_side": order})
-    for position, order in POSITIONS.items()
-    for spelling in (position, position.upper(), position.capitalize())
-}
+_SIDES: Mapping[Any, bytes] = _as_vendors_write(
+    {position: members({"position_side": position, "order_side": order}) for position, order in POSITIONS.items()}
+)
 _NO_SIDE = members({"position_side": None, "order_side": None})
 
 
@@ -94,7 +101,7 @@ def liquidations(
     """A row of `liquidations` for each. Columns are JSON texts, one for each row or one for all of them.
 
     ids         liquidation_id, the texts themselves
-    positions   long, short, in any case, or anything else for not known
+    positions   long, short (LONG, Long), or anything else for not known
     computed_usd   notional_usd where the vendor states no amount_usd
     """
     notional_usd, notional_source = _notional(amount_usd, computed_usd)

@@ -129,7 +129,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             rows,
             names=list(map(_names, markets, types)),
             ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
-            positions=[POSITION_OF.get((row.side or "").lower()) for row in typed],
+            positions=[POSITION_OF.get(row.side or "") for row in typed],
             price=price,
             amount=amount,
             amount_base=worth.amount_base,
