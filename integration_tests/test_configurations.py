@@ -172,6 +172,15 @@ def test_check_knows_another_vendors_spelling_and_the_other_platform(
     assert says in message, message
 
 
+def test_check_names_what_each_vendor_refuses(sandbox: Sandbox) -> None:
+    config = good(sandbox)
+    config["kaiko"]["api_key"] = "wrong-kaiko-key"
+    config["gate"]["contracts"] = ["usdt/NONESUCH_USDT"]
+    message = SourceLiquidations().check(logging.getLogger("test"), config).message or ""
+    assert "`kaiko.api_key`" in message
+    assert "`gate.contracts[0]`" in message
+
+
 def test_check_costs_little(sandbox: Sandbox) -> None:
     assert SourceLiquidations().check(logging.getLogger("test"), good(sandbox)).status.value == "SUCCEEDED"
     asked = {vendor: len(sandbox.requests(vendor)) for vendor in ("kaiko", "kwery", "coin_metrics", "kiyotaka")}

@@ -74,18 +74,23 @@ class SourceLiquidations(Source):
         return ConnectorSpecificationSerializer.load(configuration.spec())
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
-        """One cheap call to each configured vendor."""
+        """One cheap call to each configured vendor. Names all that refuse it; the first that is not reached ends it."""
         _mask_keys(config)
+        notes: list[str] = []
+        refusals: list[str] = []
         try:
             parsed = configuration.parse(config)
-            notes: list[str] = []
             for vendor in planning.configured_vendors(parsed, Shared(parsed.start, self._new_stop())):
                 try:
                     notes += vendor.check(Traffic())
                 except LiquidationsError as error:
-                    raise error.of_vendor(vendor.name) from None
+                    refusals.append(error.of_vendor(vendor.name).message)
+                    if error.failure_type == "transient_error":
+                        break  # each vendor takes minutes where the network is down
         except LiquidationsError as error:
-            return AirbyteConnectionStatus(status=Status.FAILED, message=redact(error.message))
+            refusals.append(error.message)
+        if refusals:
+            return AirbyteConnectionStatus(status=Status.FAILED, message=redact(" ".join(refusals)))
         for note in notes:
             logger.warning("%s", redact(note))
         return AirbyteConnectionStatus(status=Status.SUCCEEDED, message=redact(" ".join(notes)) or None)
