@@ -18,7 +18,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8900, help="0 takes any free port (default 8900)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--now", help="an ISO instant from which the clock ticks on; default: the wall clock")
-    parser.add_argument("--frozen", action="store_true", help="with --now: the clock stands still")
+    parser.add_argument(
+        "--frozen", action="store_true", help="with --now: the clock stands still, and the configuration ends there"
+    )
     parser.add_argument("--start-date", help="start_date of the printed configuration; default: yesterday")
     parser.add_argument(
         "--vendors", nargs="+", help="vendors of the printed configuration; default: kaiko kwery coin_metrics kiyotaka"
@@ -74,7 +76,10 @@ def main(argv: list[str] | None = None) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     with sandbox:
-        text = json.dumps(sandbox.config(args.start_date, args.vendors, community=args.community), indent=2)
+        config = sandbox.config(args.start_date, args.vendors, community=args.community)
+        if args.frozen:
+            config["end_date"] = args.now  # the connector's own clock goes on
+        text = json.dumps(config, indent=2)
         if args.config:
             args.config.write_text(text + "\n")
         with contextlib.suppress(BrokenPipeError):

@@ -308,10 +308,14 @@ class TestCommandLine:
         assert json.loads(file.read_text()) == printed
 
     def test_the_clock_ticks_on_from_now_unless_frozen(self) -> None:
+        """Where it stands still, so does the end of the configuration: the connector has a clock of its own."""
         for arguments, moves in ((["--now", NOW], True), (["--now", NOW, "--frozen"], False)):
             with self.start(*arguments) as process:
                 assert process.stderr is not None
+                assert process.stdout is not None
                 url = process.stderr.readline().split()[-1]
                 first, second = (requests.get(f"{url}/_control/now", timeout=60).json()["ns"] for _ in range(2))
                 process.terminate()
+                end = json.loads(process.stdout.read()).get("end_date")
             assert (first < second) is moves
+            assert end == (None if moves else NOW)
