@@ -222,7 +222,7 @@ def test_a_429_is_waited_out_and_no_failure(options: dict[str, Any], connector: 
         pauses = [later.time - earlier.time for earlier, later in pairwise(hist(sandbox)) if earlier in refused]
         assert pauses[0] >= 6.0
         assert all(pause >= 24.0 for pause in pauses[1:])
-        assert any("again in 6.0 s" in line for line in run.logs)
+        assert any("a retry in 6.0 s" in line for line in run.logs)
 
 
 def test_more_429s_than_tries_are_no_failure(connector: Connector, sandbox: Sandbox) -> None:

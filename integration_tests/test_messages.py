@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from typing import Any
 
@@ -301,9 +302,8 @@ def test_waiting_for_a_budget_is_told(
     config = VOLUMES.config(sandbox, START, END, num_workers=2)
     read_in_process(config, [VOLUMES.stream])
     lines = [record.getMessage() for record in caplog.records]
-    assert any("waiting for" in line and ("request budget" in line or "HTTP 429" in line) for line in lines), "\n".join(
-        lines
-    )
+    waits = re.compile("waiting for (the request budget, |a retry in .* after: HTTP 429)")
+    assert any(waits.search(line) for line in lines), "\n".join(lines)
 
 
 # The other door.

@@ -228,7 +228,7 @@ class Client:
         pause = failed.pause or self._pause(tries, self.budget.seconds if limited else 0.0)
         if limited:
             self.budget.refused(pause)
-        again = "again" if failed.is_delay else f"try {tries + 1} of {self._patience.tries}"
+        again = "a retry" if failed.is_delay else f"try {tries + 1} of {self._patience.tries}"
         reason = f"{again} in {pause:.1f} s, after: {failed.words}"
         logger.info("%s: %s: %s", self.vendor, redact(str(request)), redact(reason))
         traffic.note(reason)
