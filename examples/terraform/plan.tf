@@ -2,7 +2,7 @@
 # Coin Metrics takes 6,000 requests in 20 seconds and 10 at once from a key: all entries with that key share both.
 
 locals {
-  # Streams without a cursor. What a sync saw of gaps is in that sync's rows only, so these are appended.
+  # Streams without a cursor. Coverage is appended: else the next sync deletes the gaps that this one saw.
   lists = {
     coin_metrics_liquidation_markets = "full_refresh_overwrite"
     liquidation_coverage             = "full_refresh_append"
