@@ -27,7 +27,7 @@ COPY --from=builder /airbyte/venv /airbyte/venv
 
 ENV PYTHONDONTWRITEBYTECODE=1
 ENV PYTHONUNBUFFERED=1
-# The C library keeps freed pages of each thread for that thread; two such stores are enough, and spare a third of memory.
+# The C library keeps freed pages of each thread for that thread. Two such stores are enough (docs/performance.md).
 ENV MALLOC_ARENA_MAX=2
 ENV AIRBYTE_ENTRYPOINT="/airbyte/venv/bin/source-liquidations"
 
