@@ -76,7 +76,7 @@ def _seen(reading: Reading) -> Iterator[Period]:
     yield from endpoint.observations
     kinds: list[tuple[Kind, Mapping[Partition, Slices], str]] = [
         ("missing", reading.too_old, "older than what can be read"),
-        ("under_reported", reading.unsure, "older than what is kept for sure: if none are here, they may be gone"),
+        ("under_reported", reading.unsure, "older than what is kept for sure: rows may be deleted"),
     ]
     for kind, found, note in kinds:
         for partition, slices in found.items():

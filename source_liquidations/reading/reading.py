@@ -146,7 +146,7 @@ class Reading:
             )
         if sure is not None and self.unsure:
             logger.warning(
-                "%s: data are kept for sure since %s only: that there are none before may mean that they are gone",
+                "%s: data are kept for sure since %s only. Where there are no older rows, they may be deleted",
                 self.endpoint.vendor,
                 timestamps.format_shortest(sure),
             )
