@@ -48,7 +48,7 @@ def chosen(text: str, names: Sequence[str]) -> list[str]:
 
 
 def give_up(what: str, error: Failed, failures: list[str]) -> None:
-    """One part that fails must neither stop the others nor be missing without a word."""
+    """One part that fails must neither stop the others nor be missing silently."""
     failures.append(f"{what}: {error}")
     say(f"  given up: {error}")
 

@@ -54,7 +54,7 @@ def dates(field: str) -> list[Bad]:
         "line break": "2026-02-28\n",
         "blank": " 2026-02-28",
         "other digits": "२०२६-०२-२८",
-        "year nought": "0000-01-01",
+        "year zero": "0000-01-01",
     }
     found = [Bad(f"{field}, {name}", {field: value}, field, form) for name, value in values.items()]
     for name, value in {"number": 20260228, "list": ["2026-02-28"], "true": True}.items():

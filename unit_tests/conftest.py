@@ -1,4 +1,4 @@
-"""What all unit tests share: the libraries' own warnings at import are not ours to mend."""
+"""What all unit tests share: the libraries' own warnings at import are not ours to fix."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def one_block(rows: Rows, output: Output = Output("events")) -> Block:  # noqa: 
     return block
 
 
-# Numbers as a vendor may write them: more digits than a float has, exponents, zeros at the end, minus nought.
+# Numbers as a vendor may write them: more digits than a float has, exponents, zeros at the end, minus zero.
 literals = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(

@@ -54,7 +54,7 @@ class FailedTry:
     """A try that brought no good answer, and may be repeated.
 
     `retry_after` is the delay in seconds that the vendor asks for, `delay` the one that is used where it does not say,
-    `status` is 0 where the answer broke off, None where none came in time, `final` says why there is no other try
+    `status` is 0 where the answer broke off, None on timeout, `final` says why there is no other try
     nevertheless.
     """
 

@@ -119,7 +119,7 @@ class Endpoint(ABC):
     splittable      a window may be cut in two for another worker to help
     paged           a window's rows may come in several pages; else in one answer, whose query may take too long
     refuses_old     windows that begin before the key's history are refused (OutOfReach): the reach has to be found
-    reach           the first instant that can be had, where it is known beforehand; None = any
+    reach           the first instant that is available, where it is known beforehand; None = any
     sure_reach      what is older may be gone, and an empty answer does not tell; None = it does
     step            windows begin and end at multiples of this many nanoseconds: an aggregate's interval, else the
                     precision of the vendor's time parameters

@@ -28,7 +28,7 @@ class Progress:
     read      in this sync
     recheck   the end of `saved`, which this sync reads again for late rows. What lies behind it is recorded only once
               that is done: else a later sync would look for late rows in the wrong place
-    since     nothing before this instant can be had in this sync
+    since     nothing before this instant is available in this sync
     held      nothing of it is recorded in this sync: a row could not be taken, and what follows it in its window
     """
 
@@ -128,7 +128,7 @@ class StreamState:
     def add(self, partition: Partition, part: Slice, since: int = -_FOREVER, held: Slice | None = None) -> None:
         """A slice of a partition has been read, and its rows are written.
 
-        Nothing before `since` can be had, and nothing of `held` counts as read in this sync.
+        Nothing before `since` is available, and nothing of `held` counts as read in this sync.
         """
         if self.cursor_field is None:
             return

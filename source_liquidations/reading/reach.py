@@ -97,8 +97,8 @@ class Reach:
 
     def may_be_none(self, start: int) -> bool:
         """Whether the key may be refused altogether, as a window that begins at `start` is refused."""
-        is_told = self.known is not None and self.known >= self._end  # that it cannot read this
-        return not (self.is_some or is_told) and self._end - start <= max(_NEWEST, self._step)
+        is_older = self.known is not None and self.known >= self._end  # than the known limit
+        return not (self.is_some or is_older) and self._end - start <= max(_NEWEST, self._step)
 
     def was_refused(self, start: int, words: str) -> None:
         """A request for a window that begins at `start` was refused as too old."""

@@ -132,7 +132,7 @@ class Reading:
         return {partition: slices for partition, slices in parts.items() if slices.ranges}
 
     def tell(self) -> None:
-        """Warn, at the end, of what could not be had, or not for sure, and of what was left out."""
+        """Warn, at the end, of what was not available, or not for sure, and of what was left out."""
         if self.strays:
             logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.strays:,}")
         sure = self.endpoint.sure_reach

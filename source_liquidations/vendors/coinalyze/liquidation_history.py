@@ -70,7 +70,7 @@ class LiquidationHistory(Endpoint):
         self._markets: Mapping[str, Market] = {}
         self._exchanges: Mapping[str, str] = {}
         self._no_exchanges: LiquidationsError | None = None
-        self._told_of_deleted = False
+        self._warned_of_deleted = False
         self.step, self._iso_interval = interval_of(self._interval)
 
     # What is asked for.
@@ -186,8 +186,8 @@ class LiquidationHistory(Endpoint):
     def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
         note = f"nothing older is kept, or nothing happened: {POINTS_KEPT:,} to 2,000 {self._interval} points are kept"
         self.observations.append(period(self.vendor, *self.place(partition), "missing", start, first, note))
-        if not self._told_of_deleted:
-            self._told_of_deleted = True
+        if not self._warned_of_deleted:
+            self._warned_of_deleted = True
             logger.warning(
                 "coinalyze: %s: requested data from %s, but the first row is from %s. Either nothing happened before,"
                 " or older rows are deleted: of %s intervals, the vendor keeps %s to 2,000 points of a market. For"

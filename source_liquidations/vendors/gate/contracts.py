@@ -114,7 +114,7 @@ class Contracts:
         return meant(pattern, names, where, "contract of Gate's list", advice)
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
-        """Ask for what the contracts of these partitions are worth. What cannot be had stops nothing."""
+        """Ask for what the contracts of these partitions are worth. What is not available stops nothing."""
         for settle in dict.fromkeys(partition["settle"] for partition in partitions):
             try:
                 self.of(settle, traffic)
