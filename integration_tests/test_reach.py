@@ -179,6 +179,16 @@ def test_where_there_is_no_key_nobody_is_told_of_one(case: Case, connector: Conn
     assert len(told(run)) == 1
 
 
+def test_a_start_as_far_back_as_the_history_goes_lacks_nothing(connector: Connector, today: Sandbox) -> None:
+    made = {**COIN_METRICS.config(today, end=None), "start_date": "P1D"}
+    made["coin_metrics"] |= {"base_url": f"{today.url}/coin_metrics_community", "api_key": None}
+    assert "message" not in connector.check(made).status
+    run = connector.read(made, [COIN_METRICS.stream, "liquidation_coverage"])
+    assert run.code == 0, run
+    assert told(run) == []
+    assert [row for row in run.records("liquidation_coverage") if row["source"] == "seen by this sync"] == []
+
+
 def test_a_kaiko_key_whose_access_range_grows(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [EVENTS]
     streams = [case.stream for case in cases]

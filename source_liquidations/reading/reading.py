@@ -128,8 +128,13 @@ class Reading:
         return self._missing_before(lambda _: sure)
 
     def _missing_before(self, end_of: Callable[[Partition], int]) -> dict[Partition, Slices]:
+        """Less than a minute is not missing: a start_date of P90D is counted back before the reach is."""
         parts = {partition: slices.within(_EVER, end_of(partition)) for partition, slices in self.missing.items()}
-        return {partition: slices for partition, slices in parts.items() if slices.ranges}
+        return {
+            partition: slices
+            for partition, slices in parts.items()
+            if any(end - start >= timestamps.MINUTE for start, end in slices.ranges)
+        }
 
     def tell(self) -> None:
         """Warn, at the end, of what was not available, or not for sure, and of what was left out."""

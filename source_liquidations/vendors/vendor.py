@@ -106,8 +106,8 @@ class Vendor(ABC):
 def reaches_back(
     vendor: str, since: int | None, start: int, *, what: str = "data", older: str = "what is older is not read"
 ) -> list[str]:
-    """What `check` says of data that do not reach back to start_date; nothing where they do."""
-    if since is None or since <= start:
+    """What `check` says of data that do not reach back to start_date; nothing where they do, to the minute."""
+    if since is None or since - start < timestamps.MINUTE:
         return []
     wanted, first = timestamps.format_shortest(start), timestamps.format_shortest(since)
     return [f"{vendor}: {what} reach back to {first}. start_date is {wanted}; {older}."]
