@@ -101,6 +101,16 @@ def test_a_lookback_repeats_rows_under_their_ids_and_finds_late_ones(
     assert [identity[-2:] for identity, row in late.items() if row["quantity"] != 77.5] == ["-1"]
 
 
+def test_the_last_minute_costs_a_few_windows_where_pages_are_small(connector: Connector) -> None:
+    """A page has ten rows, at most one a second: ten seconds a window, however long the minute takes to settle."""
+    with Sandbox(seed=3, rows_per_day=100, limits=False) as sandbox:
+        sandbox.serve("kwery", "/v1/limits", [{"max_rows_per_request": 10}])
+        start = iso(sandbox.now() - 3600 * 10**9, 3)
+        run = connector.read(config_of(sandbox, start, None, symbols=["BTC"]), [STREAM])
+        assert run.code == 0, run
+        assert len([request for request in paid(sandbox) if "after" not in request.params]) <= 8
+
+
 def hold_back_the_second_page(sandbox: Sandbox) -> tuple[threading.Event, threading.Event]:
     """Set once the second page is made up; and what sends it off when it is set."""
     made, go_on = threading.Event(), threading.Event()

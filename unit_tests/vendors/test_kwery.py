@@ -759,6 +759,8 @@ def test_the_last_minute_is_read_apart_of_a_plans_pages_too() -> None:
     now = time.time_ns()
     assert windows.window_end(now - 251 * SECOND, now) < now
     assert windows.window_end(now - 250 * SECOND, now) == now
+    windows.limit = 10
+    assert windows.window_end(now - 61 * SECOND, now) == now - 51 * SECOND, "not one that is as short as what passed"
 
 
 @pytest.mark.parametrize(

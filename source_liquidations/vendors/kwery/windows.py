@@ -57,4 +57,4 @@ class Windows(Sizing):
         would look like a twin.
         """
         edge = timestamps.floor_to(time.time_ns() - ROWS_ARE_SETTLED_AFTER, STEP)
-        return edge if start < edge < end and end - start > self.limit * timestamps.SECOND else end
+        return min(end, max(edge, start + self.limit * timestamps.SECOND))
