@@ -359,6 +359,22 @@ def test_history_that_a_plan_does_not_have_even_of_the_newest_day(connector: Con
         failed(run, "config_error", "History range exceeded", "`start_date`", "`kiyotaka.symbols[0]`")
 
 
+@pytest.mark.parametrize("command", ["check", "read"])
+def test_the_newest_interval_is_the_one_under_way(command: str, connector: Connector) -> None:
+    """A plan of seven days has this week, and not the one before."""
+    with Sandbox(seed=4, rows_per_day=100, limits=False) as sandbox:
+        now = sandbox.now()
+        start, end = (iso(now - days * 86_400 * 10**9, 0) for days in (41, 40))
+        config = config_of(
+            sandbox, start, end, api_key="sandbox-kiyotaka-free", symbols=["BYBIT/BTCUSDT"], interval="WEEK"
+        )
+        run = connector.check(config) if command == "check" else connector.read(config, [STREAM])
+        assert run.code == 0, run
+        granted = [request.params for request in points(sandbox) if request.status == 200]
+        assert granted
+        assert all(now < (int(asked["from"]) + int(asked["period"])) * 10**9 for asked in granted)
+
+
 def test_a_sum_that_a_plan_does_not_have_fails_alone(connector: Connector) -> None:
     with kiyotaka_sandbox() as sandbox:
         config = config_of(

@@ -127,7 +127,7 @@ class Workers:
         """Raises OutOfReach where the key may not even read what is newest now: `end_date` may lie in the past."""
         reading = window.gap.reading
         endpoint = reading.endpoint
-        start = timestamps.floor_to(time.time_ns() - endpoint.step, endpoint.step)
+        start = timestamps.floor_to(time.time_ns() - timestamps.MILLISECOND, endpoint.step)
         newest = Span(window.gap.partitions, start, start + endpoint.step)
         request = endpoint.first(newest)
         answered = endpoint.client.fetch(request, reading.traffic, weight=endpoint.weight(newest))

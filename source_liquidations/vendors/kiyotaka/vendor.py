@@ -78,7 +78,7 @@ class Kiyotaka(Vendor):
     def check(self, traffic: Traffic) -> list[str]:
         """One interval of the first symbols and coins: half of what the budget has for a minute.
 
-        The newest one; but the first of all is the one at start_date: whether the key's history goes back that far.
+        The one under way; but the first of all is the one at start_date: whether the key's history goes back that far.
         """
         by_entry: dict[str, Partition] = {}
         for partition in self._points.all_partitions(traffic):
@@ -87,7 +87,7 @@ class Kiyotaka(Vendor):
         symbols = [partition for entry, partition in by_entry.items() if "symbols" in entry]
         coins = [partition for entry, partition in by_entry.items() if "symbols" not in entry]
         first, *others = (*symbols[:most], *coins[:1])
-        newest = time.time_ns() - self._points.step
+        newest = time.time_ns()
         notes = []
         try:
             self._probe(first, self._shared.start, traffic)
