@@ -391,19 +391,22 @@ TOKENS = {
 }
 
 
+@pytest.mark.parametrize("status", [400, 403])
 @pytest.mark.parametrize("case", [EVENTS, COIN_METRICS, KWERY], ids=str)
 def test_a_page_token_that_is_refused_is_a_bounded_restart(
-    case: Case, connector: Connector, dense_sandbox: Sandbox
+    case: Case, status: int, connector: Connector, dense_sandbox: Sandbox
 ) -> None:
     """With each restart, rows that come in order advance; without an order, the next restart may not help."""
     config = case.config(dense_sandbox, START, END, num_workers=1, lookback_window="PT0S")
     rows = case.rows(dense_sandbox, START, END)
     for times in (1, None):
         dense_sandbox.clear()
-        dense_sandbox.fault("status", vendor=case.vendor, query_contains=TOKENS[case.stream], status=400, times=times)
+        dense_sandbox.fault(
+            "status", vendor=case.vendor, query_contains=TOKENS[case.stream], status=status, times=times
+        )
         run = connector.read(config, [case.stream])
         assert run.code == int(case is KWERY and times is None), run
-        refused = [request for request in dense_sandbox.requests(case.vendor) if request.status == 400]
+        refused = [request for request in dense_sandbox.requests(case.vendor) if request.status == status]
         assert 1 <= len(refused) <= (times or len(rows) / case.page_size + 3)
         if not run.code:
             covers(run.records(), rows, case)

@@ -114,8 +114,7 @@ class Workers:
         except (AccessRefused, RequestRefused) as error:
             if error.scope == "reading":  # the key itself
                 raise
-            is_alone = len(window.gap.partitions) == 1
-            if window.pages.following is not None and not (is_alone and isinstance(error, AccessRefused)):
+            if window.pages.following is not None:
                 # The life of a page token is not documented.
                 logger.info("%s: page token refused, reading on from a fresh request", window.gap.reading.names)
                 if not self._scheduler.restarted(window):
