@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from source_liquidations import timestamps
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.logs import logger
@@ -12,7 +14,7 @@ from source_liquidations.reading.rows import Rows
 
 
 def each_once(rows: Rows, memory: dict[Any, Any], series: Sequence[Any] | None = None) -> Rows:
-    """Rows of an aggregate, each interval once: exact repeats on this page and the last one are left out.
+    """Rows of an aggregate, each interval once: repeats on this page and the last one are left out.
 
     `series` says of each row what it is an interval of, where its partition alone does not. Raises UnexpectedAnswer
     where one comes with two values.
@@ -25,7 +27,7 @@ def each_once(rows: Rows, memory: dict[Any, Any], series: Sequence[Any] | None =
         other = here.get(key, before.get(key))
         if other is None:
             keep.append(index)
-        elif other != row:
+        elif other != row and msgspec.json.decode(other) != msgspec.json.decode(row):
             interval = timestamps.format_shortest(rows.instants[index])
             raise UnexpectedAnswer(f"one interval comes twice with different values: {interval}.")
         here[key] = row
