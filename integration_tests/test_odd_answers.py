@@ -115,6 +115,31 @@ def test_text_that_is_no_number_is_an_error_that_names_field_and_row(
     assert slices(run.final_state, stream) != slices(good.final_state, stream)
 
 
+@pytest.mark.parametrize("value", [True, [1]], ids=str)
+def test_a_metric_that_is_no_text_leaves_out_its_bucket_alone(
+    value: Any, connector: Connector, sandbox: Sandbox, monkeypatch: Any
+) -> None:
+    config = COIN_METRICS.config(sandbox, START, END)
+    config["coin_metrics"]["metrics_for_markets"] = True
+    streams = ["coin_metrics_market_liquidation_metrics", "liquidation_volumes"]
+    good = connector.read(config, streams)
+
+    def handle(request: Request, plain: Any) -> Reply:
+        reply: Reply = plain(request)
+        if "/market-metrics" not in request.path:
+            return reply
+        body = msgspec.json.decode(reply.encoded())
+        body["data"][1]["liquidations_reported_future_buy_usd_1h"] = value
+        return Reply(body=body)
+
+    changed(monkeypatch, sandbox, COIN_METRICS, handle)
+    run = connector.read(config, streams)
+    assert run.code == 1
+    assert "`liquidations_reported_future_buy_usd_1h` of row 1 is" in run.traces[0]["message"]
+    assert len(run.records(streams[0])) == len(good.records(streams[0])) - 1
+    assert 1 <= len(good.records(streams[1])) - len(run.records(streams[1])) <= 4
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_empty_text_is_no_number_and_no_error(case: Case, connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault(

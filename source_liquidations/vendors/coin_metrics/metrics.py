@@ -17,7 +17,14 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
+from source_liquidations.errors import (
+    AccessRefused,
+    ConfigurationError,
+    LiquidationsError,
+    RequestRefused,
+    UnexpectedAnswer,
+    shown,
+)
 from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
@@ -39,6 +46,8 @@ from source_liquidations.vendors.repeats import each_once
 DEFAULT_FREQUENCY = "1h"
 SIDES = ("buy", "sell")
 UNITS = {"units": "coin", "usd": "usd"}  # the vendor's word, and that of liquidation_volumes
+# How a value may be written: as text, as a rule; what the text says is for liquidation_volumes to know.
+_WRITTEN_AS = {str, int, float, type(None)}
 
 # What liquidation_volumes says of an entity: (market, exchange, asset).
 Place = tuple[str, str, str]
@@ -126,7 +135,7 @@ class LiquidationMetrics(Timeseries):
         self, client: Client, level: Level, entries: Sequence[str], frequency: str, *, community: bool = False
     ) -> None:
         names = metrics_of(frequency)
-        fields: list[Any] = [(level.field, str), ("time", str), *((name, str | float | None, None) for name in names)]
+        fields: list[Any] = [(level.field, str), ("time", str), *((name, Any, None) for name in names)]
         row = msgspec.defstruct("MetricsRow", fields)
         decoder: RowDecoder[Any] = RowDecoder(Body, row, Fields.of(level.stream), added=("frequency",))
         step, _ = interval_of(frequency)
@@ -201,6 +210,10 @@ class LiquidationMetrics(Timeseries):
 
     def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
         instants, _ = iso_instants("time", page.column("time"))
+        for name in metrics_of(self.frequency):
+            for index, value in enumerate(page.column(name)):
+                if type(value) not in _WRITTEN_AS:
+                    page.bad[index] = UnexpectedAnswer(f"`{name}` of row {index} is {shown(str(value))}, not a number.")
         return each_once(added_rows(page, instants, constant={"frequency": self.frequency}, owners=owners), memory)
 
 
