@@ -184,17 +184,22 @@ def test_an_hour_that_is_cut_is_read_in_halves(kept: str, connector: Connector) 
         assert positions(run.final_state, ORDERS) == {(("settle", "usdt"),): END}
 
 
-def test_a_second_that_is_cut_is_read_contract_by_contract(connector: Connector) -> None:
-    """Also where the contracts that have orders in it come late in the list, behind many that have none."""
+@pytest.mark.parametrize("start", [START, "2026-02-27T00:00:00.249Z"])
+def test_a_second_that_is_cut_is_read_contract_by_contract(start: str, connector: Connector) -> None:
+    """Also where the contracts that have orders in it come late in the list, behind many that have none.
+
+    And where windows begin inside a second, as those of every sync after the first do.
+    """
     with Sandbox(seed=1, now=NOW, rows_per_day=200, limits=False, tiny_markets=60, tiny_rows_per_day=1) as sandbox:
         at = parse(START) + 90 * MINUTE
         for contract, count in (("BTC_USDT", 700), ("T00059_USDT", 900)):
             rows = [order(at, contract, size=str(number + 1)) for number in range(count)]
             sandbox.add_rows("gate", f"usdt/{contract}", rows)
         sandbox.add_rows("gate", "usdt/ETH_USDT", [order(at + NS, "ETH_USDT")])
-        run = connector.read(config(sandbox, "usdt/*"), [ORDERS, "liquidations"])
+        run = connector.read(config(sandbox, "usdt/*", start=start), [ORDERS, "liquidations"])
         assert run.code == 0, run
-        rows = orders(sandbox, "usdt")
+        assert max(int(request.params["to"]) - int(request.params["from"]) for request in asked(sandbox)) == 3599
+        rows = orders(sandbox, "usdt", start=start)
         assert sum(row["timestamp"] == at // NS for row in rows) >= 1_600
         same(run.records(ORDERS), rows, ["liquidation_id"])
         assert len({row["liquidation_id"] for row in run.records("liquidations")}) == len(rows)

@@ -195,6 +195,8 @@ class Gap:
                 continue
             begin = part[0]
             until = sizing.window_end(begin, min(begin + self.length, end))
+            if until < end:  # at a whole step, which no two windows share
+                until = timestamps.floor_to(until, self.reading.endpoint.step)
             self.ranges += [rest for rest in ((start, begin), (until, end)) if rest[0] < rest[1]]
             window = Window(self, begin, until)
             self.under_way.append(window)
@@ -237,8 +239,9 @@ class Gap:
     def halve(self, window: Window) -> bool:
         """The vendor finds a window too large: read it in smaller ones. False where it cannot be made smaller."""
         step = self.reading.endpoint.step
-        half = max(step, timestamps.floor_to((window.end - window.start) // 2, step))
-        if half >= window.end - window.start:
+        asked = timestamps.ceil_to(window.end, step) - timestamps.floor_to(window.start, step)
+        half = max(step, timestamps.floor_to(asked // 2, step))
+        if half >= asked:
             return False
         self.length = min(self.length, half)
         self.give_back(window, window.start)
