@@ -384,6 +384,7 @@ def test_orders_of_a_long_time_ago_cost_no_request(connector: Connector) -> None
         said = [log for log in run.logs if "data are kept for sure since" in log]
         assert len(said) == 1
         assert said[0].endswith("only. Where there are no older rows, they may be deleted")
+        assert f"{ORDERS}: gate: data are" in said[0], "the sums have another history"
         periods = {(p["kind"], p["market"]): p for p in run.records("liquidation_coverage") if p["period_end"]}
         assert set(periods) == {("missing", "BTC_USDT"), ("under_reported", "BTC_USDT")}
         assert {p["period_start"] for p in periods.values()} == {iso(now - 400 * DAY, 0)}

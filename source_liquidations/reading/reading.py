@@ -144,14 +144,16 @@ class Reading:
         since = max(map(self._since, self.too_old), default=None)
         if since is not None:
             logger.warning(
-                "%s: data reach back to %s, and nothing older is read.%s",
+                "%s: %s: data reach back to %s, and nothing older is read.%s",
+                self.names,
                 self.endpoint.vendor,
                 timestamps.format_shortest(since),
                 f" ({self.reach.words})" if self.reach.words else "",
             )
         if sure is not None and self.unsure:
             logger.warning(
-                "%s: data are kept for sure since %s only. Where there are no older rows, they may be deleted",
+                "%s: %s: data are kept for sure since %s only. Where there are no older rows, they may be deleted",
+                self.names,
                 self.endpoint.vendor,
                 timestamps.format_shortest(sure),
             )
