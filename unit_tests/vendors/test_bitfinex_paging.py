@@ -293,6 +293,9 @@ def test_a_list_that_stops_early_is_noticed() -> None:
     assert sent_rows(synced.records[OWN]) == as_sent(client.rows[: LIMIT - 1])
     state = positions(synced.state)
     assert timestamps.parse(state["*"]) <= client.rows[LIMIT - 1][2] * MILLISECOND
+    with pages_of(LIMIT):
+        again = sync(client, START, LONG, state=synced.state)
+    assert "the list stopped early" in again.failures[0].message, "the next sync is no first one"
 
 
 def test_rows_that_only_the_newest_page_has_are_taken_from_it(caplog: pytest.LogCaptureFixture) -> None:

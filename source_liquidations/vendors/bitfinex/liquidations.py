@@ -42,8 +42,9 @@ LIMIT = 500
 ROWS_PER_DAY = 154  # over all symbols, measured in 2026-09
 
 OLDEST_FIRST, NEWEST_FIRST = "1", "-1"
-# A shorter window is no first sync of anybody.
-LONG_WINDOW = timestamps.HOUR
+# A shorter window is no first sync of anybody, and a shorter one that begins later is a regular sync's: neither is
+# worth another request.
+LONG_FIRST_WINDOW, LONG_WINDOW = timestamps.HOUR, 2 * timestamps.DAY
 
 # What a window remembers from page to page.
 _LAST = "the last millisecond of which rows were taken"
@@ -131,13 +132,13 @@ class Liquidations(Endpoint):
         """What to request after the last page.
 
         `end` is inclusive and a whole millisecond, so times with a fraction may follow it. And a list that was cut off
-        would look like its end: after a first sync or several pages, the newest rows have to be known.
+        would look like its end: after a long window or several pages, the newest rows have to be known.
         """
         end = _last_millisecond(span)
         if memory[_HAS_FRACTIONS] and int(params["end"]) == end:
             return _request(OLDEST_FIRST, end, end + 1)
-        is_first_sync = span.start == self._start and span.end - span.start > LONG_WINDOW
-        if is_first_sync or memory.get(_HAD_FULL_PAGE):
+        long = LONG_FIRST_WINDOW if span.start == self._start else LONG_WINDOW
+        if span.end - span.start > long or memory.get(_HAD_FULL_PAGE):
             return _request(NEWEST_FIRST, None, int(params["end"]))
         return None
 
