@@ -494,6 +494,7 @@ SURROUNDINGS: dict[str, tuple[dict[str, str], str]] = {
     "a password with a slash": ({"HTTP_PROXY": "http://user:pa/ss-word@127.0.0.1:3128"}, "HTTP_PROXY"),
     "a short one": ({"HTTP_PROXY": "http://user:q/z@host"}, "HTTP_PROXY"),
     "a password with a hash": ({"HTTP_PROXY": "http://user:pa#ss-word@host:3128"}, "HTTP_PROXY"),
+    "a password with a bracket": ({"HTTP_PROXY": "http://user:pass-word[1@127.0.0.1:3128"}, "HTTP_PROXY"),
     "no port": ({"HTTP_PROXY": "http://user:pass-word@host:port"}, "HTTP_PROXY"),
     "no scheme": ({"HTTP_PROXY": "user:pass-word@127.0.0.1:3128"}, "HTTP_PROXY"),
     "a name and a port": ({"HTTP_PROXY": "localhost:3128"}, "HTTP_PROXY"),

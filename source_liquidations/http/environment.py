@@ -54,6 +54,7 @@ def _check_proxy(proxy: str) -> None:
     """Of a malformed address nothing is shown: any part of it may be one of the password."""
     name = variable_of(proxy)
     try:  # as a request will read it
+        urlsplit(proxy)
         address = requests.utils.prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]
         parts = urllib3.util.parse_url(address)
         HTTPAdapter().proxy_headers(address)
