@@ -158,6 +158,7 @@ def test_check_names_the_field_that_a_vendor_refuses(
         ({"kaiko.instruments": ["binance/perpetual-future/*"]}, "Kaiko writes binc"),
         ({"kiyotaka.symbols": ["okx/BTC-USDT-SWAP"]}, "Kiyotaka writes OKEX_SWAP"),
         ({"kiyotaka.symbols": ["binance/*"]}, "Kiyotaka writes BINANCE"),
+        ({"kiyotaka.coin_exchanges": ["BYBIT", "okx"]}, "Kiyotaka writes OKEX_SWAP or OKEX_FUTURES, not okx."),
         (
             {"kiyotaka.api_key": "a-key-of-openmarket"},
             "If it is one of openmarket, set `kiyotaka.platform` to openmarket.",

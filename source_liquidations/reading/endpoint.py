@@ -189,11 +189,12 @@ class Endpoint(ABC):
         return found
 
     def hinted(self, error: LiquidationsError, market: str) -> LiquidationsError:
-        """The error with the vendor's code of an exchange, where a market or pattern begins with another spelling."""
-        code = re.split(r"[/-]", market)[0]
-        codes = [known for known in self.codes.split() if exchange(known) == exchange(code)]
-        if codes and code not in codes:
-            error.advice = f"{error.advice} {self.title} writes {' or '.join(codes)}, not {code}.".strip()
+        """The error with the vendor's codes of an exchange that a market, pattern or sum spells otherwise."""
+        for code in re.split(r"[/+-]", market):
+            codes = [known for known in self.codes.split() if exchange(known) == exchange(code)]
+            hint = f"{self.title} writes {' or '.join(codes)}, not {code}."
+            if codes and code not in codes and hint not in error.advice:
+                error.advice = f"{error.advice} {hint}".strip()
         return error
 
     @property

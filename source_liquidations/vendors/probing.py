@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused
@@ -32,8 +31,8 @@ def probe(
         if plan_is_the_keys and isinstance(error, AccessRefused):
             named = [f"`{endpoint.vendor}.api_key`", *named]
         if isinstance(error, RequestRefused):
-            for code in dict.fromkeys(re.split("[/-]", str(partition))[0] for partition in span.partitions):
-                endpoint.hinted(error, code)
+            for partition in span.partitions:
+                endpoint.hinted(error, str(partition))
         raise error.named(", ".join(named)) from None
 
 
