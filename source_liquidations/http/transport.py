@@ -19,7 +19,7 @@ from source_liquidations.http.environment import misconfigured, refused_by_proxy
 from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import PROXY_REFUSES
-from source_liquidations.http.watchdog import WATCHDOG, Exchange, watch
+from source_liquidations.http.watchdog import Exchange, watched, watching
 
 _MOST_CONNECTIONS = 40  # as `num_workers`
 LARGEST_BODY = 128 * 1024 * 1024  # decoded
@@ -39,8 +39,8 @@ class _Adapter(HTTPAdapter):
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
         if self._pool is None:
-            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            watch(pool)
+            pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            pool.ConnectionCls = watched(pool.ConnectionCls)
             self._pool = pool
         return self._pool
 
@@ -71,7 +71,7 @@ class Transport:
         prepared = _GET.copy()
         prepared.headers.update(headers)
         prepared.url = url
-        with WATCHDOG.watching(self._patience.connect + self._patience.answer) as exchange:
+        with watching(self._patience.connect + self._patience.answer) as exchange:
             try:
                 answered = self._exchange(prepared, exchange)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
