@@ -24,20 +24,26 @@ _LONGEST_PAGE = 100_000
 _RESET_HEADERS = ("Retry-After", "X-RateLimit-Reset", "RateLimit-Reset")
 
 
-class NotWhole(Exception):
-    """The answer did not arrive, or not whole: worth another try."""
+class FailedTry(Exception):
+    """A try that brought no good answer, and may be repeated.
 
-    status: int | None = 0  # of an answer that broke off
+    status        of the answer; 0 where it broke off, None where none came in time
+    retry_after   the delay in seconds that the vendor asks for
+    sent          whether the vendor may have seen the request
+    """
 
+    def __init__(
+        self, words: str, status: int | None = 0, *, retry_after: float | None = None, sent: bool = True
+    ) -> None:
+        super().__init__(words)
+        self.status = status if sent else None
+        self.retry_after = retry_after
+        self.sent = sent
 
-class NotInTime(NotWhole):
-    """The vendor is silent, or too slow."""
-
-    status = None
-
-
-class NotSent(NotWhole):
-    """The request did not even get to the vendor."""
+    @property
+    def may_be_charged(self) -> bool:
+        """Whether it may have been a good answer, and paid for, before it was lost."""
+        return self.sent and self.status in (None, 0, 200)
 
 
 @dataclass(frozen=True)

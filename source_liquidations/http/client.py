@@ -18,7 +18,7 @@ import requests
 
 from source_liquidations.errors import LiquidationsError, Stopped, UnexpectedAnswer, VendorUnavailable
 from source_liquidations.http import statuses
-from source_liquidations.http.answers import Answered, NotSent, NotWhole, reset_seconds
+from source_liquidations.http.answers import Answered, FailedTry, reset_seconds
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.patience import LONGEST_HOLD, Patience
 from source_liquidations.http.redaction import body_without, forms_in_bodies, redact
@@ -47,31 +47,6 @@ class Request:
 
 def _query(params: Params) -> str:
     return "&".join(f"{quote(name, safe='.-_')}={quote(value, safe='.-_~:,*')}" for name, value in params)
-
-
-@dataclass(frozen=True)
-class FailedTry:
-    """A try that brought no good answer, and may be repeated.
-
-    `retry_after` is the delay in seconds that the vendor asks for, `delay` the one that is used where it does not say,
-    `status` is 0 where the answer broke off, None on timeout, `final` says why there is no other try
-    nevertheless.
-    """
-
-    words: str
-    status: int | None = None
-    retry_after: float | None = None
-    final: str = ""
-    delay: float | None = None
-
-    @property
-    def pause(self) -> float | None:
-        return self.retry_after or self.delay
-
-    @property
-    def is_delay(self) -> bool:
-        """Being asked to wait is not a failed try: others may use the key, or the plan is smaller than documented."""
-        return self.status == statuses.TOO_MANY and self.pause is not None
 
 
 class Purse:
@@ -168,33 +143,39 @@ class Client:
             if not reserved:
                 self._await_budget(traffic, weight)
             reserved = False
-            found = self._try(request, traffic, weight)
-            if isinstance(found, Answered):
-                return found
-            if found.status == statuses.TOO_MANY and found.retry_after is None and self._delays:
-                found = replace(found, delay=self._delays[min(delays, len(self._delays) - 1)])
-            delays, tries = delays + found.is_delay, tries + (not found.is_delay)
-            waited = time.monotonic() - started + (found.pause or 0.0)
-            if (
-                found.final
-                or tries == self._patience.tries
-                or (tries >= 2 and found.status is not None and found.status == twice_at_most)
-                or delays > _MOST_DELAYS
-                or waited > self._patience.longest_total
-            ):
-                raise self._unavailable(request, found, tries + delays)
-            self._pause_after(request, found, tries, traffic)
-
-    def _try(self, request: Request, traffic: Traffic, weight: float) -> Answered | FailedTry:
-        """One try: a good answer, or why there is none. Raises where another try would not help."""
-        sent_with = self._key_headers
-        try:
-            answered = self._translate(self._send(request, traffic))
-        except NotWhole as broken:
-            if isinstance(broken, NotSent):
+            try:
+                return self._try(request, traffic, weight)
+            except FailedTry as error:
+                error.__traceback__ = error.__context__ = None  # their frames hold what came of the body
+                failed, pause = error, error.retry_after
+            if not failed.sent:
                 self.budget.unused(weight)
-                return FailedTry(str(broken))
-            return FailedTry(str(broken), broken.status, final=self._purse.lost(request))
+            final = self._purse.lost(request) if failed.may_be_charged else ""
+            limited = failed.status == statuses.TOO_MANY
+            if limited and pause is None and self._delays:
+                pause = self._delays[min(delays, len(self._delays) - 1)]
+            # Being asked to wait is no failed try: others may use the key, or the plan is smaller than documented.
+            if limited and pause is not None:
+                delays, again = delays + 1, "a retry"
+            else:
+                tries, again = tries + 1, f"try {tries + 2} of {self._patience.tries}"
+            if (
+                final
+                or tries == self._patience.tries
+                or (tries >= 2 and failed.status is not None and failed.status == twice_at_most)
+                or delays > _MOST_DELAYS
+                or time.monotonic() - started + (pause or 0.0) > self._patience.longest_total
+            ):
+                raise self._unavailable(request, failed, tries + delays, final)
+            pause = pause or self._pause(tries, self.budget.seconds if limited else 0.0)
+            if limited:
+                self.budget.refused(pause)
+            self._pause_for(pause, f"{again} in {pause:.1f} s, after: {failed}", request, traffic)
+
+    def _try(self, request: Request, traffic: Traffic, weight: float) -> Answered:
+        """One try. Raises FailedTry where another may help."""
+        sent_with = self._key_headers
+        answered = self._translate(self._send(request, traffic))
         self._note_limits(answered)
         self._tell_plan(answered.headers.get("X-RateLimit-Plan", ""))
         if answered.status == statuses.GOOD:
@@ -204,7 +185,7 @@ class Client:
                 if self._other_key_params:
                     self._proven.add(request.path)
                 return answered
-            return FailedTry(redact(problem), statuses.GOOD, final=self._purse.lost(request))
+            raise FailedTry(redact(problem), statuses.GOOD)
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(request, sent_with):
             self._await_budget(traffic, weight)
             return self._try(request, traffic, weight)
@@ -212,7 +193,7 @@ class Client:
         if error is not None:
             raise error
         # `Retry-After: 0` means the same as no header.
-        return FailedTry(statuses.words_of(answered), answered.status, reset_seconds(answered) or None)
+        raise FailedTry(statuses.words_of(answered), answered.status, retry_after=reset_seconds(answered) or None)
 
     def _key_goes_elsewhere(self, request: Request, refused: Mapping[str, str]) -> bool:
         """Where documents disagree on where the key goes: as a parameter from the first 401 on.
@@ -223,13 +204,7 @@ class Client:
             self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
         return refused is not self._key_headers
 
-    def _pause_after(self, request: Request, failed: FailedTry, tries: int, traffic: Traffic) -> None:
-        limited = failed.status == statuses.TOO_MANY
-        pause = failed.pause or self._pause(tries, self.budget.seconds if limited else 0.0)
-        if limited:
-            self.budget.refused(pause)
-        again = "a retry" if failed.is_delay else f"try {tries + 1} of {self._patience.tries}"
-        reason = f"{again} in {pause:.1f} s, after: {failed.words}"
+    def _pause_for(self, pause: float, reason: str, request: Request, traffic: Traffic) -> None:
         logger.info("%s: %s: %s", self.vendor, redact(str(request)), redact(reason))
         traffic.note(reason)
         traffic.count(retries=1)
@@ -239,11 +214,11 @@ class Client:
         finally:
             traffic.count(waited=time.monotonic() - pausing)
 
-    def _unavailable(self, request: Request, failed: FailedTry, tries: int) -> VendorUnavailable:
+    def _unavailable(self, request: Request, failed: FailedTry, tries: int, final: str) -> VendorUnavailable:
         asked = f" The vendor asks to wait for {failed.retry_after:,.0f} s." if failed.retry_after else ""
-        asked += f" {failed.final}" if failed.final else ""
+        asked += f" {final}" if final else ""
         error = VendorUnavailable(
-            redact(f"no usable answer to {request} in {tries} tries: {failed.words.rstrip('.')}.{asked}"),
+            redact(f"no usable answer to {request} in {tries} tries: {str(failed).rstrip('.')}.{asked}"),
             status=failed.status,
             advice="Nothing is lost: the next sync goes on from the last checkpoint. If this stays, ask the vendor.",
         )
@@ -308,13 +283,13 @@ class Client:
             try:
                 url = requests.utils.requote_uri(urljoin(url, answered.headers.get("Location", "")))
             except ValueError as error:
-                raise NotWhole(f"a redirect to no address ({error})") from None
+                raise FailedTry(f"a redirect to no address ({error})") from None
             if origin(url) != origin(self._base):
                 raise UnexpectedAnswer(
                     f"a redirect to another origin was refused: {redact(origin(url))}.",
                     advice="The key was not sent there. Report this to the vendor.",
                 )
-        raise NotWhole("redirected more than twice")
+        raise FailedTry("redirected more than twice")
 
 
 def _quoted(url: str) -> str:

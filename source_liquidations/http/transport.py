@@ -14,7 +14,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from source_liquidations.errors import Stopped, UnexpectedAnswer
-from source_liquidations.http.answers import Answered, NotInTime, NotSent, NotWhole
+from source_liquidations.http.answers import Answered, FailedTry
 from source_liquidations.http.environment import misconfigured, refused_by_proxy, settings
 from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import redact
@@ -62,7 +62,7 @@ class Transport:
     def get(self, url: str, headers: Mapping[str, str]) -> Answered:
         """One GET and its whole body, decompressed. The URL is sent as it is.
 
-        Raises NotWhole for what stops it on the way, NotSent where the vendor cannot have seen it, ConfigurationError
+        Raises FailedTry for what stops it on the way, ConfigurationError
         where this machine's proxy or certificates are the reason, UnexpectedAnswer for a body that is too large.
         """
         with self._settings_lock:  # reading certificates takes long: one does it, and the others wait
@@ -105,10 +105,10 @@ class Transport:
             raise OSError("shut")  # to some bodies without a length, the end that the deadline made is an end
         return body.getvalue()
 
-    def _broken(self, error: Exception, exchange: Exchange) -> NotWhole:
+    def _broken(self, error: Exception, exchange: Exchange) -> FailedTry:
         """Why no whole answer came."""
         patience = self._patience
-        kind: type[NotWhole] = NotInTime
+        status = None
         if exchange.overdue:
             text = f"no whole answer in {patience.connect + patience.answer:g} s, or too slow a one"
         elif isinstance(error, requests.ConnectTimeout):
@@ -116,8 +116,8 @@ class Transport:
         elif isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
             text = f"no answer in {patience.answer:g} s"
         else:
-            kind, text = NotWhole, redact(f"{type(error).__name__}: {error}")
-        return kind(text) if exchange.sent else NotSent(text)
+            status, text = 0, redact(f"{type(error).__name__}: {error}")
+        return FailedTry(text, status, sent=exchange.sent)
 
 
 def origin(url: str, base: str = "") -> str:

@@ -34,7 +34,7 @@ from source_liquidations.errors import (
     VendorUnavailable,
     WindowTooLarge,
 )
-from source_liquidations.http.answers import Answered, NotSent, NotWhole
+from source_liquidations.http.answers import Answered, FailedTry
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import Transport
@@ -1250,7 +1250,7 @@ def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
 
 def test_answers_that_get_lost_are_not_asked_for_beyond_the_limit() -> None:
     held, span = kwery(max_credits_per_sync=8_000)
-    wire = Wire(breaks=NotWhole("cut"))
+    wire = Wire(breaks=FailedTry("cut"))
     request = held.endpoint.first(span)
     with wire.connected():
         with pytest.raises(VendorUnavailable, match="in 3 tries") as raised:
@@ -1268,7 +1268,7 @@ def test_answers_that_get_lost_are_not_asked_for_beyond_the_limit() -> None:
 
 def test_a_request_that_is_not_sent_costs_nothing() -> None:
     held, span = kwery(max_credits_per_sync=100)
-    wire = Wire(breaks=NotSent("nobody listens"))
+    wire = Wire(breaks=FailedTry("nobody listens", sent=False))
     with wire.connected(), pytest.raises(VendorUnavailable, match="nobody listens"):
         held.endpoint.client.fetch(held.endpoint.first(span))
     assert len(wire.paid) == 6, "the outage ends it, not the limit"
