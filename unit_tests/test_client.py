@@ -193,7 +193,8 @@ def test_traffic_counts_requests_retries_and_bytes(vendor: Vendor, make: Make) -
 
 def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Make) -> None:
     """One worker's success does not hide that another still waits."""
-    traffic = Traffic(queued="the request budget, 3.0 s")
+    traffic = Traffic()
+    traffic.note("the request budget, 3.0 s", "the scheduler")
     assert traffic.waiting == "the request budget, 3.0 s"
     heard: list[str] = []
 

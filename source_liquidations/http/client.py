@@ -129,14 +129,7 @@ class Client:
         RequestRefused, UnexpectedAnswer, VendorUnavailable, ConfigurationError, SpendingLimit, or what `explain` says.
         """
         traffic = traffic or Traffic()
-        try:
-            return self._tried(self._purse.payable(request), traffic, reserved, twice_at_most, weight)
-        finally:
-            traffic.note("")
-
-    def _tried(
-        self, request: Request, traffic: Traffic, reserved: bool, twice_at_most: int | None, weight: float
-    ) -> Answered:
+        request = self._purse.payable(request)
         started = time.monotonic()
         tries = delays = 0
         while True:
@@ -147,30 +140,37 @@ class Client:
                 return self._try(request, traffic, weight)
             except FailedTry as error:
                 error.__traceback__ = error.__context__ = None  # their frames hold what came of the body
-                failed, pause = error, error.retry_after
+                failed, told = error, self._told_pause(error, delays)
             if not failed.sent:
                 self.budget.unused(weight)
             final = self._purse.lost(request) if failed.may_be_charged else ""
-            limited = failed.status == statuses.TOO_MANY
-            if limited and pause is None and self._delays:
-                pause = self._delays[min(delays, len(self._delays) - 1)]
             # Being asked to wait is no failed try: others may use the key, or the plan is smaller than documented.
-            if limited and pause is not None:
-                delays, again = delays + 1, "a retry"
-            else:
-                tries, again = tries + 1, f"try {tries + 2} of {self._patience.tries}"
+            is_delay = told is not None and failed.status == statuses.TOO_MANY
+            delays, tries = delays + is_delay, tries + (not is_delay)
             if (
                 final
                 or tries == self._patience.tries
                 or (tries >= 2 and failed.status is not None and failed.status == twice_at_most)
                 or delays > _MOST_DELAYS
-                or time.monotonic() - started + (pause or 0.0) > self._patience.longest_total
+                or time.monotonic() - started + (told or 0.0) > self._patience.longest_total
             ):
                 raise self._unavailable(request, failed, tries + delays, final)
-            pause = pause or self._pause(tries, self.budget.seconds if limited else 0.0)
-            if limited:
-                self.budget.refused(pause)
-            self._pause_for(pause, f"{again} in {pause:.1f} s, after: {failed}", request, traffic)
+            again = "a retry" if is_delay else f"try {tries + 1} of {self._patience.tries}"
+            self._pause_after(failed, told or self._pause(tries, failed), again, request, traffic)
+
+    def _told_pause(self, failed: FailedTry, delays: int) -> float | None:
+        """Seconds to wait as the vendor says, or its file after so many delays; None where neither does."""
+        if failed.retry_after is None and failed.status == statuses.TOO_MANY and self._delays:
+            return self._delays[min(delays, len(self._delays) - 1)]
+        return failed.retry_after
+
+    def _pause_after(self, failed: FailedTry, seconds: float, again: str, request: Request, traffic: Traffic) -> None:
+        if failed.status == statuses.TOO_MANY:
+            self.budget.refused(seconds)
+        reason = f"{again} in {seconds:.1f} s, after: {failed}"
+        logger.info("%s: %s: %s", self.vendor, redact(str(request)), redact(reason))
+        traffic.count(retries=1)
+        self._wait(seconds, reason, traffic)
 
     def _try(self, request: Request, traffic: Traffic, weight: float) -> Answered:
         """One try. Raises FailedTry where another may help."""
@@ -204,16 +204,6 @@ class Client:
             self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
         return refused is not self._key_headers
 
-    def _pause_for(self, pause: float, reason: str, request: Request, traffic: Traffic) -> None:
-        logger.info("%s: %s: %s", self.vendor, redact(str(request)), redact(reason))
-        traffic.note(reason)
-        traffic.count(retries=1)
-        pausing = time.monotonic()
-        try:
-            self._sleep(pause)
-        finally:
-            traffic.count(waited=time.monotonic() - pausing)
-
     def _unavailable(self, request: Request, failed: FailedTry, tries: int, final: str) -> VendorUnavailable:
         asked = f" The vendor asks to wait for {failed.retry_after:,.0f} s." if failed.retry_after else ""
         asked += f" {final}" if final else ""
@@ -242,15 +232,22 @@ class Client:
                     f"the request budget is spent, and has room again in {seconds / 3600:.1f} hours.",
                     advice="Nothing is lost: a later sync goes on from the last checkpoint.",
                 ).of_reading()
-            traffic.note(f"the request budget, {seconds:.1f} s")
+            self._wait(seconds, f"the request budget, {seconds:.1f} s", traffic)
+
+    def _wait(self, seconds: float, reason: str, traffic: Traffic) -> None:
+        traffic.note(reason)
+        try:
             self._sleep(seconds)
+        finally:
+            traffic.note("")
 
     def _sleep(self, seconds: float) -> None:
         if self.stop.wait(seconds):
             raise Stopped
 
-    def _pause(self, attempt: int, period: float) -> float:
-        """Seconds before the try after this one: growing, jittered; all together longer than `period`."""
+    def _pause(self, attempt: int, failed: FailedTry) -> float:
+        """Seconds before the try after this one: growing, jittered; after 429s, together longer than the budget's."""
+        period = self.budget.seconds if failed.status == statuses.TOO_MANY else 0.0
         units = 2.0 ** (self._patience.tries - 1) - 1
         first = self._patience.first_pause * max(1.0, period / (units * _LEAST_JITTER))
         longest = min(first * 2.0 ** (attempt - 1), self._patience.longest_pause)

@@ -24,7 +24,6 @@ class Queue:
     given_up: bool = False
     announced: bool = False
     failures_in_a_row: int = 0
-    held_since: float | None = None  # by the vendor's budget
 
     @property
     def ended(self) -> bool:

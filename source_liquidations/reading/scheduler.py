@@ -246,10 +246,7 @@ class Scheduler:
                 endpoint = reading.endpoint
                 seconds = endpoint.client.budget.reserve(endpoint.weight(queue.ready[0].asked))
             if seconds == 0.0 or seconds > LONGEST_HOLD:
-                reading.traffic.queued = ""
-                if queue.held_since is not None:
-                    reading.traffic.count(waited=time.monotonic() - queue.held_since)
-                    queue.held_since = None
+                reading.traffic.note("", queue)
                 queue.busy += 1
                 work: Window | Reading = reading
                 if queue.planned:
@@ -257,8 +254,7 @@ class Scheduler:
                     work.reserved = seconds == 0.0
                 self._under_way[work] = reading.endpoint.vendor
                 return work, None
-            reading.traffic.queued = f"the request budget, {seconds:.1f} s"
-            queue.held_since = queue.held_since or time.monotonic()
+            reading.traffic.note(f"the request budget, {seconds:.1f} s", queue)
             wait = seconds if wait is None else min(wait, seconds)
         return None, wait
 
@@ -269,7 +265,7 @@ class Scheduler:
         for queue in self._queues:
             vendor = queue.reading.endpoint.vendor
             demand[vendor] += queue.demand
-            if queue.held_since is not None:
+            if queue in queue.reading.traffic.waits:
                 held.add(vendor)
         return shares(demand, Counter(self._under_way.values()), held, workers=self._workers)
 
