@@ -16,7 +16,6 @@ from source_liquidations.errors import LiquidationsError, SpendingLimit, Unexpec
 from source_liquidations.http.patience import LONGEST_HOLD
 from source_liquidations.reading.queues import Queue
 from source_liquidations.reading.reading import Failed, Reading
-from source_liquidations.reading.shares import shares
 from source_liquidations.reading.windows import Gap, Window
 
 _FAILURES_IN_A_ROW = 6  # and as many as may be under way beside them
@@ -259,7 +258,11 @@ class Scheduler:
         return None, wait
 
     def _places(self) -> dict[str, int]:
-        """By vendor: how many more requests it may have under way."""
+        """By vendor: how many more requests it may have under way.
+
+        Each has an equal share of the workers. What a vendor has no use for, or cannot use because its budget is
+        spent, goes to the others, but for one place: a slow vendor would keep it.
+        """
         demand: Counter[str] = Counter()
         held: set[str] = set()
         for queue in self._queues:
@@ -267,7 +270,12 @@ class Scheduler:
             demand[vendor] += queue.demand
             if queue in queue.reading.traffic.waits:
                 held.add(vendor)
-        return shares(demand, Counter(self._under_way.values()), held, workers=self._workers)
+        busy = Counter(self._under_way.values())
+        active = [vendor for vendor, wanted in demand.items() if wanted]
+        share = max(1, self._workers // max(1, len(active)))
+        free = self._workers - busy.total()
+        owed = {v: max(0, min(1 if v in held else share, demand[v]) - busy[v]) for v in active}
+        return {v: max(owed[v], free - sum(owed.values()) + owed[v]) for v in active}
 
     def _has_work(self, queue: Queue) -> bool:
         """Whether a window is ready, or can be made so."""
