@@ -21,14 +21,13 @@ from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading import loop
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
-from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.rows import Rows
 from source_liquidations.reading.scheduler import Ended
 from source_liquidations.reading.slices import Slices
-from source_liquidations.reading.workers import Workers
+from source_liquidations.reading.workers import Handover, Workers
 
 STREAM = "simulated"
 Row = tuple[str, int, int]  # market, instant, number among the rows of the same instant
@@ -182,8 +181,8 @@ class Simulation:
         self.reading = Reading(endpoint, (Output(STREAM),), start, end, plan)
         self.sync = loop.Sync([self.reading], states, workers=workers, stop=threading.Event())
         self.scheduler = self.sync._scheduler
-        self.handover: Handover[Any] = Handover(2**60, threading.Event())
-        self.workers = Workers(self.scheduler, self.handover)
+        self.handover = Handover()
+        self.workers = Workers(self.scheduler, self.handover, threading.Event())
         self.count = workers
         self.check_progress = check_progress
         self.busy = 0
@@ -205,7 +204,7 @@ class Simulation:
             turns += 1
             if self.chance.random() < 0.5:
                 self.write()
-            elif not self.work() and not self.handover._items:
+            elif not self.work() and self.handover.empty():
                 assert self.ended, "no work to do and nothing to write: a deadlock"
 
     def work(self) -> bool:
@@ -240,7 +239,7 @@ class Simulation:
 
     def write(self) -> bool:
         """The writer takes the oldest item. Whether there was one."""
-        if not self.handover._items:
+        if self.handover.empty():
             return False
         item = self.handover.get()
         before = self.read_slices()

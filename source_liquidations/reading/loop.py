@@ -10,20 +10,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty
 
 from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.logs import logger
-from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, Table, block
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.report import Outcome, StatusName, as_json, as_table, report
 from source_liquidations.reading.scheduler import Ended, Scheduler
+from source_liquidations.reading.workers import TICK, Handover, Workers
 from source_liquidations.reading.workers import Item as Handed
-from source_liquidations.reading.workers import Workers
 
 SECONDS_BETWEEN_PROGRESS = 30.0
 _MOST_DECODING = 2  # threads beyond those whose requests are under way
@@ -85,8 +86,8 @@ class Sync:
         self._last = last or {}
         self._stop = stop
         self._scheduler = Scheduler(readings, workers=workers)
-        self._handover: Handover[Handed | BaseException] = Handover(_BYTES_HELD, stop)
-        self._workers = Workers(self._scheduler, self._handover)
+        self._handover = Handover(_BYTES_HELD)
+        self._workers = Workers(self._scheduler, self._handover, stop)
         # While a page is decoded, the worker's place is taken by another.
         self._threads = workers + min(workers // 4, _MOST_DECODING)
         self._streams = {
@@ -113,8 +114,10 @@ class Sync:
         yield from self._end_those_that_are_done()
         while self._waiting:
             self._log_progress()
+            item: Handed | BaseException | None = None
             try:
-                item = self._handover.get()
+                with suppress(Empty):
+                    item = self._handover.get(timeout=TICK)
                 if self._stop.is_set():
                     raise Stopped
                 if isinstance(item, BaseException):

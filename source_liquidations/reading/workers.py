@@ -6,8 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
+from queue import Full, Queue
+from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.errors import (
@@ -24,7 +26,6 @@ from source_liquidations.errors import (
 from source_liquidations.http.redaction import redact
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Span
-from source_liquidations.reading.handover import Handover
 from source_liquidations.reading.pages import Block, Output, render
 from source_liquidations.reading.paging import tokens_refused
 from source_liquidations.reading.reading import Failed, Reading
@@ -33,6 +34,7 @@ from source_liquidations.reading.scheduler import Ended, Scheduler, Work
 from source_liquidations.reading.slices import Slice
 from source_liquidations.reading.windows import Gap, Window
 
+TICK = 0.5  # seconds until whoever waits for the queue looks whether the sync has stopped
 _QUERY_TIMED_OUT = 504
 _LARGE_QUERY = 500  # steps; a smaller query that times out is an outage
 
@@ -40,12 +42,35 @@ _LARGE_QUERY = 500  # steps; a smaller query that times out is an outage
 Item = Block | Gap | Ended
 
 
+class Handover(Queue[Any]):
+    """The queue between workers and the writer. Its size is in bytes, so `maxsize` bounds memory."""
+
+    _held = 0
+
+    def _qsize(self) -> int:
+        return self._held
+
+    def _put(self, item: Any) -> None:
+        super()._put(item)
+        self._held += _size_of(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self._held -= _size_of(item)
+        return item
+
+
+def _size_of(item: Any) -> int:
+    return 1 + len(item.data) if isinstance(item, Block) else 1
+
+
 class Workers:
     """Threads that take work from the scheduler and hand over what they make of it."""
 
-    def __init__(self, scheduler: Scheduler, handover: Handover[Item | BaseException]) -> None:
+    def __init__(self, scheduler: Scheduler, handover: Handover, stop: threading.Event) -> None:
         self._scheduler = scheduler
         self._handover = handover
+        self._stop = stop
         # One page at a time is decoded and handed over: more would take memory, and gain no time.
         self._decoding = threading.Lock()
 
@@ -59,11 +84,11 @@ class Workers:
                 self.do(work)
         except BaseException as error:
             # Neither a worker nor the scheduler may fail silently: the writer would wait for ever.
-            self._handover.put(error, 0)
+            self._put(error)
 
     def do(self, work: Work) -> None:
         if isinstance(work, Ended):
-            self._handover.put(work, 0)
+            self._put(work)
             return
         reading = work.gap.reading if isinstance(work, Window) else work
         try:
@@ -159,7 +184,7 @@ class Workers:
         if answer.problem is not None:
             raise answer.problem
         if self._scheduler.returned(window):
-            self._handover.put(window.gap, 0)
+            self._put(window.gap)
 
     def _hand_over(self, window: Window, output: Output, rows: Rows, whole: dict[int, Slice]) -> None:
         """A page's blocks for one stream. Outputs fail apart: one that cannot be made stops no other."""
@@ -193,8 +218,12 @@ class Workers:
             last.covers = window.gap.reading.believed(output.stream, covers)
             self._put(last)
 
-    def _put(self, block: Block) -> None:
-        self._handover.put(block, len(block.data))
+    def _put(self, item: Item | BaseException) -> None:
+        """Hand over an item once there is room; none after the stop."""
+        while not self._stop.is_set():
+            with suppress(Full):
+                self._handover.put(item, timeout=TICK)
+                return
 
 
 @contextmanager

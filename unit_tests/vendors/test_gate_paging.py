@@ -95,7 +95,7 @@ class GateSimulation(Simulation):
         return {str(partition): self.state.of(partition).recorded for partition in self.reading.partitions}
 
     def write(self) -> bool:
-        if not self.handover._items:
+        if self.handover.empty():
             return False
         item = self.handover.get()
         self.ended = isinstance(item, Ended)
