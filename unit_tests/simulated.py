@@ -228,10 +228,9 @@ class Simulation:
         """What `Scheduler.next` would return, without waiting."""
         with self.scheduler._lock:
             for _ in range(2):  # in looking for work, a reading may turn out to have ended
-                for queue in self.scheduler._queues:
-                    if queue.ended and not queue.announced:
-                        queue.announced = True
-                        return Ended(queue.reading)
+                for queue in [queue for queue in self.scheduler._queues if queue.ended]:
+                    self.scheduler._queues.remove(queue)
+                    return Ended(queue.reading)
                 work, _ = self.scheduler._pick()
                 if work is not None:
                     return work

@@ -70,7 +70,6 @@ class Order:
     ascending: bool
     partitions: int = 1
     reached: dict[int, int] = field(default_factory=dict)
-    _latest: int = -(2**63)
     _last_owner: int = -1
 
     def accept(self, rows: Rows, end: int, vendor: str) -> bool:
@@ -86,8 +85,7 @@ class Order:
             logger.warning("%s: rows out of order: this window is checkpointed only at its end", vendor)
             return False
         if rows.owners is None:
-            self._latest = rows.instants[-1]
-            self.reached = dict.fromkeys(range(self.partitions), self._latest)
+            self.reached = dict.fromkeys(range(self.partitions), rows.instants[-1])
             return rows.instants[0] >= end
         # Ordered by (partition, time): what another partition has followed is complete; of the last, rows may come.
         self.reached |= dict.fromkeys({*self.reached, *rows.owners}, end)
@@ -98,7 +96,8 @@ class Order:
     def _goes_on(self, rows: Rows) -> bool:
         """Whether the page goes on where the last one ended: in time, or by (partition, time)."""
         if rows.owners is None:
-            return rows.instants[0] >= self._latest and rows.instants == sorted(rows.instants)
+            first = rows.instants[0]
+            return self.reached.get(0, first) <= first and rows.instants == sorted(rows.instants)
         turns = [owner for owner, _ in groupby(rows.owners)]
         if len(set(turns)) != len(turns) or (self.reached.keys() - {self._last_owner}) & set(turns):
             return False

@@ -22,7 +22,6 @@ class Queue:
     busy: int = 0
     planned: bool = False
     given_up: bool = False
-    announced: bool = False
     failures_in_a_row: int = 0
 
     @property

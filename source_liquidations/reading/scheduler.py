@@ -52,14 +52,12 @@ class Scheduler:
         """The next piece of work, its request's place in the vendor's budget taken; waits for one. None at the end."""
         with self._lock:
             while not self._stopped:
-                for queue in self._queues:
-                    if queue.ended and not queue.announced:
-                        queue.announced = True
-                        queue.reading.tell()
-                        self._may_work.notify_all()
-                        return Ended(queue.reading)
-                if all(queue.announced for queue in self._queues):
+                for queue in [queue for queue in self._queues if queue.ended]:
+                    self._queues.remove(queue)
+                    queue.reading.tell()
                     self._may_work.notify_all()
+                    return Ended(queue.reading)
+                if not self._queues:
                     return None
                 if len(self._under_way) >= self._workers:
                     self._place_free.wait()
@@ -68,7 +66,7 @@ class Scheduler:
                 if work is not None:
                     self._may_work.notify()  # wake one at a time: each that wakes takes the interpreter from the others
                     return work
-                if not any(queue.ended and not queue.announced for queue in self._queues):
+                if not any(queue.ended for queue in self._queues):
                     self._place_free.notify()  # whoever else waits for it may have a use for it
                     self._may_work.wait(wait)
             return None
@@ -107,16 +105,8 @@ class Scheduler:
 
     def restarted(self, window: Window) -> bool:
         """A window's page token was refused: read what is left of it from a fresh request, if that may help."""
-        gap = window.gap
         with self._lock:
-            if not gap.restart():
-                return False
-            if len(gap.partitions) > 1:
-                self._replace(window, window.parts())
-                return True
-            gap.give_back(window, window.left()[0])
-            self._go_on(self._leave(window), gap)
-            return True
+            return window.gap.restart() and self._replace(window, window.parts())
 
     def parted(self, window: Window, error: LiquidationsError) -> bool:
         """One of a window's partitions is at fault: ask for what is left in parts, until it is alone.
@@ -136,8 +126,7 @@ class Scheduler:
                 queue.failures_in_a_row += 1
                 if queue.failures_in_a_row >= self._most_failures:
                     return False
-            self._replace(window, parts)
-            return True
+            return self._replace(window, parts)
 
     def too_large(self, window: Window, error: LiquidationsError) -> None:
         """The vendor finds a window too large: read it in smaller ones. Raises UnexpectedAnswer for the smallest."""
@@ -148,11 +137,9 @@ class Scheduler:
 
     def too_old(self, window: Window, error: LiquidationsError) -> None:
         """The key does not reach back to a window's start."""
-        gap = window.gap
         with self._lock:
-            gap.reading.reach.was_refused(window.start, error.cause)
-            gap.give_back(window, window.start)
-            self._go_on(self._leave(window), gap)
+            window.gap.reading.reach.was_refused(window.start, error.cause)
+            self._read_again(window, window.start)
 
     def failed(self, work: Window | Reading, error: LiquidationsError) -> bool:
         """A window or a reading failed, and with it its partitions; at once all of them where each would fail alike.
@@ -212,13 +199,22 @@ class Scheduler:
         if self._under_way.pop(work, None) is not None:
             self._place_free.notify()
 
-    def _replace(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> None:
-        """Gaps in the place of a window's: some of its partitions each, from some instant on."""
+    def _read_again(self, window: Window, start: int) -> None:
+        """What a window has from `start` on is requested afresh."""
+        window.gap.give_back(window, start)
+        self._go_on(self._leave(window), window.gap)
+
+    def _replace(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> bool:
+        """What is left of a window is requested afresh: some of its partitions each, from some instant on."""
         queue = self._queue(window)
+        if len(parts) == 1:
+            self._read_again(window, parts[0][1])
+            return True
         queue.pending.extend(window.gap.split(window, parts))  # at the end: where one fails, the other may not
         if not window.gap.under_way:
             queue.forget(window.gap)
         self._leave(window)
+        return True
 
     def _go_on(self, queue: Queue, gap: Gap) -> bool:
         """Open the gap's next window, if it has one at a time. Whether the gap has ended."""
