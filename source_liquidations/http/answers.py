@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -79,11 +79,11 @@ class Answered:
         if envelope is None:
             is_error = re.match(rb'\s*\[\s*"error"', self.body) is not None
         else:
-            is_error = envelope.is_error or (envelope.has_words and not self._has_data())
+            is_error = _is_error(envelope) or (_has_words(envelope) and not self._has_data())
         return f"a 200 with an error: {vendor_words(self.body)}" if is_error else None
 
     @cached_property
-    def _envelope(self) -> _Envelope | None:
+    def _envelope(self) -> Any:
         """None of a body that is no object. Raises DecodeError for what is not JSON."""
         for decoder in (_envelope_of_rows, _envelope):
             with contextlib.suppress(msgspec.ValidationError):
@@ -94,57 +94,47 @@ class Answered:
     @property
     def rows(self) -> list[msgspec.Raw] | None:
         """The rows of the list `data`, as written; None where there is none. Found while `problem` looks for one."""
-        return self._envelope.data if isinstance(self._envelope, _EnvelopeOfRows) else None
+        return getattr(self._envelope, "data", None)
 
     def _has_data(self) -> bool:
         """Whether a member holds rows: `data`, or where there is none, any other list or object that is not empty."""
         members = _members.decode(self.body)
-        columns = ["data"] if "data" in members else members.keys() - set(_Envelope.__struct_fields__)
+        columns = ["data"] if "data" in members else members.keys() - set(_SAYING)
         return any(_HOLDS_SOMETHING.match(members[name]) is not None for name in columns)
 
 
-class _Envelope(msgspec.Struct):
-    """The members by which vendors say in a 200 that it is an error."""
-
-    error: msgspec.Raw = msgspec.Raw(b"null")
-    errors: msgspec.Raw = msgspec.Raw(b"null")
-    result: msgspec.Raw = msgspec.Raw(b"null")
-    status: msgspec.Raw = msgspec.Raw(b"null")
-    success: msgspec.Raw = msgspec.Raw(b"null")
-    label: msgspec.Raw = msgspec.Raw(b"null")
-    message: msgspec.Raw = msgspec.Raw(b"null")
-    msg: msgspec.Raw = msgspec.Raw(b"null")
-    detail: msgspec.Raw = msgspec.Raw(b"null")
-    code: msgspec.Raw = msgspec.Raw(b"null")
-    ok: msgspec.Raw = msgspec.Raw(b"null")
-
-    @property
-    def has_words(self) -> bool:
-        """Whether it has words without saying that all is well: an error, unless rows come with them."""
-        words = (self.label, self.message, self.msg, self.detail)
-        return bytes(self.result).lower() != b'"success"' and any(bytes(member) not in _NO_ERROR for member in words)
-
-    @property
-    def is_error(self) -> bool:
-        return (
-            any(bytes(member) not in _NO_ERROR for member in (self.error, self.errors))
-            or any(_SAYS_ERROR.fullmatch(member) for member in (self.result, self.status, self.code))
-            or b"false" in (bytes(self.success), bytes(self.ok))
-        )
-
-
-class _EnvelopeOfRows(_Envelope):
-    data: list[msgspec.Raw] | None = None
-
-
+# The members by which vendors say in a 200 that it is an error: by what they hold, their value, or `false`.
+_ERRORS, _STATES, _FLAGS = ("error", "errors"), ("result", "status", "code"), ("success", "ok")
+_WORDS = ("label", "message", "msg", "detail")
+_SAYING = (*_ERRORS, *_STATES, *_FLAGS, *_WORDS)
 _NO_ERROR = {b"null", b"false", b'""', b"[]", b"{}", b"0"}
 _SAYS_ERROR = re.compile(rb'"(?:error|fail|failed|failure)"|"?[45]\d\d"?', re.IGNORECASE)
 _HOLDS_SOMETHING = re.compile(rb"\s*[\[{]\s*[^\]}\s]")
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last of lists in lists in lists
-_envelope_of_rows = msgspec.json.Decoder(_EnvelopeOfRows)
-_envelope = msgspec.json.Decoder(_Envelope)
+_saying = [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in _SAYING]
+_envelope = msgspec.json.Decoder(msgspec.defstruct("Envelope", _saying))
+_envelope_of_rows = msgspec.json.Decoder(
+    msgspec.defstruct("EnvelopeOfRows", [*_saying, ("data", list[msgspec.Raw] | None, None)])
+)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _anything = msgspec.json.Decoder(msgspec.Raw)
+
+
+def _holds(envelope: Any, names: Sequence[str]) -> bool:
+    return any(bytes(getattr(envelope, name)) not in _NO_ERROR for name in names)
+
+
+def _has_words(envelope: Any) -> bool:
+    """Whether it has words without saying that all is well: an error, unless rows come with them."""
+    return bytes(envelope.result).lower() != b'"success"' and _holds(envelope, _WORDS)
+
+
+def _is_error(envelope: Any) -> bool:
+    return (
+        _holds(envelope, _ERRORS)
+        or any(_SAYS_ERROR.fullmatch(getattr(envelope, name)) for name in _STATES)
+        or any(bytes(getattr(envelope, name)) == b"false" for name in _FLAGS)
+    )
 
 
 def vendor_words(body: bytes) -> str:
