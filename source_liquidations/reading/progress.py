@@ -76,7 +76,6 @@ class StreamState:
         self._records = 0
         self._bytes = 0
         self._last_size = 0
-        self._changed = True  # the first checkpoint is written even where nothing moves
 
     def _load(self, saved: Mapping[str, Any]) -> None:
         states = saved.get("states", []) if self.cursor_field is not None else []
@@ -122,7 +121,6 @@ class StreamState:
         """What of [start, end) this sync has to read of a partition."""
         if self.cursor_field is None:
             return Slices.of([(start, end)])
-        self._entries.pop(partition, None)
         return self._partitions.setdefault(partition, Progress()).todo(start, end, lookback)
 
     def add(self, partition: Partition, part: Slice, since: int = -_FOREVER, held: Slice | None = None) -> None:
@@ -140,7 +138,6 @@ class StreamState:
         if part[0] < part[1] or before != (progress.since, progress.held):
             progress.read |= [part]
             self._entries.pop(partition, None)
-            self._changed = True
 
     def wrote(self, records: int, size: int) -> None:
         """Count records that follow the last checkpoint."""
@@ -149,8 +146,8 @@ class StreamState:
 
     @property
     def unwritten(self) -> bool:
-        """Whether anything changed, or any record was written, since the last checkpoint."""
-        return self._changed or self._records > 0
+        """Whether anything changed, or any record was written, since the last checkpoint; or there was none."""
+        return not self._last_size or self._records > 0 or len(self._entries) < len(self._partitions)
 
     def due(self, *, partition_ended: bool) -> bool:
         """Whether to write a checkpoint now.
@@ -187,7 +184,7 @@ class StreamState:
 
     def take(self, size: int) -> int:
         """A checkpoint of so many bytes was written: start counting again. Returns the records since the last."""
-        records, self._records, self._bytes, self._changed = self._records, 0, 0, False
+        records, self._records, self._bytes = self._records, 0, 0
         self._last_size = size
         self._written_at = time.monotonic()
         return records
