@@ -280,7 +280,7 @@ def test_a_value_that_is_no_number_is_a_fault_of_its_row_alone() -> None:
         (fault,) = faults
         assert fault.instant == (TEN + 3600) * 10**9
         assert fault.owners == [1]
-        assert fault.error.message.startswith("`s` of row 1 is")
+        assert fault.error.message.startswith("`s` of row 2 is")
         assert "No row was guessed" in fault.error.message
 
 
