@@ -137,7 +137,7 @@ def test_times(mts: bytes, time: str, nanoseconds: int) -> None:
 
 
 BAD_BODIES: dict[str, tuple[Any, str]] = {
-    "an object": ({"data": []}, "not an array"),
+    "an object": ({"data": []}, "Expected `array"),
     "a number in the array": ([1], "which is no row"),
     "an object in the array": ([[{"pos": 1}]], "which is no row"),
     "another first word": ([["position", *row(MS)[1:]]], "which is no row"),

@@ -26,7 +26,7 @@ from source_liquidations.symbols import assets_of
 from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
-from source_liquidations.vendors.bitfinex.rows import Event, Row, page_of, rows_of
+from source_liquidations.vendors.bitfinex.rows import LiquidationRow, Row, canonical, decoder_of, page_of, rows_of
 from source_liquidations.vendors.contract_sizes import Contract, columns
 from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.patterns import matches
@@ -70,7 +70,7 @@ class Liquidations(Endpoint):
         self.client = client
         self._entries = entries
         self._start = timestamps.floor_to(start, MILLISECOND)
-        self._fields = Fields.of(STREAM)
+        self._decoder = decoder_of(Fields.of(STREAM))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         for index, entry in enumerate(self._entries):
@@ -101,7 +101,7 @@ class Liquidations(Endpoint):
         return Answer(self._rows(kept, span), following)
 
     def _rows(self, page: Sequence[Row], span: Span) -> Rows:
-        return rows_of(page, partial(_owners, span), self._fields)
+        return rows_of(page, partial(_owners, span), self._decoder)
 
     def _in_order(
         self, page: list[Row], span: Span, params: dict[str, str], memory: dict[Any, Any]
@@ -236,24 +236,25 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     """The sign of the amount is the position's side. A trigger has no price: base_price is where it was opened."""
     faults: list[Fault] = []
     keep = []
-    for index, event in enumerate(rows.typed):
-        if event.is_match in EVENT_TYPES:
+    for index, (row, _) in enumerate(rows.typed):
+        is_match = canonical(bytes(row.is_match))
+        if is_match in EVENT_TYPES:
             keep.append(index)
         else:
-            error = UnexpectedAnswer(f"`is_match` is {shown(event.is_match)}, neither 0 nor 1.")
-            faults.append(Fault(rows.instants[index], error, _owners(span, event.symbol)))
+            error = UnexpectedAnswer(f"`is_match` is {shown(is_match)}, neither 0 nor 1.")
+            faults.append(Fault(rows.instants[index], error, _owners(span, row.symbol)))
     if faults:
         rows = rows.only(keep)
-    events: Sequence[Event] = rows.typed
-    signed = numbers.floats([event.amount for event in events])
-    amounts = [event.amount.removeprefix(b"-") for event in events]
-    symbols, prices = [event.symbol for event in events], [event.price for event in events]
+    typed: Sequence[LiquidationRow] = [row for row, _ in rows.typed]
+    signed = numbers.floats([row.amount for row in typed])
+    amounts = [bytes(row.amount).removeprefix(b"-") for row in typed]
+    symbols, prices = [row.symbol for row in typed], [row.price_acquired for row in typed]
     contracts = {symbol: Contract.of_base(pair_of(symbol)[1]) for symbol in set(symbols)}
     return Mapped(
         unified_rows(
             rows,
-            names=[_names(event.symbol, EVENT_TYPES[event.is_match]) for event in events],
-            ids=[event.liquidation_id for event in events],
+            names=[_names(row.symbol, EVENT_TYPES[canonical(bytes(row.is_match))]) for row in typed],
+            ids=[name for _, name in rows.typed],
             positions=[None if not value else "long" if value > 0 else "short" for value in signed],
             price=prices,
             amount=amounts,

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
+from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.numbers import NULL
+from source_liquidations.reading.pages import encode
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.vendors import identity
-from source_liquidations.vendors.decoding import Fields, one_line
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
 from source_liquidations.vendors.instants import unix_instants
 
-MTS, SYMBOL = 2, 4
-# Where a row has numbers, by the name of the field.
-NUMBERS = {"pos_id": 1, "amount": 5, "base_price": 6, "is_match": 8, "is_market_sold": 9, "price_acquired": 11}
-FIELDS = {"pos_id": 1, "mts": MTS, "symbol": SYMBOL, **{name: at for name, at in NUMBERS.items() if at > SYMBOL}}
-PLACEHOLDERS = (3, 7, 10)
+MTS = 2
+KEY = ("pos_id", "mts", "is_match", "is_market_sold", "amount", "price_acquired")
 ELEMENTS = 12
 FEWEST_ELEMENTS = 10  # older rows may end there
 
@@ -35,14 +33,20 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 _list_or_null = msgspec.json.Decoder(list[msgspec.Raw] | None)
 
 
-class Event(NamedTuple):
-    """What the unified stream needs of a row; amount and price are literals."""
+class LiquidationRow(msgspec.Struct):
+    """A row as an object."""
 
-    symbol: str
-    is_match: str
-    amount: bytes
-    price: bytes
-    liquidation_id: str
+    pos_id: msgspec.Raw
+    mts: msgspec.Raw
+    symbol: Any
+    amount: msgspec.Raw
+    base_price: msgspec.Raw
+    is_match: msgspec.Raw
+    is_market_sold: msgspec.Raw
+    price_acquired: msgspec.Raw
+
+
+FIELDS = dict(zip((1, MTS, 4, 5, 6, 8, 9, 11), LiquidationRow.__struct_fields__, strict=True))  # by place in a row
 
 
 @dataclass(slots=True)
@@ -57,31 +61,19 @@ class Row:
     def millisecond(self) -> int:
         return self.instant // MILLISECOND
 
-    def at(self, index: int) -> msgspec.Raw:
-        """An element; one that is missing is null."""
-        return self.elements[index] if index < len(self.elements) else NULL
-
-    @property
-    def mts(self) -> str:
-        return canonical(numbers.literal_of(self.at(MTS)))
-
-    @property
-    def further(self) -> dict[str, msgspec.Raw]:
-        """What stands in a placeholder or beyond the documented elements."""
-        found = {f"_{index}": self.at(index) for index in PLACEHOLDERS if self.at(index) != NULL}
-        return found | {f"_{index}": self.at(index) for index in range(ELEMENTS, len(self.elements))}
+    def as_object(self) -> bytes:
+        """With null for what is missing, and what stands in a placeholder or beyond the documented elements."""
+        there = {
+            FIELDS.get(at, f"_{at}"): value
+            for at, value in enumerate(self.elements)
+            if at in FIELDS or at >= ELEMENTS or (at and value != NULL)
+        }
+        return encode({**dict.fromkeys(FIELDS.values(), NULL), **there})
 
 
 def page_of(answered: Answered) -> list[Row]:
     """The rows of a body in the vendor's order. Raises UnexpectedAnswer for another shape."""
-    body = answered.body
-    if b"\n" in body or b"\r" in body:
-        body = bytes(one_line(body))
-    try:
-        items = _list_or_null.decode(body) or []
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UnexpectedAnswer(f"the answer is not an array: {error}.") from None
-    rows = list(_flat(items))
+    rows = list(_flat(answered.decoded(_list_or_null) or ()))
     for index, elements in enumerate(rows):
         if len(elements) < FEWEST_ELEMENTS:
             problem = f"row {index} has {len(elements)} elements, where {ELEMENTS} are documented."
@@ -118,75 +110,47 @@ def _no_row(item: msgspec.Raw) -> UnexpectedAnswer:
     return UnexpectedAnswer(f'the answer holds {shown(bytes(item))}, which is no row that begins with "pos".')
 
 
-def rows_of(page: Sequence[Row], owners_of: Callable[[str], Sequence[int]], fields: Fields) -> Rows:
+def decoder_of(fields: Fields) -> RowDecoder[LiquidationRow]:
+    read = [name for name in FIELDS.values() if name != "symbol"]
+    return RowDecoder(ListBody, LiquidationRow, fields, numbers=read, added=("time", "ordinal"))
+
+
+def rows_of(
+    sent: Sequence[Row], owners_of: Callable[[str], Sequence[int]], decoder: RowDecoder[LiquidationRow]
+) -> Rows:
     """A page's rows as JSON objects, with `time` and `ordinal`; those of unwanted symbols only tell the time.
 
-    `owners_of` are the partitions that want a symbol. `typed` has an Event for each row. A wanted row whose symbol or a
-    number cannot be taken is a fault.
+    `owners_of` are the partitions that want a symbol. `typed` has a LiquidationRow and the liquidation's id for each
+    row. A wanted row whose symbol or a number cannot be taken is a fault.
     """
-    bad: dict[int, LiquidationsError] = {}
-    symbols = [_symbol(index, row, bad) for index, row in enumerate(page)]
-    owners = [None if symbol is None else owners_of(symbol) for symbol in symbols]
+    page = decoder.decode(Answered(200, {}, b"[%b]" % b",".join(row.as_object() for row in sent)))
+    for index, row in enumerate(page.rows):
+        if not isinstance(row.symbol, str) or not row.symbol:
+            page.bad[index] = UnexpectedAnswer(f"`symbol` of row {index} is {shown(encode(row.symbol))}, not text.")
+        elif row.pos_id == NULL:
+            page.bad.setdefault(index, UnexpectedAnswer(f"`pos_id` of row {index} is null, not a number."))
+    owners = [owners_of(row.symbol) if isinstance(row.symbol, str) and row.symbol else None for row in page.rows]
     wanted = [whose is None or len(whose) > 0 for whose in owners]
-    literals = _numbers(page, bad)
-    keys = [
-        tuple(
-            canonical(bytes(literals[name][index]))
-            for name in ("pos_id", "is_match", "is_market_sold", "amount", "price_acquired")
-        )
-        for index in range(len(page))
-    ]
-    stamps = [row.mts for row in page]
+    keys = [[canonical(bytes(getattr(row, name))) for name in KEY] for row in page.rows]
     # Rows of one key have one time, and a page never ends inside a millisecond.
     ordinals = identity.ordinals(
-        list(zip(stamps, symbols, keys, strict=True)),
-        lambda index: [bytes(element) for element in page[index].elements],
+        [(str(row.symbol), *key) for row, key in zip(page.rows, keys, strict=True)],
+        lambda index: [bytes(element) for element in sent[index].elements],
         {},
     )
-    if surplus := {name for row in page for name in row.further}:
-        fields.left_out(surplus)
-    times = [row.time for row in page]
-    raw, typed = [], []
-    for index, row in enumerate(page):
-        members = {name: row.at(at) for name, at in FIELDS.items()}
-        members |= {name: NULL for name in NUMBERS if bytes(literals[name][index]) == b"null"}
-        ours = b'"time":"%b","ordinal":%d,' % (times[index], ordinals[index])
-        raw.append(b"{" + ours + msgspec.json.encode({**members, **row.further})[1:])
-        pos_id, *rest = keys[index]
-        typed.append(
-            Event(
-                symbol=symbols[index] or "",
-                is_match=rest[0],
-                amount=bytes(literals["amount"][index]),
-                price=bytes(literals["price_acquired"][index]),
-                liquidation_id=":".join([pos_id, stamps[index], *rest, str(ordinals[index])]),
-            )
-        )
-    found = Rows(raw, [row.instant for row in page], typed=typed, times=times, wanted=wanted)
-    if not bad:
-        return found
-    good = found.only([index for index in range(len(page)) if index not in bad])
-    good.faults = [Fault(page[index].instant, bad[index], owners[index]) for index in bad if wanted[index]]
-    return good
-
-
-def _symbol(index: int, row: Row, bad: dict[int, LiquidationsError]) -> str | None:
-    value = msgspec.json.decode(row.at(SYMBOL))
-    if isinstance(value, str) and value:
-        return value
-    literal = shown(bytes(row.at(SYMBOL)))
-    bad[index] = UnexpectedAnswer(f"`symbol` of row {index} is {literal}, not text.")
-    return None
-
-
-def _numbers(page: Sequence[Row], bad: dict[int, LiquidationsError]) -> dict[str, Sequence[msgspec.Raw]]:
-    """The literals of the numbers, by field."""
-    found = {name: numbers.column(name, [row.at(at) for row in page], bad) for name, at in NUMBERS.items()}
-    for index, literal in enumerate(found["pos_id"]):
-        if bytes(literal) == b"null":
-            error = UnexpectedAnswer(f"`pos_id` of row {index} is null, not a number.")
-            bad.setdefault(index, error)
-    return found
+    ids = [":".join([*key, str(ordinal)]) for key, ordinal in zip(keys, ordinals, strict=True)]
+    times = [row.time for row in sent]
+    rows = added_rows(
+        page,
+        [row.instant for row in sent],
+        constant={},
+        each=(b'"time":"', times, b'","ordinal":', numbers.texts(ordinals), b","),
+        typed=list(zip(page.rows, ids, strict=True)),
+        times=times,
+    )
+    rows.wanted = [is_wanted for index, is_wanted in enumerate(wanted) if index not in page.bad]
+    rows.faults = [Fault(sent[index].instant, page.bad[index], owners[index]) for index in page.bad if wanted[index]]
+    return rows
 
 
 def canonical(literal: bytes) -> str:
