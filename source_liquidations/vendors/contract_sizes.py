@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import groupby
-from operator import mul
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from source_liquidations import numbers
 from source_liquidations.symbols import DOLLARS
@@ -35,7 +35,7 @@ class Columns(NamedTuple):
     notional_usd: Sequence[Any]
 
 
-_NULL = b"null"
+_UNKNOWN = Contract(math.nan, is_inverse=False, in_dollars=False)
 
 
 def columns(
@@ -45,43 +45,21 @@ def columns(
 
     Null where the contract of a market is not known.
     """
-    if len(alike := set(markets)) == 1:
-        return worth(contracts.get(alike.pop()), amounts, prices)
-    found, start = [], 0
-    for market, run in groupby(markets):
-        part = slice(start, start + len(list(run)))
-        start = part.stop
-        found.append(worth(contracts.get(market), amounts[part], prices[part]))
-    return Columns(*([value for run in found for value in run[column]] for column in range(len(Columns._fields))))
+    place = {market: at for at, market in enumerate(dict.fromkeys(markets))}
+    known = np.array([contracts.get(market, _UNKNOWN) for market in place], float).reshape(-1, len(Contract._fields))
+    size, is_inverse, in_dollars = known[[place[market] for market in markets]].T
+    amount, price = (np.array(numbers.floats(literals), float) for literals in (amounts, prices))  # null is no number
+    with np.errstate(all="ignore"):
+        sized = amount * size
+        base = np.where(is_inverse, sized / price, sized)
+        usd = np.where(in_dollars, np.where(is_inverse, sized, sized * price), np.nan)
+    return Columns(
+        *(amounts if np.array_equal(found, amount, equal_nan=True) else _literals(found) for found in (base, usd))
+    )
 
 
-def worth(contract: Contract | None, amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
-    """What amounts of one market come to."""
-    nothing = [_NULL] * len(amounts)
-    if contract is None:
-        return Columns(nothing, nothing)
-    size = contract.size
-    at = _floats(prices)
-    sized = _floats(amounts) if size == 1 else [count * size for count in _floats(amounts)]
-    of_size: Sequence[Any] = amounts if size == 1 else _literals(sized)
-    base: Sequence[Any]
-    if contract.is_inverse:
-        base = _literals([count / price if price else math.nan for count, price in zip(sized, at, strict=True)])
-    else:
-        base = of_size
-    if not contract.in_dollars:
-        return Columns(base, nothing)
-    return Columns(base, of_size if contract.is_inverse else _literals(list(map(mul, sized, at))))
-
-
-def _floats(literals: Sequence[Any]) -> Sequence[float]:
-    """The values of literals; null is no number, and so is what is computed from it."""
-    values: list[Any] = numbers.floats(literals)
-    return [math.nan if value is None else value for value in values] if None in values else values
-
-
-def _literals(values: Sequence[float]) -> list[bytes]:
+def _literals(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[bytes]:
     """Rounded to the digits that a product of doubles has; null for what is no number, and what no double holds."""
-    if not values or not math.isfinite(sum(values)):
-        return [b"%.15g" % value if math.isfinite(value) else _NULL for value in values]
-    return (b",".join([b"%.15g"] * len(values)) % tuple(values)).split(b",")
+    numbered = np.where(np.isfinite(values), values, np.nan).tolist()
+    texts = b",".join([b"%.15g"] * len(numbered)) % tuple(numbered)
+    return texts.replace(b"nan", b"null").split(b",") if numbered else []

@@ -21,7 +21,7 @@ from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import event_names, liquidations
-from source_liquidations.vendors.contract_sizes import Contract, worth
+from source_liquidations.vendors.contract_sizes import Contract, columns
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
@@ -82,20 +82,21 @@ class LiquidationEvents(KaikoEndpoint):
 def to_liquidations(rows: Rows, span: Span) -> Mapped:
     """The amount is in the base asset, the price is the execution's, position_side is the position."""
     partition = span.partitions[0]
-    code = partition["exchange"]
+    market, code = str(partition), partition["exchange"]
     base, quote_asset = assets_of(partition["instrument"], code)
+    contracts = {market: Contract.of_base(quote_asset)}
     typed: Sequence[TradeRow] = rows.typed
     amount, price = [row.amount for row in typed], [row.price for row in typed]
     return Mapped(
         liquidations(
             rows,
-            names=event_names("kaiko", str(partition), code, base, quote_asset, "trade", "base"),
+            names=event_names("kaiko", market, code, base, quote_asset, "trade", "base"),
             ids=[row.trade_id for row in typed],
             positions=[row.position_side for row in typed],
             price=price,
             amount=amount,
             amount_usd=[row.amount_usd for row in typed],
             amount_base=amount,
-            computed_usd=Later(lambda: worth(Contract.of_base(quote_asset), amount, price).notional_usd),
+            computed_usd=Later(lambda: columns(contracts, [market] * len(price), amount, price).notional_usd),
         )
     )
