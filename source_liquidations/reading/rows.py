@@ -55,7 +55,7 @@ class Rows:
     typed       the same rows decoded, for the unified streams
     times       each row's time as RFC 3339 text, likewise
     faults      rows of the page that are not among these
-    wanted      by row, whether it is to be written; the others only tell how far the page goes. None = all are
+    wanted      ... or which of them want each row (None = all); one that nobody wants only tells how far the page goes
     """
 
     raw: Sequence[bytes | Any]
@@ -65,7 +65,7 @@ class Rows:
     typed: Sequence[Any] = ()
     times: Sequence[bytes] = ()
     faults: Sequence[Fault] = ()
-    wanted: Sequence[bool] | None = None
+    wanted: Sequence[Sequence[int] | None] | None = None
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -92,17 +92,20 @@ class Rows:
             wanted=None if self.wanted is None else [self.wanted[i] for i in keep],
         )
 
-    def faults_of(self, bad: Mapping[int, LiquidationsError]) -> list[Fault]:
-        """Why some of these rows cannot be taken, by index."""
-        return [
-            Fault(self.instants[index], error, None if self.owners is None else [self.owners[index]])
-            for index, error in bad.items()
-        ]
+    def without(self, bad: Mapping[int, LiquidationsError]) -> Rows:
+        """The rows but for those that cannot be taken, by index; these are its faults, unless nobody wants them."""
+        if not bad:
+            return replace(self, faults=())
+        found = self.only([i for i in range(len(self)) if i not in bad])
+        owners = self.wanted if self.owners is None else [[owner] for owner in self.owners]
+        whose = [(i, None if owners is None else owners[i]) for i in bad]
+        found.faults = [Fault(self.instants[i], bad[i], one) for i, one in whose if one is None or len(one)]
+        return found
 
     def to_write(self) -> Rows:
         if self.wanted is None:
             return self
-        return self.only([i for i, is_wanted in enumerate(self.wanted) if is_wanted])
+        return self.only([i for i, whose in enumerate(self.wanted) if whose is None or len(whose)])
 
     def between(self, start: int, end: int) -> Rows:
         """The rows of [start, end), and the faults."""

@@ -207,19 +207,16 @@ def added_rows(
     typed: Sequence[Any] | None = None,
     times: Sequence[bytes] = (),
     owners: list[int] | None = None,
+    wanted: Sequence[Sequence[int] | None] | None = None,
 ) -> Rows:
     """Rows with members added: `constant` to all of them, `each` to each. Bad rows are faults, and not among them.
 
     The columns of `each` are JSON text which, row by row, makes members with a comma behind them.
     """
     columns = (members(constant), *each)
-    rows = Rows(page.raw, instants, columns, owners, page.rows if typed is None else typed, times)
+    rows = Rows(page.raw, instants, columns, owners, page.rows if typed is None else typed, times, wanted=wanted)
     if page.collides:
         ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
         pairs = zip(page.raw, ours, strict=True)
         rows.raw, rows.added = [merged(row, members_of(b"{%b}" % mine[:-1])) for row, mine in pairs], ()
-    if page.bad:
-        good = rows.only([index for index in range(len(rows)) if index not in page.bad])
-        good.faults = rows.faults_of(page.bad)
-        return good
-    return rows
+    return rows.without(page.bad)

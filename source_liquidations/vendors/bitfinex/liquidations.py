@@ -20,7 +20,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapped
-from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of
 from source_liquidations.timestamps import MILLISECOND
@@ -234,17 +234,14 @@ def _joined(oldest: list[Row], newest: list[Row]) -> list[Row] | None:
 
 def to_liquidations(rows: Rows, span: Span) -> Mapped:
     """The sign of the amount is the position's side. A trigger has no price: base_price is where it was opened."""
-    faults: list[Fault] = []
-    keep = []
-    for index, (row, _) in enumerate(rows.typed):
-        is_match = canonical(bytes(row.is_match))
-        if is_match in EVENT_TYPES:
-            keep.append(index)
-        else:
-            error = UnexpectedAnswer(f"`is_match` is {shown(is_match)}, neither 0 nor 1.")
-            faults.append(Fault(rows.instants[index], error, _owners(span, row.symbol)))
-    if faults:
-        rows = rows.only(keep)
+    kinds = [EVENT_TYPES.get(canonical(bytes(row.is_match)), "") for row, _ in rows.typed]
+    rows = rows.without(
+        {
+            index: UnexpectedAnswer(f"`is_match` is {shown(bytes(row.is_match))}, neither 0 nor 1.")
+            for index, (row, _) in enumerate(rows.typed)
+            if not kinds[index]
+        }
+    )
     typed: Sequence[LiquidationRow] = [row for row, _ in rows.typed]
     signed = numbers.floats([row.amount for row in typed])
     amounts = [bytes(row.amount).removeprefix(b"-") for row in typed]
@@ -253,7 +250,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     return Mapped(
         unified_rows(
             rows,
-            names=[_names(row.symbol, EVENT_TYPES[canonical(bytes(row.is_match))]) for row in typed],
+            names=list(map(_names, symbols, filter(None, kinds))),
             ids=[name for _, name in rows.typed],
             positions=[None if not value else "long" if value > 0 else "short" for value in signed],
             price=prices,
@@ -261,7 +258,7 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
             amount_base=amounts,
             computed_usd=columns(contracts, symbols, amounts, prices).notional_usd,
         ),
-        faults,
+        rows.faults,
     )
 
 

@@ -16,7 +16,7 @@ from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.numbers import NULL
 from source_liquidations.reading.pages import encode
-from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.reading.rows import Rows
 from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
@@ -130,7 +130,6 @@ def rows_of(
         elif row.pos_id == NULL:
             page.bad.setdefault(index, UnexpectedAnswer(f"`pos_id` of row {index} is null, not a number."))
     owners = [owners_of(row.symbol) if isinstance(row.symbol, str) and row.symbol else None for row in page.rows]
-    wanted = [whose is None or len(whose) > 0 for whose in owners]
     keys = [[canonical(bytes(getattr(row, name))) for name in KEY] for row in page.rows]
     # Rows of one key have one time, and a page never ends inside a millisecond.
     ordinals = identity.ordinals(
@@ -140,17 +139,15 @@ def rows_of(
     )
     ids = [":".join([*key, str(ordinal)]) for key, ordinal in zip(keys, ordinals, strict=True)]
     times = [row.time for row in sent]
-    rows = added_rows(
+    return added_rows(
         page,
         [row.instant for row in sent],
         constant={},
         each=(b'"time":"', times, b'","ordinal":', numbers.texts(ordinals), b","),
         typed=list(zip(page.rows, ids, strict=True)),
         times=times,
+        wanted=owners,
     )
-    rows.wanted = [is_wanted for index, is_wanted in enumerate(wanted) if index not in page.bad]
-    rows.faults = [Fault(sent[index].instant, page.bad[index], owners[index]) for index in page.bad if wanted[index]]
-    return rows
 
 
 def canonical(literal: bytes) -> str:

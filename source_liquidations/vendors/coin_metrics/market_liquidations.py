@@ -116,11 +116,9 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     bad: dict[int, LiquidationsError] = {}
     price = numbers.column_of_texts("price", [row.price for row in rows.typed], bad)
     amount = numbers.column_of_texts("amount", [row.amount for row in rows.typed], bad)
-    faults = rows.faults_of(bad)
     if bad:
-        keep = [index for index in range(len(rows)) if index not in bad]
-        rows = rows.only(keep)
-        price, amount = ([column[index] for index in keep] for column in (price, amount))
+        price, amount = ([one for at, one in enumerate(column) if at not in bad] for column in (price, amount))
+    rows = rows.without(bad)
     typed: Sequence[LiquidationRow] = rows.typed
     markets, types = [row.market for row in typed], [row.type for row in typed]
     worth = contracts.columns(markets, amount, price)
@@ -135,7 +133,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             amount_base=worth.amount_base,
             computed_usd=worth.notional_usd,
         ),
-        faults,
+        rows.faults,
     )
 
 

@@ -246,7 +246,7 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
                     names.append(name)
                     starts.append(interval_start(instant))
                     amounts.append(amount[index])
-        return Mapped(volumes(names=names, starts=starts, amount=amounts), rows.faults_of(bad))
+        return Mapped(volumes(names=names, starts=starts, amount=amounts), rows.without(bad).faults)
 
     return mapped
 

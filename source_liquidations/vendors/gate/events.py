@@ -13,11 +13,11 @@ from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Mapped
-from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.reading.rows import Rows
 from source_liquidations.unified import event_names, liquidations
 from source_liquidations.vendors.gate.calls import assets, market
 from source_liquidations.vendors.gate.contracts import Contracts
-from source_liquidations.vendors.gate.orders import OrderRow, owners
+from source_liquidations.vendors.gate.orders import OrderRow
 
 _NULL = b"null"
 
@@ -34,16 +34,13 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     """One row for each order, in contracts. An order that nobody filled is an `order`, at the size that was ordered."""
     settle = span.partitions[0]["settle"]
     events: list[_Event] = []
-    kept: list[int] = []
-    faults: list[Fault] = []
+    bad: dict[int, LiquidationsError] = {}
     for index, (row, _) in enumerate(rows.typed):
         try:
             events.append(_event(row))
-            kept.append(index)
         except LiquidationsError as error:
-            faults.append(Fault(rows.instants[index], error, owners(span, row.contract)))
-    if faults:
-        rows = rows.only(kept)
+            bad[index] = error
+    rows = rows.without(bad)
     orders: Sequence[OrderRow] = [row for row, _ in rows.typed]
     filled_at = numbers.floats([row.fill_price for row in orders])
     prices = [row.fill_price if (at or 0.0) > 0 else row.order_price for row, at in zip(orders, filled_at, strict=True)]
@@ -65,7 +62,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
             amount_base=worth.amount_base,
             computed_usd=worth.notional_usd,
         ),
-        faults,
+        rows.faults,
     )
 
 

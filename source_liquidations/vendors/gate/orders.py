@@ -20,7 +20,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
-from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors import identity
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
@@ -170,13 +170,10 @@ class LiquidationOrders(Endpoint):
         renamed(page)
         each = (b'"time":"', times, b'","liquidation_id":"', ids, b'",')
         typed = list(zip(page.rows, ids, strict=True))
-        rows = added_rows(page, instants, constant={"settle": settle}, each=each, typed=typed, times=times)
-        wanted = [index for index, (row, _) in enumerate(rows.typed) if owners(span, row.contract)]
-        wanted.sort(key=lambda index: (rows.instants[index], rows.typed[index][1]))
-        found = rows.only(wanted)
-        bad = sorted(page.bad, key=lambda index: (instants[index], ids[index]))
-        whose = [(index, owners(span, page.rows[index].contract)) for index in bad]
-        found.faults = [Fault(instants[index], page.bad[index], owner) for index, owner in whose if owner]
+        whose = [owners(span, row.contract) for row in page.rows]
+        constant = {"settle": settle}
+        found = added_rows(page, instants, constant=constant, each=each, typed=typed, times=times, wanted=whose)
+        found = found.to_write()
         if memory.get(_LEFT):
             return self._next_of_second(found, settle, start, memory)
         whole_until = (last + 1) * timestamps.SECOND
