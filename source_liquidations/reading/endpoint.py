@@ -89,10 +89,15 @@ class Span:
 
 
 class Sizing:
-    """How long windows are, in nanoseconds, where a vendor or an account limits them."""
+    """How long windows are, in nanoseconds, where a vendor or an account limits them.
 
-    def __init__(self, longest: int | None = None) -> None:
+    worth   rows that a window should have: the next one is longer after few rows, shorter after many. None = any
+    """
+
+    def __init__(self, longest: int | None = None, *, worth: int | None = None, step: int = 1) -> None:
         self._longest = longest
+        self._step = step
+        self.worth = worth
 
     def longest(self) -> int | None:
         """The longest window; None = any."""
@@ -104,7 +109,11 @@ class Sizing:
 
     def next_length(self, length: int, rows: int) -> int:
         """The length of the window after one of `length` nanoseconds that had so many rows."""
-        return length
+        if self.worth is None:
+            return length
+        factor = 8.0 if rows == 0 else min(4.0, max(0.25, self.worth / rows))
+        longer = timestamps.floor_to(int(length * factor), self._step)
+        return max(self._step, min(longer, self._longest or longer))
 
     def window_end(self, start: int, end: int) -> int:
         """Where a window that begins at `start` shall end, at `end` at the latest."""

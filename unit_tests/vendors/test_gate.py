@@ -271,7 +271,7 @@ def test_a_second_of_the_market_that_is_full_is_asked_for_by_contract() -> None:
 
 @given(st.integers(1, 3600), st.integers(0, 2000))
 def test_windows_grow_and_shrink_with_what_they_hold(length: int, rows: int) -> None:
-    following = orders.Windows().next_length(length * SECOND, rows)
+    following = gate_orders()[0].endpoint.sizing.next_length(length * SECOND, rows)
     assert SECOND <= following <= HOUR
     assert following % SECOND == 0
     assert rows >= 500 or following >= min(length * SECOND, HOUR)

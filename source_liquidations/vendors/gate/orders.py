@@ -39,7 +39,6 @@ LONGEST_HISTORY = 100 * timestamps.DAY
 # An old window may be refused nevertheless. A newer one must not be.
 _SURELY_READABLE = 89 * timestamps.DAY
 _RANGE_REFUSED = "range from/to"
-_ROWS_WORTH_A_WINDOW = LIMIT // 2
 _LEFT = "contracts of a crowded second that are still to be asked for"
 
 
@@ -53,18 +52,6 @@ class OrderRow(msgspec.Struct):
     fill_price: msgspec.Raw
     left: msgspec.Raw
     order_size: msgspec.Raw = numbers.NULL
-
-
-class Windows(Sizing):
-    """Windows of an hour; shorter while orders are so many that an answer would be cut."""
-
-    def __init__(self) -> None:
-        super().__init__(LONGEST_WINDOW)
-
-    def next_length(self, length: int, rows: int) -> int:
-        factor = 8.0 if rows == 0 else min(8.0, max(0.25, _ROWS_WORTH_A_WINDOW / rows))
-        longer = timestamps.floor_to(int(length * factor), timestamps.SECOND)
-        return max(timestamps.SECOND, min(longer, LONGEST_WINDOW))
 
 
 class OrderClient(Client):
@@ -105,7 +92,8 @@ class LiquidationOrders(Endpoint):
             numbers=("size", "order_size", "order_price", "fill_price", "left"),
             added=("timestamp", "settle", "liquidation_id"),
         )
-        self.sizing = Windows()
+        # Shorter while orders are so many that an answer would be cut.
+        self.sizing = Sizing(LONGEST_WINDOW, worth=LIMIT // 2, step=self.step)
         now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
         self.reach = now - LONGEST_HISTORY
         self.sure_reach: int = now - HISTORY

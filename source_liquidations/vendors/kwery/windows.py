@@ -18,17 +18,12 @@ ROWS_ARE_SETTLED_AFTER = timestamps.MINUTE
 
 
 class Windows(Sizing):
-    """Windows of a few pages: longer after few rows, shorter after many; and what is left of the credits pays for them.
-
-    limit   rows that the plan has on a page
-    worth   rows that a window should have
-    """
+    """Windows of a few pages, which what is left of the credits pays for; `limit` is the rows of a page."""
 
     def __init__(self, credits: Credits) -> None:
         self._credits = credits
         self.limit = LARGEST_LIMIT
-        self.worth = ROWS_WORTH_A_WINDOW
-        super().__init__()
+        super().__init__(worth=ROWS_WORTH_A_WINDOW, step=STEP)
 
     def longest(self) -> int:
         """A first window that can be paid whatever it holds."""
@@ -42,8 +37,7 @@ class Windows(Sizing):
         return None if self._credits.most is None else self.longest() // 2
 
     def next_length(self, length: int, rows: int) -> int:
-        factor = 8.0 if rows == 0 else min(4.0, max(0.25, self.worth / rows))
-        longer = int(length * factor)
+        longer = super().next_length(length, rows)
         payable = self._credits.rows_left(self.limit)
         if payable is not None:
             # A window that cannot be paid to its end is paid for nothing: leave room for twice the rows expected.
