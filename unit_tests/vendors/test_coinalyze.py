@@ -388,8 +388,6 @@ def test_a_market_without_a_unit_fails_in_the_unified_stream_alone(
     with pytest.raises(LiquidationsError, match=words):
         raise fault.error
     assert partly(held, [series("Y.A", point())], span)[VOLUMES][1] == [], "without rows, nothing is missing"
-    batches = [[p["symbol"] for p in batch] for batch in held.endpoint.batches(span.partitions, 0, 1)]
-    assert batches == [["Y.A"], ["X.A"]], "in a request of its own it stops no other"
 
 
 # Exchanges.

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from source_liquidations import timestamps
@@ -120,12 +119,9 @@ class LiquidationHistory(Endpoint):
     # Requests.
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
-        """As many together as a request may name; those that fail in the unified stream apart from the others."""
-        by_unit = sorted(partitions, key=lambda partition: not self.is_unified(partition))
-        for _, group in groupby(by_unit, self.is_unified):
-            batch = list(group)
-            for first in range(0, len(batch), self._at_once):
-                yield tuple(batch[first : first + self._at_once])
+        """As many together as a request may name."""
+        for first in range(0, len(partitions), self._at_once):
+            yield tuple(partitions[first : first + self._at_once])
 
     def first(self, span: Span) -> Request:
         """Both bounds are inclusive, and seconds: milliseconds would find nothing."""
