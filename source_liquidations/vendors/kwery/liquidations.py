@@ -99,7 +99,7 @@ class Liquidations(Endpoint):
             numbers=("quantity", "price", "avg_price", "usd_value"),
             added=("time", "liquidation_id"),
         )
-        self._silence = Silence()
+        self._silent_since: dict[str, int | None] = {}  # by symbol; None once it had a row
         self.windows = self.sizing = Windows(credits)
         # Windows side by side would each spend what another one needs to be read to its end.
         self.most_at_once = None if credits.most is None else 1
@@ -168,7 +168,7 @@ class Liquidations(Endpoint):
         memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows come in no order
         if following is None:
             self._credits.windows += 1
-            self._silence.note(span, memory[_OLDEST])
+            self._note_silence(span, memory[_OLDEST])
         ids = identified(page, instants, memory)
         each = (b'"time":"', times, b'","liquidation_id":"', [name.encode() for name in ids], b'",')
         typed = Later(lambda: list(zip(page.rows, ids, strict=True)))
@@ -194,6 +194,25 @@ class Liquidations(Endpoint):
         if left.isdecimal():
             self._credits.left_in_cycle = int(left)
 
+    def _note_silence(self, span: Span, oldest: int) -> None:
+        """Say once of each symbol that its first row is much later than what was requested.
+
+        Some plans leave out what is older than they reach back, silently. `oldest` is a whole window's, or _NEVER.
+        """
+        symbol = span.partitions[0]["symbol"]
+        asked = self._silent_since.setdefault(symbol, span.start)
+        if asked is None or oldest == _NEVER:
+            return
+        self._silent_since[symbol] = None
+        if oldest - asked > LONG_SILENCE:
+            logger.warning(
+                "kwery: requested data of %s from %s, but the first row is from %s. Either nothing happened before, or"
+                " the key's history is shorter than the vendor reports.",
+                symbol,
+                timestamps.format_shortest(asked),
+                timestamps.format_shortest(oldest),
+            )
+
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
 
@@ -214,33 +233,6 @@ def _must_have_all(answered: Answered, rows: int, meta: Meta) -> None:
                 raise UnexpectedAnswer(problem)
             logger.warning("kwery: %s If rows are missing, report this to the vendor.", problem)
             return
-
-
-class Silence:
-    """Says once of each symbol that its first row is much later than what was requested.
-
-    Some plans leave out what is older than they reach back, silently.
-    """
-
-    def __init__(self) -> None:
-        self._asked: dict[str, int] = {}
-        self._done: set[str] = set()
-
-    def note(self, span: Span, oldest: int) -> None:
-        """A window was read to its end; `oldest` is its first row's instant, or _NEVER."""
-        symbol = span.partitions[0]["symbol"]
-        asked = self._asked.setdefault(symbol, span.start)
-        if symbol in self._done or oldest == _NEVER:
-            return
-        self._done.add(symbol)
-        if oldest - asked > LONG_SILENCE:
-            logger.warning(
-                "kwery: requested data of %s from %s, but the first row is from %s. Either nothing happened before, or"
-                " the key's history is shorter than the vendor reports.",
-                symbol,
-                timestamps.format_shortest(asked),
-                timestamps.format_shortest(oldest),
-            )
 
 
 def next_request(request: Request, meta: Meta | None, *, is_full: bool, is_empty: bool) -> Request | None:
