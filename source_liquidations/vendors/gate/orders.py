@@ -162,6 +162,7 @@ class LiquidationOrders(Endpoint):
         constant = {"settle": settle}
         found = added_rows(page, instants, constant=constant, each=each, typed=typed, times=times, wanted=whose)
         found = found.to_write()
+        found = found.only(sorted(range(len(found)), key=lambda index: (found.instants[index], found.typed[index][1])))
         if memory.get(_LEFT):
             return self._next_of_second(found, settle, start, memory)
         whole_until = (last + 1) * timestamps.SECOND
