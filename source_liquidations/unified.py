@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from source_liquidations import timestamps
 from source_liquidations.numbers import NULL, texts
 from source_liquidations.reading.pages import Table, encode, members
-from source_liquidations.reading.rows import Column, Rows
+from source_liquidations.reading.rows import Column, Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 
@@ -97,6 +97,7 @@ def liquidations(
     amount_usd: Column = _NULL,
     amount_base: Column = _NULL,
     computed_usd: Column = _NULL,
+    faults: Sequence[Fault] = (),
 ) -> Table:
     """A row of `liquidations` for each. Columns are JSON texts, one for each row or one for all of them.
 
@@ -132,6 +133,7 @@ def liquidations(
             notional_source,
             b"}",
         ),
+        faults,
     )
 
 
@@ -188,7 +190,14 @@ def volume_names(
     return members(names)
 
 
-def volumes(*, names: Column, starts: Sequence[bytes], amount: Sequence[Any], count: Column = _NULL) -> Table:
+def volumes(
+    *,
+    names: Column,
+    starts: Sequence[bytes],
+    amount: Sequence[Any],
+    count: Column = _NULL,
+    faults: Sequence[Fault] = (),
+) -> Table:
     """Rows of `liquidation_volumes`. Columns are JSON texts; `starts` is interval_start without quotes."""
     return Table(
         len(starts),
@@ -203,6 +212,7 @@ def volumes(*, names: Column, starts: Sequence[bytes], amount: Sequence[Any], co
             count,
             b"}",
         ),
+        faults,
     )
 
 

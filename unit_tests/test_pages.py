@@ -17,7 +17,7 @@ from source_liquidations.messages import records
 from source_liquidations.numbers import NULL
 from source_liquidations.reading import pages
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Block, Mapped, Output, Table, members, merged, render
+from source_liquidations.reading.pages import Block, Output, Table, members, merged, render
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows, column_name
 
@@ -260,14 +260,14 @@ def test_a_large_page_comes_in_blocks_that_together_are_what_one_block_would_be(
         ]
 
 
-def as_they_are(rows: Rows, span: Span) -> Mapped:
-    return Mapped(Table(len(rows), (rows.raw,)))
+def as_they_are(rows: Rows, span: Span) -> Table:
+    return Table(len(rows), (rows.raw,))
 
 
 def test_a_mapper_says_which_rows_it_could_not_take() -> None:
     fault = Fault(7, UnexpectedAnswer("`price` is no number."))
     faults: list[Fault] = []
-    output = Output("unified", mapper=lambda rows, span: Mapped(Table(1, (b'{"n":1}',)), [fault]))
+    output = Output("unified", mapper=lambda rows, span: Table(1, (b'{"n":1}',), [fault]))
     (block,) = render(output, Rows([b'{"id":"1"}', b'{"id":"2"}'], [0, 7]), SPAN, faults)
     assert (block.stream, block.records) == ("unified", 1)
     assert json.loads(block.data)["record"]["data"] == {"n": 1}

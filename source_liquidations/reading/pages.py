@@ -24,10 +24,11 @@ members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode  # of an object
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as columns of JSON text: each a text for every row, or one for all of them."""
+    """Rows as columns of JSON text: each a text for every row, or one for all of them; and what could not be put in."""
 
     count: int
     columns: Sequence[Column]
+    faults: Sequence[Fault] = ()
 
     def lines(self, before: bytes, after: bytes) -> bytes:
         """All rows, each between the same two texts, in one piece."""
@@ -53,15 +54,8 @@ class Table:
             )
 
 
-class Mapped(NamedTuple):
-    """A page in a unified stream's shape, and what could not be put into it."""
-
-    rows: Table
-    faults: Sequence[Fault] = ()
-
-
 # A unified stream's shape of a page, from the vendor's rows and what was asked for.
-Mapper = Callable[[Rows, Span], Mapped]
+Mapper = Callable[[Rows, Span], Table]
 
 
 @dataclass(frozen=True)
@@ -115,8 +109,8 @@ def render(output: Output, rows: Rows, span: Span, faults: list[Fault]) -> Itera
     if output.mapper is None:
         table = _vendor_rows(rows)
     else:
-        table, found = output.mapper(rows, span)
-        faults += found
+        table = output.mapper(rows, span)
+        faults += table.faults
     for part in table.parts(_MOST_RECORDS):
         yield block(output.stream, part)
 

@@ -16,7 +16,7 @@ from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
-from source_liquidations.reading.pages import Mapped, Mapper
+from source_liquidations.reading.pages import Mapper, Table
 from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
@@ -129,14 +129,12 @@ def coverage_of(
                 )
             return None
 
-    def mapped(rows: Rows, span: Span) -> Mapped:
-        return Mapped(
-            coverage_rows(
-                period(vendor, exchange, market, kind, instant, None, note, source)
-                for row in rows.typed
-                for exchange, market, kind, instant, note in periods_of(row, date, span.end)
-                if instant is not None
-            )
+    def mapped(rows: Rows, span: Span) -> Table:
+        return coverage_rows(
+            period(vendor, exchange, market, kind, instant, None, note, source)
+            for row in rows.typed
+            for exchange, market, kind, instant, note in periods_of(row, date, span.end)
+            if instant is not None
         )
 
     return mapped

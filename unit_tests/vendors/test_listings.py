@@ -223,7 +223,7 @@ def test_a_date_that_no_number_or_text_holds_is_none(literal: str, caplog: pytes
     body = f'{{"symbols": [{{"symbol": "A", "earliest_data": {literal}}}]}}'.encode()
     answer = page(held, body)
     mapped = held.mappers[COVERAGE](answer.rows, NOWHEN)
-    assert mapped.rows.count == 0
+    assert mapped.count == 0
     assert caplog.messages == [
         f"kwery_symbols, `earliest_data` of A is {literal!r}, not a date: it has no row of coverage"
     ]

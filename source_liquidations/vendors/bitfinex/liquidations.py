@@ -19,7 +19,7 @@ from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
-from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of
@@ -232,7 +232,7 @@ def _joined(oldest: list[Row], newest: list[Row]) -> list[Row] | None:
     return oldest + newest[overlaps[0] :]
 
 
-def to_liquidations(rows: Rows, span: Span) -> Mapped:
+def to_liquidations(rows: Rows, span: Span) -> Table:
     """The sign of the amount is the position's side. A trigger has no price: base_price is where it was opened."""
     kinds = [EVENT_TYPES.get(canonical(bytes(row.is_match)), "") for row, _ in rows.typed]
     rows = rows.without(
@@ -247,18 +247,16 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     amounts = [bytes(row.amount).removeprefix(b"-") for row in typed]
     symbols, prices = [row.symbol for row in typed], [row.price_acquired for row in typed]
     contracts = {symbol: Contract.of_base(pair_of(symbol)[1]) for symbol in set(symbols)}
-    return Mapped(
-        unified_rows(
-            rows,
-            names=list(map(_names, symbols, filter(None, kinds))),
-            ids=[name for _, name in rows.typed],
-            positions=[None if not value else "long" if value > 0 else "short" for value in signed],
-            price=prices,
-            amount=amounts,
-            amount_base=amounts,
-            computed_usd=columns(contracts, symbols, amounts, prices).notional_usd,
-        ),
-        rows.faults,
+    return unified_rows(
+        rows,
+        names=list(map(_names, symbols, filter(None, kinds))),
+        ids=[name for _, name in rows.typed],
+        positions=[None if not value else "long" if value > 0 else "short" for value in signed],
+        price=prices,
+        amount=amounts,
+        amount_base=amounts,
+        computed_usd=columns(contracts, symbols, amounts, prices).notional_usd,
+        faults=rows.faults,
     )
 
 

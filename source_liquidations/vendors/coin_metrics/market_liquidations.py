@@ -13,7 +13,7 @@ from source_liquidations.errors import LiquidationsError, RequestRefused
 from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
@@ -111,7 +111,7 @@ class MarketLiquidations(Timeseries):
         return added_rows(page, instants, constant={}, each=each, times=times, owners=owners)
 
 
-def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
+def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     """The amount counts contracts; the side is that of the order that closed the position: a sell closed a long."""
     bad: dict[int, LiquidationsError] = {}
     price = numbers.column_of_texts("price", [row.price for row in rows.typed], bad)
@@ -122,18 +122,16 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
     typed: Sequence[LiquidationRow] = rows.typed
     markets, types = [row.market for row in typed], [row.type for row in typed]
     worth = contracts.columns(markets, amount, price)
-    return Mapped(
-        liquidations(
-            rows,
-            names=list(map(_names, markets, types)),
-            ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
-            positions=[POSITION_OF.get(row.side or "") for row in typed],
-            price=price,
-            amount=amount,
-            amount_base=worth.amount_base,
-            computed_usd=worth.notional_usd,
-        ),
-        rows.faults,
+    return liquidations(
+        rows,
+        names=list(map(_names, markets, types)),
+        ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
+        positions=[POSITION_OF.get(row.side or "") for row in typed],
+        price=price,
+        amount=amount,
+        amount_base=worth.amount_base,
+        computed_usd=worth.notional_usd,
+        faults=rows.faults,
     )
 
 

@@ -30,7 +30,7 @@ from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Mapped, Mapper
+from source_liquidations.reading.pages import Mapper, Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
@@ -232,7 +232,7 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
             volume_names("coin_metrics", market, code, name, interval, position, unit) for _, position, unit in columns
         ]
 
-    def mapped(rows: Rows, span: Span) -> Mapped:
+    def mapped(rows: Rows, span: Span) -> Table:
         bad: dict[int, LiquidationsError] = {}
         values = [
             numbers.column_of_texts(name, [getattr(row, name) for row in rows.typed], bad) for name, _, _ in columns
@@ -246,7 +246,12 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
                     names.append(name)
                     starts.append(interval_start(instant))
                     amounts.append(amount[index])
-        return Mapped(volumes(names=names, starts=starts, amount=amounts), rows.without(bad).faults)
+        return volumes(
+            names=names,
+            starts=starts,
+            amount=amounts,
+            faults=rows.without(bad).faults,
+        )
 
     return mapped
 

@@ -16,7 +16,7 @@ from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
-from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
@@ -197,7 +197,7 @@ class LiquidationHistory(Endpoint):
 
     # The unified stream.
 
-    def to_volumes(self, rows: Rows, span: Span) -> Mapped:
+    def to_volumes(self, rows: Rows, span: Span) -> Table:
         """For each row two: `l` are longs, `s` are shorts. A market without a unit has none, and is one fault."""
         if self._no_exchanges is not None:
             raise copy(self._no_exchanges)
@@ -218,13 +218,11 @@ class LiquidationHistory(Endpoint):
             rows = rows.only([at for at, owner in enumerate(owners) if owner not in problems])
             owners = rows.owners or []
         starts = [interval_start(instant) for instant in rows.instants]
-        return Mapped(
-            volumes(
-                names=[name for owner in owners for name in names[owner]],
-                starts=[start for start in starts for _ in _POSITIONS],
-                amount=[amount for point in rows.typed for amount in (point.l, point.s)],
-            ),
-            faults,
+        return volumes(
+            names=[name for owner in owners for name in names[owner]],
+            starts=[start for start in starts for _ in _POSITIONS],
+            amount=[amount for point in rows.typed for amount in (point.l, point.s)],
+            faults=faults,
         )
 
     def _names(self, partition: Partition) -> list[bytes]:

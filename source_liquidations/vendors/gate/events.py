@@ -12,7 +12,7 @@ from typing import NamedTuple
 from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.reading.endpoint import Span
-from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.unified import event_names, liquidations
 from source_liquidations.vendors.gate.calls import assets, market
@@ -30,7 +30,7 @@ class _Event(NamedTuple):
     amount: bytes
 
 
-def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
+def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     """One row for each order, in contracts. An order that nobody filled is an `order`, at the size that was ordered."""
     settle = span.partitions[0]["settle"]
     events: list[_Event] = []
@@ -51,18 +51,16 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Mapped:
         for row, name, event in zip(orders, markets, events, strict=True)
     ]
     worth = contracts.worth(markets, amounts, prices)
-    return Mapped(
-        liquidations(
-            rows,
-            names=names,
-            ids=[name.decode() for _, name in rows.typed],
-            positions=[event.position for event in events],
-            price=prices,
-            amount=amounts,
-            amount_base=worth.amount_base,
-            computed_usd=worth.notional_usd,
-        ),
-        rows.faults,
+    return liquidations(
+        rows,
+        names=names,
+        ids=[name.decode() for _, name in rows.typed],
+        positions=[event.position for event in events],
+        price=prices,
+        amount=amounts,
+        amount_base=worth.amount_base,
+        computed_usd=worth.notional_usd,
+        faults=rows.faults,
     )
 
 

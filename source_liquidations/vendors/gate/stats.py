@@ -17,7 +17,7 @@ from source_liquidations.http.client import Client, Request
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
-from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
@@ -138,7 +138,7 @@ def _names(settle: str, contract: str, interval: str) -> list[tuple[str, bytes]]
     ]
 
 
-def to_volumes(rows: Rows, span: Span) -> Mapped:
+def to_volumes(rows: Rows, span: Span) -> Table:
     """For each interval and side, the base asset; and the dollars where the quote is one. What is absent has no row."""
     partition = span.partitions[0]
     names: list[bytes] = []
@@ -150,4 +150,4 @@ def to_volumes(rows: Rows, span: Span) -> Mapped:
         names += [shared] * len(there)
         starts += [interval_start(rows.instants[index]) for index in there]
         amounts += [values[index] for index in there]
-    return Mapped(volumes(names=names, starts=starts, amount=amounts))
+    return volumes(names=names, starts=starts, amount=amounts)

@@ -16,7 +16,7 @@ from source_liquidations import numbers, timestamps
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
@@ -79,7 +79,7 @@ class LiquidationEvents(KaikoEndpoint):
         return added_rows(page, instants, constant=constant, each=each, times=times)
 
 
-def to_liquidations(rows: Rows, span: Span) -> Mapped:
+def to_liquidations(rows: Rows, span: Span) -> Table:
     """The amount is in the base asset, the price is the execution's, position_side is the position."""
     partition = span.partitions[0]
     market, code = str(partition), partition["exchange"]
@@ -87,16 +87,14 @@ def to_liquidations(rows: Rows, span: Span) -> Mapped:
     contracts = {market: Contract.of_base(quote_asset)}
     typed: Sequence[TradeRow] = rows.typed
     amount, price = [row.amount for row in typed], [row.price for row in typed]
-    return Mapped(
-        liquidations(
-            rows,
-            names=event_names("kaiko", market, code, base, quote_asset, "trade", "base"),
-            ids=[row.trade_id for row in typed],
-            positions=[row.position_side for row in typed],
-            price=price,
-            amount=amount,
-            amount_usd=[row.amount_usd for row in typed],
-            amount_base=amount,
-            computed_usd=Later(lambda: columns(contracts, [market] * len(price), amount, price).notional_usd),
-        )
+    return liquidations(
+        rows,
+        names=event_names("kaiko", market, code, base, quote_asset, "trade", "base"),
+        ids=[row.trade_id for row in typed],
+        positions=[row.position_side for row in typed],
+        price=price,
+        amount=amount,
+        amount_usd=[row.amount_usd for row in typed],
+        amount_base=amount,
+        computed_usd=Later(lambda: columns(contracts, [market] * len(price), amount, price).notional_usd),
     )

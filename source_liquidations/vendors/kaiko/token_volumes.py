@@ -14,7 +14,7 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
@@ -99,7 +99,7 @@ def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError
     row.exchanges = list(by_name.values())
 
 
-def to_volumes(rows: Rows, span: Span) -> Mapped:
+def to_volumes(rows: Rows, span: Span) -> Table:
     """For each interval and side: the asset over all exchanges, then each exchange."""
     partition = span.partitions[0]
     code = partition["asset"]
@@ -118,4 +118,4 @@ def to_volumes(rows: Rows, span: Span) -> Mapped:
                 starts.append(start)
             amounts += (counts.long_amount, counts.short_amount)
             counted += (counts.long_trades, counts.short_trades)
-    return Mapped(volumes(names=names, starts=starts, amount=amounts, count=counted))
+    return volumes(names=names, starts=starts, amount=amounts, count=counted)

@@ -13,7 +13,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
-from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
@@ -109,7 +109,7 @@ class LiquidationAgg(Endpoint):
         return Answer(rows_of(answered, span.partitions[0], self._fields, memory))
 
 
-def to_volumes(rows: Rows, span: Span) -> Mapped:
+def to_volumes(rows: Rows, span: Span) -> Table:
     """A series without names has no rows, and is one fault."""
     named: list[tuple[bytes, int, bytes]] = []
     faults: dict[LiquidationsError, int] = {}
@@ -118,11 +118,9 @@ def to_volumes(rows: Rows, span: Span) -> Mapped:
             named.append((names, instant, amount))
         else:
             faults[names] = min(instant, faults.get(names, instant))
-    return Mapped(
-        volumes(
-            names=[names for names, _, _ in named],
-            starts=[interval_start(instant) for _, instant, _ in named],
-            amount=[amount for _, _, amount in named],
-        ),
-        [Fault(instant, error) for error, instant in faults.items()],
+    return volumes(
+        names=[names for names, _, _ in named],
+        starts=[interval_start(instant) for _, instant, _ in named],
+        amount=[amount for _, _, amount in named],
+        faults=[Fault(instant, error) for error, instant in faults.items()],
     )

@@ -24,7 +24,7 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
-from source_liquidations.reading.pages import Mapped
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of
@@ -264,23 +264,21 @@ def identified(page: Page[LiquidationRow], instants: Sequence[int], seen: dict[A
     return identity.identified(contents, lambda index: bytes(page.raw[index]), seen)
 
 
-def to_liquidations(rows: Rows, span: Span) -> Mapped:
+def to_liquidations(rows: Rows, span: Span) -> Table:
     """quantity is in the base asset, avg_price is what it was filled at, side is the position."""
     base = asset(span.partitions[0]["symbol"])
     typed: Sequence[tuple[LiquidationRow, str]] = rows.typed
     found = [row for row, _ in typed]
     quantity = [row.quantity for row in found]
-    return Mapped(
-        unified_rows(
-            rows,
-            names=[_names(row.source, row.symbol, base) for row in found],
-            ids=[name for _, name in typed],
-            positions=[row.side for row in found],
-            price=[row.avg_price for row in found],
-            amount=quantity,
-            amount_usd=[row.usd_value for row in found],
-            amount_base=quantity,
-        )
+    return unified_rows(
+        rows,
+        names=[_names(row.source, row.symbol, base) for row in found],
+        ids=[name for _, name in typed],
+        positions=[row.side for row in found],
+        price=[row.avg_price for row in found],
+        amount=quantity,
+        amount_usd=[row.usd_value for row in found],
+        amount_base=quantity,
     )
 
 
