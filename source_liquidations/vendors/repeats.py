@@ -1,8 +1,9 @@
-"""Rows that come again: each key once, and never with two values."""
+"""Rows that come again, each key once and never with two values; and ids for rows that have none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -59,3 +60,24 @@ class EventIds:
                     "/".join(map(str, key)),
                 )
                 return
+
+
+def ordinals(keys: Sequence[Hashable], tie: Callable[[int], Any], seen: dict[Any, int]) -> list[int]:
+    """A number for each row, among the rows of its key. `seen` has the last number of each key so far.
+
+    The order of rows is not documented, so equal keys are numbered in the order of what `tie` gives for a row's index.
+    """
+    order: Iterable[int] = range(len(keys))
+    if len(set(keys)) < len(keys):
+        order = sorted(order, key=tie)
+    found = [0] * len(keys)
+    for index in order:
+        key = keys[index]
+        found[index] = seen[key] = seen.get(key, -1) + 1
+    return found
+
+
+def identified(contents: Sequence[bytes], tie: Callable[[int], Any], seen: dict[Any, int]) -> list[str]:
+    """A digest of the content and an ordinal for each row, the same on every re-read; the rest as in `ordinals`."""
+    digests = [hashlib.blake2b(content, digest_size=16).hexdigest() for content in contents]
+    return [f"{digest}-{ordinal}" for digest, ordinal in zip(digests, ordinals(digests, tie, seen), strict=True)]

@@ -44,10 +44,9 @@ from source_liquidations.reading.pages import Block
 from source_liquidations.reading.paging import Pages
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
-from source_liquidations.vendors.kwery.credits import Credits, cost
+from source_liquidations.vendors.kwery.credits import Credits, Windows, cost
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.kwery.vendor import Kwery, explain
-from source_liquidations.vendors.kwery.windows import Windows
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor
 from unit_tests.vendors.bodies import answered, changed, configured, decoded, feed, kwery, records, sample
 

@@ -18,7 +18,7 @@ from source_liquidations.numbers import NULL
 from source_liquidations.reading.pages import encode
 from source_liquidations.reading.rows import Rows
 from source_liquidations.timestamps import MILLISECOND
-from source_liquidations.vendors import identity
+from source_liquidations.vendors import repeats
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
 from source_liquidations.vendors.instants import unix_instants
 
@@ -132,7 +132,7 @@ def rows_of(
     owners = [owners_of(row.symbol) if isinstance(row.symbol, str) and row.symbol else None for row in page.rows]
     keys = [[canonical(bytes(getattr(row, name))) for name in KEY] for row in page.rows]
     # Rows of one key have one time, and a page never ends inside a millisecond.
-    ordinals = identity.ordinals(
+    ordinals = repeats.ordinals(
         [(str(row.symbol), *key) for row, key in zip(page.rows, keys, strict=True)],
         lambda index: [bytes(element) for element in sent[index].elements],
         {},

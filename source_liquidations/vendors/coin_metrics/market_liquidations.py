@@ -18,10 +18,9 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
-from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, batched
+from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, Timeseries, batched
 from source_liquidations.vendors.coin_metrics.contracts import Contracts
 from source_liquidations.vendors.coin_metrics.markets import CatalogRow
-from source_liquidations.vendors.coin_metrics.timeseries import Timeseries
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.patterns import is_pattern, matches, meant

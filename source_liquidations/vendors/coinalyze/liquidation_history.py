@@ -8,7 +8,9 @@ from copy import copy
 from functools import partial
 from typing import Any
 
-from source_liquidations import timestamps
+import msgspec
+
+from source_liquidations import numbers, timestamps
 from source_liquidations.coverage import period
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, some_of
 from source_liquidations.http.answers import Answered
@@ -16,14 +18,14 @@ from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
-from source_liquidations.reading.pages import Table
+from source_liquidations.reading.pages import Table, encode, members, members_of
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
 from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
 from source_liquidations.vendors.coinalyze.markets import Market, exchanges, markets, matching_markets
-from source_liquidations.vendors.coinalyze.points import decoder_of, rows_of
-from source_liquidations.vendors.decoding import Fields
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, without
+from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.repeats import each_once
 
 PATH = "/v1/liquidation-history"
@@ -40,6 +42,23 @@ MANY_MARKETS = 2_000  # take an hour each sync
 _POSITIONS = ("long", "short")  # of `l` and `s`
 _DOLLAR = "usd"
 IN_BASE, IN_QUOTE = "BASE_ASSET", "QUOTE_ASSET"
+
+
+class Point(msgspec.Struct, gc=False):
+    """One interval: its start in Unix seconds, and what was liquidated of longs and of shorts."""
+
+    t: msgspec.Raw
+    l: msgspec.Raw = numbers.NULL  # noqa: E741 - the vendor's name
+    s: msgspec.Raw = numbers.NULL
+
+
+class Series(msgspec.Struct):
+    symbol: str
+    history: list[msgspec.Raw] | None
+
+
+_body = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_series = msgspec.json.Decoder(Series)
 
 
 def symbols_at_once(per_minute: int) -> int:
@@ -65,7 +84,9 @@ class LiquidationHistory(Endpoint):
         self._denomination = config.get("denomination", "usd")
         self._start = start
         self._at_once = symbols_at_once(per_minute)
-        self._decoder = decoder_of(Fields.of(STREAM))
+        fields = Fields.of(STREAM)
+        added = tuple(fields.own.difference(Point.__struct_fields__))
+        self._decoder = RowDecoder(ListBody, Point, fields, numbers=("l", "s"), added=added, ours=True)
         self._markets: Mapping[str, Market] = {}
         self._exchanges: Mapping[str, str] = {}
         self._no_exchanges: LiquidationsError | None = None
@@ -143,10 +164,29 @@ class LiquidationHistory(Endpoint):
     # Answers.
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        rows = rows_of(answered, span, [self._known(partition) for partition in span.partitions], self._decoder)
-        rows = each_once(rows, memory)
+        rows = each_once(self._rows(answered, span), memory)
         self._note_edges(span, rows)
         return Answer(rows)
+
+    def _rows(self, answered: Answered, span: Span) -> Rows:
+        """A row for each point of each series. Symbols come in any order, and some are left out."""
+        owner_of = {partition["symbol"]: index for index, partition in enumerate(span.partitions)}
+        points: list[msgspec.Raw | bytes] = []
+        owners: list[int] = []
+        for literal in answered.decoded(_body) or ():
+            series = Answered(200, {}, bytes(literal)).decoded(_series)
+            if series.symbol not in owner_of:
+                raise UnexpectedAnswer(f"`symbol`: a series of {shown(series.symbol)}, which was not asked for.")
+            around = without(members_of(literal), (*Series.__struct_fields__, *Point.__struct_fields__))
+            held = series.history or []
+            # What is undocumented in a series is in its points; of the same name, the point's own.
+            points += [encode({**around, **members_of(point)}) for point in held] if around else held
+            owners += [owner_of[series.symbol]] * len(held)
+        page = self._decoder.decode(Answered(200, {}, b"[%b]" % b",".join(points)))
+        instants, times = unix_instants("t", page.column("t"), "seconds")
+        ours = [members(self._known(partition)) for partition in span.partitions]
+        each = (b'"time":"', times, b'",', [ours[owner] for owner in owners])
+        return added_rows(page, instants, constant={}, each=each, owners=owners)
 
     def _known(self, partition: Partition) -> dict[str, Any]:
         """What the request and the list of markets say, and a row does not."""

@@ -15,7 +15,7 @@ from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint, Partition, Span
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
-from source_liquidations.vendors.gate import contracts, events, orders, stats
+from source_liquidations.vendors.gate import contracts, orders, stats
 from source_liquidations.vendors.gate.calls import HEADERS, explain, translated
 from source_liquidations.vendors.gate.contracts import SETTING, ContractList, Contracts
 from source_liquidations.vendors.gate.orders import LiquidationOrders, OrderClient
@@ -60,7 +60,7 @@ class Gate(Vendor):
         return self.client(HOST, limit, kind=kind, headers=HEADERS, translate=translated, explain=explained)
 
     def feeds(self) -> Sequence[Feed]:
-        to_events = partial(events.to_liquidations, self._contracts)
+        to_events = partial(orders.to_liquidations, self._contracts)
         listing = ContractList(self._list_client, contracts.settles_of(self._entries))
         return (
             Feed(self._orders, orders.STREAM, {LIQUIDATIONS: to_events}, self._contracts.prepare),

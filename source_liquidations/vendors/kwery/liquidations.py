@@ -30,18 +30,20 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
-from source_liquidations.vendors import identity
+from source_liquidations.vendors import repeats
 from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery.credits import (
     CREDITS_PER_REQUEST,
     CREDITS_PER_ROW,
+    LARGEST_LIMIT,
+    STEP,
     Credits,
+    Windows,
     cost,
     with_param,
 )
 from source_liquidations.vendors.kwery.limits import Limits, limits
-from source_liquidations.vendors.kwery.windows import LARGEST_LIMIT, STEP, Windows
 
 STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
 PATH = "/v1/liquidations"
@@ -261,7 +263,7 @@ def identified(page: Page[LiquidationRow], instants: Sequence[int], seen: dict[A
         for name in ("quantity", "price", "avg_price")
     ]
     contents = list(map(msgspec.json.encode, zip(instants, *texts, *values, strict=True)))
-    return identity.identified(contents, lambda index: bytes(page.raw[index]), seen)
+    return repeats.identified(contents, lambda index: bytes(page.raw[index]), seen)
 
 
 def to_liquidations(rows: Rows, span: Span) -> Table:
