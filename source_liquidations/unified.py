@@ -6,12 +6,14 @@ page at a time: nothing here is done for each row by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import repeat
 from string import ascii_lowercase
 from typing import Any, TypeVar
 
 from source_liquidations import timestamps
+from source_liquidations.errors import LiquidationsError
 from source_liquidations.numbers import NULL, texts
 from source_liquidations.reading.pages import Table, encode, members
 from source_liquidations.reading.rows import Column, Fault, Rows
@@ -192,20 +194,33 @@ def volume_names(
 
 def volumes(
     *,
-    names: Column,
-    starts: Sequence[bytes],
+    names: Sequence[bytes | LiquidationsError],
+    instants: Sequence[int],
     amount: Sequence[Any],
     count: Column = _NULL,
+    owners: Iterable[int | None] = repeat(None),
     faults: Sequence[Fault] = (),
 ) -> Table:
-    """Rows of `liquidation_volumes`. Columns are JSON texts; `starts` is interval_start without quotes."""
+    """Rows of `liquidation_volumes`, for the starts of intervals; amount and count are JSON texts.
+
+    Where an error stands for the names of a series, it has no rows, and is one fault, of its owner.
+    """
+    if set(map(type, names)) - {bytes}:
+        first: dict[LiquidationsError, Fault] = {}
+        for name, instant, owner in zip(names, instants, owners):  # noqa: B905 - owners may be without end
+            if isinstance(name, LiquidationsError) and (name not in first or instant < first[name].instant):
+                first[name] = Fault(instant, name, None if owner is None else [owner])
+        keep = [at for at, name in enumerate(names) if isinstance(name, bytes)]
+        names, instants = [names[at] for at in keep], [instants[at] for at in keep]
+        amount = [amount[at] for at in keep]
+        faults = [*faults, *first.values()]
     return Table(
-        len(starts),
+        len(names),
         (
             b"{",
             names,
             b'"interval_start":"',
-            starts,
+            list(map(_interval_start, instants)),
             b'","amount":',
             amount,
             b',"liquidation_count":',
@@ -217,7 +232,7 @@ def volumes(
 
 
 @lru_cache(maxsize=65536)
-def interval_start(instant: int) -> bytes:
+def _interval_start(instant: int) -> bytes:
     """An interval's start: RFC 3339 in UTC, to the second."""
     return timestamps.format_instant(instant, 0).encode()
 

@@ -34,7 +34,7 @@ from source_liquidations.reading.pages import Mapper, Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
-from source_liquidations.unified import POSITION_OF, interval_of, interval_start, volume_names, volumes
+from source_liquidations.unified import POSITION_OF, interval_of, volume_names, volumes
 from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, Timeseries, batched
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
@@ -236,18 +236,18 @@ def to_volumes(level: Level, frequency: str) -> Mapper:
         values = [
             numbers.column_of_texts(name, [getattr(row, name) for row in rows.typed], bad) for name, _, _ in columns
         ]
-        names, starts, amounts = [], [], []
+        names, instants, amounts = [], [], []
         for index, (row, instant) in enumerate(zip(rows.typed, rows.instants, strict=True)):
             if index in bad:
                 continue
             for (column, _, _), name, amount in zip(columns, names_of(getattr(row, level.field)), values, strict=True):
                 if getattr(row, column) not in (None, ""):
                     names.append(name)
-                    starts.append(interval_start(instant))
+                    instants.append(instant)
                     amounts.append(amount[index])
         return volumes(
             names=names,
-            starts=starts,
+            instants=instants,
             amount=amounts,
             faults=rows.without(bad).faults,
         )

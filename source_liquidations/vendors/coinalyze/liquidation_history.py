@@ -19,10 +19,10 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Table, encode, members, members_of
-from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
-from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
+from source_liquidations.unified import interval_of, volume_names, volumes
 from source_liquidations.vendors.coinalyze.markets import Market, exchanges, markets, matching_markets
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, without
 from source_liquidations.vendors.instants import unix_instants
@@ -128,10 +128,7 @@ class LiquidationHistory(Endpoint):
 
     def is_unified(self, partition: Partition) -> bool:
         """Whether the market's liquidations are counted in coins or dollars: liquidation_volumes has no other unit."""
-        try:
-            return bool(self._unit(self.market_of(partition)))
-        except LiquidationsError:
-            return False
+        return isinstance(self._unit(self.market_of(partition)), str)
 
     def place(self, partition: Partition) -> tuple[str, str]:
         code = _text(self.market_of(partition).exchange)
@@ -241,52 +238,39 @@ class LiquidationHistory(Endpoint):
         """For each row two: `l` are longs, `s` are shorts. A market without a unit has none, and is one fault."""
         if self._no_exchanges is not None:
             raise copy(self._no_exchanges)
-        names: list[list[bytes]] = []
-        problems: dict[int, LiquidationsError] = {}
-        for index, partition in enumerate(span.partitions):
-            names.append([])
-            try:
-                names[index] = self._names(partition)
-            except LiquidationsError as error:
-                problems[index] = error
+        names = [self._names(partition) for partition in span.partitions]
         owners = rows.owners or []
-        first: dict[int, int] = {}
-        for owner, instant in zip(owners, rows.instants, strict=True) if problems else ():
-            first[owner] = min(instant, first.get(owner, instant))
-        faults = [Fault(first[index], problem, [index]) for index, problem in problems.items() if index in first]
-        if faults:
-            rows = rows.only([at for at, owner in enumerate(owners) if owner not in problems])
-            owners = rows.owners or []
-        starts = [interval_start(instant) for instant in rows.instants]
         return volumes(
             names=[name for owner in owners for name in names[owner]],
-            starts=[start for start in starts for _ in _POSITIONS],
+            instants=[instant for instant in rows.instants for _ in _POSITIONS],
             amount=[amount for point in rows.typed for amount in (point.l, point.s)],
-            faults=faults,
+            owners=[owner for owner in owners for _ in _POSITIONS],
         )
 
-    def _names(self, partition: Partition) -> list[bytes]:
-        """The members of a market's longs and of its shorts. Raises UnexpectedAnswer where it has no unit."""
+    def _names(self, partition: Partition) -> Sequence[bytes | LiquidationsError]:
+        """The members of a market's longs and of its shorts; twice the error where it has no unit."""
         market = self.market_of(partition)
         exchange, symbol = self.place(partition)
         unit = self._unit(market)
+        if isinstance(unit, LiquidationsError):
+            return [unit] * len(_POSITIONS)
         name = asset(_text(market.base_asset))
         return [
             volume_names(self.vendor, symbol, exchange, name, self._iso_interval, side, unit) for side in _POSITIONS
         ]
 
-    def _unit(self, market: Market) -> str:
+    def _unit(self, market: Market) -> str | LiquidationsError:
         if self._denomination == "usd":
             return "usd"
         if market.unit not in (IN_BASE, IN_QUOTE):
-            raise UnexpectedAnswer(
+            return UnexpectedAnswer(
                 f"`oi_lq_vol_denominated_in` of {market.symbol} is {shown(str(market.unit or 'null'))}, neither"
                 f" {IN_BASE} nor {IN_QUOTE}."
             )
         if market.unit == IN_BASE:
             return "coin"
         if asset(_text(market.quote_asset)) != _DOLLAR:
-            raise NotUnified(
+            return NotUnified(
                 f"the liquidations of {market.symbol} are counted in {market.quote_asset}, and liquidation_volumes has"
                 " only coins of the base asset and US dollars.",
                 advice="Set `coinalyze.denomination` to usd, or take the market out of `coinalyze.symbols`. The stream"

@@ -21,7 +21,7 @@ from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
-from source_liquidations.unified import interval_of, interval_start, volume_names, volumes
+from source_liquidations.unified import interval_of, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
 from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
@@ -142,12 +142,12 @@ def to_volumes(rows: Rows, span: Span) -> Table:
     """For each interval and side, the base asset; and the dollars where the quote is one. What is absent has no row."""
     partition = span.partitions[0]
     names: list[bytes] = []
-    starts: list[bytes] = []
+    instants: list[int] = []
     amounts: list[msgspec.Raw] = []
     for field, shared in _names(partition["settle"], partition["contract"], partition["interval"]):
         values = [getattr(row, field) for row in rows.typed]
         there = [index for index, value in enumerate(values) if value != numbers.NULL]
         names += [shared] * len(there)
-        starts += [interval_start(rows.instants[index]) for index in there]
+        instants += [rows.instants[index] for index in there]
         amounts += [values[index] for index in there]
-    return volumes(names=names, starts=starts, amount=amounts)
+    return volumes(names=names, instants=instants, amount=amounts)

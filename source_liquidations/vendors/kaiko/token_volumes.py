@@ -18,7 +18,7 @@ from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, exchange
-from source_liquidations.unified import POSITIONS, interval_of, interval_start, volume_names, volumes
+from source_liquidations.unified import POSITIONS, interval_of, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
@@ -105,17 +105,16 @@ def to_volumes(rows: Rows, span: Span) -> Table:
     code = partition["asset"]
     _, interval = interval_of(partition["interval"])
     names: list[bytes] = []
-    starts: list[bytes] = []
+    instants: list[int] = []
     amounts: list[msgspec.Raw] = []
     counted: list[msgspec.Raw] = []
     for row, instant in zip(rows.typed, rows.instants, strict=True):
-        start = interval_start(instant)
         for place, counts in (("all", row), *((one.exchange, one) for one in row.exchanges or ())):
             for side in POSITIONS:
                 names.append(
                     volume_names("kaiko", f"{place}/{code}", exchange(place), asset(code), interval, side, "usd")
                 )
-                starts.append(start)
+                instants.append(instant)
             amounts += (counts.long_amount, counts.short_amount)
             counted += (counts.long_trades, counts.short_trades)
-    return volumes(names=names, starts=starts, amount=amounts, count=counted)
+    return volumes(names=names, instants=instants, amount=amounts, count=counted)

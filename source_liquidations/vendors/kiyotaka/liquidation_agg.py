@@ -8,16 +8,15 @@ from functools import partial
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
 from source_liquidations.reading.pages import Table
-from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
-from source_liquidations.unified import interval_of, interval_start, volumes
+from source_liquidations.unified import interval_of, volumes
 from source_liquidations.vendors.decoding import Fields
 from source_liquidations.vendors.kiyotaka.markets import matching_markets
 from source_liquidations.vendors.kiyotaka.points import KEY, OWN_FIELDS, TYPE, exchanges_of, rows_of
@@ -110,17 +109,6 @@ class LiquidationAgg(Endpoint):
 
 
 def to_volumes(rows: Rows, span: Span) -> Table:
-    """A series without names has no rows, and is one fault."""
-    named: list[tuple[bytes, int, bytes]] = []
-    faults: dict[LiquidationsError, int] = {}
-    for (names, amount), instant in zip(rows.typed, rows.instants, strict=True):
-        if isinstance(names, bytes):
-            named.append((names, instant, amount))
-        else:
-            faults[names] = min(instant, faults.get(names, instant))
     return volumes(
-        names=[names for names, _, _ in named],
-        starts=[interval_start(instant) for _, instant, _ in named],
-        amount=[amount for _, _, amount in named],
-        faults=[Fault(instant, error) for error, instant in faults.items()],
+        names=[names for names, _ in rows.typed], instants=rows.instants, amount=[amount for _, amount in rows.typed]
     )
