@@ -158,7 +158,7 @@ def test_every_order_arrives_once_whatever_is_cut_late_or_killed(
     gate = FakeGate([row for row in every if id(row) not in behind], chance=random.Random(seed))
     held: dict[Any, Any] = {}
     saved: Any = None
-    with patch.object(orders, "LIMIT", LIMIT), patch.object(orders, "_ROWS_WORTH_A_WINDOW", LIMIT // 2):
+    with patch.object(orders, "LIMIT", LIMIT):
         for turns in (*kills, None, "last"):
             endpoint = feed("gate_liquidation_orders", {"contracts": entries}).endpoint
             endpoint._contracts._client = endpoint.client = gate  # type: ignore[attr-defined, assignment]
