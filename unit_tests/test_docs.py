@@ -28,7 +28,7 @@ from source_liquidations.source import SourceLiquidations
 from source_liquidations.symbols import ASSETS, EXCHANGES, assets_of
 from source_liquidations.unified import POSITIONS
 from source_liquidations.vendors import VENDORS
-from source_liquidations.vendors.kiyotaka.points import POSITION_OF
+from source_liquidations.vendors.kiyotaka.liquidation_agg import POSITION_OF
 
 if sys.version_info >= (3, 11):
     import tomllib

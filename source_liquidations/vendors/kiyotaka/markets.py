@@ -47,7 +47,6 @@ class MarketRow(msgspec.Struct):
 
 
 FIELDS = MarketRow.__struct_fields__
-COLUMNS = frozenset(map(snake, FIELDS))
 
 
 class MarketList(Listing):
@@ -55,7 +54,7 @@ class MarketList(Listing):
 
     def __init__(self, client: Client) -> None:
         super().__init__("kiyotaka", client, page_at(0), RowDecoder(Body, MarketRow), following)
-        self._columns = Fields(STREAM.name, COLUMNS)
+        self._columns = Fields.of(STREAM)
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
         entries, after = super().entries(page, request, memory)
@@ -69,7 +68,7 @@ class MarketList(Listing):
         since = bytes(members.get("available_since", b"null"))
         if since[:1] not in (b'"', b"n"):
             members["available_since"] = msgspec.Raw(encode(since.decode()))
-        return encode({**members, **without(others, self._columns.left_out(others, others.keys() & COLUMNS))})
+        return encode({**members, **without(others, self._columns.left_out(others, others.keys() & self._columns.own))})
 
 
 def page_at(offset: int, filters: Params = ()) -> Request:
