@@ -19,8 +19,8 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
 from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, Timeseries, batched
-from source_liquidations.vendors.coin_metrics.contracts import Contracts
-from source_liquidations.vendors.coin_metrics.markets import CatalogRow
+from source_liquidations.vendors.coin_metrics.markets import CatalogRow, Contracts
+from source_liquidations.vendors.contract_sizes import columns
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.patterns import is_pattern, matches, meant
@@ -120,7 +120,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     rows = rows.without(bad)
     typed: Sequence[LiquidationRow] = rows.typed
     markets, types = [row.market for row in typed], [row.type for row in typed]
-    worth = contracts.columns(markets, amount, price)
+    worth = columns(contracts.known, markets, amount, price)
     return liquidations(
         rows,
         names=list(map(_names, markets, types)),

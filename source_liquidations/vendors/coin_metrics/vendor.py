@@ -12,9 +12,8 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
 from source_liquidations.vendors.coin_metrics import market_liquidations, markets
-from source_liquidations.vendors.coin_metrics.contracts import Contracts
 from source_liquidations.vendors.coin_metrics.market_liquidations import MarketLiquidations
-from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets
+from source_liquidations.vendors.coin_metrics.markets import Contracts, LiquidationMarkets
 from source_liquidations.vendors.coin_metrics.metrics import (
     DEFAULT_FREQUENCY,
     EXCHANGE,
