@@ -1,4 +1,5 @@
-"""Kwery: what a sync may spend in credits, `kwery.max_credits_per_sync`, and how long windows are, which that pays for.
+"""Kwery: what the key's plan allows, GET /v1/limits, a free call; what a sync may spend in credits,
+`kwery.max_credits_per_sync`; and how long windows are, which that pays for.
 
 Page: https://kwery-api.com, "GET /v1/liquidations": a request costs credits, and so does each of its rows.
 """
@@ -9,10 +10,60 @@ import threading
 import time
 from collections.abc import Mapping
 
+import msgspec
+
 from source_liquidations import timestamps
 from source_liquidations.errors import SpendingLimit, VendorUnavailable
-from source_liquidations.http.client import Purse, Request
+from source_liquidations.http.client import Client, Purse, Request
+from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Sizing
+
+LIMITS = "/v1/limits"
+
+
+class RateLimits(msgspec.Struct):
+    """As below, what is not above zero is no limit."""
+
+    requests_per_second: float | None = None
+    requests_per_minute: float | None = None
+
+
+class CreditsLeft(msgspec.Struct):
+    remaining: int | None = None
+
+
+class Limits(msgspec.Struct):
+    plan: str | None = None
+    credits: CreditsLeft | None = None
+    max_rows_per_request: int | None = None
+    max_history_days: int | None = None
+    rate_limits: RateLimits | None = None
+
+    @property
+    def reach(self) -> int | None:
+        """The first instant that the plan has; None where it says nothing."""
+        if self.max_history_days is None or self.max_history_days <= 0:
+            return None
+        return timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - self.max_history_days * timestamps.DAY
+
+    @property
+    def rate(self) -> tuple[int, float] | None:
+        """So many requests in so many seconds, spread evenly: there is a limit per second, too, documented or not."""
+        told = self.rate_limits or RateLimits()
+        per_minute, per_second = (max(0.0, n or 0.0) for n in (told.requests_per_minute, told.requests_per_second))
+        rate = min(filter(None, (per_minute / 60, per_second)), default=0.0)
+        if not rate:
+            return None
+        at_once = max(1, int(rate if rate >= 1 else per_second or per_minute))
+        return at_once, at_once / rate
+
+
+_decoder = msgspec.json.Decoder(Limits, strict=False)  # numbers as text, too
+
+
+def limits(client: Client, traffic: Traffic) -> Limits:
+    return client.fetch(Request(LIMITS), traffic).decoded(_decoder)
+
 
 LARGEST_LIMIT = 1000
 STEP = timestamps.MILLISECOND  # times are sent in milliseconds

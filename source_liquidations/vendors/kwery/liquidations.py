@@ -39,11 +39,12 @@ from source_liquidations.vendors.kwery.credits import (
     LARGEST_LIMIT,
     STEP,
     Credits,
+    Limits,
     Windows,
     cost,
+    limits,
     with_param,
 )
-from source_liquidations.vendors.kwery.limits import Limits, limits
 
 STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
 PATH = "/v1/liquidations"

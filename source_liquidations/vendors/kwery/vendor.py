@@ -17,8 +17,14 @@ from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.kwery import liquidations, symbols
-from source_liquidations.vendors.kwery.credits import CREDITS_PER_REQUEST, CREDITS_PER_ROW, Credits, cost, with_param
-from source_liquidations.vendors.kwery.limits import Limits
+from source_liquidations.vendors.kwery.credits import (
+    CREDITS_PER_REQUEST,
+    CREDITS_PER_ROW,
+    Credits,
+    Limits,
+    cost,
+    with_param,
+)
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.probing import probe
