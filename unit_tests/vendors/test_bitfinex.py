@@ -19,7 +19,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.vendors.bitfinex import platform, vendor
+from source_liquidations.vendors.bitfinex import vendor
 from source_liquidations.vendors.bitfinex.liquidations import Liquidations, pair_of
 from source_liquidations.vendors.bitfinex.rows import canonical
 from source_liquidations.vendors.bitfinex.vendor import Bitfinex, explain, translated
@@ -323,7 +323,7 @@ def test_what_means_a_429(status: int, name: str) -> None:
     answer = translated(error(status, hist(name)))
     assert answer.status == 429
     assert explain(answer) is None
-    assert isinstance(vendor.explain_at_once(answer), platform.Busy)
+    assert isinstance(vendor.explain_at_once(answer), vendor.Busy)
 
 
 @pytest.mark.parametrize("body", [b'{"code": 500, "error": "ERR_RATE_LIMIT"}', b'\n["error",11010]', b"ERR_RATE_LIMIT"])
@@ -433,19 +433,19 @@ def checked(monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, Any], *symbol
 PAIRS = [["BTCF0:USTF0", "ETHF0:USTF0"], ["BTCUSD", "DOGE:USD"]]
 CANDLES = {"tNOPE:USD": [], "tEOSF0:USTF0": [], "tOLD%2F:USD": [[1, 2, 3, 4, 5, 6]]}
 GOOD = {
-    platform.STATUS: [1],
-    platform.PAIRS: PAIRS,
-    **{platform.CANDLES.format(symbol): candles for symbol, candles in CANDLES.items()},
+    vendor.STATUS: [1],
+    vendor.PAIRS: PAIRS,
+    **{vendor.CANDLES.format(symbol): candles for symbol, candles in CANDLES.items()},
 }
 
 
 def test_the_whole_exchange_needs_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert checked(monkeypatch, GOOD, "*") == ([], [platform.STATUS])
+    assert checked(monkeypatch, GOOD, "*") == ([], [vendor.STATUS])
 
 
 def test_symbols_are_compared_with_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     found = checked(monkeypatch, GOOD, "*", "tBTCUSD", "tETH*", "t????0:USTF0")
-    assert found == ([], [platform.STATUS, platform.PAIRS])
+    assert found == ([], [vendor.STATUS, vendor.PAIRS])
 
 
 def test_a_symbol_in_no_list_is_known_by_its_candles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,8 +455,8 @@ def test_a_symbol_in_no_list_is_known_by_its_candles(monkeypatch: pytest.MonkeyP
 
 
 def test_a_429_for_candles_means_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    busy = platform.Busy("HTTP 429: ERR_RATE_LIMIT", status=429)
-    (note,), _ = checked(monkeypatch, {**GOOD, platform.CANDLES.format("tNOPE:USD"): busy}, "tNOPE:USD")
+    busy = vendor.Busy("HTTP 429: ERR_RATE_LIMIT", status=429)
+    (note,), _ = checked(monkeypatch, {**GOOD, vendor.CANDLES.format("tNOPE:USD"): busy}, "tNOPE:USD")
     assert "were not compared" in note
 
 
@@ -476,8 +476,8 @@ def test_entries_that_mean_nothing(monkeypatch: pytest.MonkeyPatch, symbols: lis
 
 
 def test_a_429_means_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    busy = platform.Busy("HTTP 429: ERR_RATE_LIMIT", status=429)
-    answers = {platform.STATUS: busy, platform.PAIRS: busy}
+    busy = vendor.Busy("HTTP 429: ERR_RATE_LIMIT", status=429)
+    answers = {vendor.STATUS: busy, vendor.PAIRS: busy}
     assert checked(monkeypatch, answers, "*")[0] == []
     (note,) = checked(monkeypatch, answers, "tBTCUSD")[0]
     assert "were not compared" in note
@@ -490,12 +490,12 @@ def test_a_platform_that_is_not_operative(
     monkeypatch: pytest.MonkeyPatch, status: Any, error: type[LiquidationsError], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        checked(monkeypatch, {**GOOD, platform.STATUS: status}, "*")
+        checked(monkeypatch, {**GOOD, vendor.STATUS: status}, "*")
 
 
 def test_the_samples_of_status_and_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {
-        platform.STATUS: sample("bitfinex/platform__status.200"),
-        platform.PAIRS: sample("bitfinex/conf__list_pair_futures.200"),
+        vendor.STATUS: sample("bitfinex/platform__status.200"),
+        vendor.PAIRS: sample("bitfinex/conf__list_pair_futures.200"),
     }
     assert checked(monkeypatch, answers, "tBTCDOMF0:USTF0")[0] == []

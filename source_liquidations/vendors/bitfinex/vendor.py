@@ -1,25 +1,108 @@
-"""Bitfinex: host, budget, error words, streams, check. There is no key."""
+"""Bitfinex: host, budget, error words, streams, check. There is no key.
+
+For the check, "Platform Status", "Configs" and "Candles": whether it is operative, which pairs there are, and were.
+Pages: reference/rest-public-platform-status, -conf and -candles of https://docs.bitfinex.com.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from source_liquidations.coverage import documented
-from source_liquidations.errors import LiquidationsError, RequestRefused
+from source_liquidations.errors import (
+    ConfigurationError,
+    LiquidationsError,
+    RequestRefused,
+    UnexpectedAnswer,
+    VendorUnavailable,
+    shown,
+    some_of,
+)
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
+from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.unified import LIQUIDATIONS
-from source_liquidations.vendors.bitfinex import liquidations, platform
+from source_liquidations.vendors.bitfinex import liquidations
 from source_liquidations.vendors.bitfinex.liquidations import Liquidations
+from source_liquidations.vendors.patterns import is_pattern, meant
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor
+
+STATUS = "/v2/platform/status"
+PAIRS = "/v2/conf/pub:list:pair:futures,pub:list:pair:margin"
+CANDLES = "/v2/candles/trade:1D:{}/hist"
+EVERYTHING = "*"
+
+_status = msgspec.json.Decoder(list[int])
+_pairs = msgspec.json.Decoder(list[list[str] | None])
+_candles = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Busy(VendorUnavailable):
+    """Too many requests: the vendor can be reached, and says nothing else for now."""
+
+
+def must_be_operative(client: Client, traffic: Traffic) -> None:
+    """Raises VendorUnavailable during maintenance."""
+    answered = client.fetch(Request(STATUS), traffic)
+    status = answered.decoded(_status)
+    if status == [0]:
+        raise VendorUnavailable("the platform is in maintenance.", advice="Try again later.")
+    if status != [1]:
+        raise UnexpectedAnswer(f"`status` of the platform is {shown(answered.body)}, neither [1] nor [0].")
+
+
+def symbols(client: Client, traffic: Traffic) -> list[str]:
+    """The symbols of today's pairs. Delisted pairs are not among them, but their liquidations are still there."""
+    found = client.fetch(Request(PAIRS), traffic).decoded(_pairs)
+    return [f"t{pair}" for pairs in found for pair in pairs or ()]
+
+
+def was_traded(client: Client, symbol: str, traffic: Traffic) -> bool:
+    """Whether the exchange has a daily candle of a symbol, as it has of a delisted one; never of an unknown one."""
+    request = Request(CANDLES.format(quote(symbol, safe=":")), (("limit", "1"),))
+    try:
+        return bool(client.fetch(request, traffic).decoded(_candles))
+    except RequestRefused:  # unknown
+        return False
+
+
+def check_entries(entries: Sequence[str], listed: Sequence[str], was_traded: Callable[[str], bool]) -> list[str]:
+    """Notes on entries that mean no symbol of the list, but an earlier one.
+
+    Raises ConfigurationError for the first that means none at all.
+    """
+    delisted: list[str] = []
+    for index, entry in enumerate(entries):
+        where = f"bitfinex.symbols[{index}]"
+        if is_pattern(entry) and entry != EVERYTHING:
+            advice = "E.g. t*F0:USTF0 for perpetuals quoted in USDT, or * for the whole exchange."
+            meant(entry, listed, where, "pair that Bitfinex lists", advice)
+        if is_pattern(entry) or entry in listed:
+            continue
+        close = next((symbol for symbol in listed if symbol.lower() == entry.lower()), None)
+        if close is None and was_traded(entry):
+            delisted.append(entry)
+            continue
+        raise ConfigurationError(
+            where,
+            f"{entry!r} is not among the pairs that Bitfinex lists, and there are no candles of it.",
+            advice=f"Did you mean {close}?" if close else "E.g. tBTCF0:USTF0, or * for the whole exchange.",
+        )
+    if not delisted:
+        return []
+    return [f"bitfinex: {some_of(delisted)}: not among today's pairs, so only earlier liquidations can be read."]
+
 
 HOST = "https://api-pub.bitfinex.com"
 # Documented are 3 requests a minute and address; measured, the second of two at once is refused, and the pause that
@@ -69,7 +152,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
 def explain_at_once(answered: Answered) -> LiquidationsError | None:
     """As `explain`; and a check does not wait for minutes."""
-    return platform.Busy(words_of(answered), status=429) if answered.status == 429 else explain(answered)
+    return Busy(words_of(answered), status=429) if answered.status == 429 else explain(answered)
 
 
 class Bitfinex(Vendor):
@@ -102,14 +185,13 @@ class Bitfinex(Vendor):
         their own, so that a read right after has its first request. A 429 means reachable.
         """
         try:
-            platform.must_be_operative(self._platform, traffic)
-        except platform.Busy as error:
+            must_be_operative(self._platform, traffic)
+        except Busy as error:
             logger.info("bitfinex: the platform's status is not known: %s", redact(error.cause))
-        if all(entry == platform.EVERYTHING for entry in self._symbols):
+        if all(entry == EVERYTHING for entry in self._symbols):
             return []
         try:
-            listed = platform.symbols(self._platform, traffic)
-            was_traded = partial(platform.was_traded, self._platform, traffic=traffic)
-            return platform.check_entries(self._symbols, listed, was_traded)
-        except platform.Busy as error:
+            listed = symbols(self._platform, traffic)
+            return check_entries(self._symbols, listed, partial(was_traded, self._platform, traffic=traffic))
+        except Busy as error:
             return [f"bitfinex: the symbols were not compared with the vendor's lists: {error.cause}."]
