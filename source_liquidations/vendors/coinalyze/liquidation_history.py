@@ -90,7 +90,6 @@ class LiquidationHistory(Endpoint):
         self._markets: Mapping[str, Market] = {}
         self._exchanges: Mapping[str, str] = {}
         self._no_exchanges: LiquidationsError | None = None
-        self._warned_of_deleted = False
         self.step, self._iso_interval = interval_of(self._interval)
 
     # What is asked for.
@@ -123,15 +122,12 @@ class LiquidationHistory(Endpoint):
             f" {minutes:,.0f} minutes."
         )
 
-    def market_of(self, partition: Partition) -> Market:
-        return self._markets.get(partition["symbol"]) or Market(partition["symbol"])
-
     def is_unified(self, partition: Partition) -> bool:
         """Whether the market's liquidations are counted in coins or dollars: liquidation_volumes has no other unit."""
-        return isinstance(self._unit(self.market_of(partition)), str)
+        return isinstance(self._unit(self._markets[partition["symbol"]]), str)
 
     def place(self, partition: Partition) -> tuple[str, str]:
-        code = _text(self.market_of(partition).exchange)
+        code = _text(self._markets[partition["symbol"]].exchange)
         return self._exchanges.get(code, code), partition["symbol"]
 
     # Requests.
@@ -187,7 +183,7 @@ class LiquidationHistory(Endpoint):
 
     def _known(self, partition: Partition) -> dict[str, Any]:
         """What the request and the list of markets say, and a row does not."""
-        market = self.market_of(partition)
+        market = self._markets[partition["symbol"]]
         return {
             **dict(partition.values),
             "exchange": market.exchange,
@@ -218,9 +214,7 @@ class LiquidationHistory(Endpoint):
 
     def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
         note = f"nothing older is kept, or nothing happened: {POINTS_KEPT:,} to 2,000 {self._interval} points are kept"
-        self.observations.append(period(self.vendor, *self.place(partition), "missing", start, first, note))
-        if not self._warned_of_deleted:
-            self._warned_of_deleted = True
+        if not self.observations:
             logger.warning(
                 "coinalyze: %s: requested data from %s, but the first row is from %s. Either nothing happened before,"
                 " or older rows are deleted: of %s intervals, the vendor keeps %s to 2,000 points of a market. For"
@@ -231,6 +225,7 @@ class LiquidationHistory(Endpoint):
                 self._interval,
                 f"{POINTS_KEPT:,}",
             )
+        self.observations.append(period(self.vendor, *self.place(partition), "missing", start, first, note))
 
     # The unified stream.
 
@@ -249,7 +244,7 @@ class LiquidationHistory(Endpoint):
 
     def _names(self, partition: Partition) -> Sequence[bytes | LiquidationsError]:
         """The members of a market's longs and of its shorts; twice the error where it has no unit."""
-        market = self.market_of(partition)
+        market = self._markets[partition["symbol"]]
         exchange, symbol = self.place(partition)
         unit = self._unit(market)
         if isinstance(unit, LiquidationsError):
