@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -240,18 +240,10 @@ def _changeable(row: OrderRow) -> list[str]:
     return [numbers.plain(bytes(literal)) or "" for literal in (row.fill_price, row.left)]
 
 
-class _Event(NamedTuple):
-    """What an order was: the position that it closed, and how many contracts were filled, or ordered (`order`)."""
-
-    position: str | None
-    event_type: str
-    amount: bytes
-
-
 def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     """One row for each order, in contracts. An order that nobody filled is an `order`, at the size that was ordered."""
     settle = span.partitions[0]["settle"]
-    events: list[_Event] = []
+    events: list[tuple[str | None, str, bytes]] = []
     bad: dict[int, LiquidationsError] = {}
     for index, (row, _) in enumerate(rows.typed):
         try:
@@ -262,18 +254,18 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     orders: Sequence[OrderRow] = [row for row, _ in rows.typed]
     filled_at = numbers.floats([row.fill_price for row in orders])
     prices = [row.fill_price if (at or 0.0) > 0 else row.order_price for row, at in zip(orders, filled_at, strict=True)]
-    amounts = [event.amount for event in events]
+    amounts = [amount for _, _, amount in events]
     markets = [market(settle, row.contract) for row in orders]
     names = [
-        event_names("gate", name, "gate", *assets(row.contract), event.event_type, "contracts")
-        for row, name, event in zip(orders, markets, events, strict=True)
+        event_names("gate", name, "gate", *assets(row.contract), event_type, "contracts")
+        for row, name, (_, event_type, _) in zip(orders, markets, events, strict=True)
     ]
     worth = contracts.worth(markets, amounts, prices)
     return liquidations(
         rows,
         names=names,
         ids=[name.decode() for _, name in rows.typed],
-        positions=[event.position for event in events],
+        positions=[position for position, _, _ in events],
         price=prices,
         amount=amounts,
         amount_base=worth.amount_base,
@@ -282,8 +274,11 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     )
 
 
-def _event(row: OrderRow) -> _Event:
-    """Raises UnexpectedAnswer where the fields of a row contradict each other."""
+def _event(row: OrderRow) -> tuple[str | None, str, bytes]:
+    """The position that an order closed, its event_type, and how many contracts were filled, or ordered (`order`).
+
+    Raises UnexpectedAnswer where the fields of a row contradict each other.
+    """
     size, order, left = bytes(row.size), bytes(row.order_size), bytes(row.left)
     counted = size if order == _NULL else order
     if counted == _NULL:
@@ -296,11 +291,11 @@ def _event(row: OrderRow) -> _Event:
     position = {1: "long", -1: "short"}.get(sign)
     ordered = counted.removeprefix(b"-")
     if _sign(left) == 0:  # as nearly always
-        return _Event(position, "trade" if _sign(ordered) else "order", ordered)
+        return position, "trade" if _sign(ordered) else "order", ordered
     rest = numbers.decimal(ordered) - abs(numbers.decimal(left))
     if rest < 0:
         raise _contradicts(row, "has more `left` than was ordered")
-    return _Event(position, "trade", f"{rest:f}".encode()) if rest else _Event(position, "order", ordered)
+    return (position, "trade", f"{rest:f}".encode()) if rest else (position, "order", ordered)
 
 
 def _sign(literal: bytes) -> int:

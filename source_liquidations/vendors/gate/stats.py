@@ -37,7 +37,6 @@ DEFAULT_INTERVAL = "1h"
 HISTORY = 179 * timestamps.DAY
 _TOO_OLD = re.compile(r"exceeds \d+-day limit")
 
-_EVER = -(2**63)
 SIDES = ("long", "short")
 UNITS = {"amount": "coin", "usd": "usd"}  # the end of the vendor's field, and the word of liquidation_volumes
 
@@ -99,7 +98,7 @@ class ContractStats(Endpoint):
         # `to` is not documented, so a page may go on behind the window.
         after = max(instants, default=span.end) + self.step
         following = _request(span.partitions[0], after) if after < span.end else None
-        return Answer(rows.between(_EVER, span.end), following)
+        return Answer(rows.between(0, span.end), following)
 
 
 def _request(partition: Partition, start: int) -> Request:
