@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
@@ -34,6 +35,13 @@ def probe(
             for partition in span.partitions:
                 endpoint.hinted(error, str(partition))
         raise error.named(", ".join(named)) from None
+
+
+def probe_at(endpoint: Endpoint, partition: Partition, at: int, traffic: Traffic) -> Answer:
+    """What the endpoint answers to its shortest window at an instant."""
+    start = timestamps.floor_to(at, endpoint.step)
+    span = Span((partition,), start, start + endpoint.step)
+    return probe(endpoint, endpoint.first(span), span, traffic)
 
 
 def _at_fault(partitions: Sequence[Partition], words: str) -> list[str]:

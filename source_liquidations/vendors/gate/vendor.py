@@ -13,7 +13,7 @@ from source_liquidations.errors import LiquidationsError, RequestRefused
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Endpoint, Partition, Span
+from source_liquidations.reading.endpoint import Partition
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
 from source_liquidations.vendors.gate import contracts, orders, stats
 from source_liquidations.vendors.gate.calls import HEADERS, explain, translated
@@ -21,7 +21,7 @@ from source_liquidations.vendors.gate.contracts import SETTING, ContractList, Co
 from source_liquidations.vendors.gate.orders import LiquidationOrders, OrderClient
 from source_liquidations.vendors.gate.stats import ContractStats
 from source_liquidations.vendors.patterns import is_pattern
-from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.probing import probe_at
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 HOST = "https://api.gateio.ws"
@@ -77,8 +77,9 @@ class Gate(Vendor):
         for index, entry in enumerate(self._entries):
             if not is_pattern(entry):
                 self._check_contract(entry, f"{SETTING}[{index}]", traffic)
-        self._probe(self._orders, partitions[0], traffic)
-        self._probe(self._stats, next(iter(self._stats.partitions(traffic))), traffic)
+        now = time.time_ns() - 2 * timestamps.SECOND  # the last whole second
+        probe_at(self._orders, partitions[0], now, traffic)
+        probe_at(self._stats, next(iter(self._stats.partitions(traffic))), now, traffic)
         back = partial(reaches_back, "gate", start=self._shared.start)
         return [
             *back(self._orders.sure_reach, what="liquidation orders", older="there may be none that are older"),
@@ -92,9 +93,5 @@ class Gate(Vendor):
         except RequestRefused as error:
             raise error.named(f"`{where}` ({entry})") from None
         if contract not in listed:
-            self._probe(self._orders, Partition.of(settle=settle, contract=contract, entry=where), traffic)
-
-    def _probe(self, endpoint: Endpoint, partition: Partition, traffic: Traffic) -> None:
-        start = timestamps.floor_to(time.time_ns() - 2 * timestamps.SECOND, endpoint.step)
-        span = Span((partition,), start, start + endpoint.step)
-        probe(endpoint, endpoint.first(span), span, traffic)
+            partition = Partition.of(settle=settle, contract=contract, entry=where)
+            probe_at(self._orders, partition, time.time_ns() - 2 * timestamps.SECOND, traffic)

@@ -15,11 +15,11 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Allowance
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Partition, Span
+from source_liquidations.reading.endpoint import Partition
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.kiyotaka import liquidation_agg, markets
 from source_liquidations.vendors.kiyotaka.liquidation_agg import LiquidationAgg
-from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.probing import probe_at
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor
 
 # platform: (host, header that carries the key)
@@ -90,19 +90,14 @@ class Kiyotaka(Vendor):
         newest = time.time_ns()
         notes = []
         try:
-            self._probe(first, self._shared.start, traffic)
+            probe_at(self._points, first, self._shared.start, traffic)
         except OutOfReach as error:
-            self._probe(first, newest, traffic)
+            probe_at(self._points, first, newest, traffic)
             wanted = timestamps.format_shortest(self._shared.start)
             notes = [f"kiyotaka: the key's history begins after {wanted}: {error.cause}. What is older is not read."]
         for partition in others:
-            self._probe(partition, newest, traffic)
+            probe_at(self._points, partition, newest, traffic)
         return notes
-
-    def _probe(self, partition: Partition, at: int, traffic: Traffic) -> None:
-        start = timestamps.floor_to(at, self._points.step)
-        span = Span((partition,), start, start + self._points.step)
-        probe(self._points, self._points.first(span), span, traffic)
 
 
 def explain(platform: str, answered: Answered) -> LiquidationsError | None:
