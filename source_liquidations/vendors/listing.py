@@ -1,16 +1,17 @@
-"""Lists that a vendor has: instruments, markets, symbols. Read whole, page after page, each time."""
+"""Lists that a vendor has: instruments, markets, symbols. Read whole, page after page; and the token of a next page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.coverage import Kind, period
 from source_liquidations.coverage import rows as coverage_rows
-from source_liquidations.errors import RequestRefused, shown
+from source_liquidations.errors import RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
@@ -91,6 +92,22 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
         pages.accept(request, answer)
         yield from zip(answer.rows.typed, answer.rows.raw, strict=True)
         request = answer.following
+
+
+def next_token(client: Client, *, token: str | None, url: str | None, name: str) -> str | None:
+    """The token of the next page, whose parameter is `name`; absent, null or empty on the last one.
+
+    The address itself is never followed: it may embed the key. Raises UnexpectedAnswer where it is another origin's.
+    """
+    if url:
+        client.check_origin(url)
+    if token or not url:
+        return token or None
+    for pair in urlsplit(url).query.split("&"):
+        parameter, _, value = pair.partition("=")
+        if unquote(parameter) == name and value:
+            return unquote(value)  # a plus is a plus: only forms write blanks so
+    raise UnexpectedAnswer(f"the next page's address has no {name}.", advice="No page was guessed from it.")
 
 
 # Reads a date of a row, by the name of its field; the text names the market in a warning.

@@ -18,8 +18,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import Page, Row, RowDecoder
-from source_liquidations.vendors.listing import Entry, Listing, rows_of
-from source_liquidations.vendors.page_tokens import next_token
+from source_liquidations.vendors.listing import Entry, Listing, next_token, rows_of
 from source_liquidations.vendors.probing import probe
 
 CATALOG = "/v4/catalog-v2/"  # what the key sees

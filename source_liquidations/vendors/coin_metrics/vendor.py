@@ -11,21 +11,9 @@ from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
-from source_liquidations.vendors.coin_metrics import market_liquidations, markets
+from source_liquidations.vendors.coin_metrics import market_liquidations, markets, metrics
 from source_liquidations.vendors.coin_metrics.market_liquidations import MarketLiquidations
 from source_liquidations.vendors.coin_metrics.markets import Contracts, LiquidationMarkets
-from source_liquidations.vendors.coin_metrics.metrics import (
-    DEFAULT_FREQUENCY,
-    EXCHANGE,
-    EXCHANGE_ASSET,
-    LEVELS,
-    MARKET,
-    PAIR,
-    Level,
-    LiquidationMetrics,
-    refused_metric,
-    to_volumes,
-)
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 PAID_HOST = "https://api.coinmetrics.io"
@@ -71,8 +59,8 @@ class CoinMetrics(Vendor):
 
     @classmethod
     def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
-        frequency = config.get("metrics_frequency", DEFAULT_FREQUENCY)
-        for level in (EXCHANGE_ASSET, PAIR, EXCHANGE):
+        frequency = config.get("metrics_frequency", metrics.DEFAULT_FREQUENCY)
+        for level in (metrics.EXCHANGE_ASSET, metrics.PAIR, metrics.EXCHANGE):
             if config.get(level.setting) and frequency not in level.frequencies:
                 yield ConfigurationError(
                     "coin_metrics.metrics_frequency",
@@ -89,7 +77,7 @@ class CoinMetrics(Vendor):
             self.budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),
             key_params=(("api_key", key),) if key else (),
             own_origins=frozenset((origin(PAID_HOST), origin(COMMUNITY_HOST))),
-            explain=refused_metric,
+            explain=metrics.refused_metric,
         )
         self._liquidations = MarketLiquidations(self._client, config["markets"], community=self._community)
 
@@ -102,22 +90,22 @@ class CoinMetrics(Vendor):
                 {LIQUIDATIONS: partial(market_liquidations.to_liquidations, contracts)},
                 contracts.prepare,
             ),
-            *(self._metrics_feed(level) for level in LEVELS),
+            *(self._metrics_feed(level) for level in metrics.LEVELS),
             Feed(LiquidationMarkets(self._client), markets.STREAM, {COVERAGE: markets.to_coverage()}),
         )
 
-    def _metrics_feed(self, level: Level) -> Feed:
+    def _metrics_feed(self, level: metrics.Level) -> Feed:
         endpoint = self._metrics(level)
         # Not every key may read metrics, and `liquidation_volumes` works without them.
         asked_for = any(value for name, value in self._config.items() if name.startswith("metrics_"))
-        unified = {LIQUIDATION_VOLUMES: to_volumes(level, endpoint.frequency)}
+        unified = {LIQUIDATION_VOLUMES: metrics.to_volumes(level, endpoint.frequency)}
         return Feed(endpoint, level.stream, unified if asked_for else {})
 
-    def _metrics(self, level: Level) -> LiquidationMetrics:
-        wanted = level is not MARKET or self._config.get("metrics_for_markets", True)
+    def _metrics(self, level: metrics.Level) -> metrics.LiquidationMetrics:
+        wanted = level is not metrics.MARKET or self._config.get("metrics_for_markets", True)
         entries = tuple(self._config.get(level.setting, ())) if wanted else ()
-        frequency = self._config.get("metrics_frequency", DEFAULT_FREQUENCY)
-        return LiquidationMetrics(self._client, level, entries, frequency, community=self._community)
+        frequency = self._config.get("metrics_frequency", metrics.DEFAULT_FREQUENCY)
+        return metrics.LiquidationMetrics(self._client, level, entries, frequency, community=self._community)
 
     def check(self, traffic: Traffic) -> list[str]:
         """One row of as many of the named markets as one request takes, and of the entities with metrics.
@@ -125,8 +113,8 @@ class CoinMetrics(Vendor):
         The markets' metrics are not requested: a key may have the markets' liquidations alone.
         """
         self._liquidations.check(traffic)
-        for level in (EXCHANGE_ASSET, PAIR, EXCHANGE):
-            metrics = self._metrics(level)
-            if metrics.entries:
-                metrics.check(traffic)
+        for level in (metrics.EXCHANGE_ASSET, metrics.PAIR, metrics.EXCHANGE):
+            endpoint = self._metrics(level)
+            if endpoint.entries:
+                endpoint.check(traffic)
         return reaches_back("coin_metrics", self._liquidations.reach, self._shared.start)

@@ -17,7 +17,7 @@ from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import Page, Row, RowDecoder
-from source_liquidations.vendors.page_tokens import next_token
+from source_liquidations.vendors.listing import next_token
 
 PAGE_SIZE = "1000"
 TOKEN = "continuation_token"  # nosec B105

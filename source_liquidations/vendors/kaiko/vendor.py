@@ -11,15 +11,8 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
-from source_liquidations.vendors.kaiko import liquidation_events, token_volumes
+from source_liquidations.vendors.kaiko import liquidation_events, reference_data, token_volumes
 from source_liquidations.vendors.kaiko.liquidation_events import LiquidationEvents
-from source_liquidations.vendors.kaiko.reference_data import (
-    CLASSES,
-    EXCHANGES_STREAM,
-    INSTRUMENTS_STREAM,
-    InstrumentList,
-    exchange_list,
-)
 from source_liquidations.vendors.kaiko.token_volumes import TokenVolumes
 from source_liquidations.vendors.patterns import matches
 from source_liquidations.vendors.probing import probe
@@ -43,11 +36,11 @@ class Kaiko(Vendor):
 
     @classmethod
     def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
-        if field != "instruments" or any(matches(entry.split("/", 2)[1], name) for name in CLASSES):
+        if field != "instruments" or any(matches(entry.split("/", 2)[1], name) for name in reference_data.CLASSES):
             return None
         return (
             f"{entry.split('/', 2)[1]!r} is not a class of instruments with liquidations.",
-            f"Allowed: {' or '.join(CLASSES)}, or a pattern that matches one of them.",
+            f"Allowed: {' or '.join(reference_data.CLASSES)}, or a pattern that matches one of them.",
         )
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
@@ -64,8 +57,8 @@ class Kaiko(Vendor):
         return (
             Feed(self._events, liquidation_events.STREAM, {LIQUIDATIONS: liquidation_events.to_liquidations}),
             Feed(self._volumes, token_volumes.STREAM, {LIQUIDATION_VOLUMES: token_volumes.to_volumes}),
-            Feed(InstrumentList(self._reference), INSTRUMENTS_STREAM),
-            Feed(exchange_list(self._reference), EXCHANGES_STREAM),
+            Feed(reference_data.InstrumentList(self._reference), reference_data.INSTRUMENTS_STREAM),
+            Feed(reference_data.exchange_list(self._reference), reference_data.EXCHANGES_STREAM),
         )
 
     def check(self, traffic: Traffic) -> list[str]:
