@@ -33,6 +33,13 @@ _STATUS_OF = {
     "INTERNAL": _SERVER_ERROR,
     "SERVER_ERROR": _SERVER_ERROR,
 }
+_CHECK_THE_KEY = "Check the key, if a proxy in front of Gate adds one: Gate's public calls need none."
+_ADVICE = {
+    401: _CHECK_THE_KEY,
+    402: _CHECK_THE_KEY,
+    403: "Gate needs no key and no plan for this: it may refuse your address for its country. Use another one, or a"
+    " proxy (`gate.base_url`).",
+}
 _RATE_HEADERS = {
     "X-Gate-RateLimit-Requests-Remain": "X-RateLimit-Remaining",
     "X-Gate-RateLimit-Reset-Timestamp": "X-RateLimit-Reset",
@@ -94,12 +101,6 @@ def translated(answered: Answered) -> Answered:
     return Answered(status, headers, answered.body)
 
 
-class AddressRefused(LiquidationsError):
-    """The address that asks is refused. There is no key that could be."""
-
-    failure_type = "config_error"
-
-
 def explain(answered: Answered) -> LiquidationsError | None:
     """What a refusal means where its status does not tell: Gate's public calls take no key."""
     words = words_of(answered)
@@ -108,17 +109,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
             f"{words}. Gate has closed this call to requests without a key.",
             advice="None of your settings is missing. Take the stream out of the sync, or update the connector.",
         ).of_reading()
-    if answered.status in {401, 402}:
-        return RequestRefused(
-            words,
-            status=answered.status,
-            advice="Check the key, if a proxy in front of Gate adds one: Gate's public calls need none.",
-        ).of_reading()
-    if answered.status == 403:
-        return AddressRefused(
-            words,
-            status=403,
-            advice="Gate needs no key and no plan for this: it may refuse your address for its country. Use another"
-            " one, or a proxy (`gate.base_url`).",
-        )
+    if answered.status in _ADVICE:
+        error = RequestRefused(words, status=answered.status, advice=_ADVICE[answered.status])
+        return error if answered.status == 403 else error.of_reading()
     return None

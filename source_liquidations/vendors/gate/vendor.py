@@ -74,10 +74,18 @@ class Gate(Vendor):
         A delisted contract is in no list, so those that are missing there are asked for.
         """
         partitions = self._orders.all_partitions(traffic)
-        for index, entry in enumerate(self._entries):
-            if not is_pattern(entry):
-                self._check_contract(entry, f"{SETTING}[{index}]", traffic)
         now = time.time_ns() - 2 * timestamps.SECOND  # the last whole second
+        for index, entry in enumerate(self._entries):
+            if is_pattern(entry):
+                continue
+            settle, contract = entry.split("/", 1)
+            named = Partition.of(settle=settle, contract=contract, entry=f"{SETTING}[{index}]")
+            try:
+                listed = self._contracts.of(settle, traffic)
+            except RequestRefused as error:
+                raise error.named(f"`{named.entry}` ({entry})") from None
+            if contract not in listed:
+                probe_at(self._orders, named, now, traffic)
         probe_at(self._orders, partitions[0], now, traffic)
         probe_at(self._stats, next(iter(self._stats.partitions(traffic))), now, traffic)
         back = partial(reaches_back, "gate", start=self._shared.start)
@@ -85,13 +93,3 @@ class Gate(Vendor):
             *back(self._orders.sure_reach, what="liquidation orders", older="there may be none that are older"),
             *back(self._stats.reach, what="the sums of contract_stats"),
         ]
-
-    def _check_contract(self, entry: str, where: str, traffic: Traffic) -> None:
-        settle, contract = entry.split("/", 1)
-        try:
-            listed = self._contracts.of(settle, traffic)
-        except RequestRefused as error:
-            raise error.named(f"`{where}` ({entry})") from None
-        if contract not in listed:
-            partition = Partition.of(settle=settle, contract=contract, entry=where)
-            probe_at(self._orders, partition, time.time_ns() - 2 * timestamps.SECOND, traffic)
