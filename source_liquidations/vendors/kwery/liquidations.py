@@ -10,14 +10,7 @@ from typing import Any, Generic
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import (
-    AccessRefused,
-    RequestRefused,
-    UnexpectedAnswer,
-    VendorUnavailable,
-    WindowTooLarge,
-    shown,
-)
+from source_liquidations.errors import AccessRefused, LiquidationsError, UnexpectedAnswer, WindowTooLarge, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
@@ -110,7 +103,7 @@ class Liquidations(Endpoint):
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         try:
             self.follow_plan(traffic)
-        except (AccessRefused, RequestRefused, VendorUnavailable, UnexpectedAnswer) as error:
+        except LiquidationsError as error:
             if isinstance(error, AccessRefused) and error.scope == "reading":  # the key itself
                 raise
             logger.info(
@@ -163,10 +156,13 @@ class Liquidations(Endpoint):
         for symbol in set(page.column("symbol")):
             if asset(asked) not in (asset(symbol), assets_of(symbol, "binance")[0]):
                 raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {asked}.")
-        self._must_be_whole(answered, len(page.raw), page.body.meta, memory)
-        following = next_request(request, page.body.meta, is_full=len(page.raw) >= limit, is_empty=not page.raw)
+        meta = page.body.meta or Meta()
+        self._must_be_whole(answered, len(page.raw), meta, memory)
+        if page.body.meta is None and len(page.raw) >= limit:
+            raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.")
+        following = next_request(request, meta, is_empty=not page.raw)
         if following is None:
-            _must_have_all(answered, len(page.raw), page.body.meta or Meta())
+            _must_have_all(answered, len(page.raw), meta)
         instants, times = iso_instants("timestamp", page.column("timestamp"))
         memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows come in no order
         if following is None:
@@ -177,13 +173,13 @@ class Liquidations(Endpoint):
         typed = Later(lambda: list(zip(page.rows, ids, strict=True)))
         return Answer(added_rows(page, instants, constant={}, each=each, typed=typed, times=times), following)
 
-    def _must_be_whole(self, answered: Answered, rows: int, meta: Meta | None, memory: dict[Any, Any]) -> None:
+    def _must_be_whole(self, answered: Answered, rows: int, meta: Meta, memory: dict[Any, Any]) -> None:
         """Raise WindowTooLarge where the plan cut the result off."""
         was_cut, memory[_CAPPED] = memory.get(_CAPPED, 0), 0
         if answered.headers.get("X-Rows-Capped", "").lower() == "true":
             memory[_CAPPED] = rows
         # Cut off with a cursor, the rest is on the next page: unless that is empty.
-        if (memory[_CAPPED] and (meta or Meta()).cursor is None) or (was_cut and not rows):
+        if (memory[_CAPPED] and meta.cursor is None) or (was_cut and not rows):
             self.windows.worth = max(1, max(rows, was_cut) // 2)
             raise WindowTooLarge(
                 "the plan cut the result off (X-Rows-Capped), so rows are missing.",
@@ -238,11 +234,8 @@ def _must_have_all(answered: Answered, rows: int, meta: Meta) -> None:
             return
 
 
-def next_request(request: Request, meta: Meta | None, *, is_full: bool, is_empty: bool) -> Request | None:
+def next_request(request: Request, meta: Meta, *, is_empty: bool) -> Request | None:
     """The same request from the cursor on; None on the last page. Raises UnexpectedAnswer where that is unclear."""
-    if meta is None and is_full:
-        raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.")
-    meta = meta or Meta()
     if meta.has_more and meta.cursor is None:
         raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.")
     if meta.cursor is None or (is_empty and not meta.has_more):
