@@ -29,8 +29,6 @@ class Contract(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Columns of `liquidations`."""
-
     amount_base: Sequence[Any]
     notional_usd: Sequence[Any]
 

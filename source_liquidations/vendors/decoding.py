@@ -33,7 +33,6 @@ def without(members: Mapping[str, msgspec.Raw], names: Collection[str]) -> dict[
 
 
 def snake(name: str) -> str:
-    """camelCase in snake_case."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 

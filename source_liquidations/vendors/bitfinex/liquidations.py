@@ -167,7 +167,6 @@ class Liquidations(Endpoint):
 
 
 def _owners(span: Span, symbol: str) -> list[int]:
-    """The partitions of a span that want a symbol."""
     return [index for index, one in enumerate(span.partitions) if matches(one["symbol"], symbol)]
 
 

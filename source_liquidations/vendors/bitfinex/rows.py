@@ -34,8 +34,6 @@ _list_or_null = msgspec.json.Decoder(list[msgspec.Raw] | None)
 
 
 class LiquidationRow(msgspec.Struct):
-    """A row as an object."""
-
     pos_id: msgspec.Raw
     mts: msgspec.Raw
     symbol: Any

@@ -48,8 +48,6 @@ def following(client: Client, request: Request, body: Body[Any]) -> Request | No
 
 
 class Catalog(Listing):
-    """A table of the catalog."""
-
     def __init__(self, client: Client, table: str, decoder: RowDecoder[Any], params: Params = ()) -> None:
         params = (*params, ("page_size", CATALOG_PAGE_SIZE))
         super().__init__("coin_metrics", client, Request(CATALOG + table, params), decoder, partial(following, client))

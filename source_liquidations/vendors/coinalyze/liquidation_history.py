@@ -133,7 +133,6 @@ class LiquidationHistory(Endpoint):
     # Requests.
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
-        """As many together as a request may name."""
         for first in range(0, len(partitions), self._at_once):
             yield tuple(partitions[first : first + self._at_once])
 

@@ -52,7 +52,6 @@ def market_list(client: Client, fields: Fields | None = None) -> Listing:
 
 
 def markets(client: Client, traffic: Traffic) -> dict[str, Market]:
-    """All markets by symbol."""
     return {row.symbol: row for row, _ in rows_of(market_list(client), traffic)}
 
 

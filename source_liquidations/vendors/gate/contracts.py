@@ -92,7 +92,6 @@ class Contracts:
         self._lock = threading.Lock()
 
     def of(self, settle: str, traffic: Traffic) -> Mapping[str, ContractRow]:
-        """The contracts of a settle currency, by name."""
         with self._lock:
             if settle not in self._lists:
                 rows = rows_of(ContractList(self._client, [settle]), traffic)
@@ -152,7 +151,6 @@ def size_of(row: ContractRow) -> Contract | None:
 
 
 def _periods_of(entry: tuple[str, ContractRow], date: DateReader, end: int) -> Iterator[ListedPeriod]:
-    """Since when the list says that each contract is traded, and until when it was."""
     settle, row = entry
     name = market(settle, row.name)
 

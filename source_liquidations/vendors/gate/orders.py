@@ -190,7 +190,6 @@ def _request(settle: str, contract: str | None, start: int, last: int) -> Reques
 
 
 def _is_named(partition: Partition) -> bool:
-    """Whether it is a contract, and not a pattern."""
     return any(name == "contract" and not is_pattern(value) for name, value in partition.values)
 
 
@@ -200,7 +199,6 @@ def _means(partition: Partition, contract: str) -> bool:
 
 
 def owners(span: Span, contract: str) -> list[int]:
-    """The partitions of a span that mean a contract."""
     return [index for index, one in enumerate(span.partitions) if _means(one, contract)]
 
 

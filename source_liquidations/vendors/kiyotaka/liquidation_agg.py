@@ -128,8 +128,6 @@ def _taken_apart(answered: Answered) -> tuple[Answered, list[list[Members]]]:
 
 
 class _Page:
-    """The rows of one answer, series by series."""
-
     def __init__(self, partition: Partition, fields: Fields) -> None:
         self._raw: list[bytes] = []
         self._instants: list[int] = []

@@ -105,7 +105,6 @@ def matching_markets(
 
 
 def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
-    """Since when the list of markets says that each has data."""
     since = date(row, "availableSince", row.market)
     yield exchange(row.exchange), row.market, "starts", since, "available since, of any kind of data"
 

@@ -32,7 +32,6 @@ def symbol_list(client: Client) -> Listing:
 
 
 def _periods_of(row: SymbolRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
-    """Since when the list of symbols says that each has data."""
     since = date(row, "earliest_data", row.symbol)
     yield "binance", f"binance_futures/{row.symbol}", "starts", since, "earliest data, of any kind"
 
