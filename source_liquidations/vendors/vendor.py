@@ -15,11 +15,11 @@ import requests
 
 from source_liquidations import timestamps
 from source_liquidations.coverage import Period
-from source_liquidations.errors import ConfigurationError
+from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
 from source_liquidations.http.budgets import Allowance, Budget
-from source_liquidations.http.client import Client
+from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.reading.endpoint import Endpoint
+from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapper
 from source_liquidations.reading.reading import Prepare
 from source_liquidations.streams import Stream
@@ -141,3 +141,45 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def probe(
+    endpoint: Endpoint,
+    request: Request,
+    span: Span,
+    traffic: Traffic,
+    *,
+    plan_is_the_keys: bool = False,
+) -> Answer:
+    """What the endpoint answers. Raises what is wrong, naming the entries of the configuration that it is about.
+
+    `plan_is_the_keys` says that a plan which does not cover an entry belongs to the key, and so names it, too.
+    """
+    try:
+        return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
+    except LiquidationsError as error:
+        if error.scope == "reading":  # the key itself
+            raise
+        named = _at_fault(span.partitions, error.cause)
+        if plan_is_the_keys and isinstance(error, AccessRefused):
+            named = [f"`{endpoint.vendor}.api_key`", *named]
+        if isinstance(error, RequestRefused):
+            for partition in span.partitions:
+                endpoint.hinted(error, str(partition))
+        raise error.named(", ".join(named)) from None
+
+
+def probe_at(endpoint: Endpoint, partition: Partition, at: int, traffic: Traffic) -> Answer:
+    """What the endpoint answers to its shortest window at an instant."""
+    start = timestamps.floor_to(at, endpoint.step)
+    span = Span((partition,), start, start + endpoint.step)
+    return probe(endpoint, endpoint.first(span), span, traffic)
+
+
+def _at_fault(partitions: Sequence[Partition], words: str) -> list[str]:
+    """The entry of a partition; of several, the entries that the vendor's words quote, else the setting of them all."""
+    first = partitions[0]
+    if len(partitions) == 1:
+        return [f"`{first.entry}` ({first})"]
+    quoted = [f"`{one.entry}`" for one in partitions if f"'{one.values[0][1]}'" in words]
+    return quoted or [f"`{first.entry.partition('[')[0]}`"]

@@ -19,7 +19,7 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sp
 from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import Page, Row, RowDecoder
 from source_liquidations.vendors.listing import Entry, Listing, next_token, rows_of
-from source_liquidations.vendors.probing import probe
+from source_liquidations.vendors.vendor import probe
 
 CATALOG = "/v4/catalog-v2/"  # what the key sees
 CATALOG_ALL = "/v4/catalog-all-v2/"  # all there is

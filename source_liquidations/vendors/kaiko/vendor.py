@@ -15,8 +15,7 @@ from source_liquidations.vendors.kaiko import liquidation_events, reference_data
 from source_liquidations.vendors.kaiko.liquidation_events import LiquidationEvents
 from source_liquidations.vendors.kaiko.token_volumes import TokenVolumes
 from source_liquidations.vendors.patterns import matches
-from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe, reaches_back
 
 MARKET_DATA = {region: f"https://{region}.market-api.kaiko.io" for region in ("us", "eu")}
 REFERENCE_DATA = "https://reference-data-api.kaiko.io"

@@ -19,8 +19,7 @@ from source_liquidations.reading.endpoint import Partition
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.kiyotaka import liquidation_agg, markets
 from source_liquidations.vendors.kiyotaka.liquidation_agg import LiquidationAgg
-from source_liquidations.vendors.probing import probe_at
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at
 
 # platform: (host, header that carries the key)
 PLATFORMS = {

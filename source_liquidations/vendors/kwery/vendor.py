@@ -27,8 +27,7 @@ from source_liquidations.vendors.kwery.credits import (
 )
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.listing import rows_of
-from source_liquidations.vendors.probing import probe
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe, reaches_back
 
 HOST = "https://kwery-api.com"
 REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
