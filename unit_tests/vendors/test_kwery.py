@@ -1090,7 +1090,7 @@ def test_a_request_asks_for_no_more_rows_than_its_window_may_have() -> None:
 
 def test_a_free_call_is_free() -> None:
     credits = purse_of(kwery(max_credits_per_sync=45)[0])
-    credits.spend(45)
+    credits.spent += 45
     for path in ("/v1/limits", "/v1/symbols"):
         paid = credits.payable(Request(path))
         assert paid == Request(path)
@@ -1239,7 +1239,7 @@ def test_a_lost_answer_may_be_paid_again_while_credits_last() -> None:
 
 def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
     credits = Credits(125)
-    credits.spend(27)
+    credits.spent += 27
     paid = credits.payable(request_of(30))
     credits.lost(paid)
     with pytest.raises(SpendingLimit) as raised:
@@ -1309,7 +1309,7 @@ def test_the_ledger_never_exceeds_the_limit(most: int, wishes: list[int], seed: 
             if not loses(paid):
                 rows = chance.randint(0, rows_paid(paid))
                 charged += cost(rows)
-                credits.spend(cost(rows))
+                credits.spent += cost(rows)
         assert charged == credits.spent + credits.assumed <= most
 
 

@@ -132,10 +132,6 @@ class Credits(Purse):
             else "They did not pay for one whole window, so the next sync will begin where this one did: raise it.",
         )
 
-    def spend(self, credits: int) -> None:
-        with self._lock:
-            self.spent += credits
-
     def rows_left(self, page: int) -> int | None:
         """Rows, in pages of so many, that what is left pays for; None where there is no limit."""
         if self.most is None:

@@ -188,7 +188,7 @@ class Liquidations(Endpoint):
 
     def _note_credits(self, answered: Answered, rows: int) -> None:
         charged = (answered.headers.get(name, "") for name in ("X-Credits-Used", "X-Credits-Charged"))
-        self._credits.spend(next((int(text) for text in charged if text.isdecimal()), cost(rows)))
+        self._credits.spent += next((int(text) for text in charged if text.isdecimal()), cost(rows))
         left = answered.headers.get("X-Credits-Remaining", "")
         if left.isdecimal():
             self._credits.left_in_cycle = int(left)
