@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -30,7 +29,7 @@ from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition, Span
-from source_liquidations.reading.pages import Mapper, Table
+from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
@@ -215,44 +214,32 @@ class LiquidationMetrics(Timeseries):
                     page.bad[index] = UnexpectedAnswer(f"`{name}` of row {index} is {shown(str(value))}, not a number.")
         return each_once(added_rows(page, instants, constant={"frequency": self.frequency}, owners=owners), memory)
 
+    def to_volumes(self, rows: Rows, span: Span) -> Table:
+        """A row for every side and unit that has a value.
 
-def to_volumes(level: Level, frequency: str) -> Mapper:
-    """The mapper of one level: a row for every side and unit that has a value.
-
-    The side is that of the closing order: a sell closed a long. Units are the base asset's.
-    """
-    _, interval = interval_of(frequency)
-    columns = [(metric(side, unit, frequency), POSITION_OF[side], UNITS[unit]) for side in SIDES for unit in UNITS]
-
-    @lru_cache(maxsize=16384)
-    def names_of(entity: str) -> list[bytes]:
-        market, code, name = level.place(entity)
-        return [
-            volume_names("coin_metrics", market, code, name, interval, position, unit) for _, position, unit in columns
-        ]
-
-    def mapped(rows: Rows, span: Span) -> Table:
+        The side is that of the closing order: a sell closed a long. Units are the base asset's.
+        """
+        _, interval = interval_of(self.frequency)
+        series = [(POSITION_OF[side], unit) for side in SIDES for unit in UNITS.values()]
+        entities = [getattr(row, self.level.field) for row in rows.typed]
+        places = {entity: self.level.place(entity) for entity in set(entities)}
+        names_of = {
+            entity: [volume_names(self.vendor, *place, interval, position, unit) for position, unit in series]
+            for entity, place in places.items()
+        }
+        columns = metrics_of(self.frequency)
         bad: dict[int, LiquidationsError] = {}
-        values = [
-            numbers.column_of_texts(name, [getattr(row, name) for row in rows.typed], bad) for name, _, _ in columns
-        ]
+        values = [numbers.column_of_texts(name, [getattr(row, name) for row in rows.typed], bad) for name in columns]
         names, instants, amounts = [], [], []
         for index, (row, instant) in enumerate(zip(rows.typed, rows.instants, strict=True)):
             if index in bad:
                 continue
-            for (column, _, _), name, amount in zip(columns, names_of(getattr(row, level.field)), values, strict=True):
+            for column, name, amount in zip(columns, names_of[entities[index]], values, strict=True):
                 if getattr(row, column) not in (None, ""):
                     names.append(name)
                     instants.append(instant)
                     amounts.append(amount[index])
-        return volumes(
-            names=names,
-            instants=instants,
-            amount=amounts,
-            faults=rows.without(bad).faults,
-        )
-
-    return mapped
+        return volumes(names=names, instants=instants, amount=amounts, faults=rows.without(bad).faults)
 
 
 def refused_metric(answered: Answered) -> LiquidationsError | None:

@@ -98,7 +98,7 @@ class CoinMetrics(Vendor):
         endpoint = self._metrics(level)
         # Not every key may read metrics, and `liquidation_volumes` works without them.
         asked_for = any(value for name, value in self._config.items() if name.startswith("metrics_"))
-        unified = {LIQUIDATION_VOLUMES: metrics.to_volumes(level, endpoint.frequency)}
+        unified = {LIQUIDATION_VOLUMES: endpoint.to_volumes}
         return Feed(endpoint, level.stream, unified if asked_for else {})
 
     def _metrics(self, level: metrics.Level) -> metrics.LiquidationMetrics:
