@@ -105,13 +105,9 @@ EXCHANGE = Level("exchange", "exchanges", "metrics_exchanges", ("1h", "1d"), of_
 LEVELS = (MARKET, EXCHANGE_ASSET, PAIR, EXCHANGE)
 
 
-def metric(side: str, unit: str, frequency: str) -> str:
-    return f"liquidations_reported_future_{side}_{unit}_{frequency}"
-
-
 def metrics_of(frequency: str) -> tuple[str, ...]:
     """The four metrics of one frequency; a call has one."""
-    return tuple(metric(side, unit, frequency) for side in SIDES for unit in UNITS)
+    return tuple(f"liquidations_reported_future_{side}_{unit}_{frequency}" for side in SIDES for unit in UNITS)
 
 
 class KnownMetric(msgspec.Struct):
