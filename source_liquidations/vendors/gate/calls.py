@@ -31,6 +31,12 @@ from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDeco
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, matches, meant
 
+STREAM = Stream("gate_contracts", ("settle", "name"), declared_in=__name__)
+SETTING = "gate.contracts"
+CALL = "contracts"
+_DEFAULT_LIMIT = 100
+_NO_DATE = (msgspec.Raw(b"0"), msgspec.Raw(b'"0"'))
+
 ROOT = "/api/v4/futures"
 LIMIT = 1000  # rows; a sister call refuses more
 # Without it, contract counts are cut to whole numbers.
@@ -129,11 +135,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
     return None
 
 
-STREAM = Stream("gate_contracts", ("settle", "name"), declared_in=__name__)
-SETTING = "gate.contracts"
-CALL = "contracts"
-_DEFAULT_LIMIT = 100
-_NO_DATE = (msgspec.Raw(b"0"), msgspec.Raw(b'"0"'))
+# The list of contracts.
 
 
 class ContractRow(msgspec.Struct):

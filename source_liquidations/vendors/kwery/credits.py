@@ -19,6 +19,17 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Sizing
 
 LIMITS = "/v1/limits"
+LARGEST_LIMIT = 1000
+STEP = timestamps.MILLISECOND  # times are sent in milliseconds
+
+# Rows come in no documented order, so only a whole window can be checkpointed: what a crash repeats costs credits.
+FIRST_WINDOW = timestamps.DAY
+ROWS_WORTH_A_WINDOW = 4000
+ROWS_ARE_SETTLED_AFTER = timestamps.MINUTE
+
+CREDITS_PER_REQUEST = 25
+CREDITS_PER_ROW = 2
+MOST_ROWS_A_SECOND = 2  # the feed has one for each symbol, and now and then its twin
 
 
 class RateLimits(msgspec.Struct):
@@ -63,19 +74,6 @@ _decoder = msgspec.json.Decoder(Limits, strict=False)  # numbers as text, too
 
 def limits(client: Client, traffic: Traffic) -> Limits:
     return client.fetch(Request(LIMITS), traffic).decoded(_decoder)
-
-
-LARGEST_LIMIT = 1000
-STEP = timestamps.MILLISECOND  # times are sent in milliseconds
-
-# Rows come in no documented order, so only a whole window can be checkpointed: what a crash repeats costs credits.
-FIRST_WINDOW = timestamps.DAY
-ROWS_WORTH_A_WINDOW = 4000
-ROWS_ARE_SETTLED_AFTER = timestamps.MINUTE
-
-CREDITS_PER_REQUEST = 25
-CREDITS_PER_ROW = 2
-MOST_ROWS_A_SECOND = 2  # the feed has one for each symbol, and now and then its twin
 
 
 class Credits(Purse):
