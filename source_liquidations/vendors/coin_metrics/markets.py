@@ -36,7 +36,7 @@ _MOST_REFUSALS_IN_A_ROW = 30  # more are of no single market
 _LATELY = 30 * timestamps.DAY
 
 
-class Row(msgspec.Struct):
+class ReferenceRow(msgspec.Struct):
     """As far as it is needed here. Only the market is certain to be text."""
 
     market: str
@@ -46,7 +46,7 @@ class Row(msgspec.Struct):
     contract_size: msgspec.Raw = numbers.NULL
 
 
-def contract_of(row: Row) -> Contract | None:
+def contract_of(row: ReferenceRow) -> Contract | None:
     """None where the reference data do not say."""
     try:
         size = float(numbers.literal_of(row.contract_size))
@@ -72,7 +72,7 @@ class Contracts:
     """The contracts of a sync's markets, asked for once."""
 
     def __init__(self, client: Client) -> None:
-        decoder = RowDecoder(Body, Row)
+        decoder = RowDecoder(Body, ReferenceRow)
         self._list = Listing("coin_metrics", client, Request(REFERENCE), decoder, partial(following, client))
         self.known: dict[str, Contract] = {}
 
@@ -132,7 +132,7 @@ class LiquidationMarkets(Listing):
     def __init__(self, client: Client) -> None:
         fields = Fields.of(STREAM)  # both make one row
         request = Request(REFERENCE, (("type", "future"), ("page_size", PAGE_SIZE)))
-        decoder = RowDecoder(Body, Row, fields)
+        decoder = RowDecoder(Body, ReferenceRow, fields)
         super().__init__("coin_metrics", client, request, decoder, partial(following, client))
         self._catalog_list = Catalog(client, "market-liquidations", RowDecoder(Body, CatalogRow, fields))
         self._catalog: dict[str, Entry] = {}
