@@ -1317,8 +1317,7 @@ def test_lost_answers_of_several_threads_all_count() -> None:
     credits = Credits(None)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(credits.lost, [request_of(1)] * 2_000))
-        list(threads.map(credits.spend, [1] * 2_000))
-    assert (credits.assumed, credits.spent) == (2_000 * cost(1), 2_000)
+    assert credits.assumed == 2_000 * cost(1)
 
 
 @pytest.mark.parametrize(
