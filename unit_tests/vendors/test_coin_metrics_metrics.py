@@ -247,7 +247,6 @@ def test_rows_of_several_entities_know_their_partition() -> None:
         ({"data": [{"pair": 1, "time": "2026-03-08T01:00:00Z"}]}, "pair"),
         ({"data": [{"pair": ENTITIES[PAIR], "time": "yesterday"}]}, "`time`"),
         ({"data": [{"pair": "a-b", "time": "2026-03-08T01:00:00Z"}]}, "rows of 'a-b', which was not asked for"),
-        ({"data": [{**row_of(PAIR, ENTITIES[PAIR]), metrics_of("1h")[0]: []}]}, metrics_of("1h")[0]),
         ({}, "no `data`"),
     ],
 )
