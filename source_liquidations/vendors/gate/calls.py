@@ -70,9 +70,6 @@ def path(settle: str, call: str) -> str:
     return f"{ROOT}/{settle}/{call}"
 
 
-# Contracts.
-
-
 def market(settle: str, contract: str) -> str:
     """A contract in the streams of all vendors: its name, which is its own but for the settle currencies of later."""
     return contract if settle in SETTLES else f"{settle}/{contract}"
@@ -82,9 +79,6 @@ def assets(contract: str) -> tuple[str, str]:
     """Base and quote asset, lower case: BTC_USDT is btc in usdt."""
     base, _, quote = contract.rpartition("_")
     return asset(base), asset(quote)
-
-
-# Rows.
 
 
 def renamed(page: Page[Any]) -> None:
@@ -101,9 +95,6 @@ def _renamed(row: msgspec.Raw) -> msgspec.Raw:
     members = members_of(row)
     time = members.pop("time")
     return msgspec.Raw(encode({"timestamp": time, **members}))
-
-
-# Answers.
 
 
 def translated(answered: Answered) -> Answered:
