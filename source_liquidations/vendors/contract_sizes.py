@@ -33,6 +33,7 @@ class Columns(NamedTuple):
     notional_usd: Sequence[Any]
 
 
+_Floats = np.ndarray[Any, np.dtype[np.float64]]
 _UNKNOWN = Contract(math.nan, is_inverse=False, in_dollars=False)
 
 
@@ -51,13 +52,17 @@ def columns(
         sized = amount * size
         base = np.where(is_inverse, sized / price, sized)
         usd = np.where(in_dollars, np.where(is_inverse, sized, sized * price), np.nan)
-    return Columns(
-        *(amounts if np.array_equal(found, amount, equal_nan=True) else _literals(found) for found in (base, usd))
-    )
+    return Columns(*(_literals(found, amount, amounts) for found in (base, usd)))
 
 
-def _literals(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[bytes]:
-    """Rounded to the digits that a product of doubles has; null for what is no number, and what no double holds."""
+def _literals(values: _Floats, amount: _Floats, amounts: Sequence[Any]) -> Sequence[Any]:
+    """Amounts where they are the values; else rounded to the digits that a product of doubles has.
+
+    Null for what is no number, and what no double holds.
+    """
+    same = values == amount
+    if same.all():
+        return amounts
     numbered = np.where(np.isfinite(values), values, np.nan).tolist()
-    texts = b",".join([b"%.15g"] * len(numbered)) % tuple(numbered)
-    return texts.replace(b"nan", b"null").split(b",") if numbered else []
+    texts = (b",".join([b"%.15g"] * len(numbered)) % tuple(numbered)).replace(b"nan", b"null").split(b",")
+    return [own if is_own else text for own, is_own, text in zip(amounts, same.tolist(), texts, strict=True)]

@@ -133,6 +133,16 @@ def test_markets_of_one_page_have_their_own_contracts() -> None:
     assert literals(found.notional_usd) == [60000, None, 60000, None, None]
 
 
+def test_an_amount_in_the_base_asset_keeps_its_digits_beside_other_contracts() -> None:
+    rows = [{**LINEAR, "contract_size": "1"}, {**INVERSE, "contract_size": "1"}]
+    markets = tuple(row["market"] for row in rows)
+    contracts, _ = prepared({"data": rows}, markets=markets)
+    amounts = [b"0.123456789012345678", b"123456789012345678"]
+    found = columns(contracts.known, markets, amounts, [b"60000", b"60000"])
+    assert found.amount_base == [amounts[0], b"2057613150205.76"]
+    assert found.notional_usd == [b"7407.40734074074", amounts[1]]
+
+
 def test_all_markets_are_asked_for_at_once_and_pages_are_followed() -> None:
     rows = [{**LINEAR, "contract_size": "0.01"}, {**INVERSE, "contract_size": "1"}]
     pages = ({"data": rows[:1], "next_page_token": "x"}, {"data": rows[1:]})
