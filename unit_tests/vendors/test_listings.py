@@ -170,6 +170,11 @@ def test_nothing_is_no_rows_of_kiyotakas(body: Any) -> None:
     assert (len(answer.rows), answer.following) == (0, None)
 
 
+def test_a_list_of_kiyotakas_under_another_name_is_not_an_empty_one() -> None:
+    with pytest.raises(UnexpectedAnswer, match="no `symbols`"):
+        page(feed("kiyotaka_markets", KIYOTAKA), {"markets": [], "nextOffset": 100})
+
+
 @pytest.mark.parametrize("row", [{"exchange": "x"}, {"rawSymbol": "y"}, {"exchange": 1, "rawSymbol": "y"}, []])
 def test_kiyotakas_markets_of_another_shape(row: Any) -> None:
     with pytest.raises(UnexpectedAnswer):

@@ -10,8 +10,10 @@ import msgspec
 
 from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer
+from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.endpoint import Answer, Span
 from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
@@ -55,6 +57,13 @@ class MarketList(Listing):
     def __init__(self, client: Client) -> None:
         super().__init__("kiyotaka", client, page_at(0), RowDecoder(Body, MarketRow), following)
         self._columns = Fields.of(STREAM)
+
+    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        found = super().decode(answered, span, request, memory)
+        others = members_of(answered.body).keys() - {"nextOffset"}
+        if others and "symbols" not in others:
+            raise UnexpectedAnswer("the answer has no `symbols`.")
+        return found
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
         entries, after = super().entries(page, request, memory)
