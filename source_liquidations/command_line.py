@@ -1,7 +1,5 @@
 """What the command line takes: its commands and options, and the files that they name."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The configuration: checked once and completely, before any vendor is asked for anything."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping

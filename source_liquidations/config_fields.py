@@ -1,7 +1,5 @@
 """The fields of a configuration against the specification: what is given, what is unknown, what is not allowed."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

@@ -4,8 +4,6 @@ Three sources: what vendors document (dated lists, in their files), what their c
 and what this sync saw (refused history, results cut off by a plan).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Literal
 

@@ -5,8 +5,6 @@ Rows of events are not, unless sampled: `--sample` reads a few short windows, wh
 has measured how many a vendor has a day, that is taken without a sample.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What the reading loop yields, as Airbyte's messages; and errors, as Airbyte's traces."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

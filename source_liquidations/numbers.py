@@ -1,7 +1,5 @@
 """What counts as a number in a vendor's answer: a JSON number, text that is one, or null. Literals stay as written."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

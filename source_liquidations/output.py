@@ -1,7 +1,5 @@
 """Standard output: whole lines, one writer at a time, and what happens when they cannot be written."""
 
-from __future__ import annotations
-
 import errno
 import os
 import threading

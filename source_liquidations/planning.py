@@ -1,7 +1,5 @@
 """From a configuration and saved state to what has to be read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The console script: `source-liquidations spec|check|discover|read`, as every Airbyte source, and `estimate`."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

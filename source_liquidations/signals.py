@@ -5,8 +5,6 @@ that nobody reads. The process then ends by the signal itself, as its parent exp
 143 for a crash).
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

@@ -1,7 +1,5 @@
 """Airbyte's interface: spec, check, discover, read."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What is done around importing the CDK and numpy: what serves nothing here is left out, which saves a second or so."""
 
-from __future__ import annotations
-
 import gc
 import os
 import warnings

@@ -1,7 +1,5 @@
 """Saved state as it arrives, in any envelope, taken apart into one blob for each stream."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

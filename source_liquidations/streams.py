@@ -1,7 +1,5 @@
 """A stream as `discover` shows it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from importlib import resources

@@ -3,8 +3,6 @@
 The base is what stands before a quote that is certain. What is not known is None: a symbol is never an asset.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import NamedTuple

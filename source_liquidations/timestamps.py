@@ -4,8 +4,6 @@ Python's datetime and pendulum stop at microseconds; vendors do not. Inside the 
 is an `int`; outside it is RFC 3339 text in UTC with a `Z`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone

@@ -4,8 +4,6 @@ A vendor's file says which of its fields means what; this module says what the w
 page at a time: nothing here is done for each row by itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat

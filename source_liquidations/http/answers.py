@@ -1,7 +1,5 @@
 """What came back: a whole answer, its errors in the vendor's words, its reset times."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import time

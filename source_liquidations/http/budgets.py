@@ -1,7 +1,5 @@
 """Request budgets: one per vendor and key, shared by all streams and workers."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

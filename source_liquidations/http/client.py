@@ -4,8 +4,6 @@ A request is answered by a whole, valid body, or by a LiquidationsError; nothing
 rules: the contract's table of errors, and the vendors' pages for their limits.
 """
 
-from __future__ import annotations
-
 import random
 import re
 import threading

@@ -1,7 +1,5 @@
 """Proxies and certificates as the environment sets them, and what is wrong with them."""
 
-from __future__ import annotations
-
 import os
 import ssl
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Keeps keys out of everything that is printed: literal, URL-encoded, base64, escaped."""
 
-from __future__ import annotations
-
 import base64
 import html
 import json

@@ -1,7 +1,5 @@
 """What an HTTP status means: worth a retry, or whose mistake it is and what to do."""
 
-from __future__ import annotations
-
 from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, vendor_words
 

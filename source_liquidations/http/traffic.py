@@ -1,7 +1,5 @@
 """What one reading's requests cost, and what its workers wait for."""
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import dataclass, field

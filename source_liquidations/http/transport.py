@@ -1,7 +1,5 @@
 """One exchange over a connection that is kept: request out, whole answer in, or what went wrong on the way."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Mapping

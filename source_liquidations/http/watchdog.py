@@ -4,8 +4,6 @@ A timeout of a socket starts again with each byte. So an endless `100 Continue`,
 or a gzip stream of empty blocks would hold a worker for ever.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

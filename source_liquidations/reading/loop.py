@@ -5,8 +5,6 @@
 Only the writer records progress, and only after its consumer has taken the rows: a checkpoint never runs ahead.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What pages must not do, and what their order says: two small parts of a window."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from itertools import groupby
 

@@ -1,7 +1,5 @@
 """Stream state: which slices of each partition's time have been read, and when to say so."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """One reading's work. The scheduler holds its lock around every call."""
 
-from __future__ import annotations
-
 import contextlib
 from collections import deque
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """How far back a key reaches, where the vendor has more than the key may read."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from source_liquidations import timestamps

@@ -1,7 +1,5 @@
 """The report of a sync: what each stream read, and what it cost. As a table for people, as JSON to alert on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version

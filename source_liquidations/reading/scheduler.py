@@ -4,8 +4,6 @@ The unit of work is one request. A worker takes a window, hands over its page, a
 to a thread, so a vendor that is out of budget or slow holds up no other.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter, deque

@@ -1,7 +1,5 @@
 """What a worker does: one request, its page, and the blocks that it makes of it. The straight line through a sync."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

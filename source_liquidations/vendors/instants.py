@@ -1,7 +1,5 @@
 """The times of a page's rows: what vendors write, as nanoseconds and as RFC 3339 text. Whole columns, in C."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation

@@ -1,7 +1,5 @@
 """Lists that a vendor has: instruments, markets, symbols. Read whole, page after page; and the token of a next page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit

@@ -1,7 +1,5 @@
 """Patterns in the entries of a configuration: `*` stands for any text, `?` for one character, at all vendors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 

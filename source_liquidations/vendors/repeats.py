@@ -1,7 +1,5 @@
 """Rows that come again, each key once and never with two values; and ids for rows that have none."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any

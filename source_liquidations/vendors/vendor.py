@@ -1,7 +1,5 @@
 """What a vendor's file declares: its streams, its configuration, its endpoints and its check."""
 
-from __future__ import annotations
-
 import ipaddress
 import threading
 from abc import ABC, abstractmethod

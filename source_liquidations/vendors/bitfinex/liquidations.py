@@ -4,8 +4,6 @@ Page: https://docs.bitfinex.com/reference/rest-public-liquidations. There is no 
 time of the last row, not after it, since a page may end inside a millisecond.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial

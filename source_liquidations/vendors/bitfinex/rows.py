@@ -3,8 +3,6 @@
 Page: https://docs.bitfinex.com/reference/rest-public-liquidations. Three nestings are about; all of them are taken.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

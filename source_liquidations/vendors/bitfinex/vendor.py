@@ -4,8 +4,6 @@ For the check, "Platform Status", "Configs" and "Candles": whether it is operati
 Pages: reference/rest-public-platform-status, -conf and -candles of https://docs.bitfinex.com.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What Coin Metrics' calls share: bodies, page tokens, several entities in a request, catalogs, timeseries."""
 
-from __future__ import annotations
-
 import time
 from abc import abstractmethod
 from collections.abc import Sequence

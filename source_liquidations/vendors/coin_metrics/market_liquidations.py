@@ -1,7 +1,5 @@
 """Coin Metrics, "Market Level Liquidations": GET /v4/timeseries/market-liquidations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any

@@ -5,8 +5,6 @@ Pages: https://docs.coinmetrics.io/api/v4, "catalog-v2/market-liquidations" and 
 inverse one.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial

@@ -7,8 +7,6 @@ and `frequency` added. `liquidation_volumes` has long rows instead, one per side
 the table: `frequency` is in the primary key, and the columns of the two that a row does not have are null.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

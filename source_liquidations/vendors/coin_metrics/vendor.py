@@ -1,7 +1,5 @@
 """Coin Metrics: key, hosts, budget, streams, check."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any

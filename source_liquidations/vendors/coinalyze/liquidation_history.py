@@ -1,7 +1,5 @@
 """Coinalyze, "Liquidation history": GET /liquidation-history. Sums of longs and shorts per market and interval."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy

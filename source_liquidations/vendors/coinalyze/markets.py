@@ -3,8 +3,6 @@
 And GET /exchanges: the exchanges' names by code. The codes are the vendor's own, and the list may grow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any

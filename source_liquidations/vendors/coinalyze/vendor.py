@@ -1,7 +1,5 @@
 """Coinalyze: key, host, budget, error words, streams, check."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any

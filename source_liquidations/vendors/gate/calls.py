@@ -4,8 +4,6 @@ The list is for its own stream, for patterns, sizes, and the stream of coverage.
 Page: Gate API v4, "Futures". Answers are lists of objects. An error is an object with a `label`.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

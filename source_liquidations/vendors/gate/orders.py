@@ -7,8 +7,6 @@ has that many, contract by contract.
 `order_size`, less what is `left` of it.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial

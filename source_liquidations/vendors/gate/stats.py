@@ -1,7 +1,5 @@
 """Gate, GET /futures/{settle}/contract_stats: sums of a contract's liquidations, and other figures, by interval."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterable, Sequence

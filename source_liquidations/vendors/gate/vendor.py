@@ -1,7 +1,5 @@
 """Gate: hosts, budgets, streams, check. There is no key."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """What Kaiko's calls share: the envelope of answers, page tokens, what the key may read."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial

@@ -3,8 +3,6 @@
 GET /v2/data/liquidation.v1/trades/{exchange}/{instrument_class}/{instrument}
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any

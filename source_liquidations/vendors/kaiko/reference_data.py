@@ -1,7 +1,5 @@
 """Kaiko, "Reference data", key-less: GET /v1/instruments and /v1/exchanges of reference-data-api.kaiko.io."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 

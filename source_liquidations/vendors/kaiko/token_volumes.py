@@ -1,7 +1,5 @@
 """Kaiko, "Token-level liquidation volumes": GET /v2/data/liquidation.v1/token/{asset}. Amounts are US dollars."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote

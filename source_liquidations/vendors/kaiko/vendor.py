@@ -1,7 +1,5 @@
 """Kaiko: key, hosts, budget, streams, check."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

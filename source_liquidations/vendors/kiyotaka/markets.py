@@ -1,7 +1,5 @@
 """Kiyotaka, GET /v1/markets: for its own stream, for patterns, and for the stream of coverage. Weighs nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Generic

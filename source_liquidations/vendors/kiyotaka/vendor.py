@@ -1,7 +1,5 @@
 """Kiyotaka: key, hosts, budget, error words, streams, check."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@
 Page: https://kwery-api.com, "GET /v1/liquidations": a request costs credits, and so does each of its rows.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Mapping

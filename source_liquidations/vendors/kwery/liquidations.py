@@ -1,8 +1,6 @@
 """Kwery, GET /v1/liquidations. What its page documents and what it was seen to answer differ in the form of times,
 meta and cursor; both are taken."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic

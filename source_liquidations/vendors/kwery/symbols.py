@@ -1,7 +1,5 @@
 """Kwery, GET /v1/symbols: a free call, one page. For its own stream, for the check, and for the stream of coverage."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from typing import Generic

@@ -1,7 +1,5 @@
 """Kwery: key, host, budget, error words, streams, check."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
