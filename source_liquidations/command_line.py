@@ -6,15 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from airbyte_cdk.models import (
-    AirbyteCatalog,
-    AirbyteMessage,
-    AirbyteMessageSerializer,
-    ConfiguredAirbyteCatalog,
-    ConfiguredAirbyteCatalogSerializer,
-    Type,
-)
-
 from source_liquidations.errors import ConfigurationError, shown
 from source_liquidations.state import WANTED, Blobs, blobs_of_messages
 
@@ -69,8 +60,8 @@ def config_file(path: str) -> Mapping[str, Any]:
     return found
 
 
-def catalog_file(path: str, streams: str | None = None) -> ConfiguredAirbyteCatalog:
-    """The configured catalog in a file, or made of a discovered one; of it, the chosen streams.
+def catalog_file(path: str, streams: str | None) -> list[str]:
+    """The names of the streams in a catalog, configured or discovered; of them, the chosen ones.
 
     Raises ConfigurationError.
     """
@@ -80,53 +71,28 @@ def catalog_file(path: str, streams: str | None = None) -> ConfiguredAirbyteCata
     if not found:
         raise _unusable("--catalog", path, "has no catalog in it", wanted)
     try:
-        entries = [
-            {**entry, **_TO_DESTINATION} if "stream" in entry else _configured(entry) for entry in found[-1]["streams"]
-        ]
-        chosen = _chosen(entries, streams)
-        return ConfiguredAirbyteCatalogSerializer.load({"streams": chosen})
-    except ConfigurationError:
-        raise
-    except Exception as error:  # of whatever class the serializer raises
-        raise _unusable("--catalog", path, f"is not a catalog (it lacks or has a wrong {error})", wanted) from None
-
-
-def chosen_streams(catalog: AirbyteCatalog, streams: str) -> ConfiguredAirbyteCatalog:
-    """A configured catalog of some of the discovered streams. Raises ConfigurationError."""
-    message = AirbyteMessage(type=Type.CATALOG, catalog=catalog)
-    entries = [_configured(stream) for stream in AirbyteMessageSerializer.dump(message)["catalog"]["streams"]]
-    return ConfiguredAirbyteCatalogSerializer.load({"streams": _chosen(entries, streams)})
+        names = [str(entry.get("stream", entry)["name"]) for entry in found[-1]["streams"]]
+    except (AttributeError, KeyError, TypeError):
+        raise _unusable("--catalog", path, "is not a catalog: a stream or its name is missing", wanted) from None
+    return chosen(names, streams)
 
 
 def _is_catalog(item: Mapping[str, Any]) -> bool:
     return item.get("type") == "CATALOG" or "streams" in item
 
 
-def _configured(stream: Mapping[str, Any]) -> dict[str, Any]:
-    incremental = "incremental" in stream["supported_sync_modes"]
-    return {
-        "stream": stream,
-        "sync_mode": "incremental" if incremental else "full_refresh",
-        **_TO_DESTINATION,
-    }
-
-
-# How a destination writes rows is nothing to a source, and a platform may have more modes than this CDK knows.
-_TO_DESTINATION = {"destination_sync_mode": "append"}
-
-
-def _chosen(entries: list[dict[str, Any]], streams: str | None) -> list[dict[str, Any]]:
+def chosen(names: list[str], streams: str | None) -> list[str]:
+    """The streams that an option names, all without it. Raises ConfigurationError."""
     if streams is None:
-        return entries
-    by_name = {entry["stream"]["name"]: entry for entry in entries}
-    names = [name.strip() for name in streams.split(",") if name.strip()]
-    available = f"Available: {', '.join(by_name)}."
-    if not names:
+        return names
+    found = [name.strip() for name in streams.split(",") if name.strip()]
+    available = f"Available: {', '.join(names)}."
+    if not found:
         raise ConfigurationError("--streams", "names no stream.", advice=available)
-    for name in names:
-        if name not in by_name:
+    for name in found:
+        if name not in names:
             raise ConfigurationError("--streams", f"{shown(name)} is not in the catalog.", advice=available)
-    return [by_name[name] for name in dict.fromkeys(names)]
+    return found
 
 
 def state_file(path: str | None) -> Blobs:

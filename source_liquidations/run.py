@@ -101,8 +101,8 @@ def _discover(source: SourceLiquidations, output: Output, parsed: argparse.Names
 
 def _read(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
     config = command_line.config_file(parsed.config)
-    catalog = command_line.catalog_file(parsed.catalog, parsed.streams)
-    for item in source.read_items(config, catalog, command_line.state_file(parsed.state)):
+    names = command_line.catalog_file(parsed.catalog, parsed.streams)
+    for item in source.read_items(config, names, command_line.state_file(parsed.state)):
         if isinstance(item, Block):
             output.block(item.data)
         else:
@@ -111,10 +111,10 @@ def _read(source: SourceLiquidations, output: Output, parsed: argparse.Namespace
 
 def _estimate(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
     config = command_line.config_file(parsed.config)
-    catalog = command_line.catalog_file(parsed.catalog, parsed.streams) if parsed.catalog else None
-    if catalog is None and parsed.streams:
-        catalog = command_line.chosen_streams(source.discover(logger, config), parsed.streams)
-    found = source.estimate(config, catalog, command_line.state_file(parsed.state), sample=parsed.sample)
+    names = command_line.catalog_file(parsed.catalog, parsed.streams) if parsed.catalog else None
+    if names is None and parsed.streams:
+        names = command_line.chosen([one.name for one in source.discover(logger, config).streams], parsed.streams)
+    found = source.estimate(config, names, command_line.state_file(parsed.state), sample=parsed.sample)
     text = estimate.as_json(found) if parsed.json else estimate.as_table(found)
     output.block(f"{redact(text)}\n".encode())
 

@@ -111,22 +111,22 @@ class SourceLiquidations(Source):
         """Messages one by one, for callers in this process. The command line takes `read_items`."""
         with errors_traced():
             blobs = blobs_of_objects(state or ())
-        for item in self.read_items(config, catalog, blobs):
+        for item in self.read_items(config, [one.stream.name for one in catalog.streams], blobs):
             if isinstance(item, Block):
                 yield from records(item)
             else:
                 yield message(item)
 
     def read_items(
-        self, config: Mapping[str, Any], catalog: ConfiguredAirbyteCatalog, state: Blobs | None = None
+        self, config: Mapping[str, Any], names: Sequence[str], state: Blobs | None = None
     ) -> Iterator[loop.Item]:
-        """Blocks of records, checkpoints and statuses, in the order in which they have to be written.
+        """Blocks of the streams' records, checkpoints and statuses, in the order in which they have to be written.
 
         Failed streams are reported at the end: the last of them by raising AirbyteTracedException. Raises Stopped
         after `terminate`, after the last checkpoints.
         """
         stop = self._new_stop()
-        parsed, vendors, states = _prepared(config, catalog, state, stop)
+        parsed, vendors, states = _prepared(config, names, state, stop)
         found = planning.readings(parsed, vendors, states)
         coverage = partial(planning.coverage_rows, vendors, found, start_moves=parsed.start_moves)
         last = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
@@ -143,26 +143,26 @@ class SourceLiquidations(Source):
     def estimate(
         self,
         config: Mapping[str, Any],
-        catalog: ConfiguredAirbyteCatalog | None = None,
+        names: Sequence[str] | None = None,
         state: Blobs | None = None,
         *,
         sample: bool = False,
     ) -> list[Estimate]:
-        """What a sync of these streams (all, without a catalog) would read and cost. Raises AirbyteTracedException."""
-        parsed, vendors, states = _prepared(config, catalog, state, self._new_stop())
+        """What a sync of these streams (all, without names) would read and cost. Raises AirbyteTracedException."""
+        parsed, vendors, states = _prepared(config, names, state, self._new_stop())
         with errors_traced():
             return estimating.estimate(parsed, vendors, states, sample=sample)
 
 
 def _prepared(
-    config: Mapping[str, Any], catalog: ConfiguredAirbyteCatalog | None, state: Blobs | None, stop: threading.Event
+    config: Mapping[str, Any], names: Sequence[str] | None, state: Blobs | None, stop: threading.Event
 ) -> tuple[configuration.Config, list[Vendor], dict[str, StreamState]]:
     _mask_keys(config)
     with errors_traced():
         parsed = configuration.parse(config)
         vendors = planning.configured_vendors(parsed, Shared(parsed.start, stop))
         known = {stream.name: stream for stream in planning.streams(vendors)}
-        return parsed, vendors, _states(known, catalog, state or {}, parsed.start)
+        return parsed, vendors, _states(known, names, state or {}, parsed.start)
 
 
 def _mask_keys(config: Mapping[str, Any]) -> None:
@@ -191,10 +191,10 @@ def _airbyte_stream(stream: Stream) -> AirbyteStream:
 
 
 def _states(
-    known: Mapping[str, Stream], catalog: ConfiguredAirbyteCatalog | None, saved: Blobs, start: int
+    known: Mapping[str, Stream], names: Sequence[str] | None, saved: Blobs, start: int
 ) -> dict[str, StreamState]:
-    """One state for each selected stream (all of them without a catalog), with what was saved of it."""
-    names = [configured.stream.name for configured in catalog.streams] if catalog is not None else list(known)
+    """One state for each selected stream (all of them without names), with what was saved of it."""
+    names = list(known) if names is None else names
     for name in names:
         if name not in known:
             raise ConfigurationError(
