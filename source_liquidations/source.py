@@ -1,5 +1,6 @@
 """Airbyte's interface: spec, check, discover, read."""
 
+import json
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from source_liquidations import planning
 from source_liquidations.coverage import COVERAGE
 from source_liquidations.errors import ConfigurationError, LiquidationsError
 from source_liquidations.estimate import Estimate
-from source_liquidations.http.redaction import keep_secret, redact, redacted_line
+from source_liquidations.http.redaction import keep_secret, redact, redacted
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.messages import errors_traced, message, records, traced_failure
 from source_liquidations.reading import loop
@@ -174,7 +175,7 @@ def _mask_keys(config: Mapping[str, Any]) -> None:
 
 class _RedactingFormatter(AirbyteLogFormatter):
     def format(self, record: logging.LogRecord) -> str:
-        return redacted_line(super().format(record))
+        return json.dumps(redacted(json.loads(super().format(record))))
 
 
 def _airbyte_stream(stream: Stream) -> AirbyteStream:

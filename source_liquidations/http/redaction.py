@@ -116,14 +116,3 @@ def redacted(value: Any) -> Any:
             for name, inner in value.items()
         }
     return [redacted(inner) for inner in value] if isinstance(value, list) else value
-
-
-def redacted_line(text: str) -> str:
-    """A line that is a protocol message, or none. What discover and spec print is the connector's alone."""
-    try:
-        message = json.loads(text)
-    except ValueError:
-        return redact(text)
-    if not isinstance(message, dict) or message.get("type") in {"SPEC", "CATALOG"}:
-        return text
-    return json.dumps(redacted(message))
