@@ -11,10 +11,10 @@ from airbyte_cdk.models import AirbyteMessage, Type
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_liquidations import command_line, estimate
-from source_liquidations.errors import ConfigurationError, LiquidationsError, Stopped
+from source_liquidations.errors import LiquidationsError, Stopped
 from source_liquidations.http.redaction import keep_secrets_of_environment, redact
 from source_liquidations.logs import logger
-from source_liquidations.messages import message, trace_message, traced
+from source_liquidations.messages import errors_traced, message, trace_message, traced
 from source_liquidations.output import Output, OutputLost
 from source_liquidations.reading.pages import Block
 from source_liquidations.signals import Signals, die_of
@@ -60,14 +60,13 @@ def _log_to(output: Output, parsed: argparse.Namespace) -> None:
 def _attempt(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> int:
     """Run the command, and report what ends it. The exit code. Raises OutputLost."""
     try:
-        _COMMANDS[parsed.command](source, output, parsed)
+        with errors_traced():
+            _COMMANDS[parsed.command](source, output, parsed)
     except (Stopped, OutputLost):
         if output.lost is not None:
             raise output.lost from None
     except AirbyteTracedException as error:
         return _report(output, parsed.command, error)
-    except ConfigurationError as error:
-        return _report(output, parsed.command, traced(error))
     except Exception as error:
         logger.debug("unexpected", exc_info=True)
         surprise = LiquidationsError(

@@ -54,12 +54,20 @@ class SourceLiquidations(Source):
         self._terminated = True
         self._stop.set()
 
-    def _new_stop(self) -> threading.Event:
-        """What stops the command that begins: nothing that stopped an earlier one, but for `terminate`."""
+    def _configured(self, config: Mapping[str, Any]) -> tuple[configuration.Config, list[Vendor]]:
+        """What the command that begins works with. Nothing that stopped an earlier one stops it, but for `terminate`.
+
+        Raises ConfigurationError.
+        """
+        keep_secret(configuration.secrets(config))
+        for handler in logging.getLogger().handlers:
+            if type(handler.formatter) is AirbyteLogFormatter:
+                handler.setFormatter(_RedactingFormatter())
+        parsed = configuration.parse(config)
         self._stop = threading.Event()
         if self._terminated:
             self._stop.set()
-        return self._stop
+        return parsed, planning.configured_vendors(parsed, Shared(parsed.start, self._stop))
 
     @property
     def name(self) -> str:
@@ -74,12 +82,10 @@ class SourceLiquidations(Source):
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         """One cheap call to each configured vendor. Names all that refuse it; the first that is not reached ends it."""
-        _mask_keys(config)
         notes: list[str] = []
         refusals: list[str] = []
         try:
-            parsed = configuration.parse(config)
-            for vendor in planning.configured_vendors(parsed, Shared(parsed.start, self._new_stop())):
+            for vendor in self._configured(config)[1]:
                 try:
                     notes += vendor.check(Traffic())
                 except LiquidationsError as error:
@@ -94,12 +100,10 @@ class SourceLiquidations(Source):
             logger.warning("%s", redact(note))
         return AirbyteConnectionStatus(status=Status.SUCCEEDED, message=redact(" ".join(notes)) or None)
 
+    @errors_traced()
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
         """The streams of the configured vendors; sends no request."""
-        _mask_keys(config)
-        with errors_traced():
-            parsed = configuration.parse(config)
-        vendors = planning.configured_vendors(parsed, Shared(parsed.start, self._stop))
+        _, vendors = self._configured(config)
         return AirbyteCatalog(streams=[_airbyte_stream(stream) for stream in planning.streams(vendors)])
 
     def read(
@@ -110,29 +114,28 @@ class SourceLiquidations(Source):
         state: Sequence[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
         """Messages one by one, for callers in this process. The command line takes `read_items`."""
+        names = [one.stream.name for one in catalog.streams]
         with errors_traced():
-            blobs = blobs_of_objects(state or ())
-        for item in self.read_items(config, [one.stream.name for one in catalog.streams], blobs):
-            if isinstance(item, Block):
-                yield from records(item)
-            else:
-                yield message(item)
+            for item in self.read_items(config, names, blobs_of_objects(state or ())):
+                if isinstance(item, Block):
+                    yield from records(item)
+                else:
+                    yield message(item)
 
     def read_items(
         self, config: Mapping[str, Any], names: Sequence[str], state: Blobs | None = None
     ) -> Iterator[loop.Item]:
         """Blocks of the streams' records, checkpoints and statuses, in the order in which they have to be written.
 
-        Failed streams are reported at the end: the last of them by raising AirbyteTracedException. Raises Stopped
-        after `terminate`, after the last checkpoints.
+        Failed streams are reported at the end: the last of them by raising AirbyteTracedException. Raises
+        ConfigurationError; Stopped after `terminate`, after the last checkpoints.
         """
-        stop = self._new_stop()
-        parsed, vendors, states = _prepared(config, names, state, stop)
+        parsed, vendors, states = self._prepared(config, names, state)
         found = planning.readings(parsed, vendors, states)
         coverage = partial(planning.coverage_rows, vendors, found, start_moves=parsed.start_moves)
         last = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
         failures: list[loop.Failure] = []
-        for item in loop.Sync(found, states, workers=parsed.workers, stop=stop, last=last):
+        for item in loop.Sync(found, states, workers=parsed.workers, stop=self._stop, last=last):
             if isinstance(item, loop.Failure):
                 failures.append(item)
             else:
@@ -149,28 +152,28 @@ class SourceLiquidations(Source):
         *,
         sample: bool = False,
     ) -> list[Estimate]:
-        """What a sync of these streams (all, without names) would read and cost. Raises AirbyteTracedException."""
-        parsed, vendors, states = _prepared(config, names, state, self._new_stop())
-        with errors_traced():
-            return estimating.estimate(parsed, vendors, states, sample=sample)
+        """What a sync of these streams (all, without names) would read and cost. Raises LiquidationsError."""
+        return estimating.estimate(*self._prepared(config, names, state), sample=sample)
 
-
-def _prepared(
-    config: Mapping[str, Any], names: Sequence[str] | None, state: Blobs | None, stop: threading.Event
-) -> tuple[configuration.Config, list[Vendor], dict[str, StreamState]]:
-    _mask_keys(config)
-    with errors_traced():
-        parsed = configuration.parse(config)
-        vendors = planning.configured_vendors(parsed, Shared(parsed.start, stop))
+    def _prepared(
+        self, config: Mapping[str, Any], names: Sequence[str] | None, saved: Blobs | None
+    ) -> tuple[configuration.Config, list[Vendor], dict[str, StreamState]]:
+        """With a state for each of the streams (all of them without names), and what was saved of it."""
+        parsed, vendors = self._configured(config)
         known = {stream.name: stream for stream in planning.streams(vendors)}
-        return parsed, vendors, _states(known, names, state or {}, parsed.start)
-
-
-def _mask_keys(config: Mapping[str, Any]) -> None:
-    keep_secret(configuration.secrets(config))
-    for handler in logging.getLogger().handlers:
-        if type(handler.formatter) is AirbyteLogFormatter:
-            handler.setFormatter(_RedactingFormatter())
+        names = list(known) if names is None else names
+        for name in names:
+            if name not in known:
+                raise ConfigurationError(
+                    f"catalog, stream {name}",
+                    "is not a stream of the configured vendors.",
+                    advice=f"Available: {', '.join(known)}. Configure its vendor, or refresh the connection's schema.",
+                )
+        blobs = saved or {}
+        states = {
+            name: StreamState(name, known[name].cursor_field, blobs.get(name), start=parsed.start) for name in names
+        }
+        return parsed, vendors, states
 
 
 class _RedactingFormatter(AirbyteLogFormatter):
@@ -189,18 +192,3 @@ def _airbyte_stream(stream: Stream) -> AirbyteStream:
         source_defined_primary_key=[[field] for field in stream.primary_key],
         is_resumable=incremental,
     )
-
-
-def _states(
-    known: Mapping[str, Stream], names: Sequence[str] | None, saved: Blobs, start: int
-) -> dict[str, StreamState]:
-    """One state for each selected stream (all of them without names), with what was saved of it."""
-    names = list(known) if names is None else names
-    for name in names:
-        if name not in known:
-            raise ConfigurationError(
-                f"catalog, stream {name}",
-                "is not a stream of the configured vendors.",
-                advice=f"Available: {', '.join(known)}. Configure its vendor, or refresh the connection's schema.",
-            )
-    return {name: StreamState(name, known[name].cursor_field, saved.get(name), start=start) for name in names}
