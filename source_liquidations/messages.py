@@ -1,4 +1,4 @@
-"""What the reading loop yields, as Airbyte's messages; and errors, as Airbyte's traces."""
+"""Statuses, checkpoints, estimates and records as Airbyte's messages; errors as Airbyte's traces."""
 
 import json
 import time
@@ -28,7 +28,6 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.redaction import redact
-from source_liquidations.reading import loop
 from source_liquidations.reading.pages import Block
 from source_liquidations.reading.progress import StreamState
 
@@ -43,22 +42,23 @@ def records(block: Block) -> Iterator[AirbyteMessage]:
         yield AirbyteMessage(type=Type.RECORD, record=AirbyteRecordMessage(**record))
 
 
-def message(item: loop.Item) -> AirbyteMessage:
-    """A status, checkpoint, estimate or failure as a message."""
-    if isinstance(item, loop.Status):
-        return status_message(StreamDescriptor(name=item.stream), AirbyteStreamStatus(item.name))
-    if isinstance(item, loop.Checkpoint):
-        return _state_message(item.state)
-    if isinstance(item, loop.Expected):
-        return _estimate_message(item)
-    if isinstance(item, loop.Failure):
-        return trace_message(traced_failure(item))
-    raise TypeError(f"no message for {item!r}")
+def status(stream: str, name: str) -> AirbyteMessage:
+    return status_message(StreamDescriptor(name=stream), AirbyteStreamStatus(name))
 
 
-def traced(error: LiquidationsError) -> AirbyteTracedException:
-    """An error as Airbyte reports it, without a key in it."""
-    return _traced(error, error.message)
+def traced(error: LiquidationsError, stream: str | None = None, more: int = 0) -> AirbyteTracedException:
+    """An error as Airbyte reports it, without a key in it: why a stream failed, where it is one's first of several."""
+    text = f"{stream}: {error.message}" if stream else error.message
+    if more:
+        text += f" ({more} more failures; the log names them.)"
+    cause = error.__cause__ or error
+    return AirbyteTracedException(
+        message=redact(text),
+        internal_message=redact(text),
+        failure_type=FailureType(error.failure_type),
+        exception=cause if isinstance(cause, Exception) else error,
+        stream_descriptor=StreamDescriptor(name=stream) if stream else None,
+    )
 
 
 @contextmanager
@@ -70,25 +70,6 @@ def errors_traced() -> Iterator[None]:
         raise traced(error) from None
 
 
-def traced_failure(failure: loop.Failure) -> AirbyteTracedException:
-    """Why a stream failed, as Airbyte reports it."""
-    text = f"{failure.stream}: {failure.error.message}"
-    if failure.count > 1:
-        text += f" ({failure.count - 1} more failures; the log names them.)"
-    return _traced(failure.error, text, StreamDescriptor(name=failure.stream))
-
-
-def _traced(error: LiquidationsError, text: str, stream: StreamDescriptor | None = None) -> AirbyteTracedException:
-    cause = error.__cause__ or error
-    return AirbyteTracedException(
-        message=redact(text),
-        internal_message=redact(text),
-        failure_type=FailureType(error.failure_type),
-        exception=cause if isinstance(cause, Exception) else error,
-        stream_descriptor=stream,
-    )
-
-
 def trace_message(error: AirbyteTracedException) -> AirbyteMessage:
     """The error as a trace message; with a stack only where the fault is ours."""
     message = error.as_sanitized_airbyte_message()
@@ -97,7 +78,8 @@ def trace_message(error: AirbyteTracedException) -> AirbyteMessage:
     return message
 
 
-def _estimate_message(expected: loop.Expected) -> AirbyteMessage:
+def estimate(stream: str, rows: int, size: int) -> AirbyteMessage:
+    """How much a stream will bring: rows, which are known of aggregates, and their bytes, judged by the first."""
     return AirbyteMessage(
         type=Type.TRACE,
         trace=AirbyteTraceMessage(
@@ -105,16 +87,17 @@ def _estimate_message(expected: loop.Expected) -> AirbyteMessage:
             emitted_at=time.time() * 1000,
             # Airbyte's tracker needs both figures.
             estimate=AirbyteEstimateTraceMessage(
-                name=expected.stream,
+                name=stream,
                 type=EstimateType.STREAM,
-                row_estimate=expected.rows,
-                byte_estimate=expected.bytes,
+                row_estimate=rows,
+                byte_estimate=size,
             ),
         ),
     )
 
 
-def _state_message(state: StreamState) -> AirbyteMessage:
+def checkpoint(state: StreamState) -> AirbyteMessage:
+    """A stream's state, and the count of its records since the one before."""
     blob = state.blob()
     count = state.take(len(msgspec.json.encode(blob)))
     return AirbyteMessage(

@@ -14,7 +14,7 @@ from source_liquidations import command_line, estimate
 from source_liquidations.errors import LiquidationsError, Stopped
 from source_liquidations.http.redaction import keep_secrets_of_environment, redact
 from source_liquidations.logs import logger
-from source_liquidations.messages import errors_traced, message, trace_message, traced
+from source_liquidations.messages import errors_traced, trace_message, traced
 from source_liquidations.output import Output, OutputLost
 from source_liquidations.reading.pages import Block
 from source_liquidations.signals import Signals, die_of
@@ -105,7 +105,7 @@ def _read(source: SourceLiquidations, output: Output, parsed: argparse.Namespace
         if isinstance(item, Block):
             output.block(item.data)
         else:
-            output.message(message(item))
+            output.message(item)
 
 
 def _estimate(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:

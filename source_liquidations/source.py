@@ -21,6 +21,7 @@ from airbyte_cdk.models import (
     SyncMode,
 )
 from airbyte_cdk.sources import Source
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_liquidations import config as configuration
 from source_liquidations import estimate as estimating
@@ -30,7 +31,7 @@ from source_liquidations.errors import ConfigurationError, LiquidationsError
 from source_liquidations.estimate import Estimate
 from source_liquidations.http.redaction import keep_secret, redact, redacted
 from source_liquidations.http.traffic import Traffic
-from source_liquidations.messages import errors_traced, message, records, traced_failure
+from source_liquidations.messages import errors_traced, records, trace_message
 from source_liquidations.reading import loop
 from source_liquidations.reading.pages import Block
 from source_liquidations.reading.progress import StreamState
@@ -120,11 +121,11 @@ class SourceLiquidations(Source):
                 if isinstance(item, Block):
                     yield from records(item)
                 else:
-                    yield message(item)
+                    yield item
 
     def read_items(
         self, config: Mapping[str, Any], names: Sequence[str], state: Blobs | None = None
-    ) -> Iterator[loop.Item]:
+    ) -> Iterator[Block | AirbyteMessage]:
         """Blocks of the streams' records, checkpoints and statuses, in the order in which they have to be written.
 
         Failed streams are reported at the end: the last of them by raising AirbyteTracedException. Raises
@@ -134,15 +135,15 @@ class SourceLiquidations(Source):
         found = planning.readings(parsed, vendors, states)
         coverage = partial(planning.coverage_rows, vendors, found, start_moves=parsed.start_moves)
         last = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
-        failures: list[loop.Failure] = []
+        failures: list[AirbyteTracedException] = []
         for item in loop.Sync(found, states, workers=parsed.workers, stop=self._stop, last=last):
-            if isinstance(item, loop.Failure):
+            if isinstance(item, AirbyteTracedException):
                 failures.append(item)
             else:
                 yield item
-        yield from failures[:-1]
+        yield from map(trace_message, failures[:-1])
         if failures:
-            raise traced_failure(failures[-1])
+            raise failures[-1]
 
     def estimate(
         self,

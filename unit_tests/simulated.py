@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from airbyte_cdk.models import AirbyteMessage
+
 from source_liquidations import planning
 from source_liquidations.errors import OutOfReach, RequestRefused, Stopped, WindowTooLarge
 from source_liquidations.http.client import Request
@@ -154,6 +156,18 @@ class FakeVendor(Endpoint):
             owners = [index[market] for market, _, _ in page]
         raw = [b'{"market":"%b","time":%d,"n":%d}' % (m.encode(), t, n) for m, t, n in page]
         return Answer(Rows(raw, [instant for _, instant, _ in page], owners=owners), following)
+
+
+def status_of(item: Any) -> str | None:
+    """The status that an item of a sync tells, if it is one."""
+    trace = item.trace if isinstance(item, AirbyteMessage) else None
+    return trace.stream_status.status.value if trace is not None and trace.stream_status is not None else None
+
+
+def state_of(item: Any) -> Any:
+    """What a platform would store of an item of a sync, if it is a checkpoint."""
+    state = item.state if isinstance(item, AirbyteMessage) else None
+    return vars(state.stream.stream_state) if state is not None and state.stream is not None else None
 
 
 class Simulation:

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 from airbyte_cdk.models import FailureType
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_liquidations import planning, timestamps
-from source_liquidations.errors import LiquidationsError, Stopped, VendorUnavailable
+from source_liquidations.errors import Stopped, VendorUnavailable
 from source_liquidations.http.client import Request
-from source_liquidations.messages import trace_message, traced_failure
+from source_liquidations.messages import trace_message
 from source_liquidations.reading import loop, pages, progress
 from source_liquidations.reading.endpoint import Answer, Partition
 from source_liquidations.reading.pages import Block, Output
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
-from unit_tests.simulated import STREAM, FakeClient, FakeVendor, rows_of
+from unit_tests.simulated import STREAM, FakeClient, FakeVendor, rows_of, state_of, status_of
 
 START, END = 0, 10_000
 
@@ -41,9 +42,8 @@ def many(markets: int, each: int) -> FakeVendor:
 def taken(sync: loop.Sync) -> Iterator[Any]:
     """Items as a consumer takes them in; of a checkpoint, what a platform would store of it at that moment."""
     for item in sync:
-        if isinstance(item, loop.Checkpoint):
-            yield {entry["partition"]["market"]: entry["slices"] for entry in item.state.blob()["states"]}
-            item.state.take(1_000)
+        if (state := state_of(item)) is not None:
+            yield {entry["partition"]["market"]: entry["slices"] for entry in state["states"]}
         else:
             yield item
 
@@ -52,7 +52,7 @@ def taken(sync: loop.Sync) -> Iterator[Any]:
 def test_everything_arrives_in_the_order_that_airbyte_wants(workers: int) -> None:
     endpoint = many(20, 50)
     items = list(taken(sync_of(endpoint, workers=workers)))
-    names = [item.name for item in items if isinstance(item, loop.Status)]
+    names = [status for item in items if (status := status_of(item))]
     assert names == ["STARTED", "RUNNING", "COMPLETE"]
     assert isinstance(items[-2], dict), "a last checkpoint before the end"
     rows = [row for item in items if isinstance(item, Block) for row in rows_of(item.data)]
@@ -176,8 +176,7 @@ def test_stop_ends_the_iteration_with_last_checkpoints() -> None:
 
     with pytest.raises(Stopped):
         consume()
-    assert isinstance(items[-1], loop.Status)
-    assert items[-1].name == "INCOMPLETE"
+    assert status_of(items[-1]) == "INCOMPLETE"
     assert isinstance(items[-2], dict)
 
 
@@ -214,11 +213,9 @@ def failing(error: Exception) -> list[Any]:
 def test_a_failure_is_told_after_the_status() -> None:
     items = failing(VendorUnavailable("down"))
     status, failure = items[-2:]
-    assert isinstance(status, loop.Status)
-    assert status.name == "INCOMPLETE"
-    assert isinstance(failure, loop.Failure)
-    assert (failure.stream, failure.count) == (STREAM, 1)
-    assert str(failure.error) == "fake, m001 (`fake.markets[1]`): down"
+    assert status_of(status) == "INCOMPLETE"
+    assert isinstance(failure, AirbyteTracedException)
+    assert failure.message == f"{STREAM}: fake, m001 (`fake.markets[1]`): down"
     markets = {row[0] for item in items if isinstance(item, Block) for row in rows_of(item.data)}
     assert markets == {"m000", "m002", "m003", "m004"}
 
@@ -226,11 +223,9 @@ def test_a_failure_is_told_after_the_status() -> None:
 def test_an_exception_that_nobody_thought_of_is_ours_and_ends_one_partition() -> None:
     items = failing(ZeroDivisionError("division by zero"))
     failure = items[-1]
-    assert isinstance(failure, loop.Failure)
-    assert isinstance(failure.error, LiquidationsError)
-    assert failure.error.failure_type == "system_error"
-    assert "internal error, ZeroDivisionError" in str(failure.error)
-    trace = trace_message(traced_failure(failure)).trace
+    assert isinstance(failure, AirbyteTracedException)
+    assert "internal error, ZeroDivisionError" in str(failure)
+    trace = trace_message(failure).trace
     assert trace is not None
     assert trace.error is not None
     assert trace.error.failure_type == FailureType.system_error
@@ -242,7 +237,7 @@ def test_an_exception_that_nobody_thought_of_is_ours_and_ends_one_partition() ->
 def test_a_stream_that_nothing_feeds_is_complete_at_once() -> None:
     sync = loop.Sync([], {"alone": StreamState("alone", "time")}, workers=2, stop=threading.Event())
     items = list(sync)
-    assert [type(item).__name__ for item in items] == ["Status", "Checkpoint", "Status"]
+    assert [status_of(item) or state_of(item) for item in items] == ["STARTED", {"states": []}, "COMPLETE"]
 
 
 def test_streams_that_share_a_reading_have_the_same_rows() -> None:
@@ -281,6 +276,5 @@ def test_an_exception_in_the_scheduler_fails_the_sync_loudly(method: str, monkey
 
     with pytest.raises(AssertionError, match="a broken invariant"):
         consume()
-    assert isinstance(items[-1], loop.Status)
-    assert items[-1].name == "INCOMPLETE"
+    assert status_of(items[-1]) == "INCOMPLETE"
     assert isinstance(items[-2], dict), "a last checkpoint"

@@ -19,7 +19,7 @@ from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.rows import Rows
 from source_liquidations.reading.scheduler import Ended, Scheduler
 from source_liquidations.reading.windows import Gap, Window
-from unit_tests.simulated import FakeClient, FakeVendor, Request, Row, Simulation, resumed
+from unit_tests.simulated import FakeClient, FakeVendor, Request, Row, Simulation, resumed, status_of
 
 START, END = 1_000, 2_000
 chances = st.integers(0, 2**32).map(random.Random)
@@ -269,7 +269,7 @@ def test_a_failed_partition_keeps_what_was_read_and_leaves_the_others_alone() ->
     sync.run()
     assert set(sync.written) == set(asked_for(endpoint, ["a", "c"]))
     assert sync.positions() == {"a": END, "c": END}
-    assert [item for item in sync.items if getattr(item, "name", "") == "INCOMPLETE"]
+    assert [item for item in sync.items if status_of(item) == "INCOMPLETE"]
 
 
 def test_a_refused_key_ends_the_whole_reading_at_once() -> None:

@@ -9,13 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty
 
+from airbyte_cdk.models import AirbyteMessage
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
 from source_liquidations import timestamps
-from source_liquidations.errors import LiquidationsError, Stopped
+from source_liquidations.errors import Stopped
 from source_liquidations.http.redaction import redact
 from source_liquidations.logs import logger
+from source_liquidations.messages import checkpoint, estimate, status, traced
 from source_liquidations.reading.pages import Block, Output, Table, block
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
@@ -29,39 +32,8 @@ _MOST_DECODING = 2  # threads beyond those whose requests are under way
 _BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one body per thread
 
 
-@dataclass(frozen=True)
-class Status:
-    stream: str
-    name: StatusName
-
-
-@dataclass(frozen=True)
-class Expected:
-    """How much a stream will bring: rows, which are known of aggregates, and their bytes, judged by the first."""
-
-    stream: str
-    rows: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A stream's state, and the records since the one before."""
-
-    stream: str
-    state: StreamState
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a stream is incomplete: its first error, and how many there are."""
-
-    stream: str
-    error: LiquidationsError
-    count: int
-
-
-Item = Block | Status | Expected | Checkpoint | Failure
+# A failure says why a stream is incomplete, after all else of it.
+Item = Block | AirbyteMessage | AirbyteTracedException
 
 
 class Sync:
@@ -142,7 +114,7 @@ class Sync:
             ended = {output.stream for output in item.outputs}
         for name, stream in self._streams.items():
             if stream.is_running and stream.state.due(partition_ended=name in ended):
-                yield Checkpoint(name, stream.state)
+                yield checkpoint(stream.state)
 
     def _emit(self, lines: Block) -> Iterator[Item]:
         stream = self._streams[lines.stream]
@@ -165,7 +137,7 @@ class Sync:
         known = [reading.rows_expected for reading in stream.readings if own in reading.outputs]
         rows = known[0] if len(known) == len(stream.readings) == 1 else None
         if rows is not None and not stream.rows:
-            yield Expected(first.stream, rows, round(rows * first.bytes_per_record))
+            yield estimate(first.stream, rows, round(rows * first.bytes_per_record))
 
     def _end_those_that_are_done(self) -> Iterator[Item]:
         for name, stream in self._streams.items():
@@ -180,21 +152,21 @@ class Sync:
         stream = self._streams[name]
         failures = [error for reading in stream.readings for error in reading.failures_of(name)]
         if stream.state.unwritten:
-            yield Checkpoint(name, stream.state)
+            yield checkpoint(stream.state)
         yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")
         logger.info("%s: %s", name, self._account(name))
         if failures:
-            yield Failure(name, failures[0], len(failures))
+            yield traced(failures[0], name, len(failures) - 1)
 
     def _stopped(self) -> Iterator[Item]:
         for name, stream in self._streams.items():
             if stream.is_running:
-                yield Checkpoint(name, stream.state)
+                yield checkpoint(stream.state)
                 yield self._set_status(name, "INCOMPLETE")
 
-    def _set_status(self, stream: str, name: StatusName) -> Status:
+    def _set_status(self, stream: str, name: StatusName) -> AirbyteMessage:
         self._streams[stream].status = name
-        return Status(stream, name)
+        return status(stream, name)
 
     def _log_progress(self) -> None:
         if time.monotonic() - self._progress_at < SECONDS_BETWEEN_PROGRESS:

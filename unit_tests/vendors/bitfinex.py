@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
+from airbyte_cdk.models import AirbyteMessage
+
 from source_liquidations import planning
 from source_liquidations.errors import LiquidationsError
 from source_liquidations.http.answers import Answered
@@ -21,6 +23,7 @@ from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
 from source_liquidations.vendors.bitfinex import liquidations
 from source_liquidations.vendors.bitfinex.liquidations import Liquidations, to_liquidations
+from unit_tests.simulated import state_of
 
 MILLISECOND = 1_000_000
 EPOCH = 1_772_000_000_000  # ms
@@ -109,10 +112,9 @@ def sync(
             if isinstance(item, Block):
                 lines = [json.loads(line)["record"] for line in item.data.splitlines()]
                 found.records[item.stream] += [line["data"] for line in lines]
-            elif isinstance(item, loop.Checkpoint):
-                found.state[item.stream] = json.loads(json.dumps(item.state.blob()))
-            elif isinstance(item, loop.Failure):
-                found.failures.append(item.error)
+            elif isinstance(item, AirbyteMessage) and item.state is not None and item.state.stream is not None:
+                found.state[item.state.stream.stream_descriptor.name] = json.loads(json.dumps(state_of(item)))
+    found.failures += [failed.error for failed in reading.failures]
     return found
 
 

@@ -48,6 +48,7 @@ from source_liquidations.vendors.kwery.credits import Credits, Windows, cost
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.kwery.vendor import Kwery, explain
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor
+from unit_tests.simulated import status_of
 from unit_tests.vendors.bodies import answered, changed, configured, decoded, feed, kwery, records, sample
 
 MILLISECOND = 1_000_000
@@ -205,8 +206,8 @@ def synced(wire: Wire, start: int, end: int | None = None, *, state: Any = None,
         for item in loop.Sync(readings, states, workers=2, stop=threading.Event()):
             if isinstance(item, Block):
                 rows += [json.loads(line)["record"]["data"] for line in item.data.splitlines()]
-            elif isinstance(item, loop.Status):
-                status = item.name
+            else:
+                status = status_of(item) or status
     return Synced(rows, states[STREAM], vendors, readings, status)
 
 
