@@ -70,10 +70,6 @@ class SourceLiquidations(Source):
             self._stop.set()
         return parsed, planning.configured_vendors(parsed, Shared(parsed.start, self._stop))
 
-    @property
-    def name(self) -> str:
-        return "source-liquidations"
-
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
         """Takes the configuration as it is; the CDK's own way writes the keys to a file."""
         return config
