@@ -23,7 +23,7 @@ from sandbox import __main__ as sandbox_command
 from source_liquidations import command_line
 from source_liquidations import config as configuration
 from source_liquidations.logs import logger
-from source_liquidations.reading.report import Report, StreamReport
+from source_liquidations.reading.report import StreamReport
 from source_liquidations.source import SourceLiquidations
 from source_liquidations.symbols import ASSETS, EXCHANGES, assets_of
 from source_liquidations.unified import POSITIONS
@@ -259,7 +259,7 @@ def test_the_report_is_documented_field_by_field() -> None:
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
     section = page.partition("## The report\n")[2].partition("\n## ")[0]
     whole, entries = (re.findall(r"^\| `(\w+)` \|", part, re.M) for part in section.split("Each entry of `streams`:"))
-    assert tuple(whole) == Report.__struct_fields__
+    assert whole == ["version", "seconds", "streams"]
     assert tuple(entries) == StreamReport.__struct_fields__
 
 

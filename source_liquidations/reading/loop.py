@@ -22,7 +22,7 @@ from source_liquidations.messages import checkpoint, estimate, status, traced
 from source_liquidations.reading.pages import Block, Output, Table, block
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
-from source_liquidations.reading.report import Outcome, StatusName, as_json, as_table, report
+from source_liquidations.reading.report import Outcome, StatusName, log_report
 from source_liquidations.reading.scheduler import Ended, Scheduler
 from source_liquidations.reading.workers import TICK, Handover, Workers
 from source_liquidations.reading.workers import Item as Handed
@@ -78,7 +78,7 @@ class Sync:
             raise
         finally:
             self._scheduler.stop()
-            self._log_report()
+            log_report(self._streams.values(), seconds=time.monotonic() - self._began)
 
     def _write(self) -> Iterator[Item]:
         yield from self._end_those_that_are_done()
@@ -194,9 +194,3 @@ class Sync:
         if waits and stream.is_running:
             parts.append(f"waiting for {'; '.join(waits)}")
         return redact(", ".join(parts))
-
-    def _log_report(self) -> None:
-        found = report(self._streams.values(), seconds=time.monotonic() - self._began)
-        if found.streams:
-            logger.info("sync report\n%s", as_table(found))
-            logger.info("sync report as JSON: %s", as_json(found))

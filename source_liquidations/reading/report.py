@@ -9,6 +9,7 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.http.redaction import redact
+from source_liquidations.logs import logger
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
 
@@ -62,15 +63,8 @@ class StreamReport(msgspec.Struct):
     errors: list[str] = []
 
 
-class Report(msgspec.Struct):
-    """A whole sync. `seconds` is its duration."""
-
-    version: str
-    seconds: float
-    streams: list[StreamReport]
-
-
-def report(outcomes: Iterable[Outcome], *, seconds: float) -> Report:
+def log_report(outcomes: Iterable[Outcome], *, seconds: float) -> None:
+    """Log the report of a sync that took so long."""
     found = []
     counted: dict[int, str] = {}
     for outcome in outcomes:
@@ -80,7 +74,10 @@ def report(outcomes: Iterable[Outcome], *, seconds: float) -> Report:
         rest = outcome.rows - sum(reading.rows[outcome.stream] for reading in outcome.readings)
         if rest or not outcome.readings:
             found.append(StreamReport(None, outcome.stream, outcome.status or "", rest))
-    return Report(version("airbyte-source-liquidations"), round(seconds, 1), found)
+    if found:
+        logger.info("sync report\n%s", _table(found))
+        whole = {"version": version("airbyte-source-liquidations"), "seconds": round(seconds, 1), "streams": found}
+        logger.info("sync report as JSON: %s", msgspec.json.encode(whole).decode())
 
 
 def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamReport:
@@ -110,14 +107,10 @@ def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamRe
     return entry
 
 
-def as_json(found: Report) -> str:
-    return msgspec.json.encode(found).decode()
-
-
-def as_table(found: Report) -> str:
+def _table(found: Sequence[StreamReport]) -> str:
     """A table for people; what was served by another stream's requests names that."""
     rows: list[Sequence[str]] = [COLUMNS]
-    for one in found.streams:
+    for one in found:
         cost = [f"{one.requests:,}", f"{one.retries:,}", f"{one.seconds_waited:,.1f} s", f"{one.bytes / 1e6:,.1f}"]
         shared = ["with", one.requests_of, "", ""] if one.requests_of else None
         total = one.partitions_done + one.partitions_failed + one.partitions_unread
