@@ -41,10 +41,9 @@ def parse(text: str) -> int:
         if found is None:
             raise ValueError
         date, hour, minute, second, fraction, offset = (part or "" for part in found.groups())
-        at = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}+00:00")
-        if offset not in {"", "Z", "z"}:
-            shift = timedelta(hours=int(offset[1:3]), minutes=int(offset[-2:]))
-            at += shift if offset[0] == "-" else -shift
+        offset = f"{offset[:3]}:{offset[-2:]}" if offset[1:] else "+00:00"
+        local = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}{offset}")
+        at = local.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         raise ValueError(f"not an ISO 8601 instant: {shown(text)}") from None
     return (at - _EPOCH) // timedelta(seconds=1) * SECOND + int(fraction.ljust(9, "0"))
@@ -55,17 +54,12 @@ def _format_hour(hours: int) -> str:
     return (_EPOCH + timedelta(hours=hours)).isoformat()[:14]
 
 
-def _format_second(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    return f"{_format_hour(hours)}{rest // 60:02d}:{rest % 60:02d}"
-
-
 def format_instant(nanoseconds: int, digits: int = 9) -> str:
     """RFC 3339 text in UTC, with `digits` (0 to 9) fraction digits; digits beyond are cut off."""
     seconds, fraction = divmod(nanoseconds, SECOND)
-    if digits == 0:
-        return _format_second(seconds) + "Z"
-    return f"{_format_second(seconds)}.{fraction // 10 ** (9 - digits):0{digits}d}Z"
+    hours, rest = divmod(seconds, 3600)
+    text = f"{_format_hour(hours)}{rest // 60:02d}:{rest % 60:02d}"
+    return f"{text}.{fraction // 10 ** (9 - digits):0{digits}d}Z" if digits else f"{text}Z"
 
 
 def format_shortest(nanoseconds: int) -> str:
