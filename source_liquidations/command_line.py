@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def catalog_file(path: str, streams: str | None) -> list[str]:
     """
     wanted = "a configured catalog, or what `discover` printed"
     # What `discover` printed may hold log lines, and what several printed is in one file: the last one counts.
-    found = [item.get("catalog", item) for item in _objects("--catalog", path, wanted) if _is_catalog(item)]
+    found = [item.get("catalog", item) for item in _values("--catalog", path, wanted) if _is_catalog(item)]
     if not found:
         raise _unusable("--catalog", path, "has no catalog in it", wanted)
     try:
@@ -77,8 +78,8 @@ def catalog_file(path: str, streams: str | None) -> list[str]:
     return chosen(names, streams)
 
 
-def _is_catalog(item: Mapping[str, Any]) -> bool:
-    return item.get("type") == "CATALOG" or "streams" in item
+def _is_catalog(item: Any) -> bool:
+    return isinstance(item, dict) and (item.get("type") == "CATALOG" or "streams" in item)
 
 
 def chosen(names: list[str], streams: str | None) -> list[str]:
@@ -99,33 +100,25 @@ def state_file(path: str | None) -> Blobs:
     """By stream, the state in a file; nothing where there is no such file. Raises ConfigurationError."""
     if path is None or not Path(path).exists():
         return {}
-    text = _text("--state", path)
-    try:
-        whole = json.loads(text) if text.strip() else []
-    except _NO_JSON:
-        whole = list(_objects("--state", path, WANTED))
-    return blobs_of_messages(whole)
+    found = _values("--state", path, WANTED)
+    return blobs_of_messages(found[0] if len(found) == 1 else found)
 
 
-def _objects(option: str, path: str, wanted: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in a file: one, or one a line. A last line that was cut off is left out."""
+def _values(option: str, path: str, wanted: str) -> list[Any]:
+    """The JSON values in a file: one, or one a line. A last line that was cut off is left out."""
     text = _text(option, path)
-    try:
-        items = [json.loads(text)]
-    except _NO_JSON:
-        lines = [line for line in text.split("\n") if line.strip()]
-        items = []
-        for number, line in enumerate(lines, 1):
-            try:
-                items.append(json.loads(line))
-            except _NO_JSON as error:
-                if number == len(lines) > 1 and not text.endswith("\n"):
-                    break
-                raise _unusable(option, path, f"is not JSON (line {number}: {error})", wanted) from None
-    for item in items:
-        if not isinstance(item, dict):
-            raise _unusable(option, path, "has a line that is not a JSON object", wanted)
-        yield item
+    with suppress(*_NO_JSON):
+        return [json.loads(text)]
+    lines = [line for line in text.split("\n") if line.strip()]
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(json.loads(line))
+        except _NO_JSON as error:
+            if number == len(lines) > 1 and not text.endswith("\n"):
+                break
+            raise _unusable(option, path, f"is not JSON (line {number}: {error})", wanted) from None
+    return found
 
 
 def _text(option: str, path: str) -> str:
