@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import jsonschema
@@ -12,34 +13,27 @@ from source_liquidations.errors import ConfigurationError
 
 Fields = Mapping[str, Any]
 
-_WHOLE = re.compile(r"\s*[+-]?\d{1,300}(\.0+)?\s*", re.ASCII)
-_DECIMAL = re.compile(r"\s*[+-]?\d{1,300}(\.\d+)?\s*", re.ASCII)
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def given(values: Fields, schema: Fields) -> dict[str, Any]:
     """What the user gave of the known fields: without `null`, `""` and `[]`, and with numbers as numbers."""
     found: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in schema["properties"]:
-            value = _value(value, schema["properties"][name])
-            if value is not None and value != "" and value != []:
-                found[name] = value
+    for name, field in schema["properties"].items():
+        value = values.get(name)
+        if isinstance(value, Mapping) and "properties" in field:
+            value = given(value, field)
+        elif field.get("type") in {"integer", "number"}:
+            value = _number(value)
+        if value is not None and value != "" and value != []:
+            found[name] = value
     return found
 
 
-def _value(value: Any, schema: Fields) -> Any:
-    if isinstance(value, Mapping) and "properties" in schema:
-        return given(value, schema)
-    if schema.get("type") in {"integer", "number"} and not isinstance(value, bool):
-        return _number(value, whole_only=schema["type"] == "integer")
-    return value
-
-
-def _number(value: Any, *, whole_only: bool) -> Any:
+def _number(value: Any) -> Any:
     """A whole number as an integer, however it is written; another number as it is."""
-    if isinstance(value, str) and (_WHOLE if whole_only else _DECIMAL).fullmatch(value):
-        value = float(value) if "." in value else int(value)
+    with suppress(ValueError):
+        value = float(value) if isinstance(value, str) else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
