@@ -50,7 +50,7 @@ def _check_certificates(verify: Any) -> None:
 
 def _check_proxy(proxy: str) -> None:
     """Of a malformed address nothing is shown: any part of it may be one of the password."""
-    name = variable_of(proxy)
+    name = _variable_of(proxy)
     try:  # as a request will read it
         urlsplit(proxy)
         address = requests.utils.prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]
@@ -69,19 +69,15 @@ def _check_proxy(proxy: str) -> None:
         )
 
 
-def variable_of(proxy: str | None = None) -> str:
+def _variable_of(proxy: str | None) -> str:
     """The environment variable that holds the proxy; HTTPS_PROXY where none does."""
-    for name in PROXY_VARIABLES:
-        for spelling in (name, name.lower()):
-            if proxy is not None and os.environ.get(spelling) == proxy:
-                return spelling
-    return PROXY_VARIABLES[0]
+    return next((name for name in PROXY_VARIABLES if os.environ.get(name) == proxy), PROXY_VARIABLES[0])
 
 
 def refused_by_proxy(proxy: str | None, words: str) -> ConfigurationError:
     """The proxy does not let a request through. Its words never hold its address."""
     return ConfigurationError(
-        variable_of(proxy),
+        _variable_of(proxy),
         f"the proxy refuses the connection ({words}).",
         advice="Check the proxy's address, user and password, and whether it allows the vendor's host.",
     )

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 MASK = "****"
-PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _SHORTEST = 4  # masking shorter secrets would garble ordinary words and protect nothing
 _SHORTEST_IN_BODIES = 8
 
@@ -61,7 +61,7 @@ def keep_secret(secrets: Iterable[str]) -> None:
 
 def keep_secrets_of_environment() -> None:
     """Mask the passwords of proxies, as written and decoded, also where the address is malformed."""
-    addresses = (os.environ.get(name, "") for each in PROXY_VARIABLES for name in (each, each.lower()))
+    addresses = (os.environ.get(name, "") for name in PROXY_VARIABLES)
     found = (re.match(r"(?:\w*:?/+)?((?:[^:@]*:)?(.*))@", address, re.DOTALL) for address in addresses)
     # With the user before it, because the header that carries both is their base64.
     secrets = [secret for match in found if match is not None for secret in match.groups()]
