@@ -1,6 +1,7 @@
 """What is done around importing the CDK and numpy: what serves nothing here is left out, which saves a second or so."""
 
 import gc
+import inspect
 import os
 import warnings
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ def importing_the_cdk() -> Iterator[None]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with _no_descriptions(), _no_threads(), warnings.catch_warnings():
+        with _no_sources(), _no_threads(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of others' code: as errors, they would keep the connector from starting
             yield
     finally:
@@ -41,21 +42,14 @@ def _no_threads() -> Iterator[None]:
 
 
 @contextmanager
-def _no_descriptions() -> Iterator[None]:
-    try:
-        import attributes_doc
-    except ImportError:  # a serpyco_rs that does without
-        yield
-        return
-    original = attributes_doc.get_attributes_doc
-    importing = True
+def _no_sources() -> Iterator[None]:
+    """As if no source were installed: then nothing is looked for in it."""
 
-    def get_attributes_doc(cls: type) -> dict[str, str]:
-        return {} if importing else original(cls)  # serpyco_rs keeps this function
+    def none(_: object) -> str:
+        raise OSError
 
-    attributes_doc.get_attributes_doc = get_attributes_doc
+    original, inspect.getsource = inspect.getsource, none  # type: ignore[assignment]
     try:
         yield
     finally:
-        importing = False
-        attributes_doc.get_attributes_doc = original
+        inspect.getsource = original
