@@ -11,7 +11,7 @@ from typing import Any
 import pendulum
 
 from source_liquidations import timestamps
-from source_liquidations.config_fields import checked, given, only_defaults, unknown_fields
+from source_liquidations.config_fields import checked, given, missing, only_defaults, unknown_fields
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.logs import logger
 from source_liquidations.vendors import VENDORS
@@ -82,9 +82,11 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
             del values[name]
     valid, others = checked(values, schema)
     problems += others
+    problems += missing(schema["required"], values, schema)
     chosen = {vendor: valid[vendor.name] for vendor in VENDORS if vendor.name in valid}
     for vendor, section in chosen.items():
-        problems += _missing(vendor, values[vendor.name], sections[vendor.name]["properties"])
+        problems += missing(vendor.required, values[vendor.name], sections[vendor.name], f"{vendor.name}.")
+        problems += _nothing_to_read(vendor, values[vendor.name], sections[vendor.name]["properties"])
         problems += _section_problems(vendor, section)
         problems += _entry_problems(vendor, values[vendor.name], {problem.field for problem in problems})
     if not chosen and not any(problem.field.partition(".")[0] in sections for problem in problems):
@@ -122,14 +124,9 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
 _EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-BTCUSDT-future"]}}'
 
 
-def _missing(
+def _nothing_to_read(
     vendor: type[Vendor], section: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> Iterator[ConfigurationError]:
-    for field in vendor.required:
-        if field not in section:
-            examples = fields[field].get("examples")
-            advice = f"E.g. {json.dumps(examples[0])}." if examples else "Fill it in, or leave the whole section out."
-            yield ConfigurationError(f"{vendor.name}.{field}", "is required and missing.", advice=advice)
     if vendor.one_of and not any(field in section for field in vendor.one_of):
         yield ConfigurationError(
             f"{vendor.name}.{vendor.one_of[0]}",

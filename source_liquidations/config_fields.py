@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -55,6 +55,15 @@ def unknown_fields(values: Fields, schema: Fields, path: str = "") -> Iterator[t
             yield from unknown_fields(value, known[name], f"{path}{name}.")
 
 
+def missing(required: Iterable[str], values: Fields, schema: Fields, path: str = "") -> Iterator[ConfigurationError]:
+    """Required fields that are not given."""
+    for name in required:
+        if name not in values:
+            examples = schema["properties"][name].get("examples")
+            advice = f"E.g. {json.dumps(examples[0])}." if examples else "Fill it in, or leave the whole section out."
+            yield ConfigurationError(f"{path}{name}", "is required and missing.", advice=advice)
+
+
 def _one_slip(name: str, other: str) -> bool:
     """Whether the names differ by case, a separator, or one letter that is missing, surplus, wrong or moved."""
     plain = [re.sub(r"[\W_]", "", text).lower() for text in (name, other)]
@@ -80,7 +89,7 @@ def _is_whole(checker: Any, instance: Any) -> bool:
 
 _Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft7Validator,
-    {"pattern": _pattern},
+    {"pattern": _pattern, "required": lambda *_: ()},  # `missing` says it
     type_checker=jsonschema.Draft7Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_whole}),
 )
 
@@ -100,11 +109,7 @@ def checked(values: Fields, schema: Fields) -> tuple[dict[str, Any], list[Config
 
 
 def _field(error: Any) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"{path}.{missing}".lstrip(".")
-    return path or "configuration"
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
 
 
 def _problem(error: Any) -> str:
@@ -116,7 +121,6 @@ def _problem(error: Any) -> str:
         example = f", e.g. {json.dumps(schema['examples'][0])}" if "items" in schema else ""
         return f"must be {_KINDS[error.validator_value]}{example}; {value} is not."
     return {
-        "required": "is required and missing.",
         "enum": f"{value} is not allowed.",
         "pattern": f"{value} does not have the required form.",
         "minimum": f"{value} is too small.",
@@ -136,9 +140,6 @@ _KINDS = {
 
 def _allowed(error: Any) -> str:
     schema: Fields = error.schema
-    if error.validator == "required":
-        example = schema["properties"][error.validator_value[0]]["examples"][0]
-        return f"E.g. {json.dumps(example)}."
     if "enum" in schema:
         return f"Allowed: {', '.join(map(str, schema['enum']))}."
     if "pattern_descriptor" in schema:
