@@ -48,26 +48,18 @@ class SourceLiquidations(Source):
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self._terminated = False
 
     def terminate(self) -> None:
-        """End the command under way, a sync with its last checkpoints, and any later one."""
-        self._terminated = True
+        """End the command under way, or the next one where there is none; a sync with its last checkpoints."""
         self._stop.set()
 
     def _configured(self, config: Mapping[str, Any]) -> tuple[configuration.Config, list[Vendor]]:
-        """What the command that begins works with. Nothing that stopped an earlier one stops it, but for `terminate`.
-
-        Raises ConfigurationError.
-        """
+        """What the command that begins works with. Raises ConfigurationError."""
         keep_secret(configuration.secrets(config))
         for handler in logging.getLogger().handlers:
             if type(handler.formatter) is AirbyteLogFormatter:
                 handler.setFormatter(_RedactingFormatter())
         parsed = configuration.parse(config)
-        self._stop = threading.Event()
-        if self._terminated:
-            self._stop.set()
         return parsed, planning.configured_vendors(parsed, Shared(parsed.start, self._stop))
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
@@ -132,11 +124,14 @@ class SourceLiquidations(Source):
         coverage = partial(planning.coverage_rows, vendors, found, start_moves=parsed.start_moves)
         last = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
         failures: list[AirbyteTracedException] = []
-        for item in loop.Sync(found, states, workers=parsed.workers, stop=self._stop, last=last):
-            if isinstance(item, AirbyteTracedException):
-                failures.append(item)
-            else:
-                yield item
+        try:
+            for item in loop.Sync(found, states, workers=parsed.workers, stop=self._stop, last=last):
+                if isinstance(item, AirbyteTracedException):
+                    failures.append(item)
+                else:
+                    yield item
+        finally:
+            self._stop = threading.Event()  # what ended this one ends no other
         yield from map(trace_message, failures[:-1])
         if failures:
             raise failures[-1]
