@@ -39,7 +39,6 @@ def run(args: list[str] | None = None) -> None:
     try:
         code = _attempt(source, output, parsed)
     except OutputLost as lost:
-        source.terminate()
         code = 128 + signal.SIGPIPE if lost.reader_gone else _FAILED
         if not lost.reader_gone:
             print(f"source-liquidations: {lost}", file=sys.stderr, flush=True)
