@@ -306,6 +306,8 @@ def test_a_time_as_text() -> None:
         ([{"symbol": "BTCUSDT_PERP.A", "history": {}}], "history"),
         ([series("BTCUSDT_PERP.A", {"l": 1, "s": 2})], "`t`"),
         ([[1, 2]], "object"),
+        ([{"symbol": "BTCUSDT_PERP.A", "history": [None]}], "object"),
+        ([{"symbol": "BTCUSDT_PERP.A", "history": [None], "undocumented": 1}], "object"),
         ([series("ETHUSDT_PERP.A", point())], "'ETHUSDT_PERP.A', which was not asked for"),
     ],
 )

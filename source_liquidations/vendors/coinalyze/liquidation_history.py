@@ -57,6 +57,7 @@ class Series(msgspec.Struct):
 
 _body = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _series = msgspec.json.Decoder(Series)
+_point = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def symbols_at_once(per_minute: int) -> int:
@@ -168,9 +169,10 @@ class LiquidationHistory(Endpoint):
             if series.symbol not in owner_of:
                 raise UnexpectedAnswer(f"`symbol`: a series of {shown(series.symbol)}, which was not asked for.")
             around = without(members_of(literal), (*Series.__struct_fields__, *Point.__struct_fields__))
-            held = series.history or []
-            # What is undocumented in a series is in its points; of the same name, the point's own.
-            points += [encode({**around, **members_of(point)}) for point in held] if around else held
+            held: list[Any] = series.history or []
+            if around:  # what is undocumented in a series is in its points; of the same name, the point's own
+                held = [encode(around | Answered(200, {}, bytes(point)).decoded(_point)) for point in held]
+            points += held
             owners += [owner_of[series.symbol]] * len(held)
         page = self._decoder.decode(Answered(200, {}, b"[%b]" % b",".join(points)))
         instants, times = unix_instants("t", page.column("t"), "seconds")
