@@ -245,6 +245,21 @@ def test_only_what_has_changed_is_put_into_words_again(monkeypatch: pytest.Monke
     assert saved.blob()["states"] == after["states"]
 
 
+def test_another_reading_may_be_planned_while_a_state_is_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a worker does of a second vendor's markets in `liquidation_volumes`, while the writer has a checkpoint."""
+    saved = state()
+    for market in ("btc", "eth"):
+        saved.add(Partition.of(market=market), (1, 2))
+    put_into_words = saved._entry
+
+    def meanwhile(partition: Partition) -> dict[str, Any] | None:
+        saved.todo(Partition.of(market=f"{partition['market']}, of another vendor"), 0, 9, 0)
+        return put_into_words(partition)
+
+    monkeypatch.setattr(saved, "_entry", meanwhile)
+    assert [entry["partition"]["market"] for entry in saved.blob()["states"]] == ["btc", "eth"]
+
+
 def test_time_passed_is_reason_enough(clock: list[float]) -> None:
     saved = state()
     written(saved)

@@ -165,9 +165,11 @@ class StreamState:
         """The state as it is saved."""
         if self.cursor_field is None:
             return {"__ab_no_cursor_state_message": True}  # Airbyte's own word for "nothing to remember"
-        for partition in self._partitions.keys() - self._entries.keys():
-            self._entries[partition] = self._entry(partition)
-        entries = (self._entries[partition] for partition in self._partitions)
+        partitions = list(self._partitions)  # another reading of the stream may be adding its own
+        for partition in partitions:
+            if partition not in self._entries:
+                self._entries[partition] = self._entry(partition)
+        entries = map(self._entries.get, partitions)
         return {"states": [entry for entry in entries if entry is not None]}
 
     def _entry(self, partition: Partition) -> dict[str, Any] | None:
