@@ -60,8 +60,8 @@ class Transport:
     def get(self, url: str, headers: Mapping[str, str]) -> Answered:
         """One GET and its whole body, decompressed. The URL is sent as it is.
 
-        Raises FailedTry for what stops it on the way, ConfigurationError
-        where this machine's proxy or certificates are the reason, UnexpectedAnswer for a body that is too large.
+        Raises FailedTry for what stops it on the way, ConfigurationError where this machine's proxy or certificates are
+        the reason, UnexpectedAnswer for a body that is too large.
         """
         with self._settings_lock:  # reading certificates takes long: one does it, and the others wait
             self._settings = self._settings or settings(url)

@@ -55,7 +55,8 @@ class Rows:
     typed       the same rows decoded, for the unified streams
     times       each row's time as RFC 3339 text, likewise
     faults      rows of the page that are not among these
-    wanted      ... or which of them want each row (None = all); one that nobody wants only tells how far the page goes
+    wanted      where rows have no owners: the partitions that want each (None = all); one that nobody wants only tells
+                how far the page goes
     """
 
     raw: Sequence[bytes | Any]
