@@ -353,6 +353,7 @@ def test_the_first_day_of_each_market_is_a_row_of_coverage(connector: Connector)
         ({"symbols": [BYBIT, "BTCUSDT"]}, ["`coinalyze.symbols[1]`", "Did you mean", "BTCUSDT.6"]),
         ({"symbols": [BYBIT, "EOSUSDT_PERP.F"]}, ["`coinalyze.symbols[1]`", "delisted"]),
         ({"symbols": [BYBIT, "NONE*"]}, ["`coinalyze.symbols[1]`", "no market", "'NONE*'"]),
+        ({"symbols": ["XX", "NONE*", "YY"]}, [f"`coinalyze.symbols[{number}]`" for number in range(3)]),
         ({"symbols": []}, ["`coinalyze.symbols`", "required"]),
         ({"interval": "1h"}, ["`coinalyze.interval`", "1hour"]),
     ],

@@ -105,6 +105,18 @@ REFUSED = [
     ({"kaiko.instruments": ["bbit/perpetual-future/nonesuch"]}, "kaiko.instruments[0]", "HTTP 404"),
     ({"kaiko.instruments": ["none*/perpetual-future/*"]}, "kaiko.instruments[0]", "matches"),
     ({"kaiko.assets": ["btc", "nonesuch"]}, "kaiko.assets[1]", "HTTP 404"),
+    (
+        {"coin_metrics.markets": ["nonesuch-*-future", "x-*-future"]},
+        "coin_metrics.markets[1]",
+        "coin_metrics.markets[0]",
+    ),
+    ({"gate.contracts": ["usdt/NONE*", "usdt/XX*"]}, "gate.contracts[1]", "gate.contracts[0]"),
+    ({"kiyotaka.symbols": ["BYBIT/NONE*", "BYBIT/ZZZ*"]}, "kiyotaka.symbols[1]", "kiyotaka.symbols[0]"),
+    (
+        {"kaiko.instruments": ["none*/perpetual-future/*", "x*/perpetual-future/*"]},
+        "kaiko.instruments[1]",
+        "kaiko.instruments[0]",
+    ),
     ({"kwery.api_key": "wrong-kwery-key"}, "kwery.api_key", "HTTP 401"),
     ({"kwery.symbols": ["BTC", "NONESUCH"]}, "kwery.symbols[1]", "Allowed: BTC"),
     ({"coin_metrics.api_key": "wrong+cm/key"}, "coin_metrics.api_key", "HTTP 401"),

@@ -78,7 +78,7 @@ class ConfigurationError(LiquidationsError):
         self.field = field
 
     @classmethod
-    def of_all(cls, problems: Sequence[ConfigurationError]) -> ConfigurationError:
+    def of_all(cls, problems: Sequence[LiquidationsError]) -> LiquidationsError:
         """One error that names every problem."""
         if len(problems) == 1:
             return problems[0]

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.errors import AccessRefused, LiquidationsError, UnexpectedAnswer
+from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
@@ -193,9 +193,14 @@ class Endpoint(ABC):
     def all_partitions(self, traffic: Traffic) -> list[Partition]:
         """The partitions, where every entry of the configuration has some; else raises why one has none."""
         found = list(dict.fromkeys(self.partitions(traffic)))
-        if self.unresolved:
-            raise self.unresolved[0]
+        self.must_be_resolved()
         return found
+
+    def must_be_resolved(self) -> None:
+        """Raises why entries of the configuration brought no partitions: all that are wrong, else the first failure."""
+        wrong = [error for error in self.unresolved if error.failure_type == "config_error"]
+        if self.unresolved:
+            raise ConfigurationError.of_all(wrong) if wrong else self.unresolved[0]
 
     def hinted(self, error: LiquidationsError, market: str) -> LiquidationsError:
         """The error with the vendor's codes of an exchange that a market, pattern or sum spells otherwise."""

@@ -109,8 +109,8 @@ class Workers:
             gaps = reading.plan(reading, partitions)
             if gaps and reading.prepare is not None:
                 reading.prepare(partitions, reading.traffic)
-        if endpoint.unresolved and not partitions:
-            raise endpoint.unresolved[0]
+        if not partitions:
+            endpoint.must_be_resolved()
         for error in endpoint.unresolved:
             _log(reading.names, error.of_vendor(endpoint.vendor))
             reading.failures.append(Failed(error))

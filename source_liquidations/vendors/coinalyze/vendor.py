@@ -56,8 +56,7 @@ class Coinalyze(Vendor):
         """One call: the list of markets proves the key and the entries."""
         history = self._history
         partitions = history.configured(traffic)
-        if history.unresolved:
-            raise history.unresolved[0]
+        history.must_be_resolved()
         notes = [history.many_markets(len(partitions))] if len(partitions) > MANY_MARKETS else []
         kept = timestamps.floor_to(time.time_ns() - POINTS_KEPT * history.step, timestamps.MINUTE)
         if history.step < timestamps.DAY and self._shared.start < kept:
