@@ -543,6 +543,14 @@ def test_an_answer_for_something_else_than_asked_for_is_refused(
         decoded(held, body, span)
 
 
+def test_a_coin_may_be_answered_in_other_letters() -> None:
+    held, span = kiyotaka("BYBIT+OKEX_SWAP/btc")
+    point = {"timestamp": {"s": 1774800000}, "liquidations": 7}
+    (row,) = records(held, series_of({"side": "BUY", "coin": "BTC"}, point), span)[STREAM]
+    assert row["coin"] == "BTC"
+    assert dict(held.endpoint.first(span).params)["coin"] == "btc"
+
+
 @pytest.mark.parametrize("escaped", [False, True])
 def test_what_was_asked_for_may_be_written_in_another_way(escaped: bool) -> None:
     held, span = kiyotaka("BINANCE_FUTURES/币安人生USDT")
