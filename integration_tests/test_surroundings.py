@@ -283,6 +283,16 @@ def test_a_file_of_something_else_is_told_in_a_sentence(
     assert says in trace["message"]
     assert "Wanted: " in trace["message"]
     assert "Error" not in trace["message"]
+    assert "\n" not in trace["message"]
+
+
+def test_no_state_is_a_first_read_and_no_other_file_may_be_missing(connector: Connector, sandbox: Sandbox) -> None:
+    given = arguments("read", connector, sandbox)
+    first = connector.start([*given, "--state", ""]).collect()
+    assert first.code == 0, first
+    run = connector.start([*given, "--catalog", ""]).collect()
+    assert run.code == 1
+    assert "`--catalog `: cannot be read (No such file" in run.traces[0]["message"]
 
 
 def test_streams_that_are_not_in_the_catalog_are_told(connector: Connector, sandbox: Sandbox) -> None:

@@ -67,8 +67,10 @@ def catalog_file(path: str, streams: str | None) -> list[str]:
     Raises ConfigurationError.
     """
     wanted = "a configured catalog, or what `discover` printed"
+    whole = _json("--catalog", path, wanted)
+    items = whole if isinstance(whole, list) else [whole]
     # What `discover` printed may hold log lines, and what several printed is in one file: the last one counts.
-    found = [item.get("catalog", item) for item in _values("--catalog", path, wanted) if _is_catalog(item)]
+    found = [item.get("catalog", item) for item in items if _is_catalog(item)]
     if not found:
         raise _unusable("--catalog", path, "has no catalog in it", wanted)
     try:
@@ -98,17 +100,16 @@ def chosen(names: list[str], streams: str | None) -> list[str]:
 
 def state_file(path: str | None) -> Blobs:
     """By stream, the state in a file; nothing where there is no such file. Raises ConfigurationError."""
-    if path is None or not Path(path).exists():
+    if not path or not Path(path).exists():
         return {}
-    found = _values("--state", path, WANTED)
-    return blobs_of_messages(found[0] if len(found) == 1 else found)
+    return blobs_of_messages(_json("--state", path, WANTED))
 
 
-def _values(option: str, path: str, wanted: str) -> list[Any]:
-    """The JSON values in a file: one, or one a line. A last line that was cut off is left out."""
+def _json(option: str, path: str, wanted: str) -> Any:
+    """The JSON value in a file; or a list of those, one a line, where a last one that was cut off is left out."""
     text = _text(option, path)
     with suppress(*_NO_JSON):
-        return [json.loads(text)]
+        return json.loads(text)
     lines = [line for line in text.split("\n") if line.strip()]
     found = []
     for number, line in enumerate(lines, 1):
@@ -123,7 +124,8 @@ def _values(option: str, path: str, wanted: str) -> list[Any]:
 
 def _text(option: str, path: str) -> str:
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:  # a Path of "" would be the directory at hand
+            data = file.read()
         return data.decode(json.detect_encoding(data))
     except OSError as error:
         raise _unusable(option, path, f"cannot be read ({error.strerror})", "the path of a file") from None
