@@ -102,7 +102,11 @@ def state_file(path: str | None) -> Blobs:
     """By stream, the state in a file; nothing where there is no such file. Raises ConfigurationError."""
     if not path or not Path(path).exists():
         return {}
-    return blobs_of_messages(_json("--state", path, WANTED))
+    saved = _json("--state", path, WANTED)
+    try:
+        return blobs_of_messages(saved)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--state {path}", error.cause, advice=error.advice) from None
 
 
 def _json(option: str, path: str, wanted: str) -> Any:
