@@ -27,7 +27,8 @@ from source_liquidations.reading.paging import Pages
 from source_liquidations.symbols import exchange
 from source_liquidations.timestamps import HOUR, SECOND
 from source_liquidations.vendors.gate import orders
-from source_liquidations.vendors.gate.calls import ContractRow, explain, market, settles_of, size_of, translated
+from source_liquidations.vendors.gate.calls import explain, market, translated
+from source_liquidations.vendors.gate.contracts import ContractRow, settles_of, size_of
 from source_liquidations.vendors.gate.stats import explain_stats
 from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import (

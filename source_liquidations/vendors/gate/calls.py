@@ -1,39 +1,19 @@
-"""What Gate's three calls share: paths, contracts' names, what errors mean, and GET /futures/{settle}/contracts.
+"""What Gate's three calls share: paths, contracts' names, what errors mean.
 
-The list is for its own stream, for patterns, sizes, and the stream of coverage.
 Page: Gate API v4, "Futures". Answers are lists of objects. An error is an object with a `label`.
 """
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
 from requests.structures import CaseInsensitiveDict
 
-from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
-from source_liquidations.http.client import Client, Request
-from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
-from source_liquidations.http.traffic import Traffic
-from source_liquidations.logs import logger
-from source_liquidations.reading.endpoint import Partition
-from source_liquidations.reading.pages import encode, members, members_of, merged
-from source_liquidations.streams import Stream
-from source_liquidations.symbols import DOLLARS, asset
-from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
-from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDecoder
-from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches, meant
-
-STREAM = Stream("gate_contracts", ("settle", "name"), declared_in=__name__)
-SETTING = "gate.contracts"
-CALL = "contracts"
-_DEFAULT_LIMIT = 100
-_NO_DATE = (msgspec.Raw(b"0"), msgspec.Raw(b'"0"'))
+from source_liquidations.reading.pages import encode, members_of
+from source_liquidations.symbols import asset
+from source_liquidations.vendors.decoding import Page
 
 ROOT = "/api/v4/futures"
 LIMIT = 1000  # rows; a sister call refuses more
@@ -122,140 +102,3 @@ def explain(answered: Answered) -> LiquidationsError | None:
         error = RequestRefused(words, status=answered.status, advice=_ADVICE[answered.status])
         return error if answered.status == 403 else error.of_reading()
     return None
-
-
-# The list of contracts.
-
-
-class ContractRow(msgspec.Struct):
-    """As far as it is read here. Only the name is certain to be text."""
-
-    name: str
-    type: Any = None
-    quanto_multiplier: msgspec.Raw = numbers.NULL
-    status: Any = None
-    create_time: msgspec.Raw = numbers.NULL
-    launch_time: msgspec.Raw = numbers.NULL
-    delisted_time: msgspec.Raw = numbers.NULL
-
-
-class ContractList(Listing):
-    """The contracts of these settle currencies, one currency after the other, by `offset`."""
-
-    def __init__(self, client: Client, settles: Sequence[str]) -> None:
-        decoder = RowDecoder(ListBody, ContractRow, Fields.of(STREAM), added=("settle",))
-        super().__init__("gate", client, page_at(settles[0], 0), decoder)
-        self._settles = tuple(settles)
-
-    def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
-        """Each contract once, with its settle currency."""
-        settle = request.path.split("/")[-2]
-        names: set[tuple[str, str]] = memory.setdefault("names", set())
-        constant = {"settle": settle}
-        found: list[Entry] = []
-        for row, literal in zip(page.rows, page.raw, strict=True):
-            if (settle, row.name) not in names:
-                names.add((settle, row.name))
-                spliced = b"{" + members(constant) + bytes(literal)[1:]
-                found.append(((settle, row), merged(literal, constant) if page.collides else spliced))
-        # A page that ends on a full hundred may be cut by a lower maximum than ours.
-        count = len(page.raw)
-        if found and (count >= LIMIT or count % _DEFAULT_LIMIT == 0):
-            return found, page_at(settle, int(dict(request.params)["offset"]) + count)
-        others = self._settles[self._settles.index(settle) + 1 :]
-        return found, page_at(others[0], 0) if others else None
-
-
-def page_at(settle: str, offset: int) -> Request:
-    return Request(path(settle, CALL), (("limit", str(LIMIT)), ("offset", str(offset))))
-
-
-def settles_of(entries: Sequence[str]) -> tuple[str, ...]:
-    """The settle currencies of which the list is read: those of later ones only where an entry names them."""
-    named = [settle for settle in (entry.partition("/")[0] for entry in entries) if not is_pattern(settle)]
-    return tuple(dict.fromkeys((*SETTLES, *named)))
-
-
-class Contracts:
-    """The lists that a sync needs, by settle currency; each asked for once. Thread-safe."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._lists: dict[str, dict[str, ContractRow]] = {}
-        self._sizes: dict[str, Contract] = {}  # by market
-        self._unknown: set[str] = set()  # markets that were said to have no size
-        self._lock = threading.Lock()
-
-    def of(self, settle: str, traffic: Traffic) -> Mapping[str, ContractRow]:
-        with self._lock:
-            if settle not in self._lists:
-                rows = rows_of(ContractList(self._client, [settle]), traffic)
-                self._lists[settle] = {row.name: row for (_, row), _ in rows}
-                sizes = {name: size_of(row) for name, row in self._lists[settle].items()}
-                self._sizes |= {market(settle, name): size for name, size in sizes.items() if size is not None}
-            return self._lists[settle]
-
-    def names(self, settle: str) -> list[str]:
-        """Those of a settle currency whose list was asked for."""
-        return list(self._lists.get(settle, ()))
-
-    def matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
-        """`settle/CONTRACT` of those that a pattern means. Raises ConfigurationError where it means none."""
-        code = pattern.partition("/")[0]
-        settles = [settle for settle in SETTLES if matches(code, settle)] if is_pattern(code) else [code]
-        names = [f"{settle}/{name}" for settle in settles for name in sorted(self.of(settle, traffic))]
-        advice = f"Compare it with {path('usdt', CALL)}, e.g. usdt/BTC_* or usdt/*."
-        return meant(pattern, names, where, "contract of Gate's list", advice)
-
-    def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
-        """Ask for what the contracts of these partitions are worth. What is not available stops nothing."""
-        for settle in dict.fromkeys(partition["settle"] for partition in partitions):
-            try:
-                self.of(settle, traffic)
-            except LiquidationsError as error:
-                logger.warning(
-                    "gate: the list of contracts of %s could not be read (%s): amount_base and notional_usd are null",
-                    settle,
-                    redact(error.cause),
-                )
-
-    def worth(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
-        """What amounts, in contracts, come to by today's sizes; all three are a page's rows, in its order."""
-        if unknown := set(markets) - self._sizes.keys() - self._unknown:
-            self._unknown |= unknown
-            logger.warning(
-                "gate: the list of contracts has no size of %s: amount_base and notional_usd are null there",
-                ", ".join(sorted(unknown)),
-            )
-        return columns(self._sizes, markets, amounts, prices)
-
-
-def size_of(row: ContractRow) -> Contract | None:
-    """What one contract is; None where the list does not say.
-
-    One direct contract is `quanto_multiplier` of the base asset. One inverse contract is a dollar, and has 0 there.
-    """
-    try:
-        size = float(numbers.literal_of(row.quanto_multiplier))
-    except ValueError:
-        return None
-    in_dollars = assets(row.name)[1] in DOLLARS
-    if row.type == "inverse" and size == 0:
-        return Contract(1.0, is_inverse=True, in_dollars=in_dollars)
-    return Contract(size, is_inverse=False, in_dollars=in_dollars) if row.type == "direct" and size > 0 else None
-
-
-def _periods_of(entry: tuple[str, ContractRow], date: DateReader, end: int) -> Iterator[ListedPeriod]:
-    settle, row = entry
-    name = market(settle, row.name)
-
-    def read(field: str) -> int | None:
-        return None if getattr(row, field) in _NO_DATE else date(row, field, name)
-
-    since = read("launch_time") or read("create_time")
-    yield "gate", name, "starts", since, "trading began; the history that can be read is shorter"
-    if row.status == "delisted":
-        yield "gate", name, "ends", read("delisted_time"), "delisted"
-
-
-to_coverage = partial(coverage_of, "gate", STREAM, f"/futures/{{settle}}/{CALL}", _periods_of)

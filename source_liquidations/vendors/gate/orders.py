@@ -27,7 +27,8 @@ from source_liquidations.streams import Stream
 from source_liquidations.unified import event_names, liquidations
 from source_liquidations.vendors import repeats
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
-from source_liquidations.vendors.gate.calls import LIMIT, SETTING, Contracts, assets, market, path, renamed
+from source_liquidations.vendors.gate.calls import LIMIT, assets, market, path, renamed
+from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern, matches
 

@@ -21,7 +21,8 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_of, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
-from source_liquidations.vendors.gate.calls import LIMIT, SETTING, Contracts, assets, explain, market, path, renamed
+from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, market, path, renamed
+from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.repeats import each_once

@@ -13,8 +13,9 @@ from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
-from source_liquidations.vendors.gate import calls, orders, stats
-from source_liquidations.vendors.gate.calls import HEADERS, SETTING, ContractList, Contracts, explain, translated
+from source_liquidations.vendors.gate import contracts, orders, stats
+from source_liquidations.vendors.gate.calls import HEADERS, explain, translated
+from source_liquidations.vendors.gate.contracts import SETTING, ContractList, Contracts
 from source_liquidations.vendors.gate.orders import LiquidationOrders, OrderClient
 from source_liquidations.vendors.gate.stats import ContractStats
 from source_liquidations.vendors.patterns import is_pattern
@@ -57,11 +58,11 @@ class Gate(Vendor):
 
     def feeds(self) -> Sequence[Feed]:
         to_events = partial(orders.to_liquidations, self._contracts)
-        listing = ContractList(self._list_client, calls.settles_of(self._entries))
+        listing = ContractList(self._list_client, contracts.settles_of(self._entries))
         return (
             Feed(self._orders, orders.STREAM, {LIQUIDATIONS: to_events}, self._contracts.prepare),
             Feed(self._stats, stats.STREAM, {LIQUIDATION_VOLUMES: stats.to_volumes}),
-            Feed(listing, calls.STREAM, {COVERAGE: calls.to_coverage()}),
+            Feed(listing, contracts.STREAM, {COVERAGE: contracts.to_coverage()}),
         )
 
     def check(self, traffic: Traffic) -> list[str]:
