@@ -303,6 +303,7 @@ class Connector:
         patience: str | None = None,
         least_timeout: float | None = LEAST_TIMEOUT,
         signs_of_life: float | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Process:
         """Begin a run: of the console script, or (sooner) of the same in a fork.
 
@@ -315,7 +316,7 @@ class Connector:
         env = {"SOURCE_LIQUIDATIONS_PATIENCE": patience}
         env |= {} if least_timeout is None else {"TEST_LEAST_TIMEOUT": str(least_timeout)}
         env |= {} if signs_of_life is None else {"TEST_SIGNS_OF_LIFE": str(signs_of_life)}
-        return begin(args, env)
+        return begin(args, env | dict(environment or {}))
 
     def spec(self, **how: Any) -> Run:
         return self.start(["spec"], **how).collect()

@@ -528,7 +528,13 @@ def test_what_is_wrong_around_it_is_told_at_once(
     refusing = Proxy(407)
     env = {key: value.replace("{407}", str(refusing.server_port)) for key, value in env.items()}
     started = time.monotonic()
-    run = run_of(script(*arguments(command, connector, sandbox), env={**env, "NO_PROXY": "", "no_proxy": ""}))
+    run = connector.start(
+        arguments(command, connector, sandbox),
+        script=name in ("no bundle", "a refusal"),
+        patience="1",
+        least_timeout=None,
+        environment={**env, "NO_PROXY": "", "no_proxy": ""},
+    ).collect()
     assert time.monotonic() - started < 15, "no six tries"
     told(run, command, variable)
     assert not [request for request in sandbox.requests() if request.status == 200]
@@ -592,10 +598,11 @@ def test_what_is_no_proxy_is_told_at_once(words: bytes, connector: Connector, sa
         config["coin_metrics"]["base_url"] = "https://api.example.com"
         address = f"http://127.0.0.1:{other.server_address[1]}"
         started = time.monotonic()
-        done = script("check", "--config", connector.file(config), env={"HTTPS_PROXY": address, "NO_PROXY": ""})
+        environment = {"HTTPS_PROXY": address, "NO_PROXY": ""}
+        run = connector.check(config, patience="1", least_timeout=None, environment=environment)
         assert time.monotonic() - started < 15, "no six tries"
         other.shutdown()
-    told(run_of(done), "check", "HTTPS_PROXY")
+    told(run, "check", "HTTPS_PROXY")
 
 
 # Columns that a destination cannot tell apart.
