@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from source_liquidations.source import SourceLiquidations
 START, MIDDLE, END = "2026-02-27T00:00:00Z", "2026-02-28T06:00:00Z", "2026-03-01T00:00:00Z"
 LANE = "examples/duckdb_lane.py"
 Row = list[Any]
+Command = Callable[[str], list[str]]  # kill → what to run
 
 # The lane with small batches. It kills itself before (or after) the nth statement that begins with some words.
 RUN = """
@@ -111,8 +112,8 @@ def write_config(path: Path, sandbox: Sandbox, end: str = END, **sections: dict[
     return path
 
 
-def lane(python: Path, *arguments: str | Path, kill: str = "before::0") -> subprocess.CompletedProcess[str]:
-    return run(python, "-c", RUN, kill, *arguments, SOURCE_LIQUIDATIONS_PATIENCE="0.1")
+def lane(command: Command, *arguments: str | Path, kill: str = "before::0") -> subprocess.CompletedProcess[str]:
+    return run(*command(kill), *arguments, SOURCE_LIQUIDATIONS_PATIENCE="0.1")
 
 
 def query(python: Path, queries: Sequence[str], *databases: Path) -> list[list[Row]]:
@@ -133,10 +134,16 @@ def same_tables(python: Path, streams: Streams, left: Path, right: Path) -> None
     queries = []
     for name in streams.names:
         seen = "WHERE source <> 'seen by this sync'" if name == "liquidation_coverage" else ""
-        one, other = (f"SELECT * EXCLUDE (_emitted_at) FROM {side}.{name} {seen}" for side in "ab")
-        queries.append(f"SELECT '{name}', count(*) FROM ({one} EXCEPT ALL {other})")
-        queries.append(f"SELECT '{name}', count(*) FROM ({other} EXCEPT ALL {one})")
-    assert [row for ((*row,),) in query(python, queries, left, right) if row[1]] == []
+        queries.append(
+            differences(name, *(f"SELECT * EXCLUDE (_emitted_at) FROM {side}.{name} {seen}" for side in "ab"))
+        )
+    assert [row for ((*row,),) in query(python, queries, left, right) if row[1:] != [0, 0]] == []
+
+
+def differences(name: str, one: str, other: str) -> str:
+    """A query that answers 0, 0 where both have the same rows, equally often: as many, and none that only one has."""
+    more = f"(SELECT count(*) FROM ({one})) - (SELECT count(*) FROM ({other}))"
+    return f"SELECT '{name}', {more}, (SELECT count(*) FROM ({one} EXCEPT ALL {other}))"
 
 
 def same_files(python: Path, streams: Streams, database: Path, lake: Path) -> None:
@@ -146,12 +153,11 @@ def same_files(python: Path, streams: Streams, database: Path, lake: Path) -> No
         table = f"SELECT * EXCLUDE (_key) FROM a.{name}"
         files = f"SELECT * FROM read_parquet('{lake}/{name}/**/*.parquet', hive_partitioning = false)"
         if any((lake / name).rglob("*.parquet")):
-            queries += [f"SELECT '{name}', count(*) FROM ({table} EXCEPT ALL {files})"]
-            queries += [f"SELECT '{name}', count(*) FROM ({files} EXCEPT ALL {table})"]
+            queries.append(differences(name, table, files))
         else:
-            queries.append(f"SELECT '{name}', count(*) FROM a.{name}")
-    assert len(queries) > len(streams.names)
-    assert [row for ((*row,),) in query(python, queries, database) if row[1]] == []
+            queries.append(f"SELECT '{name}', count(*), 0 FROM a.{name}")
+    assert any(lake.rglob("*.parquet"))
+    assert [row for ((*row,),) in query(python, queries, database) if row[1:] != [0, 0]] == []
     assert {path.name for path in lake.rglob("*") if path.is_file()} == {"data.parquet"}
 
 
@@ -161,6 +167,19 @@ def streams(vendors: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Strea
     found = SourceLiquidations().discover(logger, json.loads(config.read_text())).streams
     lists = [stream.name for stream in found if len(stream.supported_sync_modes) == 1]
     return Streams([stream.name for stream in found], lists)
+
+
+@pytest.fixture(scope="module")
+def command(python: Path, vendors: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """How `RUN` is started. Its source discovers the same every time, and so has it in a file."""
+    folder = tmp_path_factory.mktemp("source")
+    connector, source, catalog = python.with_name("source-liquidations"), folder / "source", folder / "catalog.jsonl"
+    discovered = run(connector, "discover", "--config", write_config(folder / "config.json", vendors))
+    assert discovered.returncode == 0, discovered.stdout + discovered.stderr
+    catalog.write_text(discovered.stdout, "utf-8")
+    source.write_text(f'#!/bin/sh\n[ "$1" = discover ] && exec cat {catalog}\nexec {connector} "$@"\n')
+    source.chmod(0o755)
+    return lambda kill: [str(python), "-c", RUN, kill, "--source", str(source)]
 
 
 @pytest.fixture(scope="module")
@@ -214,17 +233,17 @@ def test_parquet_files_hold_the_tables(python: Path, streams: Streams, whole: Pa
 
 
 def test_the_next_run_adds_what_is_new(
-    python: Path, streams: Streams, sandbox: Sandbox, whole: Path, tmp_path: Path
+    python: Path, command: Command, streams: Streams, sandbox: Sandbox, whole: Path, tmp_path: Path
 ) -> None:
     database, lake = tmp_path / "rows.duckdb", tmp_path / "lake"
-    first = lane(python, write_config(tmp_path / "config.json", sandbox, MIDDLE), database, "--parquet", lake)
+    first = lane(command, write_config(tmp_path / "config.json", sandbox, MIDDLE), database, "--parquet", lake)
     assert first.returncode == 0, first.stdout + first.stderr
     old = {path: path.stat().st_mtime_ns for path in (lake / "liquidations").glob("day=2026-02-27/*")}
     assert old
     stale = 'import duckdb, sys; duckdb.connect(sys.argv[1]).execute("INSERT INTO kaiko_exchanges (code, _emitted_at)'
     run(python, "-c", stale + " VALUES ('gone', '2026-01-01')\")", database)
 
-    second = lane(python, write_config(tmp_path / "config.json", sandbox), database, "--parquet", lake)
+    second = lane(command, write_config(tmp_path / "config.json", sandbox), database, "--parquet", lake)
     assert second.returncode == 0, second.stdout + second.stderr
     assert rows_read(second)["liquidations"] < rows_read(first)["liquidations"]
     same_tables(python, streams, whole, database)
@@ -234,18 +253,18 @@ def test_the_next_run_adds_what_is_new(
 
 @pytest.mark.parametrize("kill", KILLS)
 def test_killed_anywhere_it_continues(
-    kill: str, python: Path, streams: Streams, sandbox: Sandbox, whole: Path, tmp_path: Path
+    kill: str, python: Path, command: Command, streams: Streams, sandbox: Sandbox, whole: Path, tmp_path: Path
 ) -> None:
     config = write_config(tmp_path / "config.json", sandbox)
     database, lake = tmp_path / "rows.duckdb", tmp_path / "lake"
-    killed = lane(python, config, database, "--parquet", lake, kill=kill)
+    killed = lane(command, config, database, "--parquet", lake, kill=kill)
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
     for file in lake.rglob("*.parquet"):
         assert file.read_bytes()[-4:] == b"PAR1"
     keys = [f"SELECT count(*) - count(DISTINCT _key) FROM a.{name}" for name in streams.names]
     assert {repeated for ((repeated,),) in query(python, keys, database)} == {0}
 
-    done = lane(python, config, database, "--parquet", lake)
+    done = lane(command, config, database, "--parquet", lake)
     assert done.returncode == 0, done.stdout + done.stderr
     same_tables(python, streams, whole, database)
     same_files(python, streams, database, lake)
@@ -259,13 +278,20 @@ def rows_read_of(whole: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(("who", "batches"), [("source", 1), ("source", 4), ("lane: SIGTERM", 2), ("both", 3)])
 def test_an_interrupted_source_fails_the_run_and_is_continued(
-    who: str, batches: int, python: Path, streams: Streams, sandbox: Sandbox, whole: Path, tmp_path: Path
+    who: str,
+    batches: int,
+    python: Path,
+    command: Command,
+    streams: Streams,
+    sandbox: Sandbox,
+    whole: Path,
+    tmp_path: Path,
 ) -> None:
     config, database = write_config(tmp_path / "config.json", sandbox), tmp_path / "rows.duckdb"
     sandbox.fault("slow_first_byte", seconds=0.3, times=None)  # so that there is something left to interrupt
-    command = [str(python), "-c", RUN, "before::0", str(config), str(database)]
+    arguments = [*command("before::0"), str(config), str(database)]
     environment = {**os.environ, "SOURCE_LIQUIDATIONS_PATIENCE": "0.1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=-1, stderr=subprocess.PIPE)
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment, text=True, stdout=-1, stderr=subprocess.PIPE)
     assert process.stderr is not None
     said = ""
     while batches:
@@ -285,16 +311,16 @@ def test_an_interrupted_source_fails_the_run_and_is_continued(
         assert unfinished
 
     sandbox.clear()
-    done = lane(python, config, database)
+    done = lane(command, config, database)
     assert done.returncode == 0, done.stdout + done.stderr
     same_tables(python, streams, whole, database)
 
 
 def test_a_failing_vendor_fails_the_run_and_no_other_vendor(
-    python: Path, streams: Streams, sandbox: Sandbox, whole: Path, tmp_path: Path
+    python: Path, command: Command, streams: Streams, sandbox: Sandbox, whole: Path, tmp_path: Path
 ) -> None:
     config, database = tmp_path / "config.json", tmp_path / "rows.duckdb"
-    failed = lane(python, write_config(config, sandbox, kaiko={"api_key": "not-the-key"}), database)
+    failed = lane(command, write_config(config, sandbox, kaiko={"api_key": "not-the-key"}), database)
     assert failed.returncode == 1
     assert re.search(r"^kaiko_liquidation_events: kaiko, `kaiko\.api_key`: ", failed.stderr, re.M), failed.stderr
     assert re.search(r"^Not complete: kaiko_liquidation_events, ", failed.stderr, re.M)
@@ -302,18 +328,18 @@ def test_a_failing_vendor_fails_the_run_and_no_other_vendor(
     assert "not-the-key" not in failed.stdout + failed.stderr
     assert rows_read(failed)["kwery_liquidations"] == rows_read_of(whole)["kwery_liquidations"]
 
-    done = lane(python, write_config(config, sandbox), database)
+    done = lane(command, write_config(config, sandbox), database)
     assert done.returncode == 0, done.stdout + done.stderr
     same_tables(python, streams, whole, database)
 
 
-def test_what_the_columns_cannot_hold_is_kept(python: Path, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_what_the_columns_cannot_hold_is_kept(python: Path, command: Command, sandbox: Sandbox, tmp_path: Path) -> None:
     config = write_config(tmp_path / "config.json", sandbox)
     extra = {"novel": "漢字 \u2028", "nested": {"a": [1, 2.5, None]}}
     sandbox.fault("unknown_fields", vendor="kaiko", path_contains="/trades/", fields=extra, times=None)
     sandbox.fault("wrong_types", vendor="kaiko", path_contains="/instruments", field="trade_count", value=10**30)
     names = ("kaiko_liquidation_events", "kaiko_instruments", "liquidations")
-    done = lane(python, config, tmp_path / "rows.duckdb", "--streams", ",".join(names))
+    done = lane(command, config, tmp_path / "rows.duckdb", "--streams", ",".join(names))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kaiko_instruments: Invalid Input Error: " in done.stderr
     events, nulls, large = query(
