@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -73,7 +74,8 @@ values = st.recursive(
     ),
     max_leaves=6,
 )
-blanks = st.text(st.sampled_from(" \t\r\n"), max_size=3)
+# One choice of all there are, because a text is drawn letter by letter, and each row has a dozen.
+blanks = st.sampled_from(["".join(some) for length in range(4) for some in product(" \t\r\n", repeat=length)])
 
 
 @st.composite
