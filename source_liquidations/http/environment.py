@@ -3,6 +3,7 @@
 import os
 import ssl
 from collections.abc import Iterator
+from functools import cache
 from http.client import BadStatusLine
 from importlib.util import find_spec
 from typing import Any
@@ -32,6 +33,7 @@ def settings(url: str) -> dict[str, Any]:
     return found
 
 
+@cache  # a bundle takes long to read, and each vendor would read it
 def _check_certificates(verify: Any) -> None:
     if not isinstance(verify, str):
         return
