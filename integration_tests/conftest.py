@@ -15,7 +15,7 @@ NOW = "2026-03-01T12:30:00Z"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Each run would read a machine's own certificates for each vendor, 40 ms long. The simulated vendors have none.
+    # Each run would read a machine's own certificates, 40 ms long. The simulated vendors have none.
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         os.environ.pop(name, None)
     for line in ("ignore:This class is experimental", "default::DeprecationWarning:airbyte_protocol.*"):

@@ -75,6 +75,20 @@ def rewritten(case: Case, change: Callable[[Any, Reply, Any], Reply]) -> Callabl
     return handle
 
 
+def edited(part: str, edit: Callable[[Any], None]) -> Callable[[Request, Any], Reply]:
+    """For `changed`: the bodies of what has this part in its path, as `edit` leaves them."""
+
+    def handle(request: Request, plain: Any) -> Reply:
+        reply: Reply = plain(request)
+        if part not in request.path:
+            return reply
+        body = msgspec.json.decode(reply.encoded())
+        edit(body)
+        return Reply(body=body)
+
+    return handle
+
+
 # Numbers.
 
 NUMBERS = {
@@ -124,15 +138,8 @@ def test_a_metric_that_is_no_text_leaves_out_its_bucket_alone(
     streams = ["coin_metrics_market_liquidation_metrics", "liquidation_volumes"]
     good = connector.read(config, streams)
 
-    def handle(request: Request, plain: Any) -> Reply:
-        reply: Reply = plain(request)
-        if "/market-metrics" not in request.path:
-            return reply
-        body = msgspec.json.decode(reply.encoded())
-        body["data"][1]["liquidations_reported_future_buy_usd_1h"] = value
-        return Reply(body=body)
-
-    changed(monkeypatch, sandbox, COIN_METRICS, handle)
+    odd = {"liquidations_reported_future_buy_usd_1h": value}
+    changed(monkeypatch, sandbox, COIN_METRICS, edited("/market-metrics", lambda body: body["data"][1].update(odd)))
     run = connector.read(config, streams)
     assert run.code == 1
     assert "`liquidations_reported_future_buy_usd_1h` of row 1 is" in run.traces[0]["message"]
@@ -178,15 +185,8 @@ def test_null_is_an_empty_list(case: Case, connector: Connector, sandbox: Sandbo
 def test_null_is_an_empty_list_within_a_list_too(connector: Connector, sandbox: Sandbox, monkeypatch: Any) -> None:
     """Coin Metrics' catalog of an entity without metrics, and Bitfinex' lists of pairs."""
 
-    def without_metrics(request: Request, plain: Any) -> Reply:
-        reply: Reply = plain(request)
-        if "/catalog" not in request.path:
-            return reply
-        body = msgspec.json.decode(reply.encoded())
-        body["data"][0]["metrics"] = None
-        return Reply(body=body)
-
-    changed(monkeypatch, sandbox, COIN_METRICS, without_metrics)
+    none = {"metrics": None}
+    changed(monkeypatch, sandbox, COIN_METRICS, edited("/catalog", lambda body: body["data"][0].update(none)))
     config = COIN_METRICS.config(sandbox, START, END)
     config["coin_metrics"] |= {"markets": ["bybit-*-future"], "metrics_pairs": ["*-usdt"]}
     streams = ["coin_metrics_market_liquidation_metrics", "coin_metrics_pair_liquidation_metrics"]

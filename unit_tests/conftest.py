@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from hypothesis import settings
 
@@ -13,7 +11,5 @@ settings.load_profile("shared-machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # reading a machine's own certificates takes long
-        os.environ.pop(name, None)
     for line in ("ignore:This class is experimental", "default::DeprecationWarning:airbyte_protocol.*"):
         config.addinivalue_line("filterwarnings", line)
