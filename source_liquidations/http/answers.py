@@ -96,7 +96,7 @@ class Answered:
 
     def _has_data(self) -> bool:
         """Whether a member holds rows: `data`, or where there is none, any other list or object that is not empty."""
-        members = _members.decode(self.body)
+        members = MEMBERS.decode(self.body)
         columns = ["data"] if "data" in members else members.keys() - set(_SAYING)
         return any(_HOLDS_SOMETHING.match(members[name]) is not None for name in columns)
 
@@ -114,7 +114,7 @@ _envelope = msgspec.json.Decoder(msgspec.defstruct("Envelope", _saying))
 _envelope_of_rows = msgspec.json.Decoder(
     msgspec.defstruct("EnvelopeOfRows", [*_saying, ("data", list[msgspec.Raw] | None, None)])
 )
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])  # of an object: each as it is written
 _anything = msgspec.json.Decoder(msgspec.Raw)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from source_liquidations.http.answers import MEMBERS
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.rows import Column, Fault, Rows
 from source_liquidations.reading.slices import Slice
@@ -19,7 +20,7 @@ _MOST_RECORDS = 10_000  # of a block: a page of 100,000 is not held as rows and 
 _TAIL = b"}}\n"
 _NULL = msgspec.Raw(b"null")
 encode = msgspec.json.Encoder().encode
-members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode  # of an object: each as it is written
+members_of = MEMBERS.decode
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import msgspec
 from source_liquidations import numbers, timestamps
 from source_liquidations.coverage import period
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, some_of
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import MEMBERS, Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
@@ -57,7 +57,6 @@ class Series(msgspec.Struct):
 
 _body = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _series = msgspec.json.Decoder(Series)
-_point = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def symbols_at_once(per_minute: int) -> int:
@@ -171,7 +170,7 @@ class LiquidationHistory(Endpoint):
             around = without(members_of(literal), (*Series.__struct_fields__, *Point.__struct_fields__))
             held: list[Any] = series.history or []
             if around:  # what is undocumented in a series is in its points; of the same name, the point's own
-                held = [encode(around | Answered(200, {}, bytes(point)).decoded(_point)) for point in held]
+                held = [encode(around | Answered(200, {}, bytes(point)).decoded(MEMBERS)) for point in held]
             points += held
             owners += [owner_of[series.symbol]] * len(held)
         page = self._decoder.decode(Answered(200, {}, b"[%b]" % b",".join(points)))

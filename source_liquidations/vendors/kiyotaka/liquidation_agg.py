@@ -10,7 +10,7 @@ import msgspec
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import MEMBERS, Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
@@ -81,7 +81,6 @@ class _RawSeries(msgspec.Struct):
 _decoder = msgspec.json.Decoder(Body)
 _raw = msgspec.json.Decoder(_RawSeries)
 _points = msgspec.json.Decoder(list[Members] | None)
-_members = msgspec.json.Decoder(Members)
 
 
 def rows_of(answered: Answered, partition: Partition, fields: Fields, memory: dict[Any, Any]) -> Rows:
@@ -96,7 +95,7 @@ def rows_of(answered: Answered, partition: Partition, fields: Fields, memory: di
     except (msgspec.DecodeError, UnicodeDecodeError):
         documented, beside = _taken_apart(answered)
         body = documented.decoded(_decoder)
-    if body.series is msgspec.UNSET and answered.decoded(_members):
+    if body.series is msgspec.UNSET and answered.decoded(MEMBERS):
         # Nothing but an empty body means an empty list; another one has something to say.
         raise UnexpectedAnswer("the answer has no `series`.")
     page = _Page(partition, fields)
@@ -116,12 +115,12 @@ def _taken_apart(answered: Answered) -> tuple[Answered, list[list[Members]]]:
     plain, beside = [], []
     for series in answered.decoded(_raw).series or ():
         entries = Answered(200, {}, bytes(series.pop("points", b"null"))).decoded(_points) or ()
-        inside = [Answered(200, {}, bytes(entry.pop("Point", b"{}"))).decoded(_members) for entry in entries]
+        inside = [Answered(200, {}, bytes(entry.pop("Point", b"{}"))).decoded(MEMBERS) for entry in entries]
         points = [{name: point.pop(name) for name in Point.__struct_fields__ if name in point} for point in inside]
         documented: dict[str, Any] = {name: series.pop(name) for name in ("id",) if name in series}
         plain.append({**documented, "points": [{"Point": point} for point in points]})
         beside.append([{**series, **entry, **point} for entry, point in zip(entries, inside, strict=True)])
-    body = answered.decoded(_members) if not plain else {"series": plain}
+    body = answered.decoded(MEMBERS) if not plain else {"series": plain}
     return Answered(200, {}, encode(body)), beside
 
 
