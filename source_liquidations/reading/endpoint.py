@@ -190,6 +190,11 @@ class Endpoint(ABC):
                 continue
             yield from ((name, where) for name in names)
 
+    def span_at(self, partitions: tuple[Partition, ...], instant: int) -> Span:
+        """The shortest window that holds an instant."""
+        start = timestamps.floor_to(instant, self.step)
+        return Span(partitions, start, start + self.step)
+
     def all_partitions(self, traffic: Traffic) -> list[Partition]:
         """The partitions, where every entry of the configuration has some; else raises why one has none."""
         found = list(dict.fromkeys(self.partitions(traffic)))

@@ -23,7 +23,6 @@ from source_liquidations.errors import (
 )
 from source_liquidations.http.redaction import redact
 from source_liquidations.logs import logger
-from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Block, Output, render
 from source_liquidations.reading.paging import tokens_refused
 from source_liquidations.reading.reading import Failed, Reading
@@ -149,8 +148,7 @@ class Workers:
         """Raises OutOfReach where the key may not even read what is newest now: `end_date` may lie in the past."""
         reading = window.gap.reading
         endpoint = reading.endpoint
-        start = timestamps.floor_to(time.time_ns() - timestamps.MILLISECOND, endpoint.step)
-        newest = Span(window.gap.partitions, start, start + endpoint.step)
+        newest = endpoint.span_at(window.gap.partitions, time.time_ns() - timestamps.MILLISECOND)
         request = endpoint.first(newest)
         answered = endpoint.client.fetch(request, reading.traffic, weight=endpoint.weight(newest))
         with self._decoding, _surprises_explained():

@@ -169,8 +169,7 @@ def probe(
 
 def probe_at(endpoint: Endpoint, partition: Partition, at: int, traffic: Traffic) -> Answer:
     """What the endpoint answers to its shortest window at an instant."""
-    start = timestamps.floor_to(at, endpoint.step)
-    span = Span((partition,), start, start + endpoint.step)
+    span = endpoint.span_at((partition,), at)
     return probe(endpoint, endpoint.first(span), span, traffic)
 
 
