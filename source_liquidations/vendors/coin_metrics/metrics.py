@@ -203,7 +203,10 @@ class LiquidationMetrics(Timeseries):
     def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
         instants, _ = iso_instants("time", page.column("time"))
         for name in metrics_of(self.frequency):
-            for index, value in enumerate(page.column(name)):
+            values = page.column(name)
+            if _WRITTEN_AS.issuperset(map(type, values)):
+                continue
+            for index, value in enumerate(values):
                 if type(value) not in _WRITTEN_AS:
                     page.bad[index] = UnexpectedAnswer(f"`{name}` of row {index} is {shown(str(value))}, not a number.")
         return each_once(added_rows(page, instants, constant={"frequency": self.frequency}, owners=owners), memory)
