@@ -211,6 +211,7 @@ def volumes(
         keep = [at for at, name in enumerate(names) if isinstance(name, bytes)]
         names, instants = [names[at] for at in keep], [instants[at] for at in keep]
         amount = [amount[at] for at in keep]
+        count = count if isinstance(count, bytes) else [count[at] for at in keep]
         faults = [*faults, *first.values()]
     return Table(
         len(names),

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_liquidations.errors import LiquidationsError
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.numbers import are_numbers, column, literal_of
 from source_liquidations.reading.endpoint import Partition
-from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS, interval_of
+from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS, interval_of, volumes
 from unit_tests.vendors.bodies import (
     Row,
     changed,
@@ -335,6 +335,14 @@ def test_a_column_of_numbers_stays_as_it_is(values: list[Any]) -> None:
     literals = [json.dumps(value).encode() for value in values]
     assert are_numbers(literals)
     assert column("price", literals, {}) is literals
+
+
+def test_counts_stay_with_their_rows_where_a_series_has_no_names() -> None:
+    error = UnexpectedAnswer("no side")
+    table = volumes(names=[error, b'"vendor":"x",'], instants=[0, 0], amount=[b"1", b"2"], count=[b"3", b"4"])
+    (row,) = [json.loads(line) for line in table.lines(b"", b"\n").splitlines()]
+    assert (row["vendor"], row["amount"], row["liquidation_count"]) == ("x", 2, 4)
+    assert [fault.error for fault in table.faults] == [error]
 
 
 def test_text_in_a_column_becomes_a_number() -> None:
