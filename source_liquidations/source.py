@@ -112,14 +112,14 @@ class SourceLiquidations(Source):
                     yield item
 
     def read_items(
-        self, config: Mapping[str, Any], names: Sequence[str], state: Blobs | None = None
+        self, config: Mapping[str, Any], names: Sequence[str], saved: Blobs
     ) -> Iterator[Block | AirbyteMessage]:
         """Blocks of the streams' records, checkpoints and statuses, in the order in which they have to be written.
 
         Failed streams are reported at the end: the last of them by raising AirbyteTracedException. Raises
         ConfigurationError; Stopped after `terminate`, after the last checkpoints.
         """
-        parsed, vendors, states = self._prepared(config, names, state)
+        parsed, vendors, states = self._prepared(config, names, saved)
         found = planning.readings(parsed, vendors, states)
         coverage = partial(planning.coverage_rows, vendors, found, start_moves=parsed.start_moves)
         last = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
@@ -137,18 +137,13 @@ class SourceLiquidations(Source):
             raise failures[-1]
 
     def estimate(
-        self,
-        config: Mapping[str, Any],
-        names: Sequence[str] | None = None,
-        state: Blobs | None = None,
-        *,
-        sample: bool = False,
+        self, config: Mapping[str, Any], names: Sequence[str] | None, saved: Blobs, *, sample: bool
     ) -> list[Estimate]:
         """What a sync of these streams (all, without names) would read and cost. Raises LiquidationsError."""
-        return estimating.estimate(*self._prepared(config, names, state), sample=sample)
+        return estimating.estimate(*self._prepared(config, names, saved), sample=sample)
 
     def _prepared(
-        self, config: Mapping[str, Any], names: Sequence[str] | None, saved: Blobs | None
+        self, config: Mapping[str, Any], names: Sequence[str] | None, saved: Blobs
     ) -> tuple[configuration.Config, list[Vendor], dict[str, StreamState]]:
         """With a state for each of the streams (all of them without names), and what was saved of it."""
         parsed, vendors = self._configured(config)
@@ -161,9 +156,8 @@ class SourceLiquidations(Source):
                     "is not a stream of the configured vendors.",
                     advice=f"Available: {', '.join(known)}. Configure its vendor, or refresh the connection's schema.",
                 )
-        blobs = saved or {}
         states = {
-            name: StreamState(name, known[name].cursor_field, blobs.get(name), start=parsed.start) for name in names
+            name: StreamState(name, known[name].cursor_field, saved.get(name), start=parsed.start) for name in names
         }
         return parsed, vendors, states
 

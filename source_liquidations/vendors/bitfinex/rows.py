@@ -120,12 +120,14 @@ def rows_of(
     row. A wanted row whose symbol or a number cannot be taken is a fault.
     """
     page = decoder.decode(Answered(200, {}, b"[%b]" % b",".join(row.as_object() for row in sent)))
+    owners: list[Sequence[int] | None] = []
     for index, row in enumerate(page.rows):
-        if not isinstance(row.symbol, str) or not row.symbol:
+        is_named = isinstance(row.symbol, str) and row.symbol
+        owners.append(owners_of(row.symbol) if is_named else None)
+        if not is_named:
             page.bad[index] = UnexpectedAnswer(f"`symbol` of row {index} is {shown(encode(row.symbol))}, not text.")
         elif row.pos_id == NULL:
             page.bad.setdefault(index, UnexpectedAnswer(f"`pos_id` of row {index} is null, not a number."))
-    owners = [owners_of(row.symbol) if isinstance(row.symbol, str) and row.symbol else None for row in page.rows]
     keys = [[canonical(bytes(getattr(row, name))) for name in KEY] for row in page.rows]
     # Rows of one key have one time, and a page never ends inside a millisecond.
     ordinals = repeats.ordinals(

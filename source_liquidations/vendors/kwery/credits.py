@@ -179,8 +179,9 @@ class Windows(Sizing):
         payable = self._credits.rows_left(self.limit)
         if payable is not None:
             # A window that cannot be paid to its end is paid for nothing: leave room for twice the rows expected.
-            longer = max(min(longer, length * payable // (2 * max(1, rows))), self.longest())
-        return max(STEP, timestamps.floor_to(longer, STEP))
+            affordable = timestamps.floor_to(length * payable // (2 * max(1, rows)), STEP)
+            longer = max(min(longer, affordable), self.longest())
+        return longer
 
     def window_end(self, start: int, end: int) -> int:
         """Apart from what may have a second page: the last minute, whose rows may still be on their way.
