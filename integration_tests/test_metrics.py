@@ -421,7 +421,7 @@ CHECKS = [
     ({"metrics_exchanges": ["binance,bybit"]}, "metrics_exchanges[0]", "required form", "binance"),
     ({"metrics_pairs": ["btc-usdt", "no-such"]}, "metrics_pairs[1]", "'no-such' is not supported", ""),
     ({"metrics_exchange_assets": ["binance-nope"]}, "metrics_exchange_assets[0]", "'binance-nope' is not", ""),
-    ({"metrics_exchange_assets": ["nope-*"]}, "metrics_exchange_assets[0]", "no liquidation metrics at", "catalog-v2"),
+    ({"metrics_exchange_assets": ["nope-*"]}, "metrics_exchange_assets[0]", "liquidation metrics at", "catalog-v2"),
     ({"metrics_exchanges": ["mtgox"]}, "metrics_exchanges[0]", "'mtgox' is not supported", ""),
 ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Generic
 
@@ -85,7 +85,7 @@ def owners(field: str, entities: Sequence[str], span: Span) -> list[int] | None:
 class Timeseries(Endpoint):
     """A timeseries by the end of its path; `field` is the entity in its rows and partitions.
 
-    Without a key (`community`), the vendor leaves out what is older than a day, silently.
+    Without a key, the vendor leaves out what is older than a day, silently.
 
     one_row     parameters of a request for one row of each entity
     """
@@ -97,15 +97,16 @@ class Timeseries(Endpoint):
     one_row: Params = (("page_size", "1"),)
 
     def __init__(
-        self, client: Client, table: str, field: str, decoder: RowDecoder[Any], *, community: bool, step: int = 1
+        self, client: Client, config: Mapping[str, Any], table: str, field: str, decoder: RowDecoder[Any], step: int = 1
     ) -> None:
         self.client = client
+        self.has_key = bool(config.get("api_key"))
         self._path = f"/v4/timeseries/{table}"
         self._field = field
         self._decoder = decoder
         self.step = step
         begins = timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - COMMUNITY_HISTORY
-        self.reach = timestamps.ceil_to(begins, step) if community else None
+        self.reach = None if self.has_key else timestamps.ceil_to(begins, step)
 
     def asked(self, partitions: Sequence[Partition]) -> Params:
         """The parameters that say what a request asks for, but for its time."""

@@ -1,6 +1,6 @@
 """Coin Metrics, "Market Level Liquidations": GET /v4/timeseries/market-liquidations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -48,11 +48,10 @@ class LiquidationRow(msgspec.Struct):
 class MarketLiquidations(Timeseries):
     one_row = (("limit_per_market", "1"), ("page_size", "1"))
 
-    def __init__(self, client: Client, entries: Sequence[str], *, community: bool) -> None:
+    def __init__(self, client: Client, config: Mapping[str, Any]) -> None:
         decoder = RowDecoder(Body, LiquidationRow, Fields.of(STREAM), added=("time_ns",))
-        super().__init__(client, "market-liquidations", "market", decoder, community=community)
-        self._entries = entries
-        self._community = community
+        super().__init__(client, config, "market-liquidations", "market", decoder)
+        self._entries = config["markets"]
         self._lists: dict[Params, list[str]] = {}
         self._ids = EventIds(STREAM.name)
 
@@ -96,7 +95,7 @@ class MarketLiquidations(Timeseries):
         return exchange(partition["market"].partition("-")[0]), partition["market"]
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
-        if end - start > LONGEST_BATCH and not self._community:
+        if end - start > LONGEST_BATCH and self.has_key:
             return [(partition,) for partition in partitions]
         return batched(partitions, "market", len(partitions))
 

@@ -7,7 +7,7 @@ and `frequency` added. `liquidation_volumes` has long rows instead, one per side
 the table: `frequency` is in the primary key, and the columns of the two that a row does not have are null.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, Timese
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.listing import rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches
+from source_liquidations.vendors.patterns import is_pattern, meant
 from source_liquidations.vendors.repeats import each_once
 
 DEFAULT_FREQUENCY = "1h"
@@ -117,28 +117,25 @@ class LiquidationMetrics(Timeseries):
 
     Entities that the configuration names are asked for as they are: what the key may not see is refused, with the
     entry. Markets are configured for their liquidations, not for metrics; so one of their patterns that the catalog
-    has no metrics for is said and left out. Without a key (`community`) the catalog alone tells which of them there
-    are, and nothing is asked that is not in it.
+    has no metrics for is said and left out. Without a key the catalog alone tells which of them there are, and nothing
+    is asked that is not in it.
     """
 
     rows_per_step = 1  # at the most: an interval without liquidations has no row
 
-    def __init__(
-        self, client: Client, level: Level, entries: Sequence[str], frequency: str, *, community: bool = False
-    ) -> None:
-        names = metrics_of(frequency)
+    def __init__(self, client: Client, config: Mapping[str, Any], level: Level) -> None:
+        self.level = level
+        self.frequency = config.get("metrics_frequency", DEFAULT_FREQUENCY)
+        self._optional = level is MARKET
+        is_on = not self._optional or config.get("metrics_for_markets", True)
+        self.entries: Sequence[str] = config.get(level.setting, ()) if is_on else ()
+        names = metrics_of(self.frequency)
         fields: list[Any] = [(level.field, str), ("time", str), *((name, Any, None) for name in names)]
         row = msgspec.defstruct("MetricsRow", fields)
         decoder: RowDecoder[Any] = RowDecoder(Body, row, Fields.of(level.stream), added=("frequency",))
-        step, _ = interval_of(frequency)
-        super().__init__(client, level.table, level.field, decoder, community=community, step=step)
-        self.level = level
-        self.entries = entries
-        self.frequency = frequency
-        self._optional = level is MARKET
-        self._only_known = community and self._optional
-        known: list[Any] = [(level.field, str), ("metrics", list[KnownMetric] | None, None)]
-        self._known_row = msgspec.defstruct("KnownEntity", known)
+        step, _ = interval_of(self.frequency)
+        super().__init__(client, config, level.table, level.field, decoder, step)
+        self._only_known = self._optional and not self.has_key
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         if not self.entries:
@@ -151,12 +148,17 @@ class LiquidationMetrics(Timeseries):
             return
         is_looked_up = (lambda entry: True) if self._only_known else is_pattern
         known = self._known(traffic) if any(map(is_looked_up, self.entries)) else []
+        what = f"entity with liquidation metrics at {self.frequency}{' without a key' if self._only_known else ''}"
+        advice = f"Compare it with the catalog (catalog-v2/{self.level.table})."
 
         def matching(entry: str, where: str) -> list[str]:
-            names = [name for name in known if matches(entry, name)]
-            if not names:
-                self._say_missing(entry, where)
-            return names
+            try:
+                return meant(entry, known, where, what, advice)
+            except ConfigurationError as error:
+                if not self._optional:
+                    raise
+                logger.info("coin_metrics: %s None are read of it", error)
+                return []
 
         setting = f"coin_metrics.{self.level.setting}"
         for name, where in self.resolved(setting, self.entries, is_looked_up, matching):
@@ -164,27 +166,21 @@ class LiquidationMetrics(Timeseries):
 
     def _known(self, traffic: Traffic) -> list[str]:
         """The entities that the key sees these metrics of."""
-        params = (("metrics", ",".join(metrics_of(self.frequency))),)
+        wanted = metrics_of(self.frequency)
+        fields: list[Any] = [(self.level.field, str), ("metrics", list[KnownMetric] | None, None)]
+        decoder: RowDecoder[Any] = RowDecoder(Body, msgspec.defstruct("KnownEntity", fields))
+        table = Catalog(self.client, self.level.table, decoder, (("metrics", ",".join(wanted)),))
         try:
-            table = Catalog(self.client, self.level.table, RowDecoder(Body, self._known_row), params)
             rows = list(rows_of(table, traffic)) if self._only_known else table.rows(traffic)
         except (AccessRefused, RequestRefused) as error:
             if self._only_known:
                 return []
             raise error.named(f"`coin_metrics.{self.level.setting}`") from None
-        wanted = set(metrics_of(self.frequency))
         return [
-            getattr(row, self.level.field) for row, _ in rows if wanted & {known.metric for known in row.metrics or ()}
+            getattr(row, self.level.field)
+            for row, _ in rows
+            if any(known.metric in wanted for known in row.metrics or ())
         ]
-
-    def _say_missing(self, entry: str, where: str) -> None:
-        problem = f"Coin Metrics' catalog has no liquidation metrics at {self.frequency} for {entry!r}"
-        if not self._optional:
-            raise ConfigurationError(
-                where, f"{problem}.", advice=f"Compare it with the catalog (catalog-v2/{self.level.table})."
-            )
-        why = " without a key" if self._only_known else ""
-        logger.info("coin_metrics: %s%s (`%s`): none are read of it", problem, why, where)
 
     def place(self, partition: Partition) -> tuple[str, str]:
         """Not the entity alone: a market's liquidations have another history."""

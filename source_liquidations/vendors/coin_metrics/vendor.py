@@ -12,6 +12,7 @@ from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
 from source_liquidations.vendors.coin_metrics import market_liquidations, markets, metrics
 from source_liquidations.vendors.coin_metrics.market_liquidations import MarketLiquidations
 from source_liquidations.vendors.coin_metrics.markets import Contracts, LiquidationMarkets
+from source_liquidations.vendors.coin_metrics.metrics import LiquidationMetrics
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 PAID_HOST = "https://api.coinmetrics.io"
@@ -58,7 +59,7 @@ class CoinMetrics(Vendor):
     @classmethod
     def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
         frequency = config.get("metrics_frequency", metrics.DEFAULT_FREQUENCY)
-        for level in (metrics.EXCHANGE_ASSET, metrics.PAIR, metrics.EXCHANGE):
+        for level in metrics.LEVELS:
             if config.get(level.setting) and frequency not in level.frequencies:
                 yield ConfigurationError(
                     "coin_metrics.metrics_frequency",
@@ -69,7 +70,6 @@ class CoinMetrics(Vendor):
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
         super().__init__(config, shared)
         key = config.get("api_key")
-        self._community = not key
         self._client = self.client(
             PAID_HOST if key else COMMUNITY_HOST,
             self.budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),
@@ -77,10 +77,13 @@ class CoinMetrics(Vendor):
             own_origins=frozenset((origin(PAID_HOST), origin(COMMUNITY_HOST))),
             explain=metrics.refused_metric,
         )
-        self._liquidations = MarketLiquidations(self._client, config["markets"], community=self._community)
+        self._liquidations = MarketLiquidations(self._client, config)
+        self._metrics = [LiquidationMetrics(self._client, config, level) for level in metrics.LEVELS]
 
     def feeds(self) -> Sequence[Feed]:
         contracts = Contracts(self._client)
+        # Not every key may read metrics, and `liquidation_volumes` works without them.
+        with_metrics = any(value for name, value in self._config.items() if name.startswith("metrics_"))
         return (
             Feed(
                 self._liquidations,
@@ -88,31 +91,19 @@ class CoinMetrics(Vendor):
                 {LIQUIDATIONS: partial(market_liquidations.to_liquidations, contracts)},
                 contracts.prepare,
             ),
-            *(self._metrics_feed(level) for level in metrics.LEVELS),
+            *(
+                Feed(one, one.level.stream, {LIQUIDATION_VOLUMES: one.to_volumes} if with_metrics else {})
+                for one in self._metrics
+            ),
             Feed(LiquidationMarkets(self._client), markets.STREAM, {COVERAGE: markets.to_coverage()}),
         )
-
-    def _metrics_feed(self, level: metrics.Level) -> Feed:
-        endpoint = self._metrics(level)
-        # Not every key may read metrics, and `liquidation_volumes` works without them.
-        asked_for = any(value for name, value in self._config.items() if name.startswith("metrics_"))
-        unified = {LIQUIDATION_VOLUMES: endpoint.to_volumes}
-        return Feed(endpoint, level.stream, unified if asked_for else {})
-
-    def _metrics(self, level: metrics.Level) -> metrics.LiquidationMetrics:
-        wanted = level is not metrics.MARKET or self._config.get("metrics_for_markets", True)
-        entries = tuple(self._config.get(level.setting, ())) if wanted else ()
-        frequency = self._config.get("metrics_frequency", metrics.DEFAULT_FREQUENCY)
-        return metrics.LiquidationMetrics(self._client, level, entries, frequency, community=self._community)
 
     def check(self, traffic: Traffic) -> list[str]:
         """One row of as many of the named markets as one request takes, and of the entities with metrics.
 
         The markets' metrics are not requested: a key may have the markets' liquidations alone.
         """
-        self._liquidations.check(traffic)
-        for level in (metrics.EXCHANGE_ASSET, metrics.PAIR, metrics.EXCHANGE):
-            endpoint = self._metrics(level)
-            if endpoint.entries:
-                endpoint.check(traffic)
+        named = [one for one in self._metrics if one.entries and one.level is not metrics.MARKET]
+        for endpoint in (self._liquidations, *named):
+            endpoint.check(traffic)
         return reaches_back("coin_metrics", self._liquidations.reach, self._shared.start)
