@@ -28,10 +28,15 @@ from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, witho
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 
 STREAM = Stream("coin_metrics_liquidation_markets", ("market",), declared_in=__name__)
-REFERENCE = "/v4/reference-data/markets"
-_MOST_REFUSALS_IN_A_ROW = 30  # more are of no single market
 # A market without a liquidation for so long counts as ended.
 _LATELY = 30 * timestamps.DAY
+
+
+def _reference(name: str, value: str) -> Request:
+    return Request("/v4/reference-data/markets", ((name, value), ("page_size", PAGE_SIZE)))
+
+
+FUTURES = _reference("type", "future")
 
 
 class ReferenceRow(msgspec.Struct):
@@ -71,47 +76,35 @@ class Contracts:
 
     def __init__(self, client: Client) -> None:
         decoder = RowDecoder(Body, ReferenceRow)
-        self._list = Listing("coin_metrics", client, Request(REFERENCE), decoder, partial(following, client))
+        self._list = Listing("coin_metrics", client, FUTURES, decoder, partial(following, client))
         self.known: dict[str, Contract] = {}
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
-        """Ask for the contracts of these markets. A missing one is logged once, and stops nothing."""
+        """Ask for the contracts of these markets. A missing one is logged once, and stops nothing.
+
+        One unknown market may have the whole call refused. Then all futures are listed instead.
+        """
+        markets = {partition["market"] for partition in partitions}
         batches = batched(partitions, "market", int(PAGE_SIZE))
-        refusal = self._ask([[partition["market"] for partition in batch] for batch in batches], traffic)
-        why = f" ({redact(refusal.cause)})" if refusal else ""
-        missing = [partition["market"] for partition in partitions if partition["market"] not in self.known]
-        if missing:
+        requests = [_reference("markets", ",".join(partition["market"] for partition in batch)) for batch in batches]
+        why = ""
+        while requests:
+            request = requests.pop()
+            try:
+                for row, _ in rows_of(self._list, traffic, request):
+                    if row.market in markets and (found := contract_of(row)):
+                        self.known[row.market] = found
+            except LiquidationsError as error:
+                why = f" ({redact(error.cause)})"
+                is_of_a_market = isinstance(error, RequestRefused) and error.status in {400, 404}
+                requests = [FUTURES] if is_of_a_market and request != FUTURES else []
+        if missing := sorted(markets - self.known.keys()):
             logger.warning(
                 "coin_metrics: the reference data have no contract size of %s%s: amount_base and notional_usd are"
                 " null there",
                 some_of(missing),
                 why,
             )
-
-    def _ask(self, batches: list[list[str]], traffic: Traffic) -> LiquidationsError | None:
-        """Take what the vendor has of these markets. Returns why it does not have all of them.
-
-        One unknown market may have the whole call refused. So halves are asked for, until it is alone.
-        """
-        refusal: LiquidationsError | None = None
-        refusals_in_a_row = 0
-        while batches:
-            markets = batches.pop()
-            request = Request(REFERENCE, (("markets", ",".join(markets)), ("page_size", PAGE_SIZE)))
-            try:
-                for row, _ in rows_of(self._list, traffic, request):
-                    if found := contract_of(row):
-                        self.known[row.market] = found
-                refusals_in_a_row = 0
-            except LiquidationsError as error:
-                refusal = error
-                refusals_in_a_row += 1
-                is_of_a_market = isinstance(error, RequestRefused) and error.status in {400, 404}
-                if not is_of_a_market or refusals_in_a_row == _MOST_REFUSALS_IN_A_ROW:
-                    break
-                if half := len(markets) // 2:
-                    batches += [markets[half:], markets[:half]]
-        return refusal
 
 
 class CatalogRow(msgspec.Struct):
@@ -129,9 +122,8 @@ class LiquidationMarkets(Listing):
 
     def __init__(self, client: Client) -> None:
         fields = Fields.of(STREAM)  # both make one row
-        request = Request(REFERENCE, (("type", "future"), ("page_size", PAGE_SIZE)))
         decoder = RowDecoder(Body, ReferenceRow, fields)
-        super().__init__("coin_metrics", client, request, decoder, partial(following, client))
+        super().__init__("coin_metrics", client, FUTURES, decoder, partial(following, client))
         self._catalog_list = Catalog(client, "market-liquidations", RowDecoder(Body, CatalogRow, fields))
         self._catalog: dict[str, Entry] = {}
 
