@@ -7,7 +7,7 @@ from typing import Any, Generic
 
 import msgspec
 
-from source_liquidations import timestamps
+from source_liquidations import numbers, timestamps
 from source_liquidations.coverage import period
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
@@ -25,19 +25,14 @@ class Body(msgspec.Struct, Generic[Row]):
     data: list[Row] | msgspec.UnsetType | None = msgspec.UNSET
     continuation_token: str | None = None
     next_url: str | None = None
-    access: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    access: msgspec.Raw = numbers.NULL
 
-
-class _Range(msgspec.Struct):
-    start_timestamp: int | None = None
-    end_timestamp: int | None = None
-
-
-class _Access(msgspec.Struct):
-    access_range: _Range | None = None
-
-
-_access = msgspec.json.Decoder(_Access)
+    def bound(self, name: str) -> int | None:
+        """Of what the key may read, in nanoseconds; None where there is none, or none that can be read."""
+        try:
+            return timestamps.instant_of(msgspec.json.decode(self.access)["access_range"][name])
+        except (msgspec.DecodeError, LookupError, TypeError, ValueError):  # nothing that a row depends on
+            return None
 
 
 def following(client: Client, request: Request, body: Body[Any]) -> Request | None:
@@ -57,7 +52,6 @@ class KaikoEndpoint(Endpoint):
         self.client = client
         self._decoder = decoder
         self._params = params
-        self._noted: set[tuple[Partition, int]] = set()
         self._reaching_further: set[Partition] = set()  # than its access range, as rows show
 
     @abstractmethod
@@ -90,38 +84,22 @@ class KaikoEndpoint(Endpoint):
 
         No page says what becomes of rows from outside; they are just not there.
         """
-        if body.access is msgspec.UNSET:
-            return None, None
-        try:
-            told = _access.decode(body.access).access_range or _Range()
-        except msgspec.DecodeError:  # nothing that a row depends on
-            return None, None
-        since, until = _limit(told.start_timestamp), _limit(told.end_timestamp)
+        partition, since, until = span.partitions[0], body.bound("start_timestamp"), body.bound("end_timestamp")
         if since and instants and instants[0] < since:
-            self._reaching_further.add(span.partitions[0])
-        since = None if span.partitions[0] in self._reaching_further else since
+            self._reaching_further.add(partition)
+        since = None if partition in self._reaching_further else since
         until = None if until and instants and instants[-1] >= until else until
-        if until is not None:
+        if until is not None and until < span.end:
             self._note(span, until)
         return since, until
 
     def _note(self, span: Span, until: int) -> None:
         """A row of coverage for what is too new for the key, and one warning."""
-        partition, start = span.partitions[0], max(until, span.start)
-        if start >= span.end or (partition, span.end) in self._noted:  # later pages have no more to say
-            return
-        self._noted.add((partition, span.end))
+        place, note = self.place(span.partitions[0]), "newer than the access range of the key"
+        found = period("kaiko", *place, "missing", max(until, span.start), span.end, note)
         if not self.observations:
             logger.warning(
                 "kaiko: the key may read until %s, and nothing newer is read", timestamps.format_shortest(until)
             )
-        note = "newer than the access range of the key"
-        self.observations.append(period("kaiko", *self.place(partition), "missing", start, span.end, note))
-
-
-def _limit(timestamp: int | None) -> int | None:
-    """A bound of the access range in nanoseconds; None where there is none, or none that can be read."""
-    try:
-        return timestamps.instant_of(timestamp) if timestamp else None
-    except ValueError:
-        return None
+        if found not in self.observations:  # later pages have no more to say
+            self.observations.append(found)
