@@ -4,7 +4,7 @@ GET /v2/data/liquidation.v1/trades/{exchange}/{instrument_class}/{instrument}
 """
 
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ from source_liquidations.vendors.contract_sizes import Contract, columns
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
-from source_liquidations.vendors.kaiko.reference_data import matching_instruments
+from source_liquidations.vendors.kaiko.reference_data import listed, matching_instruments
 from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.repeats import EventIds
 
@@ -58,7 +58,8 @@ class LiquidationEvents(KaikoEndpoint):
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        matching = partial(matching_instruments, self._reference, traffic, {})
+        lists = cache(partial(listed, self._reference, traffic))  # several patterns may need the same
+        matching = partial(matching_instruments, lists)
         for name, where in self.resolved("kaiko.instruments", self._instruments, is_pattern, matching):
             code, instrument_class, instrument = name.split("/", 2)
             yield Partition.of(exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where)

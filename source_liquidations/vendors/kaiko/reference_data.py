@@ -1,11 +1,11 @@
 """Kaiko, "Reference data", key-less: GET /v1/instruments and /v1/exchanges of reference-data-api.kaiko.io."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
 
-from source_liquidations.http.client import Client, Request
+from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.streams import Stream
@@ -51,27 +51,21 @@ class InstrumentList(Listing):
         return instruments_request((("class", span.partitions[0]["instrument_class"]),))
 
 
-def instruments_request(filters: tuple[tuple[str, str], ...]) -> Request:
+def instruments_request(filters: Params) -> Request:
     return Request(INSTRUMENTS, (*filters, ("page_size", PAGE_SIZE)))
 
 
-def matching_instruments(
-    client: Client, traffic: Traffic, lists: dict[Request, list[str]], pattern: str, where: str
-) -> list[str]:
-    """`exchange/class/code` of the derivatives that match a pattern. Raises ConfigurationError where none does.
+def listed(client: Client, traffic: Traffic, filters: Params) -> list[str]:
+    """`exchange/class/code` of the instruments that pass the vendor's filters."""
+    rows = rows_of(InstrumentList(client), traffic, instruments_request(filters))
+    return [f"{row.exchange_code}/{row.class_}/{row.code}" for row, _ in rows]
 
-    `lists` keeps what was listed already: several patterns may need the same.
-    """
+
+def matching_instruments(listed: Callable[[Params], list[str]], pattern: str, where: str) -> list[str]:
+    """`exchange/class/code` of the derivatives that match a pattern. Raises ConfigurationError where none does."""
     exchange_code, instrument_class, _ = pattern.split("/", 2)
-    listed: list[str] = []
-    for name in CLASSES:
-        if not matches(instrument_class, name):
-            continue
-        filters = () if is_pattern(exchange_code) else (("exchange_code", exchange_code),)
-        request = instruments_request((*filters, ("class", name)))
-        if request not in lists:
-            rows = rows_of(InstrumentList(client), traffic, request)
-            lists[request] = [f"{row.exchange_code}/{row.class_}/{row.code}" for row, _ in rows]
-        listed += lists[request]
+    filters = () if is_pattern(exchange_code) else (("exchange_code", exchange_code),)
+    classes = [name for name in CLASSES if matches(instrument_class, name)]
+    names = [name for one in classes for name in listed((*filters, ("class", one)))]
     advice = "Compare it with https://reference-data-api.kaiko.io/v1/instruments."
-    return sorted(meant(pattern, listed, where, "instrument of Kaiko's list", advice))
+    return sorted(meant(pattern, names, where, "instrument of Kaiko's list", advice))
