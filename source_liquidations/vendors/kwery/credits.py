@@ -4,7 +4,6 @@
 Page: https://kwery-api.com, "GET /v1/liquidations": a request costs credits, and so does each of its rows.
 """
 
-import threading
 import time
 from collections.abc import Mapping
 
@@ -12,6 +11,7 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import SpendingLimit, VendorUnavailable
+from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Purse, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Sizing
@@ -80,18 +80,17 @@ class Credits(Purse):
     def __init__(self, most: int | None) -> None:
         self.most = most
         self.spent = 0
-        self.left_in_cycle: int | None = None
+        self.left_in_cycle: int | None = None  # as the vendor says
         self.windows = 0  # read to their end
         self.assumed = 0  # for answers that did not arrive, but may have been charged
         self._granted = 0  # rows of the last request, where there is a limit
-        self._lock = threading.Lock()
 
     def payable(self, request: Request) -> Request:
         """Holds a request to what this sync may spend. Raises SpendingLimit where that pays for no row."""
         params = dict(request.params)
         if self.most is None or "limit" not in params:  # no limit, or a free call
             return request
-        affordable = (self._left() - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
+        affordable = (self._left - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
         if affordable < 1:
             raise self._spent_up()
         self._granted = min(int(params["limit"]), _most_rows(params), affordable)
@@ -103,12 +102,18 @@ class Credits(Purse):
 
     def lost(self, request: Request) -> str:
         params = dict(request.params)
-        if "limit" not in params:
+        if self.most is None or "limit" not in params:
             return ""
         charged = cost(int(params["limit"]))
-        with self._lock:
-            self.assumed += charged
-        return "" if self.most is None or self._left() >= charged else self._words_for_lost()
+        self.assumed += charged
+        return "" if self._left >= charged else self._words_for_lost()
+
+    def charge(self, answered: Answered, rows: int) -> None:
+        """Note what an answer of so many rows has cost: as it says, else as is documented."""
+        told = (answered.headers.get(name, "") for name in ("X-Credits-Used", "X-Credits-Charged"))
+        self.spent += next((int(text) for text in told if text.isdecimal()), cost(rows))
+        left = answered.headers.get("X-Credits-Remaining", "")
+        self.left_in_cycle = int(left) if left.isdecimal() else self.left_in_cycle
 
     def _words_for_lost(self) -> str:
         return (
@@ -132,9 +137,10 @@ class Credits(Purse):
         """Rows, in pages of so many, that what is left pays for; None where there is no limit."""
         if self.most is None:
             return None
-        pages, rest = divmod(self._left(), cost(page))
+        pages, rest = divmod(self._left, cost(page))
         return pages * page + max(0, rest - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
 
+    @property
     def _left(self) -> int:
         return max(0, (self.most or 0) - self.spent - self.assumed)
 
@@ -145,8 +151,8 @@ def _most_rows(params: Mapping[str, str]) -> int:
     return MOST_ROWS_A_SECOND * (seconds + 1)
 
 
-def cost(rows: int) -> int:
-    return CREDITS_PER_REQUEST + CREDITS_PER_ROW * rows
+def cost(rows: int, requests: int = 1) -> int:
+    return CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows
 
 
 def with_param(request: Request, name: str, value: str) -> Request:

@@ -25,8 +25,6 @@ from source_liquidations.vendors import repeats
 from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery.credits import (
-    CREDITS_PER_REQUEST,
-    CREDITS_PER_ROW,
     LARGEST_LIMIT,
     STEP,
     Credits,
@@ -144,12 +142,9 @@ class Liquidations(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         limit = self._credits.rows_asked_for(request)
-        try:
-            page = self._decoder.decode(answered)
-        except UnexpectedAnswer:
-            self._note_credits(answered, limit)  # it has been charged, whatever it is
-            raise
-        self._note_credits(answered, len(page.raw))
+        # It has been charged, whatever is wrong with it.
+        self._credits.charge(answered, limit if answered.rows is None else len(answered.rows))
+        page = self._decoder.decode(answered)
         asked = span.partitions[0]["symbol"]
         for symbol in set(page.column("symbol")):
             if asset(asked) not in (asset(symbol), assets_of(symbol, "binance")[0]):
@@ -184,13 +179,6 @@ class Liquidations(Endpoint):
                 advice="Even the shortest window has more rows than the plan returns: a larger plan is needed.",
             )
 
-    def _note_credits(self, answered: Answered, rows: int) -> None:
-        charged = (answered.headers.get(name, "") for name in ("X-Credits-Used", "X-Credits-Charged"))
-        self._credits.spent += next((int(text) for text in charged if text.isdecimal()), cost(rows))
-        left = answered.headers.get("X-Credits-Remaining", "")
-        if left.isdecimal():
-            self._credits.left_in_cycle = int(left)
-
     def _note_silence(self, span: Span, oldest: int) -> None:
         """Say once of each symbol that its first row is much later than what was requested.
 
@@ -211,7 +199,7 @@ class Liquidations(Endpoint):
             )
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
-        return {"credits": CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows}
+        return {"credits": cost(rows, requests)}
 
     def spent(self) -> dict[str, int]:
         left = self._credits.left_in_cycle
