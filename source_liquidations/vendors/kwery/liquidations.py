@@ -149,13 +149,7 @@ class Liquidations(Endpoint):
         for symbol in set(page.column("symbol")):
             if asset(asked) not in (asset(symbol), assets_of(symbol, "binance")[0]):
                 raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {asked}.")
-        meta = page.body.meta or Meta()
-        self._must_be_whole(answered, len(page.raw), meta, memory)
-        if page.body.meta is None and len(page.raw) >= limit:
-            raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.")
-        following = next_request(request, meta, is_empty=not page.raw)
-        if following is None:
-            _must_have_all(answered, len(page.raw), meta)
+        following = self._following(request, answered, page, limit, memory)
         instants, times = iso_instants("timestamp", page.column("timestamp"))
         memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows come in no order
         if following is None:
@@ -166,18 +160,41 @@ class Liquidations(Endpoint):
         typed = Later(lambda: list(zip(page.rows, ids, strict=True)))
         return Answer(added_rows(page, instants, constant={}, each=each, typed=typed, times=times), following)
 
-    def _must_be_whole(self, answered: Answered, rows: int, meta: Meta, memory: dict[Any, Any]) -> None:
-        """Raise WindowTooLarge where the plan cut the result off."""
-        was_cut, memory[_CAPPED] = memory.get(_CAPPED, 0), 0
-        if answered.headers.get("X-Rows-Capped", "").lower() == "true":
-            memory[_CAPPED] = rows
+    def _following(
+        self, request: Request, answered: Answered, page: Page[LiquidationRow], limit: int, memory: dict[Any, Any]
+    ) -> Request | None:
+        """The same request from the cursor on; None on the last page.
+
+        Raises WindowTooLarge where the plan cut the result off, UnexpectedAnswer where more rows are said to be there.
+        """
+        rows, meta = len(page.raw), page.body.meta or Meta()
+        was_cut, is_cut = memory.get(_CAPPED, 0), answered.headers.get("X-Rows-Capped", "").lower() == "true"
+        memory[_CAPPED] = rows if is_cut else 0
         # Cut off with a cursor, the rest is on the next page: unless that is empty.
-        if (memory[_CAPPED] and meta.cursor is None) or (was_cut and not rows):
+        if (rows and is_cut and meta.cursor is None) or (was_cut and not rows):
             self.windows.worth = max(1, max(rows, was_cut) // 2)
             raise WindowTooLarge(
                 "the plan cut the result off (X-Rows-Capped), so rows are missing.",
                 advice="Even the shortest window has more rows than the plan returns: a larger plan is needed.",
             )
+        if page.body.meta is None and rows >= limit:
+            raise UnexpectedAnswer("a full page without `meta`: whether there are more rows is unknown.")
+        if meta.has_more and meta.cursor is None:
+            raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.")
+        if meta.cursor is not None and (rows or meta.has_more):
+            return with_param(request, "after", meta.cursor)
+        told = {
+            "X-Rows-Returned": answered.headers.get("X-Rows-Returned", ""),
+            "returned": bytes(meta.returned).decode(),
+        }
+        for name, text in told.items():
+            if text.isdecimal() and int(text) > rows:
+                problem = f"`{name}` is {text}, but the last page has {rows:,} rows."
+                if not rows:
+                    raise UnexpectedAnswer(problem)
+                logger.warning("kwery: %s If rows are missing, report this to the vendor.", problem)
+                break
+        return None
 
     def _note_silence(self, span: Span, oldest: int) -> None:
         """Say once of each symbol that its first row is much later than what was requested.
@@ -204,29 +221,6 @@ class Liquidations(Endpoint):
     def spent(self) -> dict[str, int]:
         left = self._credits.left_in_cycle
         return {"credits used": self._credits.spent} | ({} if left is None else {"credits left": left})
-
-
-def _must_have_all(answered: Answered, rows: int, meta: Meta) -> None:
-    """Raise UnexpectedAnswer for an empty last page that says that it has rows; warn of one that lacks some."""
-    for name, text in (
-        ("X-Rows-Returned", answered.headers.get("X-Rows-Returned", "")),
-        ("returned", bytes(meta.returned).decode()),
-    ):
-        if text.isdecimal() and int(text) > rows:
-            problem = f"`{name}` is {text}, but the last page has {rows:,} rows."
-            if not rows:
-                raise UnexpectedAnswer(problem)
-            logger.warning("kwery: %s If rows are missing, report this to the vendor.", problem)
-            return
-
-
-def next_request(request: Request, meta: Meta, *, is_empty: bool) -> Request | None:
-    """The same request from the cursor on; None on the last page. Raises UnexpectedAnswer where that is unclear."""
-    if meta.has_more and meta.cursor is None:
-        raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.")
-    if meta.cursor is None or (is_empty and not meta.has_more):
-        return None
-    return with_param(request, "after", meta.cursor)
 
 
 def identified(page: Page[LiquidationRow], instants: Sequence[int], seen: dict[Any, Any]) -> list[str]:
