@@ -12,8 +12,7 @@ import msgspec
 from source_liquidations import timestamps
 from source_liquidations.errors import SpendingLimit, VendorUnavailable
 from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Client, Purse, Request
-from source_liquidations.http.traffic import Traffic
+from source_liquidations.http.client import Purse, Request
 from source_liquidations.reading.endpoint import Sizing
 
 LIMITS = "/v1/limits"
@@ -51,9 +50,8 @@ class Limits(msgspec.Struct):
     @property
     def reach(self) -> int | None:
         """The first instant that the plan has; None where it says nothing."""
-        if self.max_history_days is None or self.max_history_days <= 0:
-            return None
-        return timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - self.max_history_days * timestamps.DAY
+        days = self.max_history_days or 0
+        return timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - days * timestamps.DAY if days > 0 else None
 
     @property
     def rate(self) -> tuple[int, float] | None:
@@ -67,11 +65,7 @@ class Limits(msgspec.Struct):
         return at_once, at_once / rate
 
 
-_decoder = msgspec.json.Decoder(Limits, strict=False)  # numbers as text, too
-
-
-def limits(client: Client, traffic: Traffic) -> Limits:
-    return client.fetch(Request(LIMITS), traffic).decoded(_decoder)
+limits_decoder = msgspec.json.Decoder(Limits, strict=False)  # numbers as text, too
 
 
 class Credits(Purse):

@@ -26,12 +26,13 @@ from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, 
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery.credits import (
     LARGEST_LIMIT,
+    LIMITS,
     STEP,
     Credits,
     Limits,
     Windows,
     cost,
-    limits,
+    limits_decoder,
     with_param,
 )
 
@@ -110,11 +111,11 @@ class Liquidations(Endpoint):
 
     def follow_plan(self, traffic: Traffic) -> Limits:
         """Ask what the key's plan allows, and keep to it."""
-        plan = limits(self.client, traffic)
+        plan = self.client.fetch(Request(LIMITS), traffic).decoded(limits_decoder)
         if self._own_budget and plan.rate is not None:
             self.client.budget.change(*plan.rate)
-        if plan.max_rows_per_request is not None and plan.max_rows_per_request > 0:
-            self.windows.limit = min(LARGEST_LIMIT, plan.max_rows_per_request)
+        if (rows := plan.max_rows_per_request or 0) > 0:
+            self.windows.limit = min(LARGEST_LIMIT, rows)
         self.reach = plan.reach
         return plan
 
