@@ -200,14 +200,15 @@ def test_check_asks_for_nothing_that_costs(connector: Connector, sandbox: Sandbo
     ]
 
 
-def test_check_asks_for_a_row_where_there_are_no_free_calls(connector: Connector, sandbox: Sandbox) -> None:
+def test_check_asks_for_a_millisecond_where_there_are_no_free_calls(connector: Connector, sandbox: Sandbox) -> None:
     """The page of the liquidations names neither."""
     for path in ("/v1/limits", "/v1/symbols"):
         sandbox.fault("status", vendor="kwery", path_contains=path, status=404, times=None)
     config = config_of(sandbox)
     assert connector.check(config).status == {"status": "SUCCEEDED"}
     (request,) = paid(sandbox)
-    assert (request.params["symbol"], request.params["limit"]) == ("BTC", "1")
+    assert request.params["symbol"] == "BTC"
+    assert parse(request.params["end"]) - parse(request.params["start"]) == 10**6
     run = connector.check({**config, "kwery": {**config["kwery"], "symbols": ["DOGE"]}})
     assert run.status["status"] == "FAILED"
     assert "invalid_symbol" in run.status["message"]

@@ -1366,12 +1366,12 @@ def test_the_check_says_how_far_back_the_plan_reaches() -> None:
     assert checked(Wire(plan={}), now - 6000 * DAY) == [], "nothing is known"
 
 
-def test_the_check_asks_for_a_row_where_there_is_no_list_of_limits() -> None:
+def test_the_check_asks_for_a_millisecond_where_there_is_no_list_of_limits() -> None:
     wire = Wire(plan=None)
     assert checked(wire) == []
     (request,) = wire.paid
-    assert (request.params["symbol"], request.params["limit"]) == ("BTC", "1")
-    assert timestamps.parse(request.params["end"]) - timestamps.parse(request.params["start"]) == MINUTE
+    assert request.params["symbol"] == "BTC"
+    assert timestamps.parse(request.params["end"]) - timestamps.parse(request.params["start"]) == MILLISECOND
 
 
 @pytest.mark.parametrize(

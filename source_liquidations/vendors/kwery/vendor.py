@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from source_liquidations import timestamps
 from source_liquidations.coverage import COVERAGE, documented
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, RequestRefused
 from source_liquidations.http.answers import Answered
@@ -12,7 +11,6 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
-from source_liquidations.reading.endpoint import Span
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.kwery import liquidations, symbols
 from source_liquidations.vendors.kwery.credits import (
@@ -21,11 +19,10 @@ from source_liquidations.vendors.kwery.credits import (
     Credits,
     Limits,
     cost,
-    with_param,
 )
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.listing import rows_of
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at, reaches_back
 
 HOST = "https://kwery-api.com"
 REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
@@ -98,7 +95,7 @@ class Kwery(Vendor):
         )
 
     def check(self, traffic: Traffic) -> list[str]:
-        """Two free calls: the key's plan, and the symbols there are. Where the plan cannot be asked for: one row."""
+        """Two free calls: the plan of the key, and the symbols there are. Without the first: the newest millisecond."""
         plan = self._plan(traffic)
         if plan.credits is not None and plan.credits.remaining == 0:
             raise ConfigurationError(
@@ -119,9 +116,7 @@ class Kwery(Vendor):
         except RequestRefused as error:
             if error.status != _NOT_FOUND:
                 raise
-            end = time.time_ns()
-            span = Span(tuple(self._liquidations.configured()[:1]), end - timestamps.MINUTE, end)
-            probe(self._liquidations, with_param(self._liquidations.first(span), "limit", "1"), span, traffic)
+            probe_at(self._liquidations, self._liquidations.configured()[0], time.time_ns(), traffic)
             return Limits()
 
     def _check_symbols(self, traffic: Traffic) -> None:
