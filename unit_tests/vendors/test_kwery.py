@@ -1054,9 +1054,8 @@ def test_a_page_behind_one_that_was_cut_off_makes_it_whole() -> None:
 # Credits.
 
 
-def request_of(rows: int, length: int = DAY) -> Request:
-    start, end = timestamps.format_instant(START, 3), timestamps.format_instant(START + length, 3)
-    return Request(PATH, (("symbol", "BTC"), ("start", start), ("end", end), ("limit", str(rows))))
+def request_of(rows: int) -> Request:
+    return Request(PATH, (("symbol", "BTC"), ("limit", str(rows))))
 
 
 def rows_paid(request: Request) -> int:
@@ -1078,14 +1077,6 @@ def test_a_request_asks_for_no_more_rows_than_can_be_paid() -> None:
     assert dict(paid.params)["limit"] == "50"
     assert [pair for pair in paid.params if pair[0] != "limit"] == list(request.params[:-1])
     assert paid.path == request.path
-
-
-def test_a_request_asks_for_no_more_rows_than_its_window_may_have() -> None:
-    """Else an answer that gets lost counts for more than it can have cost."""
-    limited, unlimited = kwery(max_credits_per_sync=100_000)[0], kwery()[0]
-    for held, rows in ((limited, 22), (unlimited, 1000)):
-        paid = purse_of(held).payable(request_of(1000, 10 * SECOND))
-        assert rows_paid(paid) == rows
 
 
 def test_a_free_call_is_free() -> None:

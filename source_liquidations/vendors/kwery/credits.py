@@ -5,7 +5,6 @@ Page: https://kwery-api.com, "GET /v1/liquidations": a request costs credits, an
 """
 
 import time
-from collections.abc import Mapping
 
 import msgspec
 
@@ -87,7 +86,7 @@ class Credits(Purse):
         affordable = (self._left - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
         if affordable < 1:
             raise self._spent_up()
-        self._granted = min(int(params["limit"]), _most_rows(params), affordable)
+        self._granted = min(int(params["limit"]), affordable)
         return with_param(request, "limit", str(self._granted))
 
     def rows_asked_for(self, request: Request) -> int:
@@ -137,12 +136,6 @@ class Credits(Purse):
     @property
     def _left(self) -> int:
         return max(0, (self.most or 0) - self.spent - self.assumed)
-
-
-def _most_rows(params: Mapping[str, str]) -> int:
-    """Of a request's window: an answer that gets lost counts for as many rows as were asked for."""
-    seconds = (timestamps.parse(params["end"]) - timestamps.parse(params["start"])) // timestamps.SECOND
-    return MOST_ROWS_A_SECOND * (seconds + 1)
 
 
 def cost(rows: int, requests: int = 1) -> int:
