@@ -451,6 +451,19 @@ def test_answers_that_got_lost_count_within_the_limit(connector: Connector) -> N
         assert max(held[1].values()) > max(held[0].values())
 
 
+def test_a_limit_that_lost_answers_have_used_up_is_no_end_to_be_content_with(connector: Connector) -> None:
+    with kwery_sandbox() as sandbox:
+        config = config_of(sandbox, symbols=["BTC", "ETH", "SOL"], max_credits_per_sync=2_500)
+        sandbox.fault("cut", vendor="kwery", path_contains=PATH, times=None)
+        run = connector.read(config, [STREAM])
+        assert run.code == 1
+        assert len(paid(sandbox)) == 2, "and then for as many rows as were left"
+        (trace,) = run.traces
+        assert trace["failure_type"] == "transient_error"
+        assert "may have been charged" in trace["message"]
+        assert run.statuses(STREAM)[-1] == "INCOMPLETE"
+
+
 def test_a_host_that_is_down_spends_no_credits(connector: Connector, sandbox: Sandbox) -> None:
     config = config_of(sandbox, symbols=["BTC"], max_credits_per_sync=100, base_url=f"{sandbox.closed_url()}/kwery")
     run = connector.read(config, [STREAM], patience="0.005")

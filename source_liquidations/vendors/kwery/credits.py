@@ -9,7 +9,7 @@ import time
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.errors import SpendingLimit, VendorUnavailable
+from source_liquidations.errors import SpendingLimit
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Purse, Request
 from source_liquidations.reading.endpoint import Sizing
@@ -99,7 +99,12 @@ class Credits(Purse):
             return ""
         charged = cost(int(params["limit"]))
         self.assumed += charged
-        return "" if self._left >= charged else self._words_for_lost()
+        if self._left >= charged:
+            return ""
+        return (
+            f"For answers that did not arrive, up to {self.assumed:,} credits may have been charged, and"
+            " `kwery.max_credits_per_sync` allows no other try."
+        )
 
     def charge(self, answered: Answered, rows: int) -> None:
         """Note what an answer of so many rows has cost: as it says, else as is documented."""
@@ -108,15 +113,7 @@ class Credits(Purse):
         left = answered.headers.get("X-Credits-Remaining", "")
         self.left_in_cycle = int(left) if left.isdecimal() else self.left_in_cycle
 
-    def _words_for_lost(self) -> str:
-        return (
-            f"For answers that did not arrive, up to {self.assumed:,} credits may have been charged, and"
-            " `kwery.max_credits_per_sync` allows no other try."
-        )
-
-    def _spent_up(self) -> SpendingLimit | VendorUnavailable:
-        if not self.spent and self.assumed:
-            return VendorUnavailable(f"no answer arrived. {self._words_for_lost()}", advice="Try again later.")
+    def _spent_up(self) -> SpendingLimit:
         lost = f", and up to {self.assumed:,} on answers that did not arrive" if self.assumed else ""
         return SpendingLimit(
             f"stopped before spending more than `kwery.max_credits_per_sync`: {self.spent:,} of {self.most:,}"
