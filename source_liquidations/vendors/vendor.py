@@ -14,7 +14,7 @@ import requests
 
 from source_liquidations import timestamps
 from source_liquidations.coverage import Period
-from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, RequestRefused
+from source_liquidations.errors import ConfigurationError, LiquidationsError, RequestRefused
 from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
@@ -136,30 +136,17 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def probe(
-    endpoint: Endpoint,
-    request: Request,
-    span: Span,
-    traffic: Traffic,
-    *,
-    plan_is_the_keys: bool = False,
-) -> Answer:
-    """What the endpoint answers. Raises what is wrong, naming the entries of the configuration that it is about.
-
-    `plan_is_the_keys` says that a plan which does not cover an entry belongs to the key, and so names it, too.
-    """
+def probe(endpoint: Endpoint, request: Request, span: Span, traffic: Traffic) -> Answer:
+    """What the endpoint answers. Raises what is wrong, naming the entries of the configuration that it is about."""
     try:
         return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
     except LiquidationsError as error:
         if error.scope == "reading":  # the key itself
             raise
-        named = _at_fault(span.partitions, error.cause)
-        if plan_is_the_keys and isinstance(error, AccessRefused):
-            named = [f"`{endpoint.vendor}.api_key`", *named]
         if isinstance(error, RequestRefused):
             for partition in span.partitions:
                 endpoint.hinted(error, str(partition))
-        raise error.named(", ".join(named)) from None
+        raise error.named(", ".join(_at_fault(span.partitions, error.cause))) from None
 
 
 def probe_at(endpoint: Endpoint, partition: Partition, at: int, traffic: Traffic) -> Answer:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from source_liquidations.coverage import documented, throttled_at_binance
+from source_liquidations.errors import AccessRefused
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
@@ -65,6 +66,9 @@ class Kaiko(Vendor):
             for partition in endpoint.all_partitions(traffic)[:ENTRIES_CHECKED]:
                 request = Request(endpoint.path(partition), (("page_size", "1"),))
                 span = Span((partition,), 0, 0)
-                since, _ = probe(endpoint, request, span, traffic, plan_is_the_keys=True).readable
+                try:
+                    since, _ = probe(endpoint, request, span, traffic).readable
+                except AccessRefused as error:  # the key's plan may not cover the entry
+                    raise error.named("`kaiko.api_key`") from None
                 notes += reaches_back("kaiko", since, self._shared.start)
         return list(dict.fromkeys(notes))
