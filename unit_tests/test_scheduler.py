@@ -468,18 +468,20 @@ def under_way(scheduler: Scheduler) -> list[str]:
     return sorted(found)
 
 
-def test_a_reading_ends_only_when_its_worker_has_told_why() -> None:
+def test_a_reading_ends_only_when_it_has_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the process may be gone before the last warning is written."""
     scheduler, (reading,) = planned(vendor("a"), workers=2, markets=1)
     window = scheduler.next()
     assert isinstance(window, Window)
-    assert scheduler.failed(window, SpendingLimit("enough"))
+    may_write = threading.Event()
+    monkeypatch.setattr(reading, "fail", lambda error: may_write.wait(10))
+    threading.Thread(target=scheduler.failed, args=(window, SpendingLimit("enough")), daemon=True).start()
     ended: list[Any] = []
     other = threading.Thread(target=lambda: ended.append(scheduler.next()), daemon=True)
     other.start()
     other.join(0.2)
     assert not ended
-    scheduler.left(window)
+    may_write.set()
     other.join(5)
     assert ended == [Ended(reading)]
 

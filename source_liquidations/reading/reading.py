@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from source_liquidations import timestamps
-from source_liquidations.errors import LiquidationsError
+from source_liquidations.errors import LiquidationsError, SpendingLimit
+from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Endpoint, Partition
@@ -135,6 +137,14 @@ class Reading:
             for partition, slices in parts.items()
             if any(end - start >= timestamps.MINUTE for start, end in slices.ranges)
         }
+
+    def fail(self, error: LiquidationsError, stream: str | None = None, partitions: tuple[Partition, ...] = ()) -> None:
+        """The log says it now, the streams say it at their end; a limit on spending ends them, and is no failure."""
+        is_limit = isinstance(error, SpendingLimit)
+        if not is_limit:
+            self.failures.append(Failed(error, stream, partitions))
+        level = logging.WARNING if is_limit else logging.ERROR
+        logger.log(level, "%s: %s", stream or self.names, redact(error.message))
 
     def tell(self) -> None:
         """Warn, at the end, of what was not available, or not for sure, and of what was left out."""

@@ -10,10 +10,10 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from source_liquidations.errors import LiquidationsError, SpendingLimit, UnexpectedAnswer, VendorUnavailable
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, VendorUnavailable
 from source_liquidations.http.patience import LONGEST_HOLD
 from source_liquidations.reading.queues import Queue
-from source_liquidations.reading.reading import Failed, Reading
+from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.windows import Gap, Window
 
 _FAILURES_IN_A_ROW = 6  # and as many as may be under way beside them
@@ -139,36 +139,25 @@ class Scheduler:
             window.gap.reading.reach.was_refused(window.start, error.cause)
             self._read_again(window, window.start)
 
-    def failed(self, work: Window | Reading, error: LiquidationsError) -> bool:
+    def failed(self, work: Window | Reading, error: LiquidationsError) -> None:
         """A window or a reading failed, and with it its partitions; at once all of them where each would fail alike.
 
-        Where the user's limit on spending is reached, nothing more is begun. Whether that is news: another window of
-        the same partitions may have failed before. `left` must follow.
+        It is told once, as another window of the same partitions may have failed before; and before the reading ends.
         """
-        reading = work.gap.reading if isinstance(work, Window) else work
         with self._lock:
             queue = self._queue(work)
-            if isinstance(error, SpendingLimit):
-                is_news = not queue.given_up
-                queue.give_up()
-                return is_news
-            if isinstance(work, Window) and (work.gap.failed or queue.given_up):
-                return False
-            reading.failures.append(Failed(error))
-            queue.failures_in_a_row += error.failure_type != "config_error"
-            if isinstance(work, Reading) or error.scope == "reading" or queue.failures_in_a_row >= self._most_failures:
-                queue.give_up()
-                return True
-            if queue.failures_in_a_row == _FAILURES_IN_A_ROW // 2:
-                # Those furthest behind come first, and are behind because they fail: do not let them block the rest.
-                queue.pending.reverse()
-            work.gap.failed = True
-            queue.forget(work.gap)
-            return True
-
-    def left(self, work: Window | Reading) -> None:
-        """The worker has told what there is to tell: only now may the reading end, and the sync with it."""
-        with self._lock:
+            if not queue.given_up and not (isinstance(work, Window) and work.gap.failed):
+                queue.reading.fail(error)
+                queue.failures_in_a_row += error.failure_type != "config_error"
+                most = queue.failures_in_a_row >= self._most_failures
+                if isinstance(work, Reading) or error.scope == "reading" or most:
+                    queue.give_up()
+                else:
+                    work.gap.failed = True
+                    queue.forget(work.gap)
+                if queue.failures_in_a_row == _FAILURES_IN_A_ROW // 2:
+                    # Those furthest behind come first, and are behind as they fail: do not let them block the rest.
+                    queue.pending.reverse()
             self._leave(work)
 
     def stop(self) -> None:

@@ -1,6 +1,5 @@
 """What a worker does: one request, its page, and the blocks that it makes of it. The straight line through a sync."""
 
-import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,6 @@ from source_liquidations.errors import (
     LiquidationsError,
     OutOfReach,
     RequestRefused,
-    SpendingLimit,
     Stopped,
     UnexpectedAnswer,
     VendorUnavailable,
@@ -25,7 +23,7 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.logs import logger
 from source_liquidations.reading.pages import Block, Output, render
 from source_liquidations.reading.paging import tokens_refused
-from source_liquidations.reading.reading import Failed, Reading
+from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.rows import Fault, Rows
 from source_liquidations.reading.scheduler import Ended, Scheduler, Work
 from source_liquidations.reading.slices import Slice
@@ -87,7 +85,6 @@ class Workers:
         if isinstance(work, Ended):
             self._put(work)
             return
-        reading = work.gap.reading if isinstance(work, Window) else work
         try:
             if isinstance(work, Window):
                 self._read(work)
@@ -96,10 +93,8 @@ class Workers:
         except Stopped:
             return
         except LiquidationsError as error:
-            placed = _placed(work, error) if isinstance(work, Window) else error.of_vendor(reading.endpoint.vendor)
-            if self._scheduler.failed(work, placed):
-                _log(reading.names, placed)
-            self._scheduler.left(work)
+            placed = _placed(work, error) if isinstance(work, Window) else error.of_vendor(work.endpoint.vendor)
+            self._scheduler.failed(work, placed)
 
     def _plan(self, reading: Reading) -> None:
         endpoint = reading.endpoint
@@ -111,8 +106,7 @@ class Workers:
         if not partitions:
             endpoint.must_be_resolved()
         for error in endpoint.unresolved:
-            _log(reading.names, error.of_vendor(endpoint.vendor))
-            reading.failures.append(Failed(error))
+            reading.fail(error.of_vendor(endpoint.vendor))
         reading.partitions = partitions
         self._scheduler.planned(reading, gaps)
 
@@ -203,9 +197,8 @@ class Workers:
         for fault in faults:
             owners = range(len(window.gap.partitions)) if fault.owners is None else fault.owners
             placed = _placed(window, copy(fault.error), owners)  # each stream has it
-            _log(output.stream, placed)
             partitions = tuple(window.gap.partitions[owner] for owner in owners)
-            window.gap.reading.failures.append(Failed(placed, output.stream, partitions))
+            window.gap.reading.fail(placed, output.stream, partitions)
             rest = (fault.instant, window.end)
             held |= {owner: min(rest, held.get(owner, rest)) for owner in owners}
         if output.stream not in window.gap.broken:
@@ -248,8 +241,3 @@ def _placed(window: Window, error: LiquidationsError, owners: Sequence[int] | No
         if isinstance(error, RequestRefused):
             endpoint.hinted(error, str(partition))
     return error.of_vendor(endpoint.vendor)
-
-
-def _log(streams: str, error: LiquidationsError) -> None:
-    level = logging.WARNING if isinstance(error, SpendingLimit) else logging.ERROR
-    logger.log(level, "%s: %s", streams, redact(error.message))
