@@ -133,23 +133,12 @@ def test_what_is_earlier_is_recorded_at_once() -> None:
     assert saved.of(MARKET).recorded.ranges == ((40, 500),)
 
 
-def test_what_follows_a_row_that_could_not_be_taken_is_not_recorded_up_to_the_end_of_its_window() -> None:
-    saved = state()
-    saved.todo(MARKET, 100, 900, 50)
-    saved.add(MARKET, (500, 900))
-    saved.add(MARKET, (100, 200))
-    saved.add(MARKET, (100, 400), held=(300, 500))
-    assert saved.of(MARKET).recorded.ranges == ((100, 300), (500, 900))
-    saved.add(MARKET, (100, 500))
-    assert saved.of(MARKET).recorded.ranges == ((100, 300), (500, 900))
-
-
 def test_nothing_behind_what_is_read_again_is_recorded_while_a_row_there_cannot_be_taken() -> None:
     saved = state()
     saved.add(MARKET, (100, 500))
     saved = state(saved.blob())
     assert saved.todo(MARKET, 100, 900, 50).ranges == ((450, 900),)
-    saved.add(MARKET, (450, 700), held=(480, 700))
+    saved.add(MARKET, (450, 480))
     saved.add(MARKET, (700, 900))
     assert saved.of(MARKET).recorded.ranges == ((100, 500),)
 

@@ -147,6 +147,18 @@ def test_an_interval_that_reaches_into_the_window_is_its_own() -> None:
     assert read(window, page(694, 700, more=None))[0] == [694, 700], "weeks begin where the vendor says"
 
 
+def test_what_follows_a_row_that_could_not_be_taken_is_not_covered_up_to_the_end_of_its_window() -> None:
+    window = opened(gap_of((100, 1_000), longest=400, markets=2))
+    both = {0: (100, 200), 1: (100, 200)}
+    assert [window.covered(OUTPUT, index, part).part for index, part in both.items()] == [(100, 200)] * 2
+    for instant in (350, 300, 320):
+        window.hold(OUTPUT, [1], instant)
+    assert window.covered(OUTPUT, 1, (100, 250)).part == (100, 250)
+    assert window.covered(OUTPUT, 1, (100, 500)).part == (100, 300), "nor on a later page"
+    assert window.covered(OUTPUT, 0, (100, 500)).part == (100, 500), "another partition's"
+    assert window.covered(Output("other"), 1, (100, 500)).part == (100, 500), "another stream's"
+
+
 # Cutting.
 
 

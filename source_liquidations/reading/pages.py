@@ -75,15 +75,11 @@ class Output:
 
 
 class Covered(NamedTuple):
-    """A slice of a partition that is whole once a block has been written.
-
-    Nothing before `since` is available, and nothing of `held` counts.
-    """
+    """A slice of a partition that is whole once a block has been written. Nothing before `since` is available."""
 
     partition: Partition
     part: Slice
     since: int
-    held: Slice | None = None
 
 
 @dataclass

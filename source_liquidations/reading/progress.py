@@ -27,22 +27,19 @@ class Progress:
     recheck   the end of `saved`, which this sync reads again for late rows. What lies behind it is recorded only once
               that is done: else a later sync would look for late rows in the wrong place
     since     nothing before this instant is available in this sync
-    held      nothing of it is recorded in this sync: a row could not be taken, and what follows it in its window
     """
 
     saved: Slices = field(default_factory=Slices)
     read: Slices = field(default_factory=Slices)
     recheck: Slice = (_FOREVER, _FOREVER)
     since: int = -_FOREVER
-    held: Slices = field(default_factory=Slices)
 
     @property
     def recorded(self) -> Slices:
         """What a later sync has no reason to read."""
         start, end = self.recheck
-        read = self.read - self.held
-        unchecked = read.missing(max(start, self.since), end)
-        return self.saved | (read.within(-_FOREVER, end) if unchecked.ranges else read)
+        unchecked = self.read.missing(max(start, self.since), end)
+        return self.saved | (self.read.within(-_FOREVER, end) if unchecked.ranges else self.read)
 
     def todo(self, start: int, end: int, lookback: int) -> Slices:
         """What of [start, end) a sync has to read: what is missing, and the last `lookback` again."""
@@ -121,19 +118,13 @@ class StreamState:
             return Slices.of([(start, end)])
         return self._partitions.setdefault(partition, Progress()).todo(start, end, lookback)
 
-    def add(self, partition: Partition, part: Slice, since: int = -_FOREVER, held: Slice | None = None) -> None:
-        """A slice of a partition has been read, and its rows are written.
-
-        Nothing before `since` is available, and nothing of `held` counts as read in this sync.
-        """
+    def add(self, partition: Partition, part: Slice, since: int = -_FOREVER) -> None:
+        """A slice of a partition has been read, and its rows are written. Nothing before `since` is available."""
         if self.cursor_field is None:
             return
         progress = self._partitions.setdefault(partition, Progress())
-        before = progress.since, progress.held
-        progress.since = max(progress.since, since)
-        if held is not None:
-            progress.held |= [held]
-        if part[0] < part[1] or before != (progress.since, progress.held):
+        if part[0] < part[1] or since > progress.since:
+            progress.since = max(progress.since, since)
             progress.read |= [part]
             self._entries.pop(partition, None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,6 +40,7 @@ class Window:
         self.memory: dict[Any, Any] = {}  # the endpoint's, from page to page
         self.reserved = False
         self._pages_at_cut = 0
+        self._held: dict[tuple[Output, int], int] = {}  # by output and partition: nothing counts from here on
 
     @property
     def finished(self) -> bool:
@@ -77,6 +78,17 @@ class Window:
             )
         reading.strays += len(instants) - len(rows.between(begins, self.asked.end).instants)
         return rows.between(begins if reading.is_aggregate else self.start, min(self.asked.end, reading.end))
+
+    def hold(self, output: Output, owners: Iterable[int], instant: int) -> None:
+        """A row of these partitions could not be taken: from there on, nothing of the window counts as read."""
+        self._held |= {(output, one): min(instant, self._held.get((output, one), instant)) for one in owners}
+
+    def covered(self, output: Output, index: int, part: Slice) -> Covered:
+        """What a page's block covers of a partition: no more than the key may read, and nothing that may change."""
+        reach, (since, until) = self.gap.reading.reach, self.gap.readable
+        since = max(since, (None if reach.is_doubtful else reach.since) or _EVER)
+        until = min(until, self.gap.reading.settled, part[1], self._held.get((output, index), part[1]))
+        return Covered(output.state_partition(self.gap.partitions[index]), (max(since, part[0]), until), since)
 
     def left(self) -> dict[int, int]:
         """By partition: from where on it has not come.
@@ -154,7 +166,7 @@ class Gap:
     _proven: bool = False  # a window was read to its end
     _followed: bool = False  # a page token has led to another page
     _restarts: int = 0
-    _readable: Slice = (_EVER, -_EVER)  # what the key may read, as answers say
+    readable: Slice = (_EVER, -_EVER)  # what the key may read, as answers say
 
     def __post_init__(self) -> None:
         # What ends here or before it is older than something that was read, now or by a sync before.
@@ -188,7 +200,7 @@ class Gap:
         while self.ranges:
             start, end = self.ranges[-1]
             is_older = end <= self._newest
-            since = max(start, self._readable[0]) if is_older else start
+            since = max(start, self.readable[0]) if is_older else start
             part = reach.part_of(since, end, is_older=is_older) if since < end else None
             self.ranges.pop()
             if part is None:
@@ -209,16 +221,9 @@ class Gap:
         since, until = answer.readable
         if since is not None:
             self.reading.readable |= dict.fromkeys(self.partitions, since)
-        self._readable = (max(self._readable[0], since or _EVER), min(self._readable[1], until or -_EVER))
+        self.readable = (max(self.readable[0], since or _EVER), min(self.readable[1], until or -_EVER))
         if any(instant > window.start for instant in window.order.reached.values()):
             self._restarts = 0
-
-    def covered(self, output: Output, index: int, part: Slice, held: Slice | None) -> Covered:
-        """What a page's block covers of a partition: no more than the key may read, and nothing that may change."""
-        reach = self.reading.reach
-        since = max(self._readable[0], (None if reach.is_doubtful else reach.since) or _EVER)
-        until = min(self._readable[1], self.reading.settled, part[1])
-        return Covered(output.state_partition(self.partitions[index]), (max(since, part[0]), until), since, held)
 
     def close(self, window: Window) -> None:
         """A window was read to its end."""

@@ -193,17 +193,14 @@ class Workers:
                 raise
             window.gap.broken.add(output.stream)
             faults = [Fault(0, error)]
-        held: dict[int, Slice] = {}  # by partition: what does not count
         for fault in faults:
             owners = range(len(window.gap.partitions)) if fault.owners is None else fault.owners
             placed = _placed(window, copy(fault.error), owners)  # each stream has it
             partitions = tuple(window.gap.partitions[owner] for owner in owners)
             window.gap.reading.fail(placed, output.stream, partitions)
-            rest = (fault.instant, window.end)
-            held |= {owner: min(rest, held.get(owner, rest)) for owner in owners}
+            window.hold(output, owners, fault.instant)
         if output.stream not in window.gap.broken:
-            parts = dict.fromkeys(held, (window.start, window.start)) | whole  # held before anything is whole
-            covers = [window.gap.covered(output, index, part, held.get(index)) for index, part in parts.items()]
+            covers = [window.covered(output, index, part) for index, part in whole.items()]
             last.covers = window.gap.reading.believed(output.stream, covers)
             self._put(last)
 
