@@ -294,9 +294,5 @@ class Scheduler:
                 return True
         windows = (window for gap in queue.begun for window in gap.under_way)
         worth = [window for window in windows if window in self._under_way and window.is_worth_a_cut()]
-        for window in sorted(worth, key=lambda window: -window.pages_left):
-            later = window.gap.cut(window)
-            if later is not None:
-                queue.ready.append(later)
-                return True
-        return False
+        worth.sort(key=lambda window: -window.pages_left)
+        return any(window.cut() and queue.open(window.gap) for window in worth)

@@ -133,15 +133,17 @@ class Window:
             and self.pages_left >= _PAGES_WORTH_A_CUT
         )
 
-    def give_away(self) -> Window | None:
-        """Take the later half off the window; None where it is too small. Not while a page of it is taken."""
+    def cut(self) -> bool:
+        """Give the later half of what is left back to the gap, unless it is too small. Not while a page is taken."""
         reached = self.order.reached.get(0, self.start)
         middle = timestamps.floor_to(reached + (self.end - reached) // 2, self.gap.reading.endpoint.step)
         if not reached < middle < self.end:
-            return None
-        later, self.end = Window(self.gap, middle, self.end), middle
+            return False
+        self.gap.ranges.append((middle, self.end))
+        self.gap.cuts_left -= 1
+        self.end = middle
         self._pages_at_cut = self.pages.count
-        return later
+        return True
 
 
 @dataclass(eq=False)
@@ -259,14 +261,6 @@ class Gap:
 
     def may_cut(self, pages: int) -> bool:
         return self.cuts_left > 0 and not self.failed and self._followed and pages >= 2**self._misses
-
-    def cut(self, window: Window) -> Window | None:
-        """The later half of what a window has left, as a window of its own."""
-        later = window.give_away()
-        if later is not None:
-            self.cuts_left -= 1
-            self.under_way.append(later)
-        return later
 
     def split(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> list[Gap]:
         """Gaps in the place of a window and of what none is open for: some of its partitions each, from an instant on.
