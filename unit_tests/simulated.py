@@ -241,14 +241,7 @@ class Simulation:
     def _next(self) -> Any:
         """What `Scheduler.next` would return, without waiting."""
         with self.scheduler._lock:
-            for _ in range(2):  # in looking for work, a reading may turn out to have ended
-                for queue in [queue for queue in self.scheduler._queues if queue.ended]:
-                    self.scheduler._queues.remove(queue)
-                    return Ended(queue.reading)
-                work, _ = self.scheduler._pick()
-                if work is not None:
-                    return work
-            return None
+            return self.scheduler._pick()[0]
 
     def write(self) -> bool:
         """The writer takes the oldest item. Whether there was one."""

@@ -34,9 +34,7 @@ class Scheduler:
     """Hands out work until every reading has ended; at most `workers` requests are under way at once."""
 
     def __init__(self, readings: Sequence[Reading], *, workers: int) -> None:
-        self._lock = threading.RLock()
-        self._may_work = threading.Condition(self._lock)
-        self._place_free = threading.Condition(self._lock)
+        self._lock = threading.Condition()
         self._queues = deque(Queue(reading) for reading in readings)
         self._queue_of = {id(queue.reading): queue for queue in self._queues}
         self._workers = workers
@@ -47,33 +45,24 @@ class Scheduler:
     # What a worker calls.
 
     def next(self) -> Work | None:
-        """The next piece of work, its request's place in the vendor's budget taken; waits for one. None at the end."""
+        """The next piece of work, its request's place in the vendor's budget taken; waits for one. None at the end.
+
+        All who wait would find the same. So one at a time is woken, and wakes another when it leaves: each that wakes
+        takes the interpreter from the others.
+        """
         with self._lock:
-            while not self._stopped:
-                for queue in [queue for queue in self._queues if queue.ended]:
-                    self._queues.remove(queue)
-                    queue.reading.tell()
-                    self._may_work.notify_all()
-                    return Ended(queue.reading)
-                if not self._queues:
-                    return None
-                if len(self._under_way) >= self._workers:
-                    self._place_free.wait()
-                    continue
+            work: Work | None = None
+            while work is None and self._queues and not self._stopped:
                 work, wait = self._pick()
-                if work is not None:
-                    self._may_work.notify()  # wake one at a time: each that wakes takes the interpreter from the others
-                    return work
-                if not any(queue.ended for queue in self._queues):
-                    self._place_free.notify()  # whoever else waits for it may have a use for it
-                    self._may_work.wait(wait)
-            return None
+                if work is None:
+                    self._lock.wait(wait)
+            self._lock.notify()
+            return work
 
     def answered(self, window: Window) -> None:
         """The answer is here: another request goes out while it is decoded."""
         with self._lock:
-            awaited = len(self._under_way) >= self._workers
-            self._leave_place(window)
+            awaited = self._leave_place(window)
         if awaited:
             time.sleep(0)  # yields the interpreter, which decoding would keep for longer than sending takes
 
@@ -163,8 +152,7 @@ class Scheduler:
     def stop(self) -> None:
         with self._lock:
             self._stopped = True
-            self._may_work.notify_all()
-            self._place_free.notify_all()
+            self._lock.notify()
 
     # The rest is called with the lock held.
 
@@ -179,12 +167,15 @@ class Scheduler:
         if isinstance(work, Window):
             queue.reading.reach.ended(work.start)
         if queue.ended:
-            self._may_work.notify_all()
+            self._lock.notify()
         return queue
 
-    def _leave_place(self, work: Window | Reading) -> None:
-        if self._under_way.pop(work, None) is not None:
-            self._place_free.notify()
+    def _leave_place(self, work: Window | Reading) -> bool:
+        """Whether somebody may have waited for it."""
+        awaited = len(self._under_way) >= self._workers
+        if self._under_way.pop(work, None) is not None and awaited:
+            self._lock.notify()
+        return awaited
 
     def _read_again(self, window: Window, start: int) -> None:
         """What a window has from `start` on is requested afresh."""
@@ -212,7 +203,7 @@ class Scheduler:
         return gap.ended
 
     def _pick(self) -> tuple[Work | None, float | None]:
-        """Work whose request may be sent now, or how long to wait for a budget (None: until something changes).
+        """What may be done now, or how long to wait for a budget (None: until something changes).
 
         A budget that is spent for longer than anyone waits holds nothing back: the request fails, and says so.
         """
@@ -221,7 +212,12 @@ class Scheduler:
         for _ in range(len(self._queues)):
             queue = self._queues[0]
             self._queues.rotate(-1)
-            if not places.get(queue.reading.endpoint.vendor) or not self._has_work(queue):
+            has_work = places.get(queue.reading.endpoint.vendor) and self._has_work(queue)
+            if queue.ended:
+                self._queues.pop()
+                queue.reading.tell()
+                return Ended(queue.reading), None
+            if not has_work:
                 continue
             reading, seconds = queue.reading, 0.0
             if queue.planned:  # then its request needs a place in the vendor's budget
@@ -258,7 +254,7 @@ class Scheduler:
         share = max(1, self._workers // max(1, len(active)))
         free = self._workers - busy.total()
         owed = {v: max(0, min(1 if v in held else share, demand[v]) - busy[v]) for v in active}
-        return {v: max(owed[v], free - sum(owed.values()) + owed[v]) for v in active}
+        return {v: min(free, max(owed[v], free - sum(owed.values()) + owed[v])) for v in active}
 
     def _has_work(self, queue: Queue) -> bool:
         """Whether a window is ready, or can be made so."""
@@ -271,9 +267,6 @@ class Scheduler:
             return False
         if queue.ready:
             return True
-        for gap in list(queue.begun):
-            if not gap.under_way and gap.is_ready and queue.open(gap):  # it waited for a probe
-                return True
         while queue.pending:
             gap = queue.pending[0]
             if queue.open(gap):
@@ -285,13 +278,14 @@ class Scheduler:
         return self._help(queue)
 
     def _help(self, queue: Queue) -> bool:
-        """Make ready another window of a gap that is being read, or a part of one that is worth cutting."""
+        """Make ready another window of a gap that is begun, or a part of one that is worth cutting."""
         # A window whose page is being decoded needs no help: its next request goes out at once.
-        if not queue.reading.endpoint.splittable or sum(other.busy for other in self._queues) >= self._workers:
+        if sum(other.busy for other in self._queues) >= self._workers:
             return False
-        for gap in list(queue.begun):
-            if gap.is_ready and queue.open(gap):
-                return True
+        if any(gap.is_ready and queue.open(gap) for gap in list(queue.begun)):
+            return True
+        if not queue.reading.endpoint.splittable:
+            return False
         windows = (window for gap in queue.begun for window in gap.under_way)
         worth = [window for window in windows if window in self._under_way and window.is_worth_a_cut()]
         worth.sort(key=lambda window: -window.pages_left)
