@@ -12,7 +12,7 @@ from source_liquidations import timestamps
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.pages import Output
 from source_liquidations.reading.queues import Queue
-from source_liquidations.reading.reach import Reach, Waits
+from source_liquidations.reading.reach import Reach
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.slices import Slice, Slices
 from source_liquidations.reading.windows import Gap
@@ -20,6 +20,12 @@ from unit_tests.simulated import FakeVendor
 
 DAY, HOUR, MINUTE = timestamps.DAY, timestamps.HOUR, timestamps.MINUTE
 END = 20_000 * DAY
+
+
+def begin_of(reach: Reach, start: int, end: int, *, is_older: bool = False) -> int:
+    begin = reach.begin_of(start, end, is_older=is_older)
+    assert begin is not None, "no probe is under way"
+    return begin
 
 
 def found(
@@ -32,20 +38,20 @@ def found(
     refused: list[int] = []
     while ranges:
         first, last = ranges.pop()
-        part = reach.part_of(first, last, is_older=older is not None and last <= older)
-        if part is None:
+        begin = begin_of(reach, first, last, is_older=older is not None and last <= older)
+        if begin == last:
             continue
-        reach.ended(part[0])
-        if first < part[0]:
-            ranges.append((first, part[0]))
-        if part[0] < true:
-            refused.append(part[0])
-            assert not reach.may_be_none(part[0]), "a later one may be granted"
-            reach.was_refused(part[0], "HTTP 403")
-            ranges.append(part)
+        reach.ended(begin)
+        if first < begin:
+            ranges.append((first, begin))
+        if begin < true:
+            refused.append(begin)
+            assert not reach.may_be_none(begin), "a later one may be granted"
+            reach.was_refused(begin, "HTTP 403")
+            ranges.append((begin, last))
         else:
-            reach.was_granted(part[0])
-            read.append(part)
+            reach.was_granted(begin)
+            read.append((begin, last))
     return Slices.of(read), refused, reach
 
 
@@ -66,26 +72,25 @@ def test_a_limit_that_was_found_and_rolls_on_is_not_searched_for_anew(minutes: i
     start, true = END - 400 * DAY, END - 30 * DAY
     _, _, reach = found(start, true, step=timestamps.MILLISECOND)
     refused = 0
-    while (part := reach.part_of(start, END, is_older=False)) is not None:
-        reach.ended(part[0])
-        if part[0] >= true + minutes * MINUTE:
-            break
+    while (begin := begin_of(reach, start, END)) < true + minutes * MINUTE:
+        reach.ended(begin)
         refused += 1
-        reach.was_refused(part[0], "HTTP 403")
-    assert part is not None
-    assert part[0] <= true + 2 * minutes * MINUTE + 2 * MINUTE
+        reach.was_refused(begin, "HTTP 403")
+    assert begin < END
+    assert begin <= true + 2 * minutes * MINUTE + 2 * MINUTE
     assert refused <= 2 + math.log2(minutes)
 
 
 def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None:
-    known, asked = END + DAY, []
+    known = END + DAY
+    asked: list[int] = []
     reach = Reach(known, refuses_old=False, step=HOUR, end=END)
-    while (part := reach.part_of(END - 30 * DAY, END, is_older=False)) is not None:
-        asked.append(part)
-        assert not reach.may_be_none(part[0]), "that is no failure"
-        reach.was_refused(part[0], "HTTP 400: too old")
-        reach.ended(part[0])
-    assert asked[0] == (END - 30 * DAY, END), "this machine's clock may be wrong, so the vendor is asked nevertheless"
+    while (begin := begin_of(reach, END - 30 * DAY, END)) < END:
+        asked.append(begin)
+        assert not reach.may_be_none(begin), "that is no failure"
+        reach.was_refused(begin, "HTTP 400: too old")
+        reach.ended(begin)
+    assert asked[0] == END - 30 * DAY, "this machine's clock may be wrong, so the vendor is asked nevertheless"
     assert len(asked) <= 2 + math.log2(30 * DAY / HOUR)
     assert reach.since == known
 
@@ -128,19 +133,19 @@ def test_a_plan_that_reaches_further_now_brings_what_was_missing() -> None:
 
 def test_a_known_reach_costs_no_request() -> None:
     reach = Reach(END - DAY, refuses_old=False, step=1, end=END)
-    assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - DAY, END)
-    assert reach.part_of(END - 9 * DAY, END - DAY, is_older=True) is None
-    assert reach.part_of(END - HOUR, END, is_older=False) == (END - HOUR, END)
+    assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END - DAY
+    assert reach.begin_of(END - 9 * DAY, END - DAY, is_older=True) == END - DAY
+    assert reach.begin_of(END - HOUR, END, is_older=False) == END - HOUR
 
 
 def test_a_reach_that_would_leave_nothing_is_not_believed_until_rows_confirm_it() -> None:
     """The clock of this machine may be wrong, or the end of the sync far in the past."""
     reach = Reach(END + DAY, refuses_old=False, step=1, end=END)
-    assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - 9 * DAY, END)
+    assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END - 9 * DAY
     assert reach.since == END + DAY, "nothing counts as read"
     reach.saw([END - DAY])
     assert reach.since is None
-    assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - 9 * DAY, END)
+    assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END - 9 * DAY
 
 
 def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFixture) -> None:
@@ -171,16 +176,15 @@ def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFi
 def test_one_probe_at_a_time() -> None:
     reach = Reach(None, refuses_old=True, step=HOUR, end=END)
     start = END - 64 * DAY
-    assert reach.part_of(start, END, is_older=False) == (start, END)
+    assert reach.begin_of(start, END, is_older=False) == start
     reach.was_refused(start, "")
     reach.ended(start)
-    probe = reach.part_of(start, END, is_older=False)
-    assert probe == (END - 32 * DAY, END)
-    with pytest.raises(Waits):
-        reach.part_of(start, END, is_older=False)
-    assert reach.part_of(END - DAY, END, is_older=False) == (END - DAY, END), "what is newer does not wait"
+    probe = reach.begin_of(start, END, is_older=False)
+    assert probe == END - 32 * DAY
+    assert reach.begin_of(start, END, is_older=False) is None
+    assert reach.begin_of(END - DAY, END, is_older=False) == END - DAY, "what is newer does not wait"
     reach.ended(END - 32 * DAY)
-    assert reach.part_of(start, END, is_older=False) == probe
+    assert reach.begin_of(start, END, is_older=False) == probe
 
 
 def test_a_probe_that_is_not_sent_any_more_blocks_no_other() -> None:
@@ -192,8 +196,8 @@ def test_a_probe_that_is_not_sent_any_more_blocks_no_other() -> None:
     )
     queue = Queue(reading)
     assert queue.open(one)
-    with pytest.raises(Waits):
-        other.open()
+    assert other.open() is None
+    assert other.ranges, "it waits"
     queue.forget(one)
     assert other.open() is not None
 
@@ -211,16 +215,14 @@ def test_a_history_that_rolls_on_while_it_is_read_is_found_again() -> None:
     reach.was_granted(END - 30 * DAY)
     reach.was_refused(END - 30 * DAY, "")
     assert reach.since == END - 30 * DAY + MINUTE, "nothing before is available"
-    part = reach.part_of(END - 30 * DAY, END, is_older=False)
-    assert part is not None
-    assert part[0] > END - 30 * DAY
+    assert begin_of(reach, END - 30 * DAY, END) > END - 30 * DAY
 
 
 def test_a_reach_that_would_leave_nothing_is_believed_after_a_hundred_empty_pages() -> None:
     """Else years of Gate's hours, each empty without an error, would be requested by every sync."""
     reach = Reach(END + DAY, refuses_old=False, step=1, end=END)
     for _ in range(100):
-        assert reach.part_of(END - 9 * DAY, END, is_older=False) == (END - 9 * DAY, END)
+        assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END - 9 * DAY
         reach.saw([])
-    assert reach.part_of(END - 9 * DAY, END, is_older=False) is None
+    assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END
     assert reach.is_doubtful, "nothing counts as read"

@@ -1,10 +1,8 @@
 """One reading's work. The scheduler holds its lock around every call."""
 
-import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 
-from source_liquidations.reading.reach import Waits
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.windows import Gap, Window
 
@@ -40,9 +38,7 @@ class Queue:
 
     def open(self, gap: Gap) -> bool:
         """Make the gap's next window ready, if one can be opened now."""
-        window = None
-        with contextlib.suppress(Waits):
-            window = gap.open()
+        window = gap.open()
         if window is not None:
             self.ready.appendleft(window)
         elif gap.ended:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from source_liquidations import timestamps
-from source_liquidations.reading.slices import Slice
 
 # Found to within this: what lies at the very edge of a rolling history is about to go.
 _PRECISION = timestamps.MINUTE
@@ -11,10 +10,6 @@ _PRECISION = timestamps.MINUTE
 _NEWEST = timestamps.DAY
 # So many pages without a row confirm that all that is asked for lies behind a known limit.
 _MOST_EMPTY_PAGES = 100
-
-
-class Waits(Exception):
-    """Nothing can be requested until the answer to a probe says more."""
 
 
 class Reach:
@@ -54,19 +49,19 @@ class Reach:
         """Whether all that is asked for lies behind the known limit: only rows that come can prove it wrong."""
         return self.refused is None and self.known is not None and self.known >= self._end
 
-    def part_of(self, start: int, end: int, *, is_older: bool) -> Slice | None:
-        """What to request next of [start, end): it, its later part, or None where nothing of it is available.
+    def begin_of(self, start: int, end: int, *, is_older: bool) -> int | None:
+        """From when on to request [start, end) next: `end` where nothing of it is available; None while a probe tells.
 
         `is_older` says that earlier syncs have read from `end` on, probably as far back as they could: then its newest
-        step shows whether the key reaches further now. Raises Waits while a probe is under way.
+        step shows whether the key reaches further now.
         """
         if self.is_doubtful:  # rows may show otherwise
-            return (start, end) if self._empty_pages < _MOST_EMPTY_PAGES else None
+            return start if self._empty_pages < _MOST_EMPTY_PAGES else end
         since, first = self.since, start
         if since is not None and (self.refused is None or start <= self.refused):
             first = max(start, since)
         if first >= end:
-            return None
+            return end
         if is_older and self._refuses_old and self.known is None and self.granted > end:
             probe = max(first, end - self._step)
         elif self.refused is not None and start <= self.refused and self.granted > first:
@@ -76,11 +71,11 @@ class Reach:
                 middle = min(middle, self.refused + (self.refused - edge) + self._step)
             probe = max(middle - middle % self._step, first)
         else:
-            return (first, end)
+            return first
         if self._probe is not None:
-            raise Waits
+            return None
         self._probe = probe
-        return (probe, end)
+        return probe
 
     def saw(self, instants: Sequence[int]) -> None:
         """A page had rows of these times: a limit that lies after them was wrong."""

@@ -195,7 +195,7 @@ class Gap:
         return self.failed or not self.is_open
 
     def open(self) -> Window | None:
-        """The next window; None where nothing more is available. Raises Waits."""
+        """The next window; None where nothing more is available, and while what there is waits for a probe."""
         sizing, reach = self.reading.endpoint.sizing, self.reading.reach
         if not self.length:  # by what is left to be spent now, not when it was planned
             self.length = sizing.longest() or max(1, self.ranges[-1][1] - self.ranges[0][0])
@@ -203,11 +203,12 @@ class Gap:
             start, end = self.ranges[-1]
             is_older = end <= self._newest
             since = max(start, self.readable[0]) if is_older else start
-            part = reach.part_of(since, end, is_older=is_older) if since < end else None
+            begin = reach.begin_of(since, end, is_older=is_older) if since < end else end
+            if begin is None:
+                return None
             self.ranges.pop()
-            if part is None:
+            if begin == end:
                 continue
-            begin = part[0]
             until = sizing.window_end(begin, min(begin + self.length, end))
             if until < end:  # at a whole step, which no two windows share
                 until = timestamps.floor_to(until, self.reading.endpoint.step)
