@@ -64,19 +64,23 @@ class Sync:
             name: Outcome(state, [r for r in readings if any(o.stream == name for o in r.outputs)])
             for name, state in states.items()
         }
-        self._waiting = {id(reading) for reading in readings}
+        self._waiting = set(readings)
         self._began = self._progress_at = time.monotonic()
 
     def __iter__(self) -> Iterator[Item]:
-        for stream in self._streams:
-            yield self._set_status(stream, "STARTED")
+        for name in self._streams:
+            yield self._set_status(name, "STARTED")
         try:
             self._workers.start(self._threads)
             yield from self._write()
-        except BaseException:
-            self._stop.set()
+        except (Exception, KeyboardInterrupt):
+            for name, stream in self._streams.items():
+                if stream.is_running:
+                    yield checkpoint(stream.state)
+                    yield self._set_status(name, "INCOMPLETE")
             raise
         finally:
+            self._stop.set()
             self._scheduler.stop()
             log_report(self._streams.values(), seconds=time.monotonic() - self._began)
 
@@ -85,16 +89,12 @@ class Sync:
         while self._waiting:
             self._log_progress()
             item: Handed | BaseException | None = None
-            try:
-                with suppress(Empty):
-                    item = self._handover.get(timeout=TICK)
-                if self._stop.is_set():
-                    raise Stopped
-                if isinstance(item, BaseException):
-                    raise item
-            except BaseException:
-                yield from self._stopped()
-                raise
+            with suppress(Empty):
+                item = self._handover.get(timeout=TICK)
+            if self._stop.is_set():
+                raise Stopped
+            if isinstance(item, BaseException):
+                raise item
             yield from self.take(item)
         for name, rows in self._last.items():
             yield from self._emit(block(name, rows()))
@@ -106,7 +106,7 @@ class Sync:
         if isinstance(item, Block):
             yield from self._emit(item)
         elif isinstance(item, Ended):
-            self._waiting.discard(id(item.reading))
+            self._waiting.discard(item.reading)
             for name, covered in item.reading.out_of_reach():
                 self._streams[name].state.add(*covered)
             yield from self._end_those_that_are_done()
@@ -141,11 +141,7 @@ class Sync:
 
     def _end_those_that_are_done(self) -> Iterator[Item]:
         for name, stream in self._streams.items():
-            if (
-                stream.is_running
-                and name not in self._last
-                and not any(id(r) in self._waiting for r in stream.readings)
-            ):
+            if stream.is_running and name not in self._last and self._waiting.isdisjoint(stream.readings):
                 yield from self._end(name)
 
     def _end(self, name: str) -> Iterator[Item]:
@@ -157,12 +153,6 @@ class Sync:
         logger.info("%s: %s", name, self._account(name))
         if failures:
             yield traced(failures[0], name, len(failures) - 1)
-
-    def _stopped(self) -> Iterator[Item]:
-        for name, stream in self._streams.items():
-            if stream.is_running:
-                yield checkpoint(stream.state)
-                yield self._set_status(name, "INCOMPLETE")
 
     def _set_status(self, stream: str, name: StatusName) -> AirbyteMessage:
         self._streams[stream].status = name

@@ -66,11 +66,11 @@ class StreamReport(msgspec.Struct):
 def log_report(outcomes: Iterable[Outcome], *, seconds: float) -> None:
     """Log the report of a sync that took so long."""
     found = []
-    counted: dict[int, str] = {}
+    counted: dict[Reading, str] = {}
     for outcome in outcomes:
         for reading in outcome.readings:
-            found.append(_of(outcome, reading, counted.get(id(reading))))
-            counted.setdefault(id(reading), outcome.stream)
+            found.append(_of(outcome, reading, counted.get(reading)))
+            counted.setdefault(reading, outcome.stream)
         rest = outcome.rows - sum(reading.rows[outcome.stream] for reading in outcome.readings)
         if rest or not outcome.readings:
             found.append(StreamReport(None, outcome.stream, outcome.status or "", rest))

@@ -36,7 +36,7 @@ class Scheduler:
     def __init__(self, readings: Sequence[Reading], *, workers: int) -> None:
         self._lock = threading.Condition()
         self._queues = deque(Queue(reading) for reading in readings)
-        self._queue_of = {id(queue.reading): queue for queue in self._queues}
+        self._queue_of = {queue.reading: queue for queue in self._queues}
         self._workers = workers
         self._most_failures = _FAILURES_IN_A_ROW + workers - 1  # in a row
         self._under_way: dict[Window | Reading, str] = {}  # whose request has no answer yet: the vendor
@@ -157,7 +157,7 @@ class Scheduler:
     # The rest is called with the lock held.
 
     def _queue(self, work: Window | Reading) -> Queue:
-        return self._queue_of[id(work.gap.reading if isinstance(work, Window) else work)]
+        return self._queue_of[work.gap.reading if isinstance(work, Window) else work]
 
     def _leave(self, work: Window | Reading) -> Queue:
         """A worker is done with a piece of work, whether it succeeded or not."""
