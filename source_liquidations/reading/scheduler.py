@@ -126,7 +126,8 @@ class Scheduler:
         """The key does not reach back to a window's start."""
         with self._lock:
             window.gap.reading.reach.was_refused(window.start, error.cause)
-            self._read_again(window, window.start)
+            window.gap.give_back(window, window.start)
+            self._go_on(self._leave(window), window.gap)
 
     def failed(self, work: Window | Reading, error: LiquidationsError) -> None:
         """A window or a reading failed, and with it its partitions; at once all of them where each would fail alike.
@@ -177,21 +178,13 @@ class Scheduler:
             self._lock.notify()
         return awaited
 
-    def _read_again(self, window: Window, start: int) -> None:
-        """What a window has from `start` on is requested afresh."""
-        window.gap.give_back(window, start)
-        self._go_on(self._leave(window), window.gap)
-
     def _replace(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> bool:
         """What is left of a window is requested afresh: some of its partitions each, from some instant on."""
-        queue = self._queue(window)
         if len(parts) == 1:
-            self._read_again(window, parts[0][1])
-            return True
-        queue.pending.extend(window.gap.split(window, parts))  # at the end: where one fails, the other may not
-        if not window.gap.under_way:
-            queue.forget(window.gap)
-        self._leave(window)
+            window.gap.give_back(window, parts[0][1])
+        else:  # at the end: where one fails, the other may not
+            self._queue(window).pending.extend(window.gap.split(window, parts))
+        self._go_on(self._leave(window), window.gap)
         return True
 
     def _go_on(self, queue: Queue, gap: Gap) -> bool:
