@@ -123,9 +123,7 @@ class Sync:
                 yield self._set_status(lines.stream, "RUNNING")
             yield lines
             yield from self._expected(stream, lines)
-            stream.rows += lines.records
-            if lines.account is not None:
-                lines.account[lines.stream] += lines.records
+            stream.rows[lines.reading] += lines.records
             stream.state.wrote(lines.records, len(lines.data))
         for covered in lines.covers:
             stream.state.add(*covered)
@@ -171,7 +169,7 @@ class Sync:
         traffic = [reading.traffic for reading in stream.readings]
         done = sum(reading.counts_of(name)[0] for reading in stream.readings)
         parts = [
-            f"{stream.rows:,} rows",
+            f"{stream.rows.total():,} rows",
             f"{sum(t.requests for t in traffic):,} requests",
             f"{done:,} of {sum(len(reading.partitions) for reading in stream.readings):,} partitions",
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -90,7 +89,7 @@ class Block:
     records: int
     data: bytes
     covers: Sequence[Covered] = ()
-    account: Counter[str] | None = None  # of rows written by stream, to which it is added
+    reading: object = None  # which brought them
 
     @property
     def bytes_per_record(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -57,7 +56,6 @@ class Reading:
     partitions: Sequence[Partition] = ()
     gaps: list[Gap] = field(default_factory=list)  # all of this sync, read or not
     rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
-    rows: Counter[str] = field(default_factory=Counter)  # written, by stream
     failures: list[Failed] = field(default_factory=list)
     missing: dict[Partition, Slices] = field(default_factory=dict)  # what no earlier sync has read of each
     readable: dict[Partition, int] = field(default_factory=dict)  # since when, where answers say so

@@ -1,7 +1,8 @@
 """The report of a sync: what each stream read, and what it cost. As a table for people, as JSON to alert on."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ StatusName = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 class Outcome:
     state: StreamState
     readings: Sequence[Reading]
-    rows: int = 0
+    rows: Counter[object] = field(default_factory=Counter)  # by the reading that brought them
     status: StatusName | None = None
     position: int = 0  # of what was written last
 
@@ -71,9 +72,8 @@ def log_report(outcomes: Iterable[Outcome], *, seconds: float) -> None:
         for reading in outcome.readings:
             found.append(_of(outcome, reading, counted.get(reading)))
             counted.setdefault(reading, outcome.stream)
-        rest = outcome.rows - sum(reading.rows[outcome.stream] for reading in outcome.readings)
-        if rest or not outcome.readings:
-            found.append(StreamReport(None, outcome.stream, outcome.status or "", rest))
+        if not outcome.readings:
+            found.append(StreamReport(None, outcome.stream, outcome.status or "", outcome.rows.total()))
     if found:
         logger.info("sync report\n%s", _table(found))
         whole = {"version": version("airbyte-source-liquidations"), "seconds": round(seconds, 1), "streams": found}
@@ -92,7 +92,7 @@ def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamRe
         vendor=reading.endpoint.vendor,
         stream=outcome.stream,
         status=outcome.status or "",
-        rows=reading.rows[outcome.stream],
+        rows=outcome.rows[reading],
         partitions_done=done,
         partitions_failed=failed,
         partitions_unread=unread,

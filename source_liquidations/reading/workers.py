@@ -187,7 +187,7 @@ class Workers:
                 if last.records:
                     self._put(last)
                 last = block
-                last.account = window.gap.reading.rows
+                last.reading = window.gap.reading
         except LiquidationsError as error:
             if len(window.gap.outputs) == 1:
                 raise
