@@ -114,14 +114,10 @@ class StreamState:
 
     def todo(self, partition: Partition, start: int, end: int, lookback: int) -> Slices:
         """What of [start, end) this sync has to read of a partition."""
-        if self.cursor_field is None:
-            return Slices.of([(start, end)])
         return self._partitions.setdefault(partition, Progress()).todo(start, end, lookback)
 
     def add(self, partition: Partition, part: Slice, since: int = -_FOREVER) -> None:
         """A slice of a partition has been read, and its rows are written. Nothing before `since` is available."""
-        if self.cursor_field is None:
-            return
         progress = self._partitions.setdefault(partition, Progress())
         if part[0] < part[1] or since > progress.since:
             progress.since = max(progress.since, since)
@@ -154,12 +150,12 @@ class StreamState:
 
     def blob(self) -> dict[str, Any]:
         """The state as it is saved."""
-        if self.cursor_field is None:
-            return {"__ab_no_cursor_state_message": True}  # Airbyte's own word for "nothing to remember"
         partitions = list(self._partitions)  # another reading of the stream may be adding its own
         for partition in partitions:
             if partition not in self._entries:
                 self._entries[partition] = self._entry(partition)
+        if self.cursor_field is None:
+            return {"__ab_no_cursor_state_message": True}  # Airbyte's own word for "nothing to remember"
         entries = map(self._entries.get, partitions)
         return {"states": [entry for entry in entries if entry is not None]}
 
