@@ -35,12 +35,8 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
     found = []
     for vendor in vendors:
         for feed in vendor.fed:
-            outputs = [Output(feed.stream.name)] if feed.stream.name in states else []
-            outputs += [
-                Output(stream.name, mapper, vendor.name)
-                for stream, mapper in feed.mappers.items()
-                if stream.name in states
-            ]
+            unified = [Output(stream.name, mapper, vendor.name) for stream, mapper in feed.mappers.items()]
+            outputs = [output for output in (Output(feed.stream.name), *unified) if output.stream in states]
             if outputs:
                 plan = partial(gaps, states=states, lookback=config.lookback)
                 prepare = feed.prepare if any(output.mapper for output in outputs) else None
