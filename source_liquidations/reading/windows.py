@@ -150,6 +150,7 @@ class Window:
 class Gap:
     """What has to be read of some partitions for some streams, and what is known of its windows.
 
+    outputs     until rows of one cannot be made: then only the others
     ranges      what no window is open for, the newest last: it comes first
     length      of the next window
     under_way   its windows that are open
@@ -163,7 +164,6 @@ class Gap:
     length: int = 0
     under_way: list[Window] = field(default_factory=list)
     failed: bool = False
-    broken: set[str] = field(default_factory=set)  # streams whose rows cannot be made, from some page on
     _misses: int = 0  # windows without rows
     _proven: bool = False  # a window was read to its end
     _followed: bool = False  # a page token has led to another page
@@ -246,8 +246,7 @@ class Gap:
 
     def halve(self, window: Window) -> bool:
         """The vendor finds a window too large: read it in smaller ones. False where it cannot be made smaller."""
-        step = self.reading.endpoint.step
-        asked = timestamps.ceil_to(window.end, step) - timestamps.floor_to(window.start, step)
+        step, asked = self.reading.endpoint.step, window.asked.end - window.asked.start
         half = max(step, timestamps.floor_to(asked // 2, step))
         if half >= asked:
             return False

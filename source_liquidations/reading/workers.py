@@ -178,8 +178,6 @@ class Workers:
 
     def _hand_over(self, window: Window, output: Output, rows: Rows, whole: dict[int, Slice]) -> None:
         """A page's blocks for one stream. Outputs fail apart: one that cannot be made stops no other."""
-        if output.stream in window.gap.broken:
-            return
         faults = list(rows.faults)
         last = Block(output.stream, 0, b"")
         try:
@@ -191,7 +189,7 @@ class Workers:
         except LiquidationsError as error:
             if len(window.gap.outputs) == 1:
                 raise
-            window.gap.broken.add(output.stream)
+            window.gap.outputs = tuple(one for one in window.gap.outputs if one is not output)
             faults = [Fault(0, error)]
         for fault in faults:
             owners = range(len(window.gap.partitions)) if fault.owners is None else fault.owners
@@ -199,10 +197,9 @@ class Workers:
             partitions = tuple(window.gap.partitions[owner] for owner in owners)
             window.gap.reading.fail(placed, output.stream, partitions)
             window.hold(output, owners, fault.instant)
-        if output.stream not in window.gap.broken:
-            covers = [window.covered(output, index, part) for index, part in whole.items()]
-            last.covers = window.gap.reading.believed(output.stream, covers)
-            self._put(last)
+        covers = [window.covered(output, index, part) for index, part in whole.items()]
+        last.covers = window.gap.reading.believed(output.stream, covers)
+        self._put(last)
 
     def _put(self, item: Item | BaseException) -> None:
         """Hand over an item once there is room; none after the stop."""
