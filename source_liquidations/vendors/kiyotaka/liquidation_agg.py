@@ -1,10 +1,12 @@
 """Kiyotaka, "LIQUIDATION_AGG": GET /v1/points. Volumes per side and interval, of a symbol or summed over exchanges."""
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache, partial
-from typing import Any
+from itertools import repeat
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,9 +15,10 @@ from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, show
 from source_liquidations.http.answers import MEMBERS, Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.numbers import NULL
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
-from source_liquidations.reading.pages import Table, encode
-from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.reading.pages import Table, encode, members_of
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import interval_of, volume_names, volumes
@@ -31,7 +34,9 @@ ID_FIELDS = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "i
 # Documented as: BUY = longs getting liquidated, SELL = shorts. The opposite of Coin Metrics.
 POSITION_OF = {"BUY": "long", "SELL": "short"}
 
+_ID_COLUMNS = {**dict.fromkeys(map(snake, ID_FIELDS), ""), "normalized_symbol": None}
 _OF_A_SYMBOL = ("exchange", "raw_symbol", "normalized_symbol", "category")
+_NOT_GIVEN = (NULL, msgspec.Raw(b'""'))
 _LATEST = 4_102_444_800  # seconds; a larger figure is of another unit
 
 STREAM = Stream("kiyotaka_liquidation_agg", KEY, "time", declared_in=__name__)
@@ -42,6 +47,7 @@ POINTS_PER_WEIGHT = 1_000
 WEIGHT_PER_EXCHANGE = 0.2  # of a sum, more
 
 
+T = TypeVar("T")
 Members = dict[str, msgspec.Raw]
 
 
@@ -54,182 +60,93 @@ class Point(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A zero `liquidations` may be left out."""
 
     timestamp: Instant
-    liquidations: msgspec.Raw = numbers.NULL
+    liquidations: msgspec.Raw = NULL
 
 
 class Wrapped(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     Point: Point
 
 
-class Series(msgspec.Struct, forbid_unknown_fields=True):
-    id: Members = msgspec.field(default_factory=dict)
-    points: list[Wrapped] | None = None
-
-
 class Body(msgspec.Struct):
     """An empty list may be left out, and then the body is empty."""
 
-    series: list[Series] | msgspec.UnsetType | None = msgspec.UNSET
-
-
-class _RawSeries(msgspec.Struct):
-    """A series with all that is in it, documented or not."""
-
-    series: list[Members] | None = None
+    series: list[Members] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _decoder = msgspec.json.Decoder(Body)
-_raw = msgspec.json.Decoder(_RawSeries)
-_points = msgspec.json.Decoder(list[Members] | None)
+_documented = msgspec.json.Decoder(list[Wrapped] | None)
+_entries = msgspec.json.Decoder(list[Members] | None)
+_points = msgspec.json.Decoder(list[Point])
 
 
-def rows_of(answered: Answered, partition: Partition, fields: Fields, memory: dict[Any, Any]) -> Rows:
-    """The rows of an answer to what was asked of a partition.
+def _decoded(literal: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    return Answered(200, {}, bytes(literal)).decoded(decoder)
 
-    `typed` has, for each row, the members of its names in liquidation_volumes (or why there are none) and its amount.
-    Raises UnexpectedAnswer.
+
+def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
+    """The points of a series without its id; and of each, what is undocumented: in it, around it, beside the points.
+
+    Of the same name in several of these places, the one nearest to the number counts. Raises UnexpectedAnswer.
     """
-    beside: list[list[Members]] | None = None
-    try:
-        body = _decoder.decode(answered.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        documented, beside = _taken_apart(answered)
-        body = documented.decoded(_decoder)
-    if body.series is msgspec.UNSET and answered.decoded(MEMBERS):
-        # Nothing but an empty body means an empty list; another one has something to say.
-        raise UnexpectedAnswer("the answer has no `series`.")
-    page = _Page(partition, fields)
-    for index, series in enumerate(body.series or ()):
-        page.add(series, beside[index] if beside else ())
-    rows = each_once(page.rows, memory, page.keys)
-    if b"\n" in answered.body or b"\r" in answered.body:
-        rows.raw = [bytes(one_line(row)) for row in rows.raw]
-    return rows
+    literal = series.pop("points", NULL)
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        if not series:
+            return [entry.Point for entry in _documented.decode(literal) or ()], []
+    entries = _decoded(literal, _entries) or ()
+    inside = [_decoded(entry.pop("Point", b"{}"), MEMBERS) for entry in entries]
+    known = [{name: point.pop(name) for name in Point.__struct_fields__ if name in point} for point in inside]
+    beside = [{**series, **entry, **point} for entry, point in zip(entries, inside, strict=True)]
+    return _decoded(encode(known), _points), beside
 
 
-def _taken_apart(answered: Answered) -> tuple[Answered, list[list[Members]]]:
-    """The documented part of a body; and for each series and point, what is undocumented: in it, beside it and around.
+def _undocumented(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
+    """The members that arrive beside the row's own columns: one of the same name does not take their place."""
+    return without(members, fields.left_out(members, members.keys() & own))
 
-    Of the same name in several of these places, the one nearest to the number counts.
+
+def identity_of(sent: Members, asked: Mapping[str, str], fields: Fields) -> dict[str, Any]:
+    """A series' id in the stream's spelling. Key columns that it lacks are what was asked for, or "".
+
+    A sum has no symbol and no exchange, whatever stands in the answer: else its key would be that of one of its
+    symbols. Raises UnexpectedAnswer for a series of something else than asked for.
     """
-    plain, beside = [], []
-    for series in answered.decoded(_raw).series or ():
-        entries = Answered(200, {}, bytes(series.pop("points", b"null"))).decoded(_points) or ()
-        inside = [Answered(200, {}, bytes(entry.pop("Point", b"{}"))).decoded(MEMBERS) for entry in entries]
-        points = [{name: point.pop(name) for name in Point.__struct_fields__ if name in point} for point in inside]
-        documented: dict[str, Any] = {name: series.pop(name) for name in ("id",) if name in series}
-        plain.append({**documented, "points": [{"Point": point} for point in points]})
-        beside.append([{**series, **entry, **point} for entry, point in zip(entries, inside, strict=True)])
-    body = answered.decoded(MEMBERS) if not plain else {"series": plain}
-    return Answered(200, {}, encode(body)), beside
+    expected = {"type": TYPE, **asked}
+    known = {name: expected.get(name, default) for name, default in _ID_COLUMNS.items()}
+    documented = {snake(name): sent[name] for name in ID_FIELDS if sent.get(name, NULL) not in _NOT_GIVEN}
+    for name in expected.keys() & documented.keys():
+        found = msgspec.json.decode(documented[name])
+        fold = str.lower if name == "coin" else str  # what was asked for as btc may be answered as BTC
+        if not isinstance(found, str) or fold(found) != fold(expected[name]):
+            told = shown(bytes(documented[name]))
+            raise UnexpectedAnswer(f"`{name}` is {told}, but {expected[name]!r} was requested.")
+    if "exchanges" in asked:
+        documented = without(documented, _OF_A_SYMBOL)
+    others = _undocumented({snake(name): value for name, value in without(sent, ID_FIELDS).items()}, fields.own, fields)
+    return {**known, **documented, **others, "denomination": asked["denomination"]}
 
 
-class _Page:
-    def __init__(self, partition: Partition, fields: Fields) -> None:
-        self._raw: list[bytes] = []
-        self._instants: list[int] = []
-        self._typed: list[tuple[bytes | LiquidationsError, bytes]] = []
-        self._faults: list[Fault] = []
-        self.keys: list[bytes] = []  # each row's series
-        self.rows = Rows(self._raw, self._instants, typed=self._typed, faults=self._faults)
-        self._asked = dict(partition.values)
-        self._fields = fields
-        self._ids: dict[bytes, Mapping[str, msgspec.Raw]] = {}
-        self._named: dict[bytes | LiquidationsError, bytes] = {}  # the series that has a name in liquidation_volumes
-
-    def add(self, series: Series, beside: Sequence[Members]) -> None:
-        """Take a series; `beside` has what is undocumented of each of its points, if anything is."""
-        points = [wrapped.Point for wrapped in series.points or ()]
-        bad: dict[int, LiquidationsError] = {}
-        amounts = numbers.column("liquidations", [point.liquidations for point in points], bad)
-        identity = self._identity(series.id)
-        key = encode([identity[name] for name in KEY if name != "time"])
-        if self._ids.setdefault(key, series.id) != series.id:
-            raise UnexpectedAnswer("two series of one answer have the same id, so that one would overwrite the other.")
-        names = self._volume_names(identity)
-        if self._named.setdefault(names, key) != key:
-            names = UnexpectedAnswer(
-                "two series of one answer have the same symbol and side: they differ in a field that"
-                " liquidation_volumes does not have, such as `category`."
-            )
-        head = b"{" + encode(identity)[1:-1] + b',"liquidations":'
-        own = self._fields.own | identity.keys()
-        for at, (point, literal) in enumerate(zip(points, amounts, strict=True)):
-            instant, members = point_time(point.timestamp.s, point.timestamp.ns)
-            if at in bad:
-                self._faults.append(Fault(instant, bad[at]))
-                continue
-            amount = b"0" if literal == numbers.NULL else bytes(literal)
-            rest = self._undocumented(beside[at], own) if beside else {}
-            self._instants.append(instant)
-            self._raw.append(head + amount + members + (b"," + encode(rest)[1:-1] if rest else b"") + b"}")
-            self._typed.append((names, amount))
-            self.keys.append(key)
-
-    def _identity(self, sent: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
-        """A series' id in the stream's spelling. Key columns that it lacks are what was asked for, or "".
-
-        A sum has no symbol and no exchange, whatever stands in the answer: else its key would be that of one of its
-        symbols. Raises UnexpectedAnswer for a series of something else than asked for.
-        """
-        asked = self._asked
-        known = {
-            "type": TYPE,
-            "exchange": asked.get("exchange", ""),
-            "raw_symbol": asked.get("raw_symbol", ""),
-            "normalized_symbol": None,
-            "category": "",
-            "interval": asked["interval"],
-            "side": "",
-            "coin": asked.get("coin", ""),
-        }
-        given = {name: value for name, value in sent.items() if bytes(value) not in (b"null", b'""')}
-        documented = {snake(name): given[name] for name in ID_FIELDS if name in given}
-        of_a_symbol = _OF_A_SYMBOL if "exchanges" in asked else ("coin",)
-        for name in {"type", "interval", "exchange", "raw_symbol", "coin"}.difference(of_a_symbol) & documented.keys():
-            literal = bytes(documented[name])
-            fold = str.lower if name == "coin" else str  # what was asked for as btc may be answered as BTC
-            if not literal.startswith(b'"') or fold(msgspec.json.decode(literal)) != fold(str(known[name])):
-                found = shown(literal)
-                raise UnexpectedAnswer(f"`{name}` is {found}, but {known[name]!r} was requested.")
-        if "exchanges" in asked:
-            documented = without(documented, of_a_symbol)
-        others = self._undocumented({snake(n): v for n, v in without(sent, ID_FIELDS).items()}, self._fields.own)
-        return {**known, **documented, **others, "denomination": asked["denomination"]}
-
-    def _undocumented(self, members: Mapping[str, msgspec.Raw], own: AbstractSet[str]) -> Members:
-        """The members that arrive beside the row's own columns: one of the same name does not take their place."""
-        return without(members, self._fields.left_out(members, members.keys() & own))
-
-    def _volume_names(self, identity: Mapping[str, Any]) -> bytes | LiquidationsError:
-        asked = self._asked
-        try:
-            side, coin, normalized = (_text_of(name, identity[name]) for name in ("side", "coin", "normalized_symbol"))
-        except UnexpectedAnswer as error:
-            return error
-        if side not in POSITION_OF:
-            return UnexpectedAnswer(f"`side` is {shown(side)}, neither BUY nor SELL.")
-        symbol, code = asked.get("raw_symbol", ""), asked.get("exchange", "")
-        name = asset_of(coin, normalized, symbol, code)
-        places = asked.get("exchanges", code)
-        return volume_names(
-            "kiyotaka",
-            f"{places}/{symbol or name}",
-            exchanges_of(places),
-            name,
-            interval_of(asked["interval"])[1],
-            POSITION_OF[side],
-            asked["denomination"],
-        )
-
-
-def _text_of(name: str, value: Any) -> str:
-    """A member of a series' id, which is a literal where the vendor sent it. Raises UnexpectedAnswer for no text."""
-    if not isinstance(value, msgspec.Raw):
-        return value or ""
-    if not bytes(value).startswith(b'"'):
-        raise UnexpectedAnswer(f"`{name}` is {shown(bytes(value))}, not text.")
-    return str(msgspec.json.decode(value))
+def _names_of(identity: bytes, asked: Mapping[str, str]) -> bytes | LiquidationsError:
+    """The members of a series' rows in liquidation_volumes, or why it has none there."""
+    sent = members_of(identity)
+    texts = {name: msgspec.json.decode(sent[name]) for name in ("side", "coin", "normalized_symbol")}
+    for name, text in texts.items():
+        if not isinstance(text, str | None):
+            return UnexpectedAnswer(f"`{name}` is {shown(bytes(sent[name]))}, not text.")
+    side, coin, normalized = (text or "" for text in texts.values())
+    if side not in POSITION_OF:
+        return UnexpectedAnswer(f"`side` is {shown(side)}, neither BUY nor SELL.")
+    symbol, code = asked.get("raw_symbol", ""), asked.get("exchange", "")
+    name = asset_of(coin, normalized, symbol, code)
+    places = asked.get("exchanges", code)
+    return volume_names(
+        "kiyotaka",
+        f"{places}/{symbol or name}",
+        exchanges_of(places),
+        name,
+        interval_of(asked["interval"])[1],
+        POSITION_OF[side],
+        asked["denomination"],
+    )
 
 
 @lru_cache(maxsize=65536)  # all series have the same
@@ -336,10 +253,57 @@ class LiquidationAgg(Endpoint):
         return {"weight": math.ceil(round(weight, 3))}
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        return Answer(rows_of(answered, span.partitions[0], self._fields, memory))
+        body = answered.decoded(_decoder)
+        if body.series is msgspec.UNSET and answered.decoded(MEMBERS):
+            # Nothing but an empty body means an empty list; another one has something to say.
+            raise UnexpectedAnswer("the answer has no `series`.")
+        raw: list[bytes] = []
+        instants: list[int] = []
+        typed: list[tuple[bytes, bytes]] = []  # the series' id as JSON, and the amount
+        bad: dict[int, LiquidationsError] = {}
+        ids: dict[bytes, Members] = {}
+        for series in body.series or ():
+            sent = _decoded(series.pop("id", b"{}"), MEMBERS)
+            identity = identity_of(sent, dict(span.partitions[0].values), self._fields)
+            key = encode([identity[name] for name in KEY if name != "time"])
+            if ids.setdefault(key, sent) != sent:
+                raise UnexpectedAnswer(
+                    "two series of one answer have the same id, so that one would overwrite the other."
+                )
+            points, beside = _points_of(series)
+            wrong: dict[int, LiquidationsError] = {}
+            literals = numbers.column("liquidations", [point.liquidations for point in points], wrong)
+            bad |= {len(raw) + index: error for index, error in wrong.items()}
+            amounts = [b"0" if literal == NULL else bytes(literal) for literal in literals]
+            times = [point_time(point.timestamp.s, point.timestamp.ns) for point in points]
+            own = self._fields.own | identity.keys()
+            rests = (_undocumented(members, own, self._fields) for members in beside)
+            ends = [b"," + encode(rest)[1:] if rest else b"}" for rest in rests] or [b"}"] * len(points)
+            series_id = encode(identity)
+            head = series_id[:-1] + b',"liquidations":'
+            raw += map(b"".join, zip(repeat(head), amounts, [time for _, time in times], ends))
+            instants += [instant for instant, _ in times]
+            typed += zip(repeat(series_id), amounts)
+        rows = Rows(raw, instants, typed=typed).without(bad)
+        rows = each_once(rows, memory, [series_id for series_id, _ in rows.typed])
+        if b"\n" in answered.body or b"\r" in answered.body:
+            rows.raw = [bytes(one_line(row)) for row in rows.raw]
+        return Answer(rows)
 
 
 def to_volumes(rows: Rows, span: Span) -> Table:
+    """`typed` of a row has the id of its series, as JSON, and its amount."""
+    names: dict[bytes, bytes | LiquidationsError] = {}
+    for identity in dict.fromkeys(identity for identity, _ in rows.typed):
+        found = _names_of(identity, dict(span.partitions[0].values))
+        if found in names.values():
+            found = UnexpectedAnswer(
+                "two series of one answer have the same symbol and side: they differ in a field that"
+                " liquidation_volumes does not have, such as `category`."
+            )
+        names[identity] = found
     return volumes(
-        names=[names for names, _ in rows.typed], instants=rows.instants, amount=[amount for _, amount in rows.typed]
+        names=[names[identity] for identity, _ in rows.typed],
+        instants=rows.instants,
+        amount=[amount for _, amount in rows.typed],
     )
