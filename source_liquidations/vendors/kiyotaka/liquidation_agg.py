@@ -45,6 +45,7 @@ MOST_POINTS = 100_000  # a request, over all series
 SERIES = 2  # one for each side
 POINTS_PER_WEIGHT = 1_000
 WEIGHT_PER_EXCHANGE = 0.2  # of a sum, more
+DEFAULTS = {"interval": "HOUR", "denomination": "coin"}
 
 
 T = TypeVar("T")
@@ -195,28 +196,25 @@ class LiquidationAgg(Endpoint):
 
     def __init__(self, client: Client, config: Mapping[str, Any], *, most_weight: float) -> None:
         self.client = client
-        self._symbols = tuple(config.get("symbols", ()))
-        self._coins = tuple(config.get("coins", ()))
-        self._exchanges = tuple(sorted(set(config.get("coin_exchanges", ()))))  # the same sum in whatever order
-        self._interval = config.get("interval", "HOUR")
-        self._denomination = config.get("denomination", "coin")
+        self._symbols = config.get("symbols", ())
+        self._coins = config.get("coins", ())
+        self._exchanges = "+".join(sorted(set(config.get("coin_exchanges", ()))))  # the same sum in whatever order
+        self._rest = {name: config.get(name, default) for name, default in DEFAULTS.items()}
         self._fields = Fields.of(STREAM)
         self._lists: dict[Request, list[str]] = {}
-        self.step, _ = interval_of(self._interval)
-        factor = 1 + WEIGHT_PER_EXCHANGE * len(self._exchanges) if self._coins else 1.0
+        self.step, _ = interval_of(self._rest["interval"])
+        self._sum_factor = 1 + WEIGHT_PER_EXCHANGE * len(self._exchanges.split("+"))
+        factor = self._sum_factor if self._coins else 1.0
         points = max(1, math.floor(most_weight / factor)) * POINTS_PER_WEIGHT
         self.sizing = Sizing(min(MOST_POINTS, points) // SERIES * self.step)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        rest = {"interval": self._interval, "denomination": self._denomination}
         matching = partial(matching_markets, self.client, traffic, self._lists)
         for name, where in self.resolved("kiyotaka.symbols", self._symbols, is_pattern, matching):
             exchange_id, raw_symbol = name.split("/", 1)
-            yield Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **rest, entry=where)
+            yield Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **self._rest, entry=where)
         for index, coin in enumerate(self._coins):
-            exchanges = "+".join(self._exchanges)
-            where = f"kiyotaka.coins[{index}]"
-            yield Partition.of(coin=coin, exchanges=exchanges, **rest, entry=where)
+            yield Partition.of(coin=coin, exchanges=self._exchanges, **self._rest, entry=f"kiyotaka.coins[{index}]")
 
     def place(self, partition: Partition) -> tuple[str, str]:
         asked = dict(partition.values)
@@ -224,30 +222,28 @@ class LiquidationAgg(Endpoint):
         return exchanges_of(codes), f"{codes}/{asked.get('raw_symbol') or asset(asked['coin'])}"
 
     def first(self, span: Span) -> Request:
-        partition = dict(span.partitions[0].values)
-        params = [("type", TYPE)]
-        if "coin" in partition:
-            params += [("exchange", name) for name in partition["exchanges"].split("+")]
-            params += [("coin", partition["coin"])]
-        else:
-            params += [("exchange", partition["exchange"]), ("rawSymbol", partition["raw_symbol"])]
-        params += [
-            ("interval", partition["interval"]),
+        asked = dict(span.partitions[0].values)
+        is_sum = "exchanges" in asked
+        codes = asked["exchanges"].split("+") if is_sum else [asked["exchange"]]
+        params = [
+            ("type", TYPE),
+            *(("exchange", code) for code in codes),
+            ("coin", asked["coin"]) if is_sum else ("rawSymbol", asked["raw_symbol"]),
+            ("interval", asked["interval"]),
             ("from", str(span.start // timestamps.SECOND)),
             ("period", str((span.end - span.start) // timestamps.SECOND)),
             ("sortDirection", "SORT_DIRECTION_ASC"),
         ]
-        if "coin" in partition:
+        if is_sum:
             params.append(("transform.groupBy.type", "GROUP_BY_TYPE_SUM"))
-        if partition["denomination"] == "usd":
+        if asked["denomination"] == "usd":
             params.append(("transform.normalize.quote", "USD"))
         return Request(PATH, tuple(params))
 
     def weight(self, span: Span) -> float:
         points = (span.end - span.start) // self.step * SERIES
-        summed = dict(span.partitions[0].values).get("exchanges")
-        factor = 1 + WEIGHT_PER_EXCHANGE * len(summed.split("+")) if summed else 1.0
-        return math.ceil(points / POINTS_PER_WEIGHT) * factor
+        is_sum = "exchanges" in dict(span.partitions[0].values)
+        return math.ceil(points / POINTS_PER_WEIGHT) * (self._sum_factor if is_sum else 1.0)
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"weight": math.ceil(round(weight, 3))}

@@ -15,8 +15,8 @@ from source_liquidations.reading.endpoint import Answer, Span
 from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
-from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, snake, without
-from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
+from source_liquidations.vendors.decoding import Fields, Row, RowDecoder, snake, without
+from source_liquidations.vendors.listing import DateReader, ListedPeriod, Listing, coverage_of, rows_of
 from source_liquidations.vendors.patterns import is_pattern, meant
 
 STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__name__)
@@ -61,11 +61,8 @@ class MarketList(Listing):
         others = members_of(answered.body).keys() - {"nextOffset"}
         if others and "symbols" not in others:
             raise UnexpectedAnswer("the answer has no `symbols`.")
+        found.rows.raw = [self._columns_of(literal) for literal in found.rows.raw]
         return found
-
-    def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
-        entries, after = super().entries(page, request, memory)
-        return [(row, self._columns_of(literal)) for row, literal in entries], after
 
     def _columns_of(self, literal: msgspec.Raw | bytes) -> bytes:
         """A row with the stream's names. `available_since` is text, however the vendor writes it."""
