@@ -2,10 +2,9 @@
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from http.client import BadStatusLine
-from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,60 +14,63 @@ from requests.adapters import HTTPAdapter
 
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.redaction import PROXY_VARIABLES
+from source_liquidations.http.watchdog import watched
 
+_MOST_CONNECTIONS = 40  # as `num_workers`
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PROXY_EXAMPLE = (
     "E.g. http://user:password@proxy.example.com:3128, with %-escapes for special characters in the password."
 )
 
 
-def settings(url: str) -> dict[str, Any]:
-    """What an adapter of requests needs to reach the URL: proxies, certificates. Raises ConfigurationError."""
-    with requests.Session() as session:
-        found: dict[str, Any] = dict(session.merge_environment_settings(url, {}, None, None, None))
-    _check_certificates(found["verify"])
-    proxy = requests.utils.select_proxy(url, found["proxies"])
-    if proxy is not None:
-        _check_proxy(proxy)
-    return found
+def connections(url: str) -> tuple[urllib3.PoolManager, str | None]:
+    """Connections to the host of the URL, and the proxy that they go through. Raises ConfigurationError."""
+    bundles = [(name, os.environ[name]) for name in _CA_VARIABLES if os.environ.get(name)]
+    certificates = _certificates(*bundles[0]) if bundles else {"ca_certs": requests.utils.DEFAULT_CA_BUNDLE_PATH}
+    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+    if proxy is None:
+        manager = urllib3.PoolManager(1, maxsize=_MOST_CONNECTIONS, **certificates)
+    else:
+        manager = _through(proxy, certificates)
+    pool = manager.connection_from_url(url)
+    pool.ConnectionCls = watched(pool.ConnectionCls)
+    return manager, proxy
 
 
 @cache  # a bundle takes long to read, and each vendor would read it
-def _check_certificates(verify: Any) -> None:
-    if not isinstance(verify, str):
-        return
+def _certificates(name: str, bundle: str) -> Mapping[str, Any]:
+    """A bundle, which is a file or a folder, as urllib3 takes it."""
+    is_folder = os.path.isdir(bundle)
     try:
-        is_folder = os.path.isdir(verify)
-        ssl.create_default_context(cafile=None if is_folder else verify, capath=verify if is_folder else None)
+        ssl.create_default_context(cafile=None if is_folder else bundle, capath=bundle if is_folder else None)
     except (OSError, ValueError) as error:
-        name = next((name for name in _CA_VARIABLES if os.environ.get(name) == verify), _CA_VARIABLES[0])
         reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or type(error).__name__
         raise ConfigurationError(
             name,
-            f"{verify} is not a usable bundle of CA certificates ({reason}).",
+            f"{bundle} is not a usable bundle of CA certificates ({reason}).",
             advice="Give a file in PEM form.",
         ) from None
+    return {"ca_cert_dir" if is_folder else "ca_certs": bundle}
 
 
-def _check_proxy(proxy: str) -> None:
+def _through(proxy: str, certificates: Mapping[str, Any]) -> urllib3.PoolManager:
     """Of a malformed address nothing is shown: any part of it may be one of the password."""
     name = _variable_of(proxy)
-    try:  # as a request will read it
-        urlsplit(proxy)
+    try:
         address = requests.utils.prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]
         parts = urllib3.util.parse_url(address)
-        HTTPAdapter().proxy_headers(address)
-        valid = bool(parts.host) and parts.path in {None, "/"} and parts.query is None and parts.fragment is None
-    except (TypeError, ValueError):
-        valid = False
-    if not valid or parts.scheme not in {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}:
-        raise ConfigurationError(name, "is not the address of a proxy.", advice=_PROXY_EXAMPLE)
-    if parts.scheme.startswith("socks") and find_spec("socks") is None:
+        if not parts.host or parts.path not in {None, "/"} or parts.query is not None or parts.fragment is not None:
+            raise ValueError
+        manager: urllib3.PoolManager = HTTPAdapter(1, _MOST_CONNECTIONS).proxy_manager_for(address, **certificates)
+    except requests.exceptions.InvalidSchema:
         raise ConfigurationError(
             name,
             "is a SOCKS proxy, which needs the package PySocks, and that is not installed.",
             advice="Install it, or use an HTTP proxy.",
-        )
+        ) from None
+    except (TypeError, ValueError):
+        raise ConfigurationError(name, "is not the address of a proxy.", advice=_PROXY_EXAMPLE) from None
+    return manager
 
 
 def _variable_of(proxy: str | None) -> str:
@@ -110,7 +112,7 @@ def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: boo
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what is behind it: requests and urllib3 wrap errors as arguments, reasons and contexts."""
+    """The error and what is behind it: urllib3 wraps errors as arguments, reasons and contexts."""
     seen: set[int] = set()
     waiting: list[Any] = [error]
     while waiting:

@@ -4,43 +4,22 @@ import threading
 import time
 from collections.abc import Mapping
 from io import BytesIO
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
+from urllib3 import exceptions
 
 from source_liquidations.errors import Stopped, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, FailedTry
-from source_liquidations.http.environment import misconfigured, refused_by_proxy, settings
+from source_liquidations.http.environment import connections, misconfigured, refused_by_proxy
 from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import PROXY_REFUSES
-from source_liquidations.http.watchdog import Exchange, watched, watching
+from source_liquidations.http.watchdog import Exchange, watching
 
-_MOST_CONNECTIONS = 40  # as `num_workers`
 LARGEST_BODY = 128 * 1024 * 1024  # decoded
 
 _BOM = b"\xef\xbb\xbf"
-_GET = requests.Request("GET", "http://localhost/").prepare()
-
-
-class _Adapter(HTTPAdapter):
-    """Looks up its host's connections once: neither its proxy nor its certificates change within a sync."""
-
-    def __init__(self, **options: Any) -> None:
-        self._pool: Any = None
-        super().__init__(**options)
-
-    def get_connection_with_tls_context(
-        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> Any:
-        if self._pool is None:
-            pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            pool.ConnectionCls = watched(pool.ConnectionCls)
-            self._pool = pool
-        return self._pool
 
 
 class Transport:
@@ -52,27 +31,22 @@ class Transport:
     def __init__(self, *, patience: Patience, stop: threading.Event) -> None:
         self._patience = patience
         self._stop = stop
-        self._adapter = _Adapter(pool_connections=1, pool_maxsize=_MOST_CONNECTIONS, max_retries=0)
-        self._settings: dict[str, Any] = {}
-        self._settings_lock = threading.Lock()
+        self._way: tuple[urllib3.PoolManager, str | None] | None = None
+        self._way_lock = threading.Lock()
         self._reached = False
 
     def get(self, url: str, headers: Mapping[str, str]) -> Answered:
-        """One GET and its whole body, decompressed. The URL is sent as it is.
+        """One GET and its whole body, decompressed.
 
         Raises FailedTry for what stops it on the way, ConfigurationError where this machine's proxy or certificates are
         the reason, UnexpectedAnswer for a body that is too large.
         """
-        with self._settings_lock:  # reading certificates takes long: one does it, and the others wait
-            self._settings = self._settings or settings(url)
-        proxy = requests.utils.select_proxy(url, self._settings["proxies"])
-        prepared = _GET.copy()
-        prepared.headers.update(headers)
-        prepared.url = url
+        with self._way_lock:  # reading certificates takes long: one does it, and the others wait
+            manager, proxy = self._way = self._way or connections(url)
         with watching(self._patience.connect + self._patience.answer) as exchange:
             try:
-                answered = self._exchange(prepared, exchange)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                answered = self._exchange(manager, url, headers, exchange)
+            except (exceptions.HTTPError, OSError, ValueError) as error:
                 found = misconfigured(error, url, proxy, reached=self._reached or exchange.sent)
                 raise found or self._broken(error, exchange) from None
         if answered.status == PROXY_REFUSES:
@@ -80,16 +54,20 @@ class Transport:
         self._reached = True
         return answered
 
-    def _exchange(self, prepared: requests.PreparedRequest, exchange: Exchange) -> Answered:
-        timeout = (self._patience.connect, self._patience.answer)
-        with self._adapter.send(prepared, timeout=timeout, **{**self._settings, "stream": True}) as response:
-            return Answered(response.status_code, response.headers, self._body(response, exchange).removeprefix(_BOM))
+    def _exchange(
+        self, manager: urllib3.PoolManager, url: str, headers: Mapping[str, str], exchange: Exchange
+    ) -> Answered:
+        timeout = urllib3.Timeout(connect=self._patience.connect, read=self._patience.answer)
+        with manager.urlopen(
+            "GET", url, redirect=False, headers=headers, timeout=timeout, retries=False, preload_content=False
+        ) as response:
+            return Answered(response.status, response.headers, self._body(response, exchange).removeprefix(_BOM))
 
-    def _body(self, response: requests.Response, exchange: Exchange) -> bytes:
+    def _body(self, response: urllib3.BaseHTTPResponse, exchange: Exchange) -> bytes:
         """The whole body, in pieces as they come, so that a slow drip is noticed and stop is heard."""
         started = time.monotonic()
         body = BytesIO()  # hands out what it holds without a copy
-        while piece := response.raw.read1(1 << 20, decode_content=True):
+        while piece := response.read1(1 << 20, decode_content=True):
             body.write(piece)
             if body.tell() > LARGEST_BODY:
                 raise UnexpectedAnswer(
@@ -109,12 +87,12 @@ class Transport:
         status = None
         if exchange.overdue:
             text = f"no whole answer in {patience.connect + patience.answer:g} s, or too slow a one"
-        elif isinstance(error, requests.ConnectTimeout):
-            text = f"no connection in {patience.connect:g} s"
-        elif isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
-            text = f"no answer in {patience.answer:g} s"
-        else:
+        elif isinstance(error, exceptions.NewConnectionError) or not isinstance(error, exceptions.TimeoutError):
             status, text = 0, redact(f"{type(error).__name__}: {error}")
+        elif isinstance(error, exceptions.ConnectTimeoutError):
+            text = f"no connection in {patience.connect:g} s"
+        else:
+            text = f"no answer in {patience.answer:g} s"
         return FailedTry(text, status, sent=exchange.sent)
 
 
