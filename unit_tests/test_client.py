@@ -115,7 +115,7 @@ class Patient(Purse):
     client: Client
 
     def lost(self, request: Request) -> str:
-        vars(self.client)["_patience"] = vars(self.client._transport)["_patience"] = QUICK
+        self.client.patience = vars(self.client._transport)["_patience"] = QUICK
         return ""
 
 

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urljoin
 
 import requests
@@ -27,7 +27,8 @@ from source_liquidations.logs import logger
 _MOST_REDIRECTS = 2
 _MOST_DELAYS = 30  # that the vendor asks for, for one request
 _LEAST_JITTER = 0.75  # of a pause
-
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "source-liquidations"}
+_random = random.SystemRandom()
 
 Params = tuple[tuple[str, str], ...]
 
@@ -59,6 +60,7 @@ class Purse:
         return ""
 
 
+@dataclass(kw_only=True, eq=False)
 class Client:
     """Sends one vendor's requests.
 
@@ -70,46 +72,31 @@ class Client:
     second, and so on; the last figure is for all others. Without them, such a 429 is a failed try.
     """
 
-    def __init__(
-        self,
-        *,
-        vendor: str,
-        base: str,
-        budget: Budget,
-        headers: Mapping[str, str] | None = None,
-        key_params: Params = (),
-        other_key_params: Params = (),
-        own_origins: frozenset[str] = frozenset(),
-        translate: Callable[[Answered], Answered] = lambda answered: answered,
-        explain: Callable[[Answered], LiquidationsError | None] = lambda _: None,
-        delays: Sequence[float] = (),
-        purse: Purse | None = None,
-        patience: Patience | None = None,
-        stop: threading.Event | None = None,
-    ) -> None:
-        self.vendor = vendor
-        self.budget = budget
-        self.stop = stop or threading.Event()
-        self._base = _quoted(base).rstrip("/")
-        self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "source-liquidations"}
-        self._key_headers = dict(headers or {})
-        self._key_params = key_params
-        self._other_key_params = other_key_params
+    vendor: str
+    base: str
+    budget: Budget
+    headers: Mapping[str, str] = field(default_factory=dict)
+    key_params: Params = ()
+    other_key_params: Params = ()
+    own_origins: frozenset[str] = frozenset()
+    translate: Callable[[Answered], Answered] = lambda answered: answered
+    explain: Callable[[Answered], LiquidationsError | None] = lambda _: None
+    delays: Sequence[float] = ()
+    purse: Purse = field(default_factory=Purse)
+    patience: Patience = field(default_factory=Patience.from_environment)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.base = _quoted(self.base).rstrip("/")
+        self.own_origins |= {origin(self.base)}
+        keys = [words.split()[-1] for words in self.headers.values()]  # `Bearer …`
+        self._key_forms = forms_in_bodies([*keys, *(key for _, key in (*self.key_params, *self.other_key_params))])
         self._proven: set[str] = set()  # paths that took the key in the headers
-        keys = [words.split()[-1] for words in self._key_headers.values()]  # `Bearer …`
-        self._key_forms = forms_in_bodies([*keys, *(key for _, key in (*key_params, *other_key_params))])
-        self._own_origins = own_origins | {origin(self._base)}
-        self._translate = translate
-        self._explain = explain
-        self._purse = purse or Purse()
-        self._patience = patience or Patience.from_environment()
-        self._delays = [seconds * self._patience.scale for seconds in delays]
-        self._random = random.SystemRandom()
         self._plan = ""
-        self._transport = Transport(patience=self._patience, stop=self.stop)
+        self._transport = Transport(patience=self.patience, stop=self.stop)
 
     def __repr__(self) -> str:
-        return f"Client({self.vendor}, {self._base})"
+        return f"Client({self.vendor}, {self.base})"
 
     def fetch(
         self,
@@ -127,7 +114,7 @@ class Client:
         RequestRefused, UnexpectedAnswer, VendorUnavailable, ConfigurationError, SpendingLimit, or what `explain` says.
         """
         traffic = traffic or Traffic()
-        request = self._purse.payable(request)
+        request = self.purse.payable(request)
         started = time.monotonic()
         tries = delays = 0
         while True:
@@ -141,25 +128,25 @@ class Client:
                 failed, told = error, self._told_pause(error, delays)
             if not failed.sent:
                 self.budget.unused(weight)
-            final = self._purse.lost(request) if failed.may_be_charged else ""
+            final = self.purse.lost(request) if failed.may_be_charged else ""
             # Being asked to wait is no failed try: others may use the key, or the plan is smaller than documented.
             is_delay = told is not None and failed.status == statuses.TOO_MANY
             delays, tries = delays + is_delay, tries + (not is_delay)
             if (
                 final
-                or tries == self._patience.tries
+                or tries == self.patience.tries
                 or (tries >= 2 and failed.status is not None and failed.status == twice_at_most)
                 or delays > _MOST_DELAYS
-                or time.monotonic() - started + (told or 0.0) > self._patience.longest_total
+                or time.monotonic() - started + (told or 0.0) > self.patience.longest_total
             ):
                 raise self._unavailable(request, failed, tries + delays, final)
-            again = "a retry" if is_delay else f"try {tries + 1} of {self._patience.tries}"
+            again = "a retry" if is_delay else f"try {tries + 1} of {self.patience.tries}"
             self._pause_after(failed, told or self._pause(tries, failed), again, request, traffic)
 
     def _told_pause(self, failed: FailedTry, delays: int) -> float | None:
         """Seconds to wait as the vendor says, or its file after so many delays; None where neither does."""
-        if failed.retry_after is None and failed.status == statuses.TOO_MANY and self._delays:
-            return self._delays[min(delays, len(self._delays) - 1)]
+        if failed.retry_after is None and failed.status == statuses.TOO_MANY and self.delays:
+            return self.delays[min(delays, len(self.delays) - 1)] * self.patience.scale
         return failed.retry_after
 
     def _pause_after(self, failed: FailedTry, seconds: float, again: str, request: Request, traffic: Traffic) -> None:
@@ -172,22 +159,21 @@ class Client:
 
     def _try(self, request: Request, traffic: Traffic, weight: float) -> Answered:
         """One try. Raises FailedTry where another may help."""
-        sent_with = self._key_headers
-        answered = self._translate(self._send(request, traffic))
+        sent_with = self.headers
+        answered = self.translate(self._send(request, traffic))
         self._note_limits(answered)
-        self._tell_plan(answered.headers.get("X-RateLimit-Plan", ""))
         if answered.status == statuses.GOOD:
             problem = answered.problem()
             if problem is None:
                 self.budget.went_well()
-                if self._other_key_params:
+                if self.other_key_params:
                     self._proven.add(request.path)
                 return answered
             raise FailedTry(redact(problem), statuses.GOOD)
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(request, sent_with):
             self._await_budget(traffic, weight)
             return self._try(request, traffic, weight)
-        error = self._explain(answered) or statuses.refusal(answered)
+        error = self.explain(answered) or statuses.refusal(answered)
         if error is not None:
             raise error
         # `Retry-After: 0` means the same as no header.
@@ -198,9 +184,9 @@ class Client:
 
         A good answer to another call before that proves nothing: it may need no key.
         """
-        if refused is self._key_headers and self._other_key_params and request.path not in self._proven:
-            self._key_headers, self._key_params, self._other_key_params = {}, self._other_key_params, ()
-        return refused is not self._key_headers
+        if refused is self.headers and self.other_key_params and request.path not in self._proven:
+            self.headers, self.key_params, self.other_key_params = {}, self.other_key_params, ()
+        return refused is not self.headers
 
     def _unavailable(self, request: Request, failed: FailedTry, tries: int, final: str) -> VendorUnavailable:
         asked = f" The vendor asks to wait for {failed.retry_after:,.0f} s." if failed.retry_after else ""
@@ -216,8 +202,8 @@ class Client:
 
     def check_origin(self, url: str) -> None:
         """Raise UnexpectedAnswer unless the URL is on one of this vendor's own origins, as a relative one is."""
-        found = origin(url.replace("\\", "/"), self._base)
-        if found not in self._own_origins:
+        found = origin(url.replace("\\", "/"), self.base)
+        if found not in self.own_origins:
             raise UnexpectedAnswer(
                 f"a next-page address on another origin was refused: {redact(found)}.",
                 advice="The key was not sent there. Report this to the vendor.",
@@ -246,28 +232,27 @@ class Client:
     def _pause(self, attempt: int, failed: FailedTry) -> float:
         """Seconds before the try after this one: growing, jittered; after 429s, together longer than the budget's."""
         period = self.budget.seconds if failed.status == statuses.TOO_MANY else 0.0
-        units = 2.0 ** (self._patience.tries - 1) - 1
-        first = self._patience.first_pause * max(1.0, period / (units * _LEAST_JITTER))
-        longest = min(first * 2.0 ** (attempt - 1), self._patience.longest_pause)
-        return longest * self._random.uniform(_LEAST_JITTER, 2 - _LEAST_JITTER)
+        units = 2.0 ** (self.patience.tries - 1) - 1
+        first = self.patience.first_pause * max(1.0, period / (units * _LEAST_JITTER))
+        longest = min(first * 2.0 ** (attempt - 1), self.patience.longest_pause)
+        return longest * _random.uniform(_LEAST_JITTER, 2 - _LEAST_JITTER)
 
     def _note_limits(self, answered: Answered) -> None:
+        """What the headers say of the key: the requests that are left, and its plan (Coin Metrics)."""
         remaining = answered.headers.get("X-RateLimit-Remaining", "")
         reset = reset_seconds(answered)
         if remaining.isdecimal() and reset is not None and answered.status == statuses.GOOD:
-            self.budget.reported(int(remaining), min(reset, self._patience.longest_total))
-
-    def _tell_plan(self, plan: str) -> None:
-        """The key's plan, where answers name it (Coin Metrics)."""
+            self.budget.reported(int(remaining), min(reset, self.patience.longest_total))
+        plan = answered.headers.get("X-RateLimit-Plan", "")
         if plan != self._plan and re.fullmatch(r"[\w-]{1,40}", plan, re.ASCII):
             self._plan = plan
             logger.info("%s: the key's plan is %s", self.vendor, redact(plan))
 
     def _send(self, request: Request, traffic: Traffic) -> Answered:
         """The answer to a request, redirects within its origin followed."""
-        query = _query(request.params + self._key_params)
-        url = f"{self._base}{request.path}{f'?{query}' if query else ''}"
-        headers = {**self._headers, **self._key_headers}
+        query = _query(request.params + self.key_params)
+        url = f"{self.base}{request.path}{f'?{query}' if query else ''}"
+        headers = {**_HEADERS, **self.headers}
         for _ in range(_MOST_REDIRECTS + 1):
             traffic.count(requests=1)
             answered = self._transport.get(url, headers)
@@ -279,7 +264,7 @@ class Client:
                 url = requests.utils.requote_uri(urljoin(url, answered.headers.get("Location", "")))
             except ValueError as error:
                 raise FailedTry(f"a redirect to no address ({error})") from None
-            if origin(url) != origin(self._base):
+            if origin(url) != origin(self.base):
                 raise UnexpectedAnswer(
                     f"a redirect to another origin was refused: {redact(origin(url))}.",
                     advice="The key was not sent there. Report this to the vendor.",

@@ -626,8 +626,8 @@ def test_other_answers_are_left_to_their_status(status: int) -> None:
 
 def test_the_key_goes_into_a_header() -> None:
     client = Coinalyze({"api_key": "secret-key", "symbols": ["*"]}, Shared())._client
-    assert client._key_headers == {"api_key": "secret-key"}
-    assert client._key_params == client._other_key_params == ()
+    assert client.headers == {"api_key": "secret-key"}
+    assert client.key_params == client.other_key_params == ()
     assert "secret" not in repr(client)
 
 

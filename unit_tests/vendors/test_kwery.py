@@ -69,7 +69,7 @@ def liquidations_of(held: Feed) -> Liquidations:
 
 def purse_of(held: Feed) -> Credits:
     """What the client pays from."""
-    purse = held.endpoint.client._purse
+    purse = held.endpoint.client.purse
     assert isinstance(purse, Credits)
     return purse
 
