@@ -7,49 +7,36 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_THREADS = "OPENBLAS_NUM_THREADS"
+
 
 @contextmanager
 def importing_the_cdk() -> Iterator[None]:
-    """No search for garbage, of which importing makes hardly any; no parsing of sources for docstrings of fields.
+    """What is imported here comes without three things; afterwards all is as before.
 
-    The CDK's serializers have serpyco_rs gather those for JSON schemas that nobody asks them for. Afterwards all is as
-    before, but that the CDK's own messages have no such descriptions.
+    - A search for garbage, of which importing makes hardly any.
+    - Parsing sources for docstrings of fields: the CDK's serializers have serpyco_rs gather them for JSON schemas that
+      nobody asks them for. The CDK's own messages have no such descriptions.
+    - Threads of numpy: one that is older than `signals.Signals` would take SIGTERM, and die of it.
     """
-    collecting = gc.isenabled()
+    collecting, getsource, threads = gc.isenabled(), inspect.getsource, os.environ.get(_THREADS)
     gc.disable()
+    inspect.getsource = _no_source  # type: ignore[assignment]
+    os.environ[_THREADS] = "1"
     try:
-        with _no_sources(), _no_threads(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of others' code: as errors, they would keep the connector from starting
             yield
     finally:
+        inspect.getsource = getsource
+        del os.environ[_THREADS]
+        if threads is not None:
+            os.environ[_THREADS] = threads
         if collecting:
             gc.enable()
         gc.freeze()  # what is imported stays, and no search for garbage has to look at it again
 
 
-@contextmanager
-def _no_threads() -> Iterator[None]:
-    """numpy begins none: a thread that is older than `signals.Signals` would take SIGTERM, and die of it."""
-    name = "OPENBLAS_NUM_THREADS"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
-
-
-@contextmanager
-def _no_sources() -> Iterator[None]:
-    """As if no source were installed: then nothing is looked for in it."""
-
-    def none(_: object) -> str:
-        raise OSError
-
-    original, inspect.getsource = inspect.getsource, none  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        inspect.getsource = original
+def _no_source(_: object) -> str:
+    """As if none were installed."""
+    raise OSError
