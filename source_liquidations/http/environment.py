@@ -13,8 +13,8 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from source_liquidations.errors import ConfigurationError
+from source_liquidations.http.deadlines import timed
 from source_liquidations.http.redaction import PROXY_VARIABLES
-from source_liquidations.http.watchdog import watched
 
 _MOST_CONNECTIONS = 40  # as `num_workers`
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -33,7 +33,7 @@ def connections(url: str) -> tuple[urllib3.PoolManager, str | None]:
     else:
         manager = _through(proxy, certificates)
     pool = manager.connection_from_url(url)
-    pool.ConnectionCls = watched(pool.ConnectionCls)
+    pool.ConnectionCls = timed(pool.ConnectionCls)
     return manager, proxy
 
 

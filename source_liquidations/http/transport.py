@@ -11,11 +11,11 @@ from urllib3 import exceptions
 
 from source_liquidations.errors import Stopped, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, FailedTry
+from source_liquidations.http.deadlines import Exchange, begin
 from source_liquidations.http.environment import connections, misconfigured, refused_by_proxy
 from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import PROXY_REFUSES
-from source_liquidations.http.watchdog import Exchange, watching
 
 LARGEST_BODY = 128 * 1024 * 1024  # decoded
 
@@ -43,12 +43,12 @@ class Transport:
         """
         with self._way_lock:  # reading certificates takes long: one does it, and the others wait
             manager, proxy = self._way = self._way or connections(url)
-        with watching(self._patience.connect + self._patience.answer) as exchange:
-            try:
-                answered = self._exchange(manager, url, headers, exchange)
-            except (exceptions.HTTPError, OSError, ValueError) as error:
-                found = misconfigured(error, url, proxy, reached=self._reached or exchange.sent)
-                raise found or self._broken(error, exchange) from None
+        exchange = begin(self._patience.connect + self._patience.answer)
+        try:
+            answered = self._exchange(manager, url, headers, exchange)
+        except (exceptions.HTTPError, OSError, ValueError) as error:
+            found = misconfigured(error, url, proxy, reached=self._reached or exchange.sent)
+            raise found or self._broken(error, exchange) from None
         if answered.status == PROXY_REFUSES:
             raise refused_by_proxy(proxy, f"HTTP {PROXY_REFUSES}")
         self._reached = True
@@ -77,8 +77,6 @@ class Transport:
             if self._stop.is_set():
                 raise Stopped
             exchange.deadline = started + self._patience.answer + body.tell() / self._patience.slowest_bytes_per_second
-        if exchange.overdue:
-            raise OSError("shut")  # to some bodies without a length, the end that the deadline made is an end
         return body.getvalue()
 
     def _broken(self, error: Exception, exchange: Exchange) -> FailedTry:
