@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 from airbyte_cdk.models import AirbyteMessage, Type
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
@@ -60,7 +61,7 @@ def _attempt(source: SourceLiquidations, output: Output, parsed: argparse.Namesp
     """Run the command, and report what ends it. The exit code. Raises OutputLost."""
     try:
         with errors_traced():
-            _COMMANDS[parsed.command](source, output, parsed)
+            _do(source, output, parsed)
     except (Stopped, OutputLost):
         if output.lost is not None:
             raise output.lost from None
@@ -83,44 +84,33 @@ def _report(output: Output, command: str, error: AirbyteTracedException) -> int:
     return _FAILED if status is None else 0
 
 
-def _spec(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
-    output.message(AirbyteMessage(type=Type.SPEC, spec=source.spec(logger)))
-
-
-def _check(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
-    status = source.check(logger, command_line.config_file(parsed.config))
-    output.message(AirbyteMessage(type=Type.CONNECTION_STATUS, connectionStatus=status))
-
-
-def _discover(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
-    catalog = source.discover(logger, command_line.config_file(parsed.config))
-    output.message(AirbyteMessage(type=Type.CATALOG, catalog=catalog))
-
-
-def _read(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+def _do(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
+    if parsed.command == "spec":
+        output.message(AirbyteMessage(type=Type.SPEC, spec=source.spec(logger)))
+        return
     config = command_line.config_file(parsed.config)
-    names = command_line.catalog_file(parsed.catalog, parsed.streams)
-    for item in source.read_items(config, names, command_line.state_file(parsed.state)):
-        if isinstance(item, Block):
-            output.block(item.data)
-        else:
-            output.message(item)
+    if parsed.command == "check":
+        status = source.check(logger, config)
+        output.message(AirbyteMessage(type=Type.CONNECTION_STATUS, connectionStatus=status))
+    elif parsed.command == "discover":
+        output.message(AirbyteMessage(type=Type.CATALOG, catalog=source.discover(logger, config)))
+    elif parsed.command == "read":
+        names = command_line.catalog_file(parsed.catalog, parsed.streams)
+        for item in source.read_items(config, names, command_line.state_file(parsed.state)):
+            if isinstance(item, Block):
+                output.block(item.data)
+            else:
+                output.message(item)
+    else:
+        _estimate(source, output, parsed, config)
 
 
-def _estimate(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> None:
-    config = command_line.config_file(parsed.config)
+def _estimate(
+    source: SourceLiquidations, output: Output, parsed: argparse.Namespace, config: Mapping[str, Any]
+) -> None:
     names = command_line.catalog_file(parsed.catalog, parsed.streams) if parsed.catalog else None
     if names is None and parsed.streams:
         names = command_line.chosen([one.name for one in source.discover(logger, config).streams], parsed.streams)
     found = source.estimate(config, names, command_line.state_file(parsed.state), sample=parsed.sample)
     text = estimate.as_json(found) if parsed.json else estimate.as_table(found)
     output.block(f"{redact(text)}\n".encode())
-
-
-_COMMANDS: dict[str, Callable[[SourceLiquidations, Output, argparse.Namespace], None]] = {
-    "spec": _spec,
-    "check": _check,
-    "discover": _discover,
-    "read": _read,
-    "estimate": _estimate,
-}
