@@ -7,10 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from source_liquidations.config import EXAMPLE
 from source_liquidations.errors import ConfigurationError, shown
 from source_liquidations.state import WANTED, Blobs, blobs_of_messages
-
-CONFIG = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-*-future"]}}'
 
 _NO_JSON = (ValueError, RecursionError)  # the second of brackets in brackets in brackets
 
@@ -55,9 +54,9 @@ def config_file(path: str) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
     except _NO_JSON as error:
-        raise _unusable("--config", path, f"is not JSON ({error})", f"a JSON object such as {CONFIG}") from None
+        raise _unusable("--config", path, f"is not JSON ({error})", f"a JSON object such as {EXAMPLE}") from None
     if not isinstance(found, dict):
-        raise _unusable("--config", path, "is not a JSON object", f"a JSON object such as {CONFIG}")
+        raise _unusable("--config", path, "is not a JSON object", f"a JSON object such as {EXAMPLE}")
     return found
 
 

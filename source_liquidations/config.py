@@ -19,6 +19,7 @@ from source_liquidations.vendors.vendor import Vendor, problem_with_base_url
 
 # The platform adds fields of its own, whose names begin with an underscore.
 _INTERNAL = "_"
+EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-*-future"]}}'
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
     Raises ConfigurationError that names every mistake: the field, and what is allowed. Warns of unknown fields.
     """
     if not isinstance(config, Mapping):
-        raise ConfigurationError("configuration", "is not a JSON object.", advice=f"E.g. {_EXAMPLE}.")
+        raise ConfigurationError("configuration", "is not a JSON object.", advice=f"E.g. {EXAMPLE}.")
     config = {name: value for name, value in config.items() if not str(name).startswith(_INTERNAL)}
     schema = spec()["connectionSpecification"]
     sections = {vendor.name: schema["properties"][vendor.name] for vendor in VENDORS}
@@ -119,9 +120,6 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
         workers=values.get("num_workers", 8),
         vendors=chosen,
     )
-
-
-_EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-BTCUSDT-future"]}}'
 
 
 def _nothing_to_read(
