@@ -111,13 +111,9 @@ def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: boo
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what is behind it: urllib3 wraps errors as arguments, reasons and contexts."""
-    seen: set[int] = set()
-    waiting: list[Any] = [error]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, BaseException) and id(found) not in seen:
-            seen.add(id(found))
-            yield found
-            waiting += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that it was raised from or among."""
+    if error is not None:
+        yield error
+        yield from _causes(error.__cause__)
+        yield from _causes(error.__context__)
