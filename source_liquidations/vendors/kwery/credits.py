@@ -85,7 +85,14 @@ class Credits(Purse):
             return request
         affordable = (self._left - CREDITS_PER_REQUEST) // CREDITS_PER_ROW
         if affordable < 1:
-            raise self._spent_up()
+            lost = f", and up to {self.assumed:,} on answers that did not arrive" if self.assumed else ""
+            raise SpendingLimit(
+                f"stopped before spending more than `kwery.max_credits_per_sync`: {self.spent:,} of {self.most:,}"
+                f" credits are spent{lost}.",
+                advice="Everything read so far is kept; the next sync goes on from there."
+                if self.windows
+                else "They did not pay for one whole window, so the next sync will begin where this one did: raise it.",
+            )
         self._granted = min(int(params["limit"]), affordable)
         return with_param(request, "limit", str(self._granted))
 
@@ -112,16 +119,6 @@ class Credits(Purse):
         self.spent += next((int(text) for text in told if text.isdecimal()), cost(rows))
         left = answered.headers.get("X-Credits-Remaining", "")
         self.left_in_cycle = int(left) if left.isdecimal() else self.left_in_cycle
-
-    def _spent_up(self) -> SpendingLimit:
-        lost = f", and up to {self.assumed:,} on answers that did not arrive" if self.assumed else ""
-        return SpendingLimit(
-            f"stopped before spending more than `kwery.max_credits_per_sync`: {self.spent:,} of {self.most:,}"
-            f" credits are spent{lost}.",
-            advice="Everything read so far is kept; the next sync goes on from there."
-            if self.windows
-            else "They did not pay for one whole window, so the next sync will begin where this one did: raise it.",
-        )
 
     def rows_left(self, page: int) -> int | None:
         """Rows, in pages of so many, that what is left pays for; None where there is no limit."""

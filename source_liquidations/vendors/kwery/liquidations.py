@@ -82,7 +82,7 @@ class Liquidations(Endpoint):
     def __init__(self, client: Client, config: Mapping[str, Any], credits: Credits) -> None:
         self.client = client
         self._symbols = tuple(config.get("symbols", ("BTC",)))
-        self._filters = {"side": config.get("side", "all"), "min_usd": config.get("min_usd")}
+        self._filters = {"side": "all"} | {name: str(config[name]) for name in ("side", "min_usd") if name in config}
         self._own_budget = not config.get("requests_per_minute")
         self._credits = credits
         self._decoder = RowDecoder(
@@ -121,7 +121,7 @@ class Liquidations(Endpoint):
 
     def configured(self) -> list[Partition]:
         # A narrower filter is another set of rows, with progress of its own.
-        filters = {name: str(value) for name, value in self._filters.items() if value not in (None, "all")}
+        filters = {name: value for name, value in self._filters.items() if value != "all"}
         return [
             Partition.of(symbol=symbol, entry=f"kwery.symbols[{index}]", **filters)
             for index, symbol in enumerate(self._symbols)
@@ -131,15 +131,14 @@ class Liquidations(Endpoint):
         return "binance", f"binance_futures/{partition['symbol']}"
 
     def first(self, span: Span) -> Request:
-        params = [
-            ("symbol", span.partitions[0]["symbol"]),
-            ("start", timestamps.format_instant(span.start, 3)),
-            ("end", timestamps.format_instant(span.end, 3)),
-            ("side", str(self._filters["side"])),
-        ]
-        if self._filters["min_usd"] is not None:
-            params.append(("min_usd", str(self._filters["min_usd"])))
-        return Request(PATH, (*params, ("limit", str(self.windows.limit))))
+        params = {
+            "symbol": span.partitions[0]["symbol"],
+            "start": timestamps.format_instant(span.start, 3),
+            "end": timestamps.format_instant(span.end, 3),
+            **self._filters,
+            "limit": str(self.windows.limit),
+        }
+        return Request(PATH, tuple(params.items()))
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         limit = self._credits.rows_asked_for(request)
