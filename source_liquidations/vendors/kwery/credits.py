@@ -1,12 +1,10 @@
-"""Kwery: what the key's plan allows, GET /v1/limits, a free call; what a sync may spend in credits,
-`kwery.max_credits_per_sync`; and how long windows are, which that pays for.
+"""Kwery: what a sync has spent and may spend in credits, `kwery.max_credits_per_sync`; and how long windows are, which
+that pays for.
 
 Page: https://kwery-api.com, "GET /v1/liquidations": a request costs credits, and so does each of its rows.
 """
 
 import time
-
-import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import SpendingLimit
@@ -14,7 +12,6 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Purse, Request
 from source_liquidations.reading.endpoint import Sizing
 
-LIMITS = "/v1/limits"
 LARGEST_LIMIT = 1000
 STEP = timestamps.MILLISECOND  # times are sent in milliseconds
 
@@ -26,45 +23,6 @@ ROWS_ARE_SETTLED_AFTER = timestamps.MINUTE
 CREDITS_PER_REQUEST = 25
 CREDITS_PER_ROW = 2
 MOST_ROWS_A_SECOND = 2  # the feed has one for each symbol, and now and then its twin
-
-
-class RateLimits(msgspec.Struct):
-    """As below, what is not above zero is no limit."""
-
-    requests_per_second: float | None = None
-    requests_per_minute: float | None = None
-
-
-class CreditsLeft(msgspec.Struct):
-    remaining: int | None = None
-
-
-class Limits(msgspec.Struct):
-    plan: str | None = None
-    credits: CreditsLeft | None = None
-    max_rows_per_request: int | None = None
-    max_history_days: int | None = None
-    rate_limits: RateLimits | None = None
-
-    @property
-    def reach(self) -> int | None:
-        """The first instant that the plan has; None where it says nothing."""
-        days = self.max_history_days or 0
-        return timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - days * timestamps.DAY if days > 0 else None
-
-    @property
-    def rate(self) -> tuple[int, float] | None:
-        """So many requests in so many seconds, spread evenly: there is a limit per second, too, documented or not."""
-        told = self.rate_limits or RateLimits()
-        per_minute, per_second = (max(0.0, n or 0.0) for n in (told.requests_per_minute, told.requests_per_second))
-        rate = min(filter(None, (per_minute / 60, per_second)), default=0.0)
-        if not rate:
-            return None
-        at_once = max(1, int(rate if rate >= 1 else per_second or per_minute))
-        return at_once, at_once / rate
-
-
-limits_decoder = msgspec.json.Decoder(Limits, strict=False)  # numbers as text, too
 
 
 class Credits(Purse):

@@ -24,17 +24,8 @@ from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors import repeats
 from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
-from source_liquidations.vendors.kwery.credits import (
-    LARGEST_LIMIT,
-    LIMITS,
-    STEP,
-    Credits,
-    Limits,
-    Windows,
-    cost,
-    limits_decoder,
-    with_param,
-)
+from source_liquidations.vendors.kwery import limits
+from source_liquidations.vendors.kwery.credits import LARGEST_LIMIT, STEP, Credits, Windows, cost, with_param
 
 STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
 PATH = "/v1/liquidations"
@@ -109,9 +100,9 @@ class Liquidations(Endpoint):
             )
         return self.configured()
 
-    def follow_plan(self, traffic: Traffic) -> Limits:
+    def follow_plan(self, traffic: Traffic) -> limits.Limits:
         """Ask what the key's plan allows, and keep to it."""
-        plan = self.client.fetch(Request(LIMITS), traffic).decoded(limits_decoder)
+        plan = self.client.fetch(Request(limits.PATH), traffic).decoded(limits.decoder)
         if self._own_budget and plan.rate is not None:
             self.client.budget.change(*plan.rate)
         if (rows := plan.max_rows_per_request or 0) > 0:

@@ -13,13 +13,8 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.kwery import liquidations, symbols
-from source_liquidations.vendors.kwery.credits import (
-    CREDITS_PER_REQUEST,
-    CREDITS_PER_ROW,
-    Credits,
-    Limits,
-    cost,
-)
+from source_liquidations.vendors.kwery.credits import CREDITS_PER_REQUEST, CREDITS_PER_ROW, Credits, cost
+from source_liquidations.vendors.kwery.limits import Limits
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at, reaches_back
@@ -30,7 +25,7 @@ FEWEST_ROWS_A_SYNC = 10
 _NOT_FOUND = 404
 
 # code in the vendor's words: (error, status, advice)
-_REFUSALS: dict[str, tuple[type[AccessRefused] | type[RequestRefused], int, str]] = {
+_REFUSALS: dict[str, tuple[type[AccessRefused], int, str]] = {
     "tier_restricted": (
         AccessRefused,
         403,

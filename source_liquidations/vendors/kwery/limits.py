@@ -1,0 +1,48 @@
+"""Kwery, GET /v1/limits: a free call. What the key's plan allows."""
+
+import time
+
+import msgspec
+
+from source_liquidations import timestamps
+
+PATH = "/v1/limits"
+
+
+class RateLimits(msgspec.Struct):
+    """As below, what is not above zero is no limit."""
+
+    requests_per_second: float | None = None
+    requests_per_minute: float | None = None
+
+
+class CreditsLeft(msgspec.Struct):
+    remaining: int | None = None
+
+
+class Limits(msgspec.Struct):
+    plan: str | None = None
+    credits: CreditsLeft | None = None
+    max_rows_per_request: int | None = None
+    max_history_days: int | None = None
+    rate_limits: RateLimits | None = None
+
+    @property
+    def reach(self) -> int | None:
+        """The first instant that the plan has; None where it says nothing."""
+        days = self.max_history_days or 0
+        return timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - days * timestamps.DAY if days > 0 else None
+
+    @property
+    def rate(self) -> tuple[int, float] | None:
+        """So many requests in so many seconds, spread evenly: there is a limit per second, too, documented or not."""
+        told = self.rate_limits or RateLimits()
+        per_minute, per_second = (max(0.0, n or 0.0) for n in (told.requests_per_minute, told.requests_per_second))
+        rate = min(filter(None, (per_minute / 60, per_second)), default=0.0)
+        if not rate:
+            return None
+        at_once = max(1, int(rate if rate >= 1 else per_second or per_minute))
+        return at_once, at_once / rate
+
+
+decoder = msgspec.json.Decoder(Limits, strict=False)  # numbers as text, too
