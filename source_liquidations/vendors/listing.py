@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -101,10 +101,9 @@ def next_token(client: Client, *, token: str | None, url: str | None, name: str)
         client.check_origin(url)
     if token or not url:
         return token or None
-    for pair in urlsplit(url).query.split("&"):
-        parameter, _, value = pair.partition("=")
-        if unquote(parameter) == name and value:
-            return unquote(value)  # a plus is a plus: only forms write blanks so
+    values = parse_qs(urlsplit(url).query.replace("+", "%2B"))  # a plus is a plus: only forms write blanks so
+    if name in values:
+        return values[name][0]
     raise UnexpectedAnswer(f"the next page's address has no {name}.", advice="No page was guessed from it.")
 
 
