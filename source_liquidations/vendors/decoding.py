@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -84,6 +84,7 @@ class ListBody(msgspec.Struct, Generic[Row]):
     data: list[Row] | None
 
 
+@dataclass
 class Page(Generic[Row]):
     """A decoded body.
 
@@ -94,25 +95,20 @@ class Page(Generic[Row]):
     bad         by index, what is wrong with a row; `added_rows` leaves it out
     """
 
-    def __init__(self, body: Any, raw: list[msgspec.Raw], rows: Sequence[Row]) -> None:
-        self.body = body
-        self.raw = raw
-        self.rows = rows
-        self.collides = False
-        self.bad: dict[int, LiquidationsError] = {}
+    body: Any
+    raw: list[msgspec.Raw]
+    rows: Sequence[Row]
+    collides: bool = False
+    bad: dict[int, LiquidationsError] = field(default_factory=dict)
 
-    @property
-    def _has_literals(self) -> bool:
-        """Whether the numbers in `body` are literals, not values: it was decoded leniently."""
-        return self.rows is self.body.data
-
-    def column(self, field: str) -> list[Any]:
+    def column(self, name: str) -> list[Any]:
         """A field of all rows, that is no number."""
-        return [getattr(row, field) for row in self.body.data]
+        return [getattr(row, name) for row in self.body.data]
 
-    def floats(self, field: str) -> list[float | None]:
-        values = self.column(field)
-        return numbers.floats(values) if self._has_literals else values
+    def floats(self, name: str) -> list[float | None]:
+        """A field that is one: `body` has literals where it was decoded leniently, else values."""
+        values = self.column(name)
+        return numbers.floats(values) if self.rows is self.body.data else values
 
 
 class RowDecoder(Generic[Row]):
