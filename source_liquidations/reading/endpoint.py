@@ -141,7 +141,6 @@ class Endpoint(ABC):
     codes           of exchanges, as the vendor writes them, with spaces between
     """
 
-    vendor: str
     title: str = ""
     codes: str = ""
     client: Client
@@ -158,6 +157,10 @@ class Endpoint(ABC):
     rows_per_day: int | None = None
     late: int = 0
     sizing: Sizing = Sizing()
+
+    @property
+    def vendor(self) -> str:
+        return self.client.vendor
 
     @cached_property
     def observations(self) -> list[Any]:

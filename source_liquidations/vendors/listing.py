@@ -38,13 +38,11 @@ class Listing(Endpoint):
 
     def __init__(
         self,
-        vendor: str,
         client: Client,
         first_page: Request,
         decoder: RowDecoder[Any],
         following: Callable[[Request, Any], Request | None] | None = None,
     ) -> None:
-        self.vendor = vendor
         self.client = client
         self.first_page = first_page
         self._decoder = decoder

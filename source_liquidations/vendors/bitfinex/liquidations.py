@@ -57,7 +57,6 @@ EVENT_TYPES = {"0": "order", "1": "trade"}  # by IS_MATCH
 class Liquidations(Endpoint):
     """`start` is the configured first instant: a window that begins there is a first sync's."""
 
-    vendor = "bitfinex"
     splittable = False
     most_at_once = 1
     step = MILLISECOND

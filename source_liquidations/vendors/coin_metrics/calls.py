@@ -48,7 +48,7 @@ def following(client: Client, request: Request, body: Body[Any]) -> Request | No
 class Catalog(Listing):
     def __init__(self, client: Client, table: str, decoder: RowDecoder[Any], params: Params = ()) -> None:
         params = (*params, ("page_size", CATALOG_PAGE_SIZE))
-        super().__init__("coin_metrics", client, Request(CATALOG + table, params), decoder, partial(following, client))
+        super().__init__(client, Request(CATALOG + table, params), decoder, partial(following, client))
         self._all = Request(CATALOG_ALL + table, params)
 
     def rows(self, traffic: Traffic) -> list[Entry]:
@@ -90,7 +90,6 @@ class Timeseries(Endpoint):
     one_row     parameters of a request for one row of each entity
     """
 
-    vendor = "coin_metrics"
     title = "Coin Metrics"
     codes = "binance bybit okex deribit bitmex bitfinex huobi kraken ftx"
     page_size = int(PAGE_SIZE)

@@ -76,7 +76,7 @@ class Contracts:
 
     def __init__(self, client: Client) -> None:
         decoder = RowDecoder(Body, ReferenceRow)
-        self._list = Listing("coin_metrics", client, FUTURES, decoder, partial(following, client))
+        self._list = Listing(client, FUTURES, decoder, partial(following, client))
         self.known: dict[str, Contract] = {}
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
@@ -123,7 +123,7 @@ class LiquidationMarkets(Listing):
     def __init__(self, client: Client) -> None:
         fields = Fields.of(STREAM)  # both make one row
         decoder = RowDecoder(Body, ReferenceRow, fields)
-        super().__init__("coin_metrics", client, FUTURES, decoder, partial(following, client))
+        super().__init__(client, FUTURES, decoder, partial(following, client))
         self._catalog_list = Catalog(client, "market-liquidations", RowDecoder(Body, CatalogRow, fields))
         self._catalog: dict[str, Entry] = {}
 

@@ -67,7 +67,6 @@ def symbols_at_once(per_minute: int) -> int:
 class LiquidationHistory(Endpoint):
     """One answer has the whole window of up to 20 symbols. A call is counted for each of them, however long it is."""
 
-    vendor = "coinalyze"
     ascending = False  # one answer a window, symbols in any order
     splittable = False  # every other window would be counted once more
     paged = False

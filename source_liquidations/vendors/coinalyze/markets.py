@@ -46,7 +46,7 @@ class ExchangeRow(msgspec.Struct):
 
 def market_list(client: Client, fields: Fields | None = None) -> Listing:
     """All markets in one array. Delisted ones are not in it."""
-    return Listing("coinalyze", client, Request(PATH), RowDecoder(ListBody, Market, fields))
+    return Listing(client, Request(PATH), RowDecoder(ListBody, Market, fields))
 
 
 def markets(client: Client, traffic: Traffic) -> dict[str, Market]:
@@ -55,7 +55,7 @@ def markets(client: Client, traffic: Traffic) -> dict[str, Market]:
 
 def exchanges(client: Client, traffic: Traffic) -> dict[str, str]:
     """The exchanges by code, in the spelling that all vendors' rows have: `A` is `binance`."""
-    listing = Listing("coinalyze", client, Request(EXCHANGES), RowDecoder(ListBody, ExchangeRow))
+    listing = Listing(client, Request(EXCHANGES), RowDecoder(ListBody, ExchangeRow))
     return {row.code: exchange(row.name.lower()) for row, _ in rows_of(listing, traffic)}
 
 

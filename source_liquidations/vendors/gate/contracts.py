@@ -47,7 +47,7 @@ class ContractList(Listing):
 
     def __init__(self, client: Client, settles: Sequence[str]) -> None:
         decoder = RowDecoder(ListBody, ContractRow, Fields.of(STREAM), added=("settle",))
-        super().__init__("gate", client, page_at(settles[0], 0), decoder)
+        super().__init__(client, page_at(settles[0], 0), decoder)
         self._settles = tuple(settles)
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:

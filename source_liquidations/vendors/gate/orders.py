@@ -78,7 +78,6 @@ class LiquidationOrders(Endpoint):
     Of `usdt/*` the partition is the settle currency. What a pattern does not mean is left out.
     """
 
-    vendor = "gate"
     ascending = False
     splittable = False  # windows one after the other, so that the position has no gap behind it
     step = timestamps.SECOND

@@ -54,7 +54,6 @@ class StatsRow(msgspec.Struct):
 class ContractStats(Endpoint):
     """Ascending from `from` on. Where a page ends, only its last time tells: intervals may be absent."""
 
-    vendor = "gate"
     page_size = LIMIT
     refuses_old = True
     rows_per_step = 1  # at the most

@@ -44,7 +44,6 @@ def following(client: Client, request: Request, body: Body[Any]) -> Request | No
 class KaikoEndpoint(Endpoint):
     """What both data endpoints share: ascending pages of 1,000. `params` go with every request but those of a token."""
 
-    vendor = "kaiko"
     title = "Kaiko"
     codes = "binc bbit okex drbt bmex btmx bfnx huob hbdm krkn ftxx"
 

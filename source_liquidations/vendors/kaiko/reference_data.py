@@ -34,7 +34,7 @@ class ExchangeRow(msgspec.Struct):
 
 def exchange_list(client: Client) -> Listing:
     decoder = RowDecoder(Body, ExchangeRow, Fields.of(EXCHANGES_STREAM))
-    return Listing("kaiko", client, Request(EXCHANGES), decoder, partial(following, client))
+    return Listing(client, Request(EXCHANGES), decoder, partial(following, client))
 
 
 class InstrumentList(Listing):
@@ -42,7 +42,7 @@ class InstrumentList(Listing):
 
     def __init__(self, client: Client) -> None:
         decoder = RowDecoder(Body, InstrumentRow, Fields.of(INSTRUMENTS_STREAM))
-        super().__init__("kaiko", client, instruments_request(()), decoder, partial(following, client))
+        super().__init__(client, instruments_request(()), decoder, partial(following, client))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         return [Partition.of(instrument_class=instrument_class) for instrument_class in CLASSES]

@@ -181,7 +181,6 @@ def asset_of(coin: str, normalized_symbol: str, symbol: str, code: str) -> str:
 
 
 class LiquidationAgg(Endpoint):
-    vendor = "kiyotaka"
     title = "Kiyotaka"
     codes = (
         "BINANCE_FUTURES BINANCE_DELIVERY BYBIT OKEX_SWAP OKEX_FUTURES DERIBIT BITMEX BITGET BITFINEX_DERIVATIVES"

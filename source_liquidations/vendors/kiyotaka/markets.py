@@ -53,7 +53,7 @@ class MarketList(Listing):
     """All markets, spot included: what its filter `type` takes is not documented."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__("kiyotaka", client, page_at(0), RowDecoder(Body, MarketRow), following)
+        super().__init__(client, page_at(0), RowDecoder(Body, MarketRow), following)
         self._columns = Fields.of(STREAM)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:

@@ -64,7 +64,6 @@ class Body(msgspec.Struct, Generic[Row]):
 
 
 class Liquidations(Endpoint):
-    vendor = "kwery"
     ascending = False
     splittable = False
     refuses_old = True
