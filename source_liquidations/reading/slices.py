@@ -32,9 +32,6 @@ class Slices:
     def __or__(self, other: Iterable[Slice]) -> Slices:
         return Slices.of((*self.ranges, *other))
 
-    def __sub__(self, other: Slices) -> Slices:
-        return Slices.of(left for part in self for left in other.missing(*part))
-
     def within(self, start: int, end: int) -> Slices:
         """What of it lies in [start, end)."""
         return Slices.of((max(start, first), min(end, last)) for first, last in self.ranges)
