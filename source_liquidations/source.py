@@ -21,7 +21,6 @@ from airbyte_cdk.models import (
     SyncMode,
 )
 from airbyte_cdk.sources import Source
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_liquidations import config as configuration
 from source_liquidations import estimate as estimating
@@ -123,18 +122,14 @@ class SourceLiquidations(Source):
         found = planning.readings(parsed, vendors, states)
         coverage = partial(planning.coverage_rows, vendors, found, start_moves=parsed.start_moves)
         last = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
-        failures: list[AirbyteTracedException] = []
+        sync = loop.Sync(found, states, workers=parsed.workers, stop=self._stop, last=last)
         try:
-            for item in loop.Sync(found, states, workers=parsed.workers, stop=self._stop, last=last):
-                if isinstance(item, AirbyteTracedException):
-                    failures.append(item)
-                else:
-                    yield item
+            yield from sync
         finally:
             self._stop = threading.Event()  # what ended this one ends no other
-        yield from map(trace_message, failures[:-1])
-        if failures:
-            raise failures[-1]
+        yield from map(trace_message, sync.failures[:-1])
+        if sync.failures:
+            raise sync.failures[-1]
 
     def estimate(
         self, config: Mapping[str, Any], names: Sequence[str] | None, saved: Blobs, *, sample: bool

@@ -202,28 +202,27 @@ class Failing(FakeClient):
         return super().fetch(request, *more, **options)
 
 
-def failing(error: Exception) -> list[Any]:
+def failing(error: Exception) -> tuple[list[Any], AirbyteTracedException]:
     endpoint = many(5, 20)
     client = Failing(endpoint)
     client.error = error
     endpoint.client = client  # type: ignore[assignment]
-    return list(taken(sync_of(endpoint)))
+    sync = sync_of(endpoint)
+    items = list(taken(sync))
+    (failure,) = sync.failures
+    return items, failure
 
 
-def test_a_failure_is_told_after_the_status() -> None:
-    items = failing(VendorUnavailable("down"))
-    status, failure = items[-2:]
-    assert status_of(status) == "INCOMPLETE"
-    assert isinstance(failure, AirbyteTracedException)
+def test_a_failure_is_told_at_the_end() -> None:
+    items, failure = failing(VendorUnavailable("down"))
+    assert status_of(items[-1]) == "INCOMPLETE"
     assert failure.message == f"{STREAM}: fake, m001 (`fake.markets[1]`): down"
     markets = {row[0] for item in items if isinstance(item, Block) for row in rows_of(item.data)}
     assert markets == {"m000", "m002", "m003", "m004"}
 
 
 def test_an_exception_that_nobody_thought_of_is_ours_and_ends_one_partition() -> None:
-    items = failing(ZeroDivisionError("division by zero"))
-    failure = items[-1]
-    assert isinstance(failure, AirbyteTracedException)
+    items, failure = failing(ZeroDivisionError("division by zero"))
     assert "internal error, ZeroDivisionError" in str(failure)
     trace = trace_message(failure).trace
     assert trace is not None

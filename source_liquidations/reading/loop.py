@@ -31,9 +31,7 @@ SECONDS_BETWEEN_PROGRESS = 30.0
 _MOST_DECODING = 2  # threads beyond those whose requests are under way
 _BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one body per thread
 
-
-# A failure says why a stream is incomplete, after all else of it.
-Item = Block | AirbyteMessage | AirbyteTracedException
+Item = Block | AirbyteMessage
 
 
 class Sync:
@@ -41,7 +39,7 @@ class Sync:
 
     The consumer must have written an item before it asks for the next. `stop` ends the sync early, with the last
     checkpoints; the iteration then ends with Stopped. `last` gives, by stream, rows that are known only when
-    everything else has been read.
+    everything else has been read. `failures` tell, once it has ended, why streams are incomplete.
     """
 
     def __init__(
@@ -53,6 +51,7 @@ class Sync:
         stop: threading.Event,
         last: Mapping[str, Callable[[], Table]] | None = None,
     ) -> None:
+        self.failures: list[AirbyteTracedException] = []
         self._last = last or {}
         self._stop = stop
         self._scheduler = Scheduler(readings, workers=workers)
@@ -150,7 +149,7 @@ class Sync:
         yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")
         logger.info("%s: %s", name, self._account(name))
         if failures:
-            yield traced(failures[0], name, len(failures) - 1)
+            self.failures.append(traced(failures[0], name, len(failures) - 1))
 
     def _set_status(self, stream: str, name: StatusName) -> AirbyteMessage:
         self._streams[stream].status = name
