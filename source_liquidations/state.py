@@ -24,7 +24,7 @@ def blobs_of_messages(saved: Any) -> Blobs:
     if not saved or _is_no_state(saved):
         return {}
     if not isinstance(saved, list):
-        raise _unusable(f"is not a list of state messages{_looks_like(saved)}")
+        raise _unusable("is not a list of state messages, one for each stream")
     blobs: dict[str, Mapping[str, Any]] = {}
     for message in saved:
         if _is_no_state(message):
@@ -62,14 +62,6 @@ def _blobs(message: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]
                 yield str(entry["stream_descriptor"]["name"]), dict(entry["stream_state"])
     except (AttributeError, KeyError, TypeError, ValueError):
         raise _unusable("has an entry that is not a state message") from None
-
-
-def _looks_like(saved: Any) -> str:
-    if not isinstance(saved, Mapping):
-        return ""
-    if saved.get("type") in {"STATE", "STREAM", "GLOBAL", "LEGACY"} or "state" in saved:
-        return ", but a single one: the other streams would begin again"
-    return ""
 
 
 def _unusable(problem: str) -> ConfigurationError:
