@@ -107,6 +107,7 @@ _WORDS = ("label", "message", "msg", "detail")
 _SAYING = (*_ERRORS, *_STATES, *_FLAGS, *_WORDS)
 _NO_ERROR = {b"null", b"false", b'""', b"[]", b"{}", b"0"}
 _SAYS_ERROR = re.compile(rb'"(?:error|fail|failed|failure)"|"?[45]\d\d"?', re.IGNORECASE)
+_SAYS_WELL = re.compile(rb'"(?:success|ok)"|true|"?0+"?', re.IGNORECASE)
 _HOLDS_SOMETHING = re.compile(rb"\s*[\[{]\s*[^\]}\s]")
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last of lists in lists in lists
 _saying = [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in _SAYING]
@@ -124,7 +125,8 @@ def _holds(envelope: Any, names: Sequence[str]) -> bool:
 
 def _has_words(envelope: Any) -> bool:
     """Whether it has words without saying that all is well: an error, unless rows come with them."""
-    return bytes(envelope.result).lower() != b'"success"' and _holds(envelope, _WORDS)
+    states = (getattr(envelope, name) for name in (*_STATES, *_FLAGS))
+    return _holds(envelope, _WORDS) and not any(map(_SAYS_WELL.fullmatch, states))
 
 
 def _is_error(envelope: Any) -> bool:
