@@ -587,13 +587,15 @@ def test_an_error_in_a_200_is_a_problem_and_rows_are_none() -> None:
     ("ahead", "least", "most"), [(-5, 1, 1), (0.3, 1, 1), (20, 18, 20), (900, 60, 60), (None, None, None)]
 )
 @pytest.mark.parametrize("unit", [1, 1000])
+@pytest.mark.parametrize("status", [200, 429])
 def test_a_limit_is_waited_out_for_a_second_to_a_minute(
-    unit: int, ahead: float | None, least: float | None, most: float | None
+    status: int, unit: int, ahead: float | None, least: float | None, most: float | None
 ) -> None:
+    """Also where an answer is good and says that nothing is left: by a clock that is wrong, it would wait for long."""
     headers = {"X-Gate-RateLimit-Requests-Remain": "0", "X-Gate-RateLimit-Limit": "200"}
     if ahead is not None:
         headers["X-Gate-RateLimit-Reset-Timestamp"] = str(int((time.time() + ahead) * unit))
-    delay = reset_seconds(translated(error(429, "TOO_MANY_REQUESTS", headers=headers)))
+    delay = reset_seconds(translated(Answered(status, headers, b"[]")))
     if least is None or most is None:
         assert delay is None
     else:

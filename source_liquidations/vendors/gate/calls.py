@@ -21,7 +21,7 @@ LIMIT = 1000  # rows; a sister call refuses more
 HEADERS = {"X-Gate-Size-Decimal": "1"}
 SETTLES = ("usdt", "btc")  # of a pattern that names none
 
-# A 429 is waited out until the limit resets, but so many seconds at least and at most.
+# The limit resets at an instant of Gate's clock, and this machine's may be wrong: so many seconds at least and at most.
 _SERVER_ERROR = 500
 _SHORTEST_DELAY, _LONGEST_DELAY = 1.0, 60.0
 # What some answers say by their label alone.
@@ -84,9 +84,9 @@ def translated(answered: Answered) -> Answered:
     for theirs, usual in _RATE_HEADERS.items():
         if theirs in headers:
             headers.setdefault(usual, headers[theirs])
-    if status == TOO_MANY and "X-RateLimit-Reset" in headers and "Retry-After" not in headers:
+    if "X-RateLimit-Reset" in headers:
         delay = reset_seconds(Answered(status, headers, b"")) or 0.0
-        headers["Retry-After"] = f"{min(max(delay, _SHORTEST_DELAY), _LONGEST_DELAY):.3f}"
+        headers["X-RateLimit-Reset"] = f"{min(max(delay, _SHORTEST_DELAY), _LONGEST_DELAY):.3f}"
     return Answered(status, headers, answered.body)
 
 
