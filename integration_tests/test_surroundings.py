@@ -296,6 +296,16 @@ def test_no_state_is_a_first_read_and_no_other_file_may_be_missing(connector: Co
     assert "`--catalog `: cannot be read (No such file" in run.traces[0]["message"]
 
 
+def test_a_state_that_cannot_be_looked_up_is_told(connector: Connector, sandbox: Sandbox) -> None:
+    """It is not taken for a first sync, which would read, and pay for, everything again."""
+    run = connector.start([*arguments("read", connector, sandbox), "--state", "a" * 300]).collect()
+    assert run.code == 1
+    (trace,) = run.traces
+    assert trace["failure_type"] == "config_error"
+    assert "cannot be read (File name too long)" in trace["message"]
+    assert not run.records()
+
+
 def test_streams_that_are_not_in_the_catalog_are_told(connector: Connector, sandbox: Sandbox) -> None:
     config = connector.file(EVENTS.config(sandbox, START, END))
     catalog = connector.file(connector_catalog(EVENTS))

@@ -99,8 +99,11 @@ def chosen(names: list[str], streams: str | None) -> list[str]:
 
 def state_file(path: str | None) -> Blobs:
     """By stream, the state in a file; nothing where there is no such file. Raises ConfigurationError."""
-    if not path or not Path(path).exists():
+    if not path:
         return {}
+    with suppress(OSError):  # of a folder that may not be entered, for instance: `_json` says so
+        if not Path(path).exists():
+            return {}
     saved = _json("--state", path, WANTED)
     try:
         return blobs_of_messages(saved)
