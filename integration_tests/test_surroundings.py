@@ -436,6 +436,31 @@ def test_a_closed_output_is_one_line(command: str, connector: Connector, sandbox
     assert done.stderr == b"source-liquidations: standard output cannot be written: Bad file descriptor\n"
 
 
+def test_a_vendor_gets_nothing_that_was_meant_for_a_closed_output(connector: Connector, sandbox: Sandbox) -> None:
+    """A connection must not take the number of the standard output that is closed."""
+    received: list[bytes] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while data := self.request.recv(65536):
+                received.append(data)
+                self.request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+
+    config = COIN_METRICS.config(sandbox, START, END)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as vendor:
+        threading.Thread(target=vendor.serve_forever, daemon=True).start()
+        config["coin_metrics"]["base_url"] = f"http://127.0.0.1:{vendor.server_address[1]}"
+        command = [str(SCRIPT), "check", "--config", connector.file(config)]
+        environment = {**os.environ, "SOURCE_LIQUIDATIONS_PATIENCE": "0.1"}
+        shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+        done = subprocess.run(shell, stderr=subprocess.PIPE, check=False, timeout=60, env=environment)
+        vendor.shutdown()
+    assert received
+    assert b'"type"' not in b"".join(received)  # a line about a retry, for instance
+    assert done.returncode == 1
+    assert done.stderr == b"source-liquidations: standard output cannot be written: Bad file descriptor\n"
+
+
 def arguments(command: str, connector: Connector, sandbox: Sandbox) -> list[str]:
     config = ["--config", connector.file(COIN_METRICS.config(sandbox, START, END))]
     catalog = ["--catalog", connector.file(connector_catalog(COIN_METRICS))]

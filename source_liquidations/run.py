@@ -22,6 +22,7 @@ from source_liquidations.signals import Signals, die_of
 from source_liquidations.source import SourceLiquidations
 
 _STDOUT = 1
+_STDERR = 2
 _FAILED = 1
 
 
@@ -32,6 +33,7 @@ def run(args: list[str] | None = None) -> None:
     SIGTERM and SIGINT the process ends by that signal.
     """
     parsed = command_line.arguments(sys.argv[1:] if args is None else args)
+    _occupy_closed_streams()
     source = SourceLiquidations()
     output = Output(_STDOUT, source.terminate)
     signals = Signals(source.terminate if parsed.command == "read" else None, lambda: output.written)
@@ -46,6 +48,13 @@ def run(args: list[str] | None = None) -> None:
     if signals.received is not None:
         die_of(signals.received)
     os._exit(code)  # workers may sit in a request that nobody waits for any more
+
+
+def _occupy_closed_streams() -> None:
+    """What cannot be written takes their numbers: else a connection to a vendor does, and gets what is printed."""
+    while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= _STDERR:
+        pass
+    os.close(descriptor)
 
 
 def _log_to(output: Output, parsed: argparse.Namespace) -> None:
