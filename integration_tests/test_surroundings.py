@@ -235,6 +235,22 @@ def test_discovers_output_is_a_catalog_and_reads_output_a_state(connector: Conne
     assert {m["record"]["stream"] for m in everything.of("RECORD")} > {"liquidations", "kaiko_exchanges"}
 
 
+def test_messages_that_were_cut_off_are_left_out_of_a_state(connector: Connector, sandbox: Sandbox) -> None:
+    """A kill or a full disk cuts a line, and what comes after it is appended: as a line, or to the same one."""
+    given, out = arguments("read", connector, sandbox), connector.directory / "out.jsonl"
+    first = connector.start(given).collect()
+    lines = first.out.splitlines(keepends=True)
+    (state,) = [line for line in lines if line.startswith(b'{"type":"STATE"')][-1:]
+    out.write_bytes(first.out + state[:100] + b"\n" + state[:100] + lines[0] + b'{"ty')
+    second = connector.start([*given, "--state", str(out)]).collect()
+    assert second.code == 0, second
+    cut = [line for line in second.logs if "was cut off and is left out" in line]
+    assert [line.split(": ")[1] for line in cut] == [
+        f"line {len(lines) + number} was cut off and is left out." for number in (1, 2, 3)
+    ]
+    assert len(second.records()) < len(first.records())
+
+
 def test_a_first_read_that_failed_is_no_state_and_no_hindrance(connector: Connector, sandbox: Sandbox) -> None:
     good, out = EVENTS.config(sandbox, START, END), connector.directory / "out.jsonl"
     failed = connector.read({"start_date": START}, [EVENTS.stream])
@@ -267,6 +283,8 @@ def connector_catalog(case: Case) -> dict[str, Any]:
         ("state", "[" * 100_000, "is not JSON"),
         ("state", "states: []\n", "is not JSON"),
         ("state", '[{"type": "STREAM"', "is not JSON"),
+        ("state", '{"type":"STREAM"', "is not JSON"),
+        ("state", '{"type": "LOG"}\nstates: []\n', "is not JSON (line 2: "),
         ("state", '{"type": "SPEC"}\n{"type": "SPEC"}\n', "an entry that is not a state message"),
     ],
 )

@@ -9,9 +9,12 @@ from typing import Any
 
 from source_liquidations.config import EXAMPLE
 from source_liquidations.errors import ConfigurationError, shown
+from source_liquidations.logs import logger
 from source_liquidations.state import WANTED, Blobs, blobs_of_messages
 
 _NO_JSON = (ValueError, RecursionError)  # the second of brackets in brackets in brackets
+
+_MESSAGE = '{"type":'  # how each line begins that this connector prints
 
 _CATALOG_HELP = "path to a configured catalog, or to what `discover` printed: then all its streams are read"
 _STATE_HELP = "path to a list of state messages, or to what a `read` printed; without such a file, a first sync"
@@ -112,19 +115,19 @@ def state_file(path: str | None) -> Blobs:
 
 
 def _json(option: str, path: str, wanted: str) -> Any:
-    """The JSON value in a file; or a list of those, one a line, where a last one that was cut off is left out."""
+    """The JSON value in a file; or a list of those, one a line, where messages that were cut off are left out."""
     text = _text(option, path)
     with suppress(*_NO_JSON):
         return json.loads(text)
-    lines = [line for line in text.split("\n") if line.strip()]
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.split("\n"), 1):
         try:
-            found.append(json.loads(line))
+            if line.strip():
+                found.append(json.loads(line))
         except _NO_JSON as error:
-            if number == len(lines) > 1 and not text.endswith("\n"):
-                break
-            raise _unusable(option, path, f"is not JSON (line {number}: {error})", wanted) from None
+            if not found or not line.startswith(_MESSAGE[: len(line)]):
+                raise _unusable(option, path, f"is not JSON (line {number}: {error})", wanted) from None
+            logger.warning("%s %s: line %d was cut off and is left out.", option, path, number)
     return found
 
 
