@@ -12,6 +12,7 @@ vendors and writes a configuration to try it with.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,8 @@ class JsonLines(BaseDestination):  # type: ignore[misc]
         super().__init__()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        for file in folder.glob("*.jsonl"):  # without a last line that a kill cut off: the next one would join it
+            os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
 
     def get_state(self) -> list[dict[str, Any]]:
         """The last state of each stream."""

@@ -145,6 +145,21 @@ def test_airbyte_serverless_with_a_killed_source(sandbox: Sandbox, configure: Co
     assert len({(row["vendor"], row["market"], row["liquidation_id"]) for row in rows}) == events(sandbox, MIDDLE)
 
 
+def test_airbyte_serverless_killed_in_a_line(sandbox: Sandbox, configure: Configure, tmp_path: Path) -> None:
+    command = [python_with("airbyte_serverless", ".venv-demo", "setup-demo"), SERVERLESS]
+    first = run(*command, configure(MIDDLE), tmp_path / "lines")
+    assert first.returncode == 0, first.stdout + first.stderr
+    raw = tmp_path / "lines" / "_airbyte_raw_liquidations.jsonl"
+    content = raw.read_bytes()
+    raw.write_bytes(content[: content[:-1].rfind(b"\n") + 50])
+    raw.with_name("_airbyte_states.jsonl").write_bytes(b'{"_airbyte_')  # no state covers that row yet
+
+    done = run(*command, configure(MIDDLE), tmp_path / "lines")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [json.loads(json.loads(line)["_airbyte_data"]) for line in raw.read_text("utf-8").splitlines()]
+    assert len({(row["vendor"], row["market"], row["liquidation_id"]) for row in rows}) == events(sandbox, MIDDLE)
+
+
 def reading(parent: int) -> int:
     """The process of `source-liquidations read` among the descendants of a process, once it is there."""
     deadline = time.monotonic() + LONGEST
