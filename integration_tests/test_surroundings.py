@@ -324,6 +324,15 @@ def test_a_state_that_cannot_be_looked_up_is_told(connector: Connector, sandbox:
     assert not run.records()
 
 
+@pytest.mark.parametrize("command", ["check", "discover"])
+def test_a_path_that_is_no_text_is_told(command: str) -> None:
+    run = run_of(script(command, "--config", os.fsdecode(b"Schl\xfcssel.json")))
+    message = run.status["message"] if command == "check" else run.traces[0]["message"]
+    assert message.startswith("`--config Schl\\udcfcssel.json`: cannot be read (No such file or directory).")
+    assert run.code == (0 if command == "check" else 1)
+    assert run.err == b""
+
+
 def test_streams_that_are_not_in_the_catalog_are_told(connector: Connector, sandbox: Sandbox) -> None:
     config = connector.file(EVENTS.config(sandbox, START, END))
     catalog = connector.file(connector_catalog(EVENTS))
