@@ -41,7 +41,6 @@ lint: setup ## run ruff and bandit
 
 types: setup ## run mypy
 	$(VENV)/bin/mypy
-	$(VENV)/bin/mypy --ignore-missing-imports demo examples scripts
 
 pytest: setup ## run unit and integration tests; PYTEST_ARGS="-n 2" replaces the options
 	$(VENV)/bin/pytest $(PYTEST_ARGS)
