@@ -204,6 +204,27 @@ def test_null_is_an_empty_list_within_a_list_too(connector: Connector, sandbox: 
     assert connector.check(config).status == {"status": "SUCCEEDED"}
 
 
+@pytest.mark.parametrize(
+    ("part", "edit"),
+    [
+        ("/v1/limits", lambda body: body["credits"].update(remaining=12.5)),
+        ("/v1/limits", lambda body: body.update(credits="unlimited")),
+        ("/v1/symbols", lambda body: body.update(symbols=[])),
+        ("/v1/symbols", lambda body: body.update(symbols=["BTC"])),
+    ],
+)
+def test_what_a_read_works_without_fails_no_check(
+    part: str, edit: Callable[[Any], None], connector: Connector, sandbox: Sandbox, monkeypatch: Any
+) -> None:
+    """Kwery's free calls."""
+    changed(monkeypatch, sandbox, KWERY, edited(part, edit))
+    config = KWERY.config(sandbox, START, END)
+    assert connector.check(config).status == {"status": "SUCCEEDED"}
+    run = connector.read(config, [KWERY.stream])
+    assert run.code == 0, run
+    same(run.records(), KWERY.rows(sandbox, START, END), KWERY.unnamed)
+
+
 def test_a_byte_order_mark_is_skipped(connector: Connector, sandbox: Sandbox, monkeypatch: Any) -> None:
     def marked(request: Request, plain: Any) -> Reply:
         reply: Reply = plain(request)

@@ -17,7 +17,7 @@ class RateLimits(msgspec.Struct):
 
 
 class CreditsLeft(msgspec.Struct):
-    remaining: int | None = None
+    remaining: float | None = None
 
 
 class Limits(msgspec.Struct):

@@ -5,7 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from source_liquidations.coverage import COVERAGE, documented
-from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, RequestRefused
+from source_liquidations.errors import (
+    AccessRefused,
+    ConfigurationError,
+    LiquidationsError,
+    OutOfReach,
+    RequestRefused,
+    UnexpectedAnswer,
+)
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
@@ -108,6 +115,8 @@ class Kwery(Vendor):
     def _plan(self, traffic: Traffic) -> Limits:
         try:
             return self._liquidations.follow_plan(traffic)
+        except UnexpectedAnswer:  # the key is good, and a read goes on without
+            return Limits()
         except RequestRefused as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -117,11 +126,11 @@ class Kwery(Vendor):
     def _check_symbols(self, traffic: Traffic) -> None:
         try:
             names = [row.symbol for row, _ in rows_of(symbols.symbol_list(self._client), traffic)]
-        except RequestRefused as error:
+        except (RequestRefused, UnexpectedAnswer) as error:
             logger.info("kwery: the symbols were not compared with the vendor's list: %s", redact(error.cause))
             return
         for index, symbol in enumerate(self._config.get("symbols", ())):
-            if symbol not in names:
+            if names and symbol not in names:
                 raise ConfigurationError(
                     f"kwery.symbols[{index}]",
                     f"{symbol!r} is not a symbol of Kwery.",
