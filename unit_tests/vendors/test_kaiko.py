@@ -247,6 +247,14 @@ def test_rows_tell_more_of_what_a_key_may_read_than_its_access_range() -> None:
     assert decoded(held, later, span).readable == (None, None), "it was wrong"
 
 
+@pytest.mark.parametrize("since", ["1740441446021", "2025-02-24T23:57:26.021Z", 1740441446021.0, 1740441446021000000])
+def test_the_access_range_may_be_text_or_of_any_unit(since: Any) -> None:
+    held, span = kaiko_events()
+    body = sample("kaiko/trades_page") | {"access": {"access_range": {"start_timestamp": since}}}
+    body["data"] = [{**body["data"][0], "timestamp": 1740441446022}]
+    assert decoded(held, body, span).readable == (1740441446021000000, None)
+
+
 @pytest.mark.parametrize("value", [[], "much", True])
 def test_a_price_that_is_no_number_is_a_fault_and_the_row_beside_it_arrives(value: Any) -> None:
     held, span = kaiko_events()

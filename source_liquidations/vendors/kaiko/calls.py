@@ -30,7 +30,7 @@ class Body(msgspec.Struct, Generic[Row]):
     def bound(self, name: str) -> int | None:
         """Of what the key may read, in nanoseconds; None where there is none, or none that can be read."""
         try:
-            return timestamps.instant_of(msgspec.json.decode(self.access)["access_range"][name])
+            return timestamps.instant_of(str(msgspec.json.decode(self.access)["access_range"][name])) or None
         except (msgspec.DecodeError, LookupError, TypeError, ValueError):  # nothing that a row depends on
             return None
 
