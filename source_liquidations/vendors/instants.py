@@ -21,7 +21,7 @@ _POWERS = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
 _NUMPY_UNITS = {3: "ms", 6: "us", 9: "ns"}
 
 
-def unix_instants(name: str, values: Sequence[msgspec.Raw], *units: str) -> tuple[list[int], list[bytes]]:
+def unix_instants(name: str, values: Sequence[bytes | msgspec.Raw], *units: str) -> tuple[list[int], list[bytes]]:
     """Unix times in one of these units, told by its size, as (nanoseconds, RFC 3339 texts with all their digits).
 
     Numbers or text, with a fraction or without; texts have at least three digits. Raises UnexpectedAnswer, naming the

@@ -4,9 +4,9 @@ import contextlib
 import math
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from functools import lru_cache, partial
+from functools import partial
 from itertools import repeat
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import interval_of, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, one_line, snake, without
+from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.kiyotaka.markets import matching_markets
 from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.repeats import each_once
@@ -37,7 +38,6 @@ POSITION_OF = {"BUY": "long", "SELL": "short"}
 _ID_COLUMNS = {**dict.fromkeys(map(snake, ID_FIELDS), ""), "normalized_symbol": None}
 _OF_A_SYMBOL = ("exchange", "raw_symbol", "normalized_symbol", "category")
 _NOT_GIVEN = (NULL, msgspec.Raw(b'""'))
-_LATEST = 4_102_444_800  # seconds; a larger figure is of another unit
 
 STREAM = Stream("kiyotaka_liquidation_agg", KEY, "time", declared_in=__name__)
 
@@ -53,8 +53,10 @@ Members = dict[str, msgspec.Raw]
 
 
 class Instant(msgspec.Struct, gc=False):
-    s: int | str
-    ns: int | str = 0
+    """Unix seconds and nanoseconds; a 64-bit number is text, as a rule."""
+
+    s: int
+    ns: Annotated[int, msgspec.Meta(ge=0, lt=timestamps.SECOND)] = 0
 
 
 class Point(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -75,9 +77,9 @@ class Body(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(Body)
-_documented = msgspec.json.Decoder(list[Wrapped] | None)
+_documented = msgspec.json.Decoder(list[Wrapped] | None, strict=False)
 _entries = msgspec.json.Decoder(list[Members] | None)
-_points = msgspec.json.Decoder(list[Point])
+_points = msgspec.json.Decoder(list[Point], strict=False)
 
 
 def _decoded(literal: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -148,23 +150,6 @@ def _names_of(identity: bytes, asked: Mapping[str, str]) -> bytes | Liquidations
         POSITION_OF[side],
         asked["denomination"],
     )
-
-
-@lru_cache(maxsize=65536)  # all series have the same
-def point_time(s: int | str, ns: int | str) -> tuple[int, bytes]:
-    """A point's timestamp as nanoseconds, and as the members `,"timestamp":…,"time":"…"`.
-
-    Raises UnexpectedAnswer where it is no Unix time in seconds.
-    """
-    try:
-        seconds, rest = int(s), int(ns)
-    except ValueError:
-        seconds = rest = -1
-    if not 0 < seconds < _LATEST or not 0 <= rest < timestamps.SECOND:
-        raise UnexpectedAnswer(f"`timestamp.s` is {s!r}, not a Unix time in seconds.")
-    nanoseconds = seconds * timestamps.SECOND + rest
-    time = timestamps.format_instant(nanoseconds, 9 if rest else 3).encode()
-    return nanoseconds, b',"timestamp":%d,"time":"%b"' % (seconds, time)
 
 
 def exchanges_of(codes: str) -> str:
@@ -270,14 +255,19 @@ class LiquidationAgg(Endpoint):
             literals = numbers.column("liquidations", [point.liquidations for point in points], wrong)
             bad |= {len(raw) + index: error for index, error in wrong.items()}
             amounts = [b"0" if literal == NULL else bytes(literal) for literal in literals]
-            times = [point_time(point.timestamp.s, point.timestamp.ns) for point in points]
+            seconds = [b"%d.%09d" % (at.s, at.ns) if at.ns else b"%d" % at.s for at in (p.timestamp for p in points)]
+            starts, texts = unix_instants("timestamp.s", seconds, "seconds")
+            times = [
+                b',"timestamp":%d,"time":"%b"' % (point.timestamp.s, text)
+                for point, text in zip(points, texts, strict=True)
+            ]
             own = self._fields.own | identity.keys()
             rests = (_undocumented(members, own, self._fields) for members in beside)
             ends = [b"," + encode(rest)[1:] if rest else b"}" for rest in rests] or [b"}"] * len(points)
             series_id = encode(identity)
             head = series_id[:-1] + b',"liquidations":'
-            raw += map(b"".join, zip(repeat(head), amounts, [time for _, time in times], ends))
-            instants += [instant for instant, _ in times]
+            raw += map(b"".join, zip(repeat(head), amounts, times, ends))
+            instants += starts
             typed += zip(repeat(series_id), amounts)
         rows = Rows(raw, instants, typed=typed).without(bad)
         rows = each_once(rows, memory, [series_id for series_id, _ in rows.typed])
