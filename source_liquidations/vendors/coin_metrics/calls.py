@@ -74,14 +74,6 @@ def batched(partitions: Sequence[Partition], field: str, most: int) -> list[tupl
     return [tuple(batch) for batch in batches]
 
 
-def owners(field: str, entities: Sequence[str], span: Span) -> list[int] | None:
-    """Each row's partition, where the request asked for several. Raises UnexpectedAnswer for a row of another."""
-    index = {partition[field]: number for number, partition in enumerate(span.partitions)}
-    for entity in set(entities) - index.keys():
-        raise UnexpectedAnswer(f"`{field}`: rows of {shown(entity)}, which was not asked for.")
-    return [index[entity] for entity in entities] if len(index) > 1 else None
-
-
 class Timeseries(Endpoint):
     """A timeseries by the end of its path; `field` is the entity in its rows and partitions.
 
@@ -124,12 +116,17 @@ class Timeseries(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)
-        rows = self.rows(page, owners(self._field, page.column(self._field), span), memory)
+        entities = page.column(self._field)
+        index = {partition[self._field]: number for number, partition in enumerate(span.partitions)}
+        for entity in set(entities) - index.keys():
+            raise UnexpectedAnswer(f"`{self._field}`: rows of {shown(entity)}, which was not asked for.")
+        owners = [index[entity] for entity in entities] if len(index) > 1 else None
+        rows = self.rows(page, owners, memory)
         return Answer.before(rows, partial(following, self.client, request, page.body))
 
     @abstractmethod
     def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
-        """The rows of a page, which belong to these partitions."""
+        """The rows of a page. `owners` are their partitions, where the request asked for several."""
 
     def check(self, traffic: Traffic) -> None:
         """One row of as many entities as one request takes. Raises what the vendor refuses, with its entries."""

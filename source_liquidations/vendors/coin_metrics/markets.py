@@ -136,16 +136,13 @@ class LiquidationMarkets(Listing):
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
         reference, after = super().entries(page, request, memory)
-        joined: set[str] = memory.setdefault("joined", set())
+        left: dict[str, Entry] = memory.setdefault("left", dict(self._catalog))
         found: list[Entry] = []
         for other, literal in reference:
-            if other.market in self._catalog and other.market not in joined:
-                joined.add(other.market)
-                row, own = self._catalog[other.market]
+            if other.market in left:
+                row, own = left.pop(other.market)
                 found.append((row, beside(own, literal)))
-        if after is None:
-            found += [entry for market, entry in self._catalog.items() if market not in joined]
-        return found, after
+        return (found if after else [*found, *left.values()]), after
 
 
 def beside(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
