@@ -80,7 +80,7 @@ def instant_of(value: str | int) -> int:
     The unit of a Unix time (seconds to nanoseconds) is told by its size. Raises ValueError for anything else.
     """
     text = str(value).strip()
-    if not re.fullmatch(r"\d{9,20}(\.\d+)?([eE][+]?\d+)?|\d\.\d+[eE][+]?\d+", text, re.ASCII):
+    if not re.fullmatch(r"\d{9,20}(\.\d+)?([eE][+]?\d{1,2})?|\d\.\d+[eE][+]?\d{1,2}", text, re.ASCII):
         return parse(text)
     number = Decimal(text)
     power = unix_power(number)

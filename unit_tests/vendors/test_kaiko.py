@@ -235,6 +235,25 @@ def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, val
         decoded(held, changed(sample("kaiko/trades_page"), **{field: value}), span)
 
 
+@pytest.mark.parametrize(
+    "access",
+    [
+        "7",
+        '{"access_range": null}',
+        *[
+            f'{{"access_range": {{"start_timestamp": {value}, "end_timestamp": {value}}}}}'
+            for value in ("0", "true", "{}", '"soon"', "1e400", '"1.0e99999999999999999999"')
+        ],
+    ],
+)
+def test_an_access_range_that_cannot_be_read_stops_nothing(access: str) -> None:
+    held, span = kaiko_events()
+    body = json.dumps(sample("kaiko/trades_page"))[:-1] + f', "access": {access}}}'
+    answer = decoded(held, body.encode(), span)
+    assert len(answer.rows)
+    assert answer.readable == (None, None)
+
+
 def test_rows_tell_more_of_what_a_key_may_read_than_its_access_range() -> None:
     held, span = kaiko_events()
     body = sample("kaiko/trades_page")
