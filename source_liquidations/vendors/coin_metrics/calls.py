@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Generic
+from urllib.parse import quote
 
 import msgspec
 
@@ -66,10 +67,11 @@ def batched(partitions: Sequence[Partition], field: str, most: int) -> list[tupl
     batches: list[list[Partition]] = []
     length = 0
     for partition in sorted(partitions, key=lambda partition: partition[field]):
-        length += len(partition[field]) + 1
-        if not batches or length > LONGEST_LIST or len(batches[-1]) >= most:
+        own = len(quote(partition[field])) + 1
+        if not batches or length + own > LONGEST_LIST or len(batches[-1]) >= most:
             batches.append([])
-            length = len(partition[field]) + 1
+            length = 0
+        length += own
         batches[-1].append(partition)
     return [tuple(batch) for batch in batches]
 
