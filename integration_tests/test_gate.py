@@ -486,6 +486,17 @@ def test_the_limit_of_each_call_is_kept_and_used(connector: Connector) -> None:
         assert began[-1] - began[0] < 60
 
 
+def test_a_limit_of_a_minute_is_not_spent_in_ten_seconds(connector: Connector) -> None:
+    """Fewer a minute than documented are never more than the vendor takes in ten seconds."""
+    with Sandbox(seed=1, now=NOW, rows_per_day=100, tiny_markets=230) as sandbox:
+        made = config(sandbox, "usdt/T0*", num_workers=16)
+        made["gate"]["requests_per_minute"] = 900
+        run = connector.read(made, [STATS])
+        assert run.code == 0, run
+        assert len(asked(sandbox, "contract_stats")) == 230
+        assert {request.status for request in sandbox.requests("gate")} == {200}
+
+
 @pytest.mark.parametrize("unit", ["s", "ms"])
 @pytest.mark.parametrize("label", ["TOO_MANY_REQUESTS", "TOO_FAST"])
 def test_a_limit_is_waited_out_until_its_reset(label: str, unit: str, connector: Connector) -> None:

@@ -1,6 +1,7 @@
 """What a vendor's file declares: its streams, its configuration, its endpoints and its check."""
 
 import ipaddress
+import math
 import re
 import threading
 from abc import ABC, abstractmethod
@@ -74,9 +75,11 @@ class Vendor(ABC):
         self._shared = shared
 
     def budget(self, requests: int, seconds: float, *allowances: Allowance) -> Budget:
-        """The documented limit, or the configured one in its place."""
-        per_minute = self._config.get("requests_per_minute")
-        return Budget(per_minute or requests, 60.0 if per_minute else seconds, *allowances)
+        """The documented limit, or the configured one in its place, over about as long a time, and no shorter."""
+        if per_minute := self._config.get("requests_per_minute"):
+            requests = math.ceil(per_minute * seconds / 60.0)
+            seconds = requests * 60.0 / per_minute
+        return Budget(requests, seconds, *allowances)
 
     def client(
         self, host: str, budget: Budget, *, field: str = "base_url", kind: type[Client] = Client, **options: Any
