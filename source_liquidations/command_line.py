@@ -2,10 +2,11 @@
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from source_liquidations.config import EXAMPLE
 from source_liquidations.errors import ConfigurationError, shown
@@ -15,6 +16,7 @@ from source_liquidations.state import WANTED, Blobs, blobs_of_messages
 _NO_JSON = (ValueError, RecursionError)  # the second of brackets in brackets in brackets
 
 _MESSAGE = '{"type":'  # how each line begins that this connector prints
+_RECORD = '{"type":"RECORD"'
 
 _CATALOG_HELP = "path to a configured catalog, or to what `discover` printed: then all its streams are read"
 _STATE_HELP = "path to a list of state messages, or to what a `read` printed; without such a file, a first sync"
@@ -53,13 +55,11 @@ def arguments(args: Sequence[str]) -> argparse.Namespace:
 
 def config_file(path: str) -> Mapping[str, Any]:
     """The configuration in a file. Raises ConfigurationError."""
-    text = _text("--config", path)
-    try:
-        found = json.loads(text)
-    except _NO_JSON as error:
-        raise _unusable("--config", path, f"is not JSON ({error})", f"a JSON object such as {EXAMPLE}") from None
+    wanted = f"a JSON object such as {EXAMPLE}"
+    with _opened("--config", path) as file:
+        found = _parsed("--config", path, file.read(), wanted)
     if not isinstance(found, dict):
-        raise _unusable("--config", path, "is not a JSON object", f"a JSON object such as {EXAMPLE}")
+        raise _unusable("--config", path, "is not a JSON object", wanted)
     return found
 
 
@@ -115,27 +115,37 @@ def state_file(path: str | None) -> Blobs:
 
 
 def _json(option: str, path: str, wanted: str) -> Any:
-    """The JSON value in a file; or a list of those, one a line, where messages that were cut off are left out."""
-    text = _text(option, path)
-    with suppress(*_NO_JSON):
-        return json.loads(text)
-    found = []
-    for number, line in enumerate(text.split("\n"), 1):
-        try:
-            if line.strip():
+    """The JSON value in a file; or a list of those, one a line, without records and messages that were cut off."""
+    found: list[Any] = []
+    number = 0
+    with _opened(option, path) as file:
+        for number, line in enumerate(filter(str.strip, file), 1):
+            if line.startswith(_RECORD):  # as many as a read brought: no memory holds them
+                continue
+            try:
                 found.append(json.loads(line))
-        except _NO_JSON as error:
-            if not found or not line.startswith(_MESSAGE[: len(line)]):
-                raise _unusable(option, path, f"is not JSON (line {number}: {error})", wanted) from None
-            logger.warning("%s %s: line %d was cut off and is left out.", option, path, number)
-    return found
+            except _NO_JSON as error:
+                if not found:
+                    return _parsed(option, path, line + file.read(), wanted)
+                if not line.startswith(_MESSAGE[: len(line.rstrip())]):
+                    raise _unusable(option, path, f"is not JSON (line {number}: {error})", wanted) from None
+                logger.warning("%s %s: line %d was cut off and is left out.", option, path, number)
+    return found[0] if found and number == 1 else found
 
 
-def _text(option: str, path: str) -> str:
+def _parsed(option: str, path: str, text: str, wanted: str) -> Any:
+    try:
+        return json.loads(text)
+    except _NO_JSON as error:
+        raise _unusable(option, path, f"is not JSON ({error})", wanted) from None
+
+
+@contextmanager
+def _opened(option: str, path: str) -> Iterator[TextIO]:
+    """A file in any encoding that JSON may have. What goes wrong in reading it, too, is a ConfigurationError."""
     try:
         with open(path, "rb") as file:  # a Path of "" would be the directory at hand
-            data = file.read()
-        return data.decode(json.detect_encoding(data))
+            yield TextIOWrapper(file, json.detect_encoding(file.peek(4)), newline="\n")
     except OSError as error:
         raise _unusable(option, path, f"cannot be read ({error.strerror})", "the path of a file") from None
     except UnicodeDecodeError as error:
