@@ -12,10 +12,10 @@ from airbyte_cdk.models import AirbyteMessage, Type
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_liquidations import command_line, estimate
-from source_liquidations.errors import LiquidationsError, Stopped
+from source_liquidations.errors import Stopped
 from source_liquidations.http.redaction import keep_secrets_of_environment, redact
 from source_liquidations.logs import logger
-from source_liquidations.messages import errors_traced, trace_message, traced
+from source_liquidations.messages import errors_traced, trace_message
 from source_liquidations.output import Output, OutputLost
 from source_liquidations.reading.pages import Block
 from source_liquidations.signals import Signals, die_of
@@ -71,25 +71,20 @@ def _attempt(source: SourceLiquidations, output: Output, parsed: argparse.Namesp
     try:
         with errors_traced():
             _do(source, output, parsed)
+        return 0
     except (Stopped, OutputLost):
         if output.lost is not None:
             raise output.lost from None
+        return 0
     except AirbyteTracedException as error:
-        return _report(output, parsed.command, error)
+        failure = error
     except Exception as error:
         logger.debug("unexpected", exc_info=True)
-        surprise = LiquidationsError(
-            f"{type(error).__name__}: {error}", who="internal error", advice="Please report this, with this trace."
-        )
-        surprise.__cause__ = error
-        return _report(output, parsed.command, traced(surprise))
-    return 0
-
-
-def _report(output: Output, command: str, error: AirbyteTracedException) -> int:
-    """Says why the command failed: `check` by its own answer where the user can act, all else by a trace."""
-    status = error.as_connection_status_message() if command == "check" else None
-    output.message(trace_message(error) if status is None else status)
+        words = f"internal error: {type(error).__name__}: {error}. Please report this, with this trace."
+        failure = AirbyteTracedException.from_exception(error, message=words)
+    # `check` says by its own answer what the user can act on.
+    status = failure.as_connection_status_message() if parsed.command == "check" else None
+    output.message(trace_message(failure) if status is None else status)
     return _FAILED if status is None else 0
 
 
