@@ -11,7 +11,7 @@ from typing import Any, cast
 import pendulum
 
 from source_liquidations import timestamps
-from source_liquidations.config_fields import checked, given, missing, only_defaults, unknown_fields
+from source_liquidations.config_fields import checked, given, missing, unknown_fields
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.logs import logger
 from source_liquidations.vendors import VENDORS
@@ -78,9 +78,6 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
             advice = f"Did you mean `{meant}`?"
             problems.append(ConfigurationError(path, "is not a field of this connector.", advice=advice))
     values = given(config, schema)
-    for name, section in sections.items():
-        if name in values and only_defaults(values[name], section):
-            del values[name]
     valid, others = checked(values, schema)
     problems += others
     problems += missing(schema["required"], values, schema)

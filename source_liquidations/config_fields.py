@@ -17,12 +17,18 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def given(values: Fields, schema: Fields) -> dict[str, Any]:
-    """What the user gave of the known fields: without `null`, `""` and `[]`, and with numbers as numbers."""
+    """What the user gave of the known fields: without `null`, `""` and `[]`, and with numbers as numbers.
+
+    A section is not given where it holds only what Airbyte's form puts there untouched: defaults, and switches that are
+    off.
+    """
     found: dict[str, Any] = {}
     for name, field in schema["properties"].items():
         value = values.get(name)
         if isinstance(value, Mapping) and "properties" in field:
             value = given(value, field)
+            if all(inner is False or inner == field["properties"][key].get("default") for key, inner in value.items()):
+                value = None
         elif field.get("type") in {"integer", "number"}:
             value = _number(value)
         if value is not None and value != "" and value != []:
@@ -35,13 +41,6 @@ def _number(value: Any) -> Any:
     with suppress(ValueError):
         value = float(value) if isinstance(value, str) else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def only_defaults(section: Any, schema: Fields) -> bool:
-    """Whether a section holds only what Airbyte's form puts there untouched: defaults, and switches that are off."""
-    return isinstance(section, Mapping) and all(
-        value is False or value == schema["properties"][name].get("default") for name, value in section.items()
-    )
 
 
 def unknown_fields(values: Fields, schema: Fields, path: str = "") -> Iterator[tuple[str, str | None]]:
