@@ -274,8 +274,9 @@ def test_open_buckets_are_read_and_not_settled(interval: str, settled: int) -> N
     assert since <= START < end < until
     assert reading.settled == timestamps.floor_to(end, endpoint.step) - settled <= end
     (output,) = reading.outputs
-    covered = gap.covered(output, 0, (since, until), None)
-    assert covered.part == (since, reading.settled)
+    window = gap.open()
+    assert window is not None
+    assert window.covered(output, 0, (since, until)).part == (since, reading.settled)
 
 
 def test_rows_tell_when_weeks_begin() -> None:
@@ -817,7 +818,7 @@ def test_other_answers_are_left_to_their_status(status: int, message: str) -> No
 @pytest.mark.parametrize(("platform", "other"), [("kiyotaka", "openmarket"), ("openmarket", "kiyotaka")])
 def test_a_key_that_is_refused_may_be_the_other_platforms(platform: str, other: str) -> None:
     body = json.dumps({"error": "UNAUTHORIZED", "message": "Unknown key"}).encode()
-    error = endpoint_of(platform=platform).client.explain(Answered(401, {}, body))
+    error = endpoint_of(platform=platform).client._explain(Answered(401, {}, body))
     assert isinstance(error, AccessRefused)
     assert (error.status, error.scope) == (401, "reading")
     assert "Unknown key" in error.message
