@@ -60,6 +60,7 @@ class FakeBitfinex:
     hides: Any = None
     budget: Unlimited = field(default_factory=Unlimited)
     sent: list[Request] = field(default_factory=list)
+    vendor: str = "bitfinex"
 
     def fetch(self, request: Request, traffic: Any = None, **_: Any) -> Answered:
         self.sent.append(request)

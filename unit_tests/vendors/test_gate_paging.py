@@ -39,6 +39,7 @@ class FakeGate:
 
     found: list[Order] = field(default_factory=list)
     buckets: Sequence[int] = ()
+    vendor: str = "gate"
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     meanwhile: Callable[[], None] = lambda: None
     budget: Unlimited = field(default_factory=Unlimited)

@@ -305,6 +305,8 @@ def test_the_lookback_counts_from_the_monday_that_was_reached(lookback: int, wee
 class FromMemory:
     """Answers each query with a row an hour; but one of more intervals than `most` with a status."""
 
+    vendor = "kiyotaka"
+
     def __init__(self, most: int, status: int) -> None:
         self.budget = Unlimited()
         self.sent: list[tuple[int, Any]] = []  # intervals, and the status that ends the tries
