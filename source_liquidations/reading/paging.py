@@ -36,12 +36,10 @@ class Pages:
     _empty: int = 0
 
     def accept(self, request: Request, answer: Answer) -> None:
-        """Count a page. Raises NotAdvancing where following its token would never end."""
+        """Count a page. Raises NotAdvancing where it repeats an earlier one, or its token would never end."""
         self.count += 1
         self.rows += len(answer.rows)
         self.following = answer.following
-        if answer.following is None:
-            return
         raw = answer.rows.raw
         token_mark = hash(answer.following)
         page_mark = hash((len(raw), bytes(raw[0]), bytes(raw[-1]))) if len(raw) else 0
@@ -50,7 +48,9 @@ class Pages:
         if page_mark and page_mark in self._marks:
             self._repeats += 1
             if len(set(map(bytes, raw))) > 1 or self._repeats > _REPEATS_OF_TWINS:
-                raise NotAdvancing("a page repeats the rows of an earlier one; the sync would never end.")
+                raise NotAdvancing("a page repeats the rows of an earlier one; the sync would never end, or lack rows.")
+        if answer.following is None:
+            return
         self._marks.update((token_mark, page_mark))
         self._empty = 0 if len(raw) or answer.is_listed else self._empty + 1
         if self._empty >= _EMPTY_PAGES_IN_A_ROW:
