@@ -186,7 +186,7 @@ def test_a_window_that_is_refused_is_halved(most: int, connector: Connector) -> 
 def test_a_single_interval_that_is_refused_is_an_error(connector: Connector) -> None:
     with kiyotaka_sandbox(kiyotaka_max_points=1) as sandbox:
         run = connector.read(config_of(sandbox, symbols=["BYBIT/BTCUSDT"]), [STREAM])
-        failed(run, "system_error", "Point count exceeded", "smallest window", "longer interval")
+        failed(run, "system_error", "exceeded (for the smallest window", "longer interval")
         assert len(points(sandbox)) < 10
 
 

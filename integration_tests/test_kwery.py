@@ -330,7 +330,7 @@ def test_a_cap_that_no_window_fits_is_an_error(connector: Connector) -> None:
         assert run.code == 1
         (trace,) = run.traces
         assert trace["failure_type"] == "system_error"
-        for word in (STREAM, "kwery", "BTC", "X-Rows-Capped", "smallest window", "larger plan"):
+        for word in (STREAM, "kwery", "BTC", "X-Rows-Capped", "missing (for the smallest window", "larger plan"):
             assert word in trace["message"]
         assert len(paid(sandbox)) < 15
 

@@ -119,7 +119,8 @@ class Scheduler:
         """The vendor finds a window too large: read it in smaller ones. Raises UnexpectedAnswer for the smallest."""
         with self._lock:
             if not window.gap.halve(window):
-                raise UnexpectedAnswer(f"{error.cause} (for the smallest window that there is)", advice=error.advice)
+                problem = f"{error.cause.rstrip('.')} (for the smallest window that there is)"
+                raise UnexpectedAnswer(problem, advice=error.advice)
             self._go_on(self._leave(window), window.gap)
 
     def too_old(self, window: Window, error: LiquidationsError) -> None:
