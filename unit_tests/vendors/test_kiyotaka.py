@@ -820,7 +820,7 @@ def test_other_answers_are_left_to_their_status(status: int, message: str) -> No
 @pytest.mark.parametrize(("platform", "other"), [("kiyotaka", "openmarket"), ("openmarket", "kiyotaka")])
 def test_a_key_that_is_refused_may_be_the_other_platforms(platform: str, other: str) -> None:
     body = json.dumps({"error": "UNAUTHORIZED", "message": "Unknown key"}).encode()
-    error = endpoint_of(platform=platform).client._explain(Answered(401, {}, body))
+    error = endpoint_of(platform=platform).client.explain(Answered(401, {}, body))
     assert isinstance(error, AccessRefused)
     assert (error.status, error.scope) == (401, "reading")
     assert "Unknown key" in error.message
