@@ -358,7 +358,7 @@ def turned_round(row: Any) -> None:
         row[name] = row.pop(name)
 
 
-@pytest.mark.parametrize("case", [EVENTS, VOLUMES, COIN_METRICS, KWERY], ids=str)
+@pytest.mark.parametrize("case", [EVENTS, COIN_METRICS, KWERY], ids=str)
 def test_a_last_page_that_repeats_an_earlier_one_is_not_the_end(
     case: Case, connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:

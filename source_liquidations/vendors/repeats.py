@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.errors import NotAdvancing, UnexpectedAnswer
+from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.logs import logger
 from source_liquidations.reading.rows import Rows
 
@@ -31,8 +31,6 @@ def each_once(rows: Rows, memory: dict[Any, Any], series: Sequence[Any] | None =
             raise UnexpectedAnswer(f"one interval comes twice with different values: {interval}.")
         here[key] = row
     memory["last page"] = here
-    if not keep and len(rows) > 1:
-        raise NotAdvancing("a page repeats the rows of the last one; the sync would never end, or lack rows.")
     return rows if len(keep) == len(rows) else rows.only(keep)
 
 
