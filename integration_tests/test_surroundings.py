@@ -138,7 +138,8 @@ def test_a_sync_that_waits_shows_that_it_is_alive(connector: Connector, sandbox:
     config = config_of([EVENTS, COIN_METRICS], sandbox, START, END)
     streams = [EVENTS.stream, COIN_METRICS.stream]
     state = connector.read(config, streams).final_state
-    sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "3"}, times=1)
+    # Not of the first request: until there is a state, none is repeated.
+    sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "3"}, after=1, times=1)
     process = connector.reading(config, streams, state=state, signs_of_life=0.5)
     run = process.collect()
     assert run.code == 0, run
