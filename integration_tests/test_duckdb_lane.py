@@ -89,7 +89,7 @@ def python() -> Path:
 
 @pytest.fixture(scope="module")
 def vendors() -> Iterator[Sandbox]:
-    with Sandbox(seed=1, now="2026-03-01T12:30:00Z", rows_per_day=600, limits=False) as running:
+    with Sandbox(seed=1, now="2026-03-01T12:30:00Z", rows_per_day=300, limits=False) as running:
         yield running
 
 
