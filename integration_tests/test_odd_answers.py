@@ -481,8 +481,9 @@ def test_a_page_token_that_is_refused_is_a_bounded_restart(
     case: Case, status: int, connector: Connector, dense_sandbox: Sandbox
 ) -> None:
     """With each restart, rows that come in order advance; without an order, the next restart may not help."""
-    config = case.config(dense_sandbox, START, END, num_workers=1, lookback_window="PT0S")
-    rows = case.rows(dense_sandbox, START, END)
+    start = "2026-02-27T12:00:00Z"
+    config = case.config(dense_sandbox, start, END, num_workers=1, lookback_window="PT0S")
+    rows = case.rows(dense_sandbox, start, END)
     for times in (1, None):
         dense_sandbox.clear()
         dense_sandbox.fault(
