@@ -359,12 +359,12 @@ def test_how_a_destination_writes_is_no_matter(mode: str | None, connector: Conn
     assert run.records()
 
 
-def test_help_shows_every_command() -> None:
+def test_help_shows_every_command(connector: Connector) -> None:
     done = script("--help")
     assert done.returncode == 0
     assert all(command in done.stdout for command in (b"spec", b"check", b"discover", b"read", b"estimate"))
-    assert b"--sample" in script("estimate", "--help").stdout
-    assert script("nonsense").returncode == 2
+    assert b"--sample" in connector.start(["estimate", "--help"]).collect().out
+    assert connector.start(["nonsense"]).collect().code == 2
 
 
 # Signals.
@@ -504,16 +504,11 @@ run(sys.argv[1:])
 
 
 @pytest.mark.parametrize("command", ["spec", "check", "discover", "read"])
-def test_no_temporary_directory_is_needed(command: str, connector: Connector, sandbox: Sandbox) -> None:
-    given = arguments(command, connector, sandbox)
-    done = subprocess.run([sys.executable, "-c", NO_TEMPORARY_DIRECTORY, *given], capture_output=True, check=False)
-    assert done.returncode == 0, done
-    assert done.stderr == b""
-
-
-@pytest.mark.parametrize("command", ["spec", "check", "discover", "read"])
-def test_warnings_as_errors_are_none(command: str, connector: Connector, sandbox: Sandbox) -> None:
-    done = script(*arguments(command, connector, sandbox), env={"PYTHONWARNINGS": "error"})
+def test_no_temporary_directory_is_needed_and_nothing_is_warned_of(
+    command: str, connector: Connector, sandbox: Sandbox
+) -> None:
+    given = ["-W", "error", "-c", NO_TEMPORARY_DIRECTORY, *arguments(command, connector, sandbox)]
+    done = subprocess.run([sys.executable, *given], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
