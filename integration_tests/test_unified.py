@@ -21,7 +21,7 @@ from cases import (
     Row,
     config_of,
 )
-from harness import Connector, Message, Run, cleared, positions
+from harness import Connector, Message, Run, Warm, cleared, positions
 from unified import FED, KEYS, alike, identity, mapped
 
 from sandbox import Sandbox
@@ -41,6 +41,14 @@ def thin_sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def sandbox(thin_sandbox: Sandbox) -> Iterator[Sandbox]:
     yield from cleared(thin_sandbox)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(warm: Warm, thin_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What the vendors' own streams hold."""
+    run = Connector(warm, tmp_path_factory.mktemp("undisturbed")).read(configured(thin_sandbox), OWN)
+    assert run.code == 0, run
+    return run
 
 
 def configured(sandbox: Sandbox, end: str = END, cases: Sequence[Case] = CASES, **fields: Any) -> dict[str, Any]:
@@ -193,7 +201,7 @@ def test_a_market_that_is_added_gets_its_whole_history_in_both(connector: Connec
 
 @pytest.mark.parametrize("broken", [EVENTS, KWERY, COIN_METRICS, BITFINEX, GATE_ORDERS], ids=str)
 def test_a_vendor_that_fails_leaves_the_others_rows_and_is_named(
-    broken: Case, connector: Connector, sandbox: Sandbox
+    broken: Case, connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
     sandbox.fault("status", vendor=broken.vendor, path_contains=broken.path, status=401, message="no", times=None)
     run = connector.read(configured(sandbox), [*OWN, *UNIFIED])
@@ -211,9 +219,7 @@ def test_a_vendor_that_fails_leaves_the_others_rows_and_is_named(
     sandbox.app.faults.clear()
     again = connector.read(configured(sandbox, lookback_window="PT0S"), UNIFIED, state=run.final_state)
     assert again.code == 0, again
-    alike(
-        again.records("liquidations"), mapped(broken, connector.read(configured(sandbox), OWN).records(broken.stream))
-    )
+    alike(again.records("liquidations"), mapped(broken, undisturbed.records(broken.stream)))
 
 
 @pytest.mark.parametrize(
@@ -228,16 +234,15 @@ def test_a_vendor_that_fails_leaves_the_others_rows_and_is_named(
     ],
 )
 def test_faults_that_pass_cost_no_row_of_any_stream(
-    kind: str, details: dict[str, Any], connector: Connector, sandbox: Sandbox
+    kind: str, details: dict[str, Any], connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
-    expected = connector.read(configured(sandbox), OWN)
     for case in CASES:
         sandbox.fault(kind, vendor=case.vendor, path_contains=case.path, **details)
         sandbox.fault(kind, vendor=case.vendor, path_contains=case.path, after=1, **details)
     run = connector.read(configured(sandbox, num_workers=4), [*UNIFIED, *OWN], patience="0.02")
     assert run.code == 0, run
     for stream in UNIFIED:
-        alike(run.records(stream), fed(expected, stream))
+        alike(run.records(stream), fed(undisturbed, stream))
 
 
 def test_a_number_that_is_none_fails_the_unified_stream_without_a_guess(connector: Connector, sandbox: Sandbox) -> None:
@@ -273,12 +278,11 @@ def swallowed(run: Run, held: dict[str, dict[Any, Row]], state: list[Message]) -
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("streams", [UNIFIED, [*OWN, *UNIFIED]], ids=["unified", "both"])
 def test_killed_again_and_again_the_unified_streams_come_to_everything(
-    seed: int, streams: list[str], connector: Connector, sandbox: Sandbox
+    seed: int, streams: list[str], connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
     chance = random.Random(seed)
     config = configured(sandbox, lookback_window="PT0S", num_workers=4)
-    whole = connector.read(config, OWN)
-    size = len(whole.out) * (2 if len(streams) > 2 else 1)
+    size = len(undisturbed.out) * (2 if len(streams) > 2 else 1)
     held: dict[str, dict[Any, Row]] = {stream: {} for stream in UNIFIED}
     state: list[Message] = []
     for number in range(20):
@@ -294,7 +298,7 @@ def test_killed_again_and_again_the_unified_streams_come_to_everything(
             break
         assert run.code in (-signal.SIGTERM, -signal.SIGKILL), run
     for stream in UNIFIED:
-        alike(held[stream].values(), fed(whole, stream))
+        alike(held[stream].values(), fed(undisturbed, stream))
 
 
 # The unified streams differ in nothing but the vendor.
