@@ -34,7 +34,7 @@ from sandbox import Sandbox
 
 START, END = "2026-02-25T12:00:00Z", "2026-02-28T00:00:00Z"
 STREAMS = [case.stream for case in CASES]
-QUICK = "0.005"
+QUICK = "0.001"
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def test_whatever_goes_wrong(
     for case in CASES:
         filled = {name: filled_in(value, forms(key_of(case.vendor))) for name, value in details.items()}
         sandbox.fault(kind, vendor=case.vendor, path_contains=case.path, times=None, **filled)
-    run = connector.read(config, STREAMS, debug=True, patience="0.002")
+    run = connector.read(config, STREAMS, debug=True, patience="0.0005")
     assert run.code == 1
     for trace in run.traces:
         assert trace["stream"]
