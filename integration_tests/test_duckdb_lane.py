@@ -64,8 +64,7 @@ for number, path in enumerate(sys.argv[2:]):
 json.dump([connection.execute(query).fetchall() for query in json.loads(sys.argv[1])], sys.stdout, default=str)
 """
 KILLS = (
-    "before:BEGIN:1",
-    "before:INSERT INTO _lane_state:1",
+    "after:INSERT INTO _lane_state:1",
     "before:COMMIT:3",
     "after:COMMIT:4",
     "after:DROP TABLE:30",
