@@ -113,7 +113,7 @@ def record_lines(block: Block) -> list[bytes]:
 
 
 @given(st.lists(rows(), min_size=1, max_size=5), blanks)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_row_arrives_as_it_was_written(written: list[str], blank: str) -> None:
     body = f'{blank}{{{blank}"data"{blank}:[{blank}{f"{blank},{blank}".join(written)}]}}'
     assume(not columns_coincide(written))
@@ -131,7 +131,7 @@ def test_any_row_arrives_as_it_was_written(written: list[str], blank: str) -> No
 @given(
     st.lists(rows(), min_size=1, max_size=5), st.dictionaries(st.sampled_from(["market", "asset"]), texts, min_size=1)
 )
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_added_members_leave_the_rest_as_it_was(written: list[str], constant: dict[str, str]) -> None:
     each = [f"t{n}" for n in range(len(written))]
     assume(not columns_coincide(written))
@@ -150,7 +150,7 @@ def test_a_member_of_the_vendors_takes_the_place_of_ours_unless_it_is_null() -> 
 
 
 @given(st.lists(rows(), min_size=1, max_size=3))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_both_doors_give_the_same_messages(written: list[str]) -> None:
     page = decoded(f'{{"data":[{",".join(written)}]}}')
     block = one_block(added_rows(page, [0] * len(written), constant={"market": "m"}))

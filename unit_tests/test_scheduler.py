@@ -37,7 +37,7 @@ def asked_for(endpoint: FakeVendor, markets: Sequence[str] | None = None) -> lis
 
 
 @given(st.one_of(markets, crowds), st.integers(1, 7), st.integers(1, 9), chances)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_every_row_arrives_exactly_once(
     rows: dict[str, list[int]], page_size: int, workers: int, chance: random.Random
 ) -> None:
@@ -62,7 +62,7 @@ def test_without_a_second_worker_there_is_no_request_too_many(
 
 
 @given(markets, st.integers(1, 7), st.sampled_from([1, 7, 50]), st.sampled_from([None, 100]), chances)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_rows_in_no_order_arrive_too_and_only_a_window_moves_the_position(
     rows: dict[str, list[int]], page_size: int, step: int, longest: int | None, chance: random.Random
 ) -> None:
@@ -74,7 +74,7 @@ def test_rows_in_no_order_arrive_too_and_only_a_window_moves_the_position(
 
 
 @given(markets, st.integers(1, 7), chances)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_a_vendor_that_forgets_its_order_loses_no_row(
     rows: dict[str, list[int]], page_size: int, chance: random.Random
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_vendor_that_sends_the_newest_first_loses_no_row(
 
 
 @given(markets, st.integers(1, 7), st.integers(1, 5), chances)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_several_markets_in_a_request(
     rows: dict[str, list[int]], page_size: int, batch: int, chance: random.Random
 ) -> None:
@@ -110,7 +110,7 @@ def test_several_markets_in_a_request(
 
 
 @given(markets, st.integers(1, 7), st.integers(2, 5), st.sets(st.sampled_from("abcdefg"), min_size=1), chances)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_one_unknown_market_fails_for_itself(
     rows: dict[str, list[int]], page_size: int, batch: int, unknown: set[str], chance: random.Random
 ) -> None:
@@ -129,7 +129,7 @@ def test_one_unknown_market_fails_for_itself(
 
 
 @given(markets, st.integers(1, 7), st.integers(0, 3), chances)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_windows_that_are_too_large_are_halved_until_they_fit(
     rows: dict[str, list[int]], page_size: int, spare: int, chance: random.Random
 ) -> None:
@@ -153,7 +153,7 @@ def test_a_window_too_large_however_small_is_an_error_and_no_endless_loop() -> N
 
 
 @given(markets, st.integers(1, 5), chances)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_tokens_that_expire_cost_a_request_and_no_row(
     rows: dict[str, list[int]], page_size: int, chance: random.Random
 ) -> None:
@@ -169,7 +169,7 @@ def test_tokens_that_expire_cost_a_request_and_no_row(
 
 
 @given(st.one_of(markets, crowds), st.integers(1, 5), st.integers(1, 3), st.integers(1, 60), st.booleans(), chances)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_a_sync_killed_at_any_point_resumes_without_a_gap(
     rows: dict[str, list[int]], page_size: int, batch: int, turns: int, in_order: bool, chance: random.Random
 ) -> None:
