@@ -395,7 +395,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{name}: {lane.rows[name]:,} rows read, {lane.count(name):,} rows in all, {status.lower()}")
         finally:
             lane.close()
-    except Failed as error:
+    except (Failed, OSError, duckdb.Error) as error:  # of what was saved, nothing is lost
         print(error, file=sys.stderr)
         return 1
     if files is not None:

@@ -50,6 +50,7 @@ for arguments in json.loads(calls):
 json.dump((done, connect(Path(gap)).execute(query).fetchall()), sys.stdout, default=str)
 """
 ERRORS = (
+    ("empty.jsonl", "no two vendors have rows of one market"),
     ("rows.jsonl", "binance/eth/usdt", DAY, "it takes two vendors to compare"),
     ("rows.jsonl", "BTCUSDT", DAY, "write exchange/base/quote"),
     ("rows.jsonl", BINANCE, "yesterday", "write YYYY-MM-DD"),

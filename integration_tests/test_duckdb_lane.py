@@ -378,6 +378,21 @@ def test_a_wrong_configuration_is_one_line(python: Path, sandbox: Sandbox, tmp_p
     assert not (tmp_path / "rows.duckdb").exists()
 
 
+def test_a_lake_that_cannot_be_written_is_one_line(
+    python: Path, command: Command, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path / "config.json", sandbox)
+    (tmp_path / "lake").write_text("a file")
+    arguments = ("--streams", "kaiko_instruments", "--parquet", str(tmp_path / "lake"))
+    done = lane(command, config, tmp_path / "rows.duckdb", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    *_, line = done.stderr.splitlines()
+    assert "lake/kaiko_instruments" in line
+    assert "Traceback" not in done.stderr
+    ((rows,),) = query(python, ["SELECT count(*) FROM a.kaiko_instruments"], tmp_path / "rows.duckdb")[0]
+    assert rows, "what was read is saved"
+
+
 def test_a_database_in_use_is_one_line(python: Path, sandbox: Sandbox, tmp_path: Path) -> None:
     holding = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
     command = [str(python), "-c", holding, str(tmp_path / "rows.duckdb")]

@@ -146,6 +146,8 @@ def choices(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]
         f"FROM liquidations WHERE base_asset IS NOT NULL AND {COMPARABLE} "
         "GROUP BY 1 HAVING count(DISTINCT vendor) > 1 ORDER BY 1"
     ).fetchall()
+    if not found:
+        raise CannotCompare("no two vendors have rows of one market.")
     return found
 
 
