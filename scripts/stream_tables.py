@@ -20,6 +20,7 @@ from typing import Any
 from source_liquidations import config as configuration
 from source_liquidations import planning
 from source_liquidations.streams import Stream
+from source_liquidations.timestamps import format_shortest
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Shared, Vendor
 
@@ -161,8 +162,8 @@ def _values(field: Mapping[str, Any]) -> str:
 def coverage(vendor: str) -> Iterator[Row]:
     yield ("exchange", "what", "from", "to", "note")
     for period in next(known for known in VENDORS if known.name == vendor).coverage:
-        end = (period.period_end or "").removesuffix("T00:00:00Z")
-        start = period.period_start.removesuffix("T00:00:00Z")
+        instants = (period.period_start, period.period_end)
+        start, end = ("" if at is None else format_shortest(at).removesuffix("T00:00:00Z") for at in instants)
         yield (period.exchange, period.kind.replace("_", "-"), start, end, period.note)
 
 

@@ -5,9 +5,7 @@ and what this sync saw (refused history, results cut off by a plan).
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
-
-import msgspec
+from typing import Literal, NamedTuple
 
 from source_liquidations import timestamps
 from source_liquidations.reading.pages import Table, encode
@@ -17,44 +15,32 @@ COVERAGE = Stream("liquidation_coverage", ("vendor", "exchange", "market", "kind
 
 Kind = Literal["starts", "ends", "missing", "under_reported", "throttled"]
 ALL = "all"
-EVER = "1970-01-01T00:00:00Z"
 
 
-class Period(msgspec.Struct, frozen=True):
+class Period(NamedTuple):
     """One row: of this vendor's data of this exchange and market, the period is of this kind.
 
     `period_start` is inclusive, `period_end` exclusive and None where it is open; `starts` and `ends` are instants.
+    Nanoseconds.
     """
 
     vendor: str
     exchange: str
     market: str
     kind: Kind
-    period_start: str
-    period_end: str | None
+    period_start: int
+    period_end: int | None
     note: str
-    source: str
+    source: str = "seen by this sync"
 
 
 def rows(periods: Iterable[Period]) -> Table:
     """Each period once, as JSON."""
-    found = [encode(period) for period in dict.fromkeys(periods)]
+    found = []
+    for one in dict.fromkeys(periods):
+        start, end = (at if at is None else timestamps.format_shortest(at) for at in (one.period_start, one.period_end))
+        found.append(encode({**one._asdict(), "period_start": start, "period_end": end}))
     return Table(len(found), (found,))
-
-
-def period(
-    vendor: str,
-    exchange: str,
-    market: str,
-    kind: Kind,
-    start: int,
-    end: int | None,
-    note: str,
-    source: str = "seen by this sync",
-) -> Period:
-    """What is known of [start, end), nanoseconds; of an instant where there is no end."""
-    period_end = None if end is None else timestamps.format_shortest(end)
-    return Period(vendor, exchange, market, kind, timestamps.format_shortest(start), period_end, note, source)
 
 
 def throttled_at_binance(vendor: str) -> tuple[Period, ...]:
@@ -66,9 +52,8 @@ def throttled_at_binance(vendor: str) -> tuple[Period, ...]:
 
 def documented(vendor: str, source: str, table: Sequence[tuple[str, Kind, str, str | None, str]]) -> tuple[Period, ...]:
     """A vendor's own dated list: rows of exchange, kind, start, end, note."""
+    parse = timestamps.parse
     return tuple(
-        period(
-            vendor, exchange, ALL, kind, timestamps.parse(start), timestamps.parse(end) if end else None, note, source
-        )
+        Period(vendor, exchange, ALL, kind, parse(start), parse(end) if end else None, note, source)
         for exchange, kind, start, end, note in table
     )

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
-import msgspec
-
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
-from source_liquidations.coverage import COVERAGE, EVER, Kind, Period
+from source_liquidations.coverage import COVERAGE, Kind, Period
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState
@@ -52,7 +50,7 @@ def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading], *, start_
     """
     documented = [period for vendor in vendors for period in vendor.coverage]
     seen = [
-        msgspec.structs.replace(period, period_start=EVER) if start_moves and _begins(reading, period) else period
+        period._replace(period_start=0) if start_moves and _begins(reading, period) else period
         for reading in found
         for period in _seen(reading)
     ]
@@ -61,8 +59,8 @@ def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading], *, start_
 
 def _begins(reading: Reading, period: Period) -> bool:
     """Whether a period begins where the reading does."""
-    start = timestamps.parse(period.period_start)
-    return period.period_end is not None and reading.start - reading.endpoint.step < start <= reading.start
+    earliest = reading.start - reading.endpoint.step
+    return period.period_end is not None and earliest < period.period_start <= reading.start
 
 
 def _seen(reading: Reading) -> Iterator[Period]:
@@ -75,7 +73,7 @@ def _seen(reading: Reading) -> Iterator[Period]:
     for kind, found, note in kinds:
         for partition, slices in found.items():
             for part in slices:
-                yield coverage.period(endpoint.vendor, *endpoint.place(partition), kind, *part, note)
+                yield Period(endpoint.vendor, *endpoint.place(partition), kind, *part, note)
 
 
 def gaps(

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import Kind, period
+from source_liquidations.coverage import Kind, Period
 from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
@@ -143,7 +143,7 @@ def coverage_of(
 
     def mapped(rows: Rows, span: Span) -> Table:
         return coverage_rows(
-            period(vendor, exchange, market, kind, instant, None, note, source)
+            Period(vendor, exchange, market, kind, instant, None, note, source)
             for row in rows.typed
             for exchange, market, kind, instant, note in periods_of(row, date, span.end)
             if instant is not None

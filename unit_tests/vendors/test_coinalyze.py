@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_liquidations import timestamps
+from source_liquidations import coverage, timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
@@ -437,7 +437,8 @@ def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]
 
 
 def observed(endpoint: Any) -> list[tuple[str, str, str, str, str | None]]:
-    return [(p.exchange, p.market, p.kind, p.period_start, p.period_end) for p in endpoint.observations]
+    rows = map(json.loads, coverage.rows(endpoint.observations).lines(b"", b"\n").splitlines())
+    return [(row["exchange"], row["market"], row["kind"], row["period_start"], row["period_end"]) for row in rows]
 
 
 def window(span: Span, start: int, end: int) -> Span:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.coverage import period
+from source_liquidations.coverage import Period
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, some_of
 from source_liquidations.http.answers import MEMBERS, Answered
 from source_liquidations.http.client import Client, Request
@@ -207,7 +207,7 @@ class LiquidationHistory(Endpoint):
                     self._note_deleted(partition, span.start, first)
             elif held and span.start <= timestamps.floor_to(self._start, self.step):
                 note = f"the first day with a liquidation; asked for from {timestamps.format_shortest(span.start)} on"
-                self.observations.append(period(self.vendor, *self.place(partition), "starts", first, None, note))
+                self.observations.append(Period(self.vendor, *self.place(partition), "starts", first, None, note))
 
     def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
         note = f"nothing older is kept, or nothing happened: {POINTS_KEPT:,} to 2,000 {self._interval} points are kept"
@@ -222,7 +222,7 @@ class LiquidationHistory(Endpoint):
                 self._interval,
                 f"{POINTS_KEPT:,}",
             )
-        self.observations.append(period(self.vendor, *self.place(partition), "missing", start, first, note))
+        self.observations.append(Period(self.vendor, *self.place(partition), "missing", start, first, note))
 
     # The unified stream.
 

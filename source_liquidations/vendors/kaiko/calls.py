@@ -8,7 +8,7 @@ from typing import Any, Generic
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.coverage import period
+from source_liquidations.coverage import Period
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.logs import logger
@@ -95,7 +95,7 @@ class KaikoEndpoint(Endpoint):
     def _note(self, span: Span, until: int) -> None:
         """A row of coverage for what is too new for the key, and one warning."""
         place, note = self.place(span.partitions[0]), "newer than the access range of the key"
-        found = period("kaiko", *place, "missing", max(until, span.start), span.end, note)
+        found = Period("kaiko", *place, "missing", max(until, span.start), span.end, note)
         if not self.observations:
             logger.warning(
                 "kaiko: the key may read until %s, and nothing newer is read", timestamps.format_shortest(until)
