@@ -6,7 +6,7 @@ has measured how many a vendor has a day, that is taken without a sample.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,8 +20,6 @@ from source_liquidations.reading.paging import Order
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.report import table
-from source_liquidations.reading.slices import Slice
-from source_liquidations.reading.windows import Gap
 from source_liquidations.vendors.listing import Listing
 from source_liquidations.vendors.vendor import Vendor
 
@@ -58,11 +56,9 @@ def estimate(
 def _of(reading: Reading, sample: bool) -> Estimate:
     endpoint = reading.endpoint
     partitions = endpoint.all_partitions(reading.traffic)
-    gaps = reading.plan(reading, partitions)
-    parts = [(gap, part) for gap in gaps for part in planning.reachable(gap)]
-    lengths = [(gap, _windows(endpoint, part)) for gap, part in parts]
-    windows = sum(found.total() for _, found in lengths)
-    rows = planning.known_rows(endpoint, gaps)
+    spans = planning.reachable(reading.plan(reading, partitions))
+    windows = Counter(window for span in spans for window in _windows(endpoint, span))
+    rows = planning.known_rows(endpoint, spans)
     assumes = (
         "no rows: the least there can be; --sample measures" if rows is None else "a row for every interval and series"
     )
@@ -70,20 +66,19 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     if is_list:
         assumes = "a list of one page"
     sampled: dict[str, int] = {}
-    if rows is None and sample and parts and not is_list:
-        rows, assumes, sampled = _sampled_rows(endpoint, parts)
+    if rows is None and sample and spans and not is_list:
+        rows, assumes, sampled = _sampled_rows(endpoint, spans)
     elif rows is None and endpoint.rows_per_day is not None:
-        rows = round(sum(end - start for _, (start, end) in parts) / timestamps.DAY * endpoint.rows_per_day)
+        rows = round(sum(span.end - span.start for span in spans) / timestamps.DAY * endpoint.rows_per_day)
         assumes = f"{endpoint.rows_per_day:,} rows a day, as measured once; --sample measures"
-    pages = _pages(endpoint, parts, rows or 0)
-    requests = sum(max(found.total(), full) for (_, found), full in zip(lengths, pages, strict=True))
-    spans = [(Span(gap.partitions, 0, length), count) for gap, found in lengths for length, count in found.items()]
-    weight = sum(endpoint.weight(span) * count for span, count in spans)
+    full = sum(span.time for span in spans) * endpoint.page_size  # no page has rows of two windows
+    requests = sum(count * max(1, -(-(rows or 0) * window.time // full)) for window, count in windows.items())
+    weight = sum(count * endpoint.weight(window) for window, count in windows.items())
     return Estimate(
         vendor=endpoint.vendor,
         streams=[output.stream for output in reading.outputs],
         partitions=len(partitions),
-        windows=windows,
+        windows=windows.total(),
         rows=rows,
         requests=requests,
         cost=endpoint.price(requests, rows or 0, weight),
@@ -93,44 +88,34 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     )
 
 
-def _windows(endpoint: Endpoint, part: Slice) -> Counter[int]:
-    """The windows that a slice takes where they hold next to nothing: how many of each length."""
-    start, end = part
-    length = endpoint.sizing.longest() or max(1, end - start)
-    found: Counter[int] = Counter()
-    while start < end:
-        found[min(length, end - start)] += 1
-        start += length
+def _windows(endpoint: Endpoint, span: Span) -> Iterator[Span]:
+    """The windows that a span takes where they hold next to nothing, each by its length alone."""
+    left = span.end - span.start
+    length = endpoint.sizing.longest() or max(1, left)
+    while left > 0:
+        yield Span(span.partitions, 0, min(length, left))
+        left -= length
         length = max(1, endpoint.sizing.next_length(length, 0))
-    return found
 
 
-def _pages(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]], rows: int) -> list[int]:
-    """How many pages each part's share of the rows fills: no page has rows of two parts."""
-    lengths = [(end - start) * len(gap.partitions) for gap, (start, end) in parts]
-    full = sum(lengths) * endpoint.page_size
-    return [-(-rows * length // full) for length in lengths]
-
-
-def _sampled_rows(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]]) -> tuple[int, str, dict[str, int]]:
+def _sampled_rows(endpoint: Endpoint, spans: Sequence[Span]) -> tuple[int, str, dict[str, int]]:
     """Rows by the density of a few short windows, spread over partitions and time."""
     traffic = Traffic()
     found = 0
     covered = 0
     for number in range(_SAMPLES):
-        gap, (start, end) = parts[number * (len(parts) - 1) // max(1, _SAMPLES - 1)]
-        length = min(_SAMPLED_LENGTH, end - start)
-        at = start + (end - start - length) * number // max(1, _SAMPLES - 1)
+        span = spans[number * (len(spans) - 1) // (_SAMPLES - 1)]
+        length = min(_SAMPLED_LENGTH, span.end - span.start)
+        at = span.start + (span.end - span.start - length) * number // (_SAMPLES - 1)
         at -= at % endpoint.step
-        one = Span(gap.partitions, at, at + max(endpoint.step, length - length % endpoint.step))
+        one = Span(span.partitions, at, at + max(endpoint.step, length - length % endpoint.step))
         try:
             one, answer = _sample(endpoint, one, traffic)
         except SpendingLimit:
             break
         found += len(answer.rows)
         covered += _covered(endpoint, one, answer)
-    whole = sum((end - start) * len(gap.partitions) for gap, (start, end) in parts)
-    rows = round(found / covered * whole) if covered else 0
+    rows = round(found / covered * sum(span.time for span in spans)) if covered else 0
     assumes = f"the density of {traffic.requests} samples of an hour ({found:,} rows)"
     return rows, assumes, {"requests": traffic.requests, **endpoint.spent()}
 
@@ -138,7 +123,7 @@ def _sampled_rows(endpoint: Endpoint, parts: Sequence[tuple[Gap, Slice]]) -> tup
 def _covered(endpoint: Endpoint, span: Span, answer: Answer) -> int:
     """The time of a span's partitions, added up, that an answer has all rows of: a full page is not all of the span."""
     if answer.following is None or not answer.rows.instants:
-        return (span.end - span.start) * len(span.partitions)
+        return span.time
     order = Order(endpoint.ascending, len(span.partitions))
     order.accept(answer.rows, span.end, endpoint.vendor)
     if order.reached:

@@ -1,13 +1,13 @@
 """From a configuration and saved state to what has to be read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
 from source_liquidations.coverage import COVERAGE, Kind, Period
-from source_liquidations.reading.endpoint import Endpoint, Partition
+from source_liquidations.reading.endpoint import Endpoint, Partition, Span
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
@@ -109,22 +109,25 @@ def gaps(
         for (ranges, outputs), members in sorted(groups.items(), key=lambda group: group[0][0])
         for batch in endpoint.batches(members, ranges[0][0], ranges[-1][1])
     ]
-    reading.rows_expected = known_rows(endpoint, [gap for gap in found if any(not o.mapper for o in gap.outputs)])
+    own = [gap for gap in found if any(not output.mapper for output in gap.outputs)]
+    reading.rows_expected = known_rows(endpoint, reachable(own))
     return found
 
 
-def reachable(gap: Gap) -> list[Slice]:
-    """What of a gap is available, as far as that is known beforehand."""
-    since = gap.reading.reach.since
-    return list(gap.ranges if since is None else Slices.of(gap.ranges).within(since, gap.ranges[-1][1]))
+def reachable(gaps: Iterable[Gap]) -> list[Span]:
+    """What of some gaps is available, as far as that is known beforehand."""
+    return [
+        Span(gap.partitions, *part)
+        for gap in gaps
+        for part in Slices.of(gap.ranges).within(gap.reading.reach.since or gap.ranges[0][0], gap.ranges[-1][1])
+    ]
 
 
-def known_rows(endpoint: Endpoint, gaps: Sequence[Gap]) -> int | None:
-    """How many rows the vendor has of some gaps, where that is known: one for every interval and series."""
+def known_rows(endpoint: Endpoint, spans: Iterable[Span]) -> int | None:
+    """How many rows the vendor has of some spans, where that is known: one for every interval and series."""
     if endpoint.rows_per_step is None:
         return None
-    steps = sum((end - start) // endpoint.step * len(gap.partitions) for gap in gaps for start, end in reachable(gap))
-    return steps * endpoint.rows_per_step
+    return sum(span.time for span in spans) // endpoint.step * endpoint.rows_per_step
 
 
 def _apart(wanted: Mapping[Output, Slices]) -> dict[tuple[Output, ...], Slices]:

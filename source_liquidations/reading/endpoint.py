@@ -87,6 +87,11 @@ class Span:
     start: int
     end: int
 
+    @property
+    def time(self) -> int:
+        """That of its partitions, added up."""
+        return (self.end - self.start) * len(self.partitions)
+
 
 class Sizing:
     """How long windows are, in nanoseconds, where a vendor or an account limits them.
