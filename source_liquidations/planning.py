@@ -94,11 +94,11 @@ def gaps(
         lookback = timestamps.ceil_to(lookback, endpoint.step)
     groups: dict[tuple[tuple[Slice, ...], tuple[Output, ...]], list[Partition]] = {}
     for partition in partitions:
-        stored = [(output, states[output.stream], output.state_partition(partition)) for output in reading.outputs]
+        progress = {output: states[output.stream].of(output.state_partition(partition)) for output in reading.outputs}
         reading.missing[partition] = Slices.of(
-            part for _, state, name in stored for part in state.of(name).saved.missing(start, end)
+            part for one in progress.values() for part in one.saved.missing(start, end)
         )
-        wanted = {output: state.todo(name, start, end, lookback) for output, state, name in stored}
+        wanted = {output: one.todo(start, end, lookback) for output, one in progress.items()}
         for outputs, slices in _apart(wanted).items():
             if reading.is_aggregate:
                 step = endpoint.step

@@ -102,17 +102,17 @@ def read_before(*parts: tuple[int, int]) -> StreamState:
 
 
 def test_what_is_missing_and_the_lookback_are_read() -> None:
-    assert state().todo(MARKET, 100, 900, 50).ranges == ((100, 900),)
-    assert read_before((100, 500)).todo(MARKET, 100, 900, 50).ranges == ((450, 900),)
-    assert read_before((100, 500)).todo(MARKET, 40, 900, 50).ranges == ((40, 100), (450, 900))
-    assert read_before((100, 300), (400, 500)).todo(MARKET, 100, 900, 0).ranges == ((300, 400), (500, 900))
-    assert read_before((100, 500)).todo(MARKET, 100, 400, 50).ranges == ((350, 400),), "end_date was moved back"
-    assert read_before((100, 500)).todo(MARKET, 480, 900, 50).ranges == ((480, 900),), "start_date was moved on"
+    assert state().of(MARKET).todo(100, 900, 50).ranges == ((100, 900),)
+    assert read_before((100, 500)).of(MARKET).todo(100, 900, 50).ranges == ((450, 900),)
+    assert read_before((100, 500)).of(MARKET).todo(40, 900, 50).ranges == ((40, 100), (450, 900))
+    assert read_before((100, 300), (400, 500)).of(MARKET).todo(100, 900, 0).ranges == ((300, 400), (500, 900))
+    assert read_before((100, 500)).of(MARKET).todo(100, 400, 50).ranges == ((350, 400),), "end_date was moved back"
+    assert read_before((100, 500)).of(MARKET).todo(480, 900, 50).ranges == ((480, 900),), "start_date was moved on"
 
 
 def test_nothing_behind_the_lookback_is_recorded_before_it_is_read_again() -> None:
     saved = read_before((100, 500))
-    saved.todo(MARKET, 100, 900, 50)
+    saved.of(MARKET).todo(100, 900, 50)
     saved.add(MARKET, (600, 900))
     assert saved.of(MARKET).recorded.ranges == ((100, 500),)
     saved.add(MARKET, (450, 520))
@@ -121,14 +121,14 @@ def test_nothing_behind_the_lookback_is_recorded_before_it_is_read_again() -> No
 
 def test_a_lookback_that_cannot_be_had_any_more_holds_nothing_back_and_stays_recorded() -> None:
     saved = read_before((100, 500))
-    saved.todo(MARKET, 100, 900, 50)
+    saved.of(MARKET).todo(100, 900, 50)
     saved.add(MARKET, (700, 900), 700)
     assert saved.of(MARKET).recorded.ranges == ((100, 500), (700, 900))
 
 
 def test_what_is_earlier_is_recorded_at_once() -> None:
     saved = read_before((100, 500))
-    saved.todo(MARKET, 40, 900, 50)
+    saved.of(MARKET).todo(40, 900, 50)
     saved.add(MARKET, (40, 100))
     assert saved.of(MARKET).recorded.ranges == ((40, 500),)
 
@@ -137,7 +137,7 @@ def test_nothing_behind_what_is_read_again_is_recorded_while_a_row_there_cannot_
     saved = state()
     saved.add(MARKET, (100, 500))
     saved = state(saved.blob())
-    assert saved.todo(MARKET, 100, 900, 50).ranges == ((450, 900),)
+    assert saved.of(MARKET).todo(100, 900, 50).ranges == ((450, 900),)
     saved.add(MARKET, (450, 480))
     saved.add(MARKET, (700, 900))
     assert saved.of(MARKET).recorded.ranges == ((100, 500),)
@@ -230,7 +230,7 @@ def test_only_what_has_changed_is_put_into_words_again(monkeypatch: pytest.Monke
     assert json.dumps(before) == text
     assert after["states"][7]["slices"][0]["end"] == plain(9)
     assert [entry["partition"]["market"] for entry in after["states"]][-2:] == ["m99", "new"]
-    saved.todo(Partition.of(market="m8"), 0, 100, 2)
+    saved.of(Partition.of(market="m8")).todo(0, 100, 2)
     assert saved.blob()["states"] == after["states"]
 
 
@@ -242,7 +242,7 @@ def test_another_reading_may_be_planned_while_a_state_is_put_into_words(monkeypa
     put_into_words = saved._entry
 
     def meanwhile(partition: Partition) -> dict[str, Any] | None:
-        saved.todo(Partition.of(market=f"{partition['market']}, of another vendor"), 0, 9, 0)
+        saved.of(Partition.of(market=f"{partition['market']}, of another vendor")).todo(0, 9, 0)
         return put_into_words(partition)
 
     monkeypatch.setattr(saved, "_entry", meanwhile)

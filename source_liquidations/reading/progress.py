@@ -79,8 +79,7 @@ class StreamState:
         for entry in states:
             try:
                 values = tuple((str(name), str(value)) for name, value in entry["partition"].items())
-                progress = self._partitions.setdefault(Partition(values), Progress())
-                progress.saved |= self._slices(entry)
+                self.of(Partition(values)).saved |= self._slices(entry)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise self._unusable(f"an entry cannot be read ({type(error).__name__}: {error})") from None
         ends = [progress.saved.end for progress in self._partitions.values() if progress.saved.end is not None]
@@ -110,15 +109,11 @@ class StreamState:
 
     def of(self, partition: Partition) -> Progress:
         """The progress of a partition, which may be none yet."""
-        return self._partitions.get(partition) or Progress()
-
-    def todo(self, partition: Partition, start: int, end: int, lookback: int) -> Slices:
-        """What of [start, end) this sync has to read of a partition."""
-        return self._partitions.setdefault(partition, Progress()).todo(start, end, lookback)
+        return self._partitions.setdefault(partition, Progress())
 
     def add(self, partition: Partition, part: Slice, since: int = -_FOREVER) -> None:
         """A slice of a partition has been read, and its rows are written. Nothing before `since` is available."""
-        progress = self._partitions.setdefault(partition, Progress())
+        progress = self.of(partition)
         if part[0] < part[1] or since > progress.since:
             progress.since = max(progress.since, since)
             progress.read |= [part]
