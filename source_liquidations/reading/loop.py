@@ -131,8 +131,7 @@ class Sync:
     def _expected(self, stream: Outcome, first: Block) -> Iterator[Item]:
         """What is known of a stream's size, with its first block: of a vendor's own, not of one made of its rows."""
         own = Output(first.stream)
-        known = [reading.rows_expected for reading in stream.readings if own in reading.outputs]
-        rows = known[0] if len(known) == len(stream.readings) == 1 else None
+        rows = next((reading.rows_expected for reading in stream.readings if own in reading.outputs), None)
         if rows is not None and not stream.rows:
             yield estimate(first.stream, rows, round(rows * first.bytes_per_record))
 
