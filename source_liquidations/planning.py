@@ -1,12 +1,12 @@
 """From a configuration and saved state to what has to be read."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
 from source_liquidations import coverage, timestamps
 from source_liquidations.config import Config
-from source_liquidations.coverage import COVERAGE, Kind, Period
+from source_liquidations.coverage import COVERAGE, Period
 from source_liquidations.reading.endpoint import Endpoint, Partition, Span
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState
@@ -52,7 +52,7 @@ def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading], *, start_
     seen = [
         period._replace(period_start=0) if start_moves and _begins(reading, period) else period
         for reading in found
-        for period in _seen(reading)
+        for period in reading.endpoint.observations
     ]
     return coverage.rows([*documented, *seen])
 
@@ -63,19 +63,6 @@ def _begins(reading: Reading, period: Period) -> bool:
     return period.period_end is not None and earliest < period.period_start <= reading.start
 
 
-def _seen(reading: Reading) -> Iterator[Period]:
-    endpoint = reading.endpoint
-    yield from endpoint.observations
-    kinds: list[tuple[Kind, Mapping[Partition, Slices], str]] = [
-        ("missing", reading.too_old, "older than what can be read"),
-        ("under_reported", reading.unsure, "older than what is kept for sure: rows may be deleted"),
-    ]
-    for kind, found, note in kinds:
-        for partition, slices in found.items():
-            for part in slices:
-                yield Period(endpoint.vendor, *endpoint.place(partition), kind, *part, note)
-
-
 def gaps(
     reading: Reading, partitions: Sequence[Partition], *, states: Mapping[str, StreamState], lookback: int
 ) -> list[Gap]:
@@ -84,7 +71,6 @@ def gaps(
     Those that are furthest behind come first, so that a sync that ends early leaves none behind for good.
     """
     endpoint = reading.endpoint
-    reading.reach.known = endpoint.reach
     start, end = reading.start, reading.end
     longest = endpoint.sizing.longest_lookback()
     lookback = lookback if longest is None else min(lookback, longest)

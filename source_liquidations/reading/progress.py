@@ -9,13 +9,12 @@ from source_liquidations import timestamps
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition
-from source_liquidations.reading.slices import Slice, Slices
+from source_liquidations.reading.slices import EVER, NEVER, Slice, Slices
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 # A platform counts records and states only, and ends a source that is silent for too long.
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 30.0
 _ALWAYS_WORTH_WRITING = 32 * 1024
-_FOREVER = 2**63
 
 
 @dataclass
@@ -31,19 +30,19 @@ class Progress:
 
     saved: Slices = field(default_factory=Slices)
     read: Slices = field(default_factory=Slices)
-    recheck: Slice = (_FOREVER, _FOREVER)
-    since: int = -_FOREVER
+    recheck: Slice = (NEVER, NEVER)
+    since: int = EVER
 
     @property
     def recorded(self) -> Slices:
         """What a later sync has no reason to read."""
         start, end = self.recheck
         unchecked = self.read.missing(max(start, self.since), end)
-        return self.saved | (self.read.within(-_FOREVER, end) if unchecked.ranges else self.read)
+        return self.saved | (self.read.within(EVER, end) if unchecked.ranges else self.read)
 
     def todo(self, start: int, end: int, lookback: int) -> Slices:
         """What of [start, end) a sync has to read: what is missing, and the last `lookback` again."""
-        last = self.saved.within(-_FOREVER, end).end
+        last = self.saved.within(EVER, end).end
         if last is None:
             return Slices.of([(start, end)])
         self.recheck = (max(start, last - lookback), last)
@@ -111,7 +110,7 @@ class StreamState:
         """The progress of a partition, which may be none yet."""
         return self._partitions.setdefault(partition, Progress())
 
-    def add(self, partition: Partition, part: Slice, since: int = -_FOREVER) -> None:
+    def add(self, partition: Partition, part: Slice, since: int = EVER) -> None:
         """A slice of a partition has been read, and its rows are written. Nothing before `since` is available."""
         progress = self.of(partition)
         if part[0] < part[1] or since > progress.since:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from source_liquidations import timestamps
+from source_liquidations.coverage import Kind, Period
 from source_liquidations.errors import LiquidationsError, SpendingLimit
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
@@ -16,13 +18,12 @@ from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.reach import Reach
-from source_liquidations.reading.slices import Slices
+from source_liquidations.reading.slices import EVER, Slices
 
 if TYPE_CHECKING:
     from source_liquidations.reading.windows import Gap
 
 
-_EVER = -(2**63)
 Prepare = Callable[[Sequence[Partition], Traffic], None]
 
 
@@ -64,8 +65,10 @@ class Reading:
     strays: int = 0  # rows outside the time asked for
     _doubtful: dict[str, list[Covered]] = field(default_factory=dict)  # by stream
 
-    def __post_init__(self) -> None:
-        self.reach = Reach(
+    @cached_property
+    def reach(self) -> Reach:
+        """What the endpoint knows of it once its partitions are known, and what is found from then on."""
+        return Reach(
             self.endpoint.reach,
             refuses_old=self.endpoint.refuses_old,
             step=self.endpoint.step,
@@ -119,17 +122,17 @@ class Reading:
         return self._missing_before(self._since)
 
     def _since(self, partition: Partition) -> int:
-        return max(self.reach.since or _EVER, self.readable.get(partition, _EVER))
+        return max(self.reach.since or EVER, self.readable.get(partition, EVER))
 
     @property
     def unsure(self) -> dict[Partition, Slices]:
         """What is missing of each partition and may be gone, which an empty answer does not tell."""
-        sure = self.endpoint.sure_reach or _EVER
+        sure = self.endpoint.sure_reach or EVER
         return self._missing_before(lambda _: sure)
 
     def _missing_before(self, end_of: Callable[[Partition], int]) -> dict[Partition, Slices]:
         """Less than a minute is not missing: a start_date of P90D is counted back before the reach is."""
-        parts = {partition: slices.within(_EVER, end_of(partition)) for partition, slices in self.missing.items()}
+        parts = {partition: slices.within(EVER, end_of(partition)) for partition, slices in self.missing.items()}
         return {
             partition: slices
             for partition, slices in parts.items()
@@ -145,26 +148,26 @@ class Reading:
         logger.log(level, "%s: %s", stream or self.names, redact(error.message))
 
     def tell(self) -> None:
-        """Warn, at the end, of what was not available, or not for sure, and of what was left out."""
+        """Warn, at the end, of what was left out, and of what was not available, or not for sure."""
         if self.strays:
             logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.strays:,}")
-        sure = self.endpoint.sure_reach
-        since = max(map(self._since, self.too_old), default=None)
-        if since is not None:
-            logger.warning(
-                "%s: %s: data reach back to %s, and nothing older is read.%s",
-                self.names,
-                self.endpoint.vendor,
-                timestamps.format_shortest(since),
-                f" ({self.reach.words})" if self.reach.words else "",
-            )
-        if sure is not None and self.unsure:
-            logger.warning(
-                "%s: %s: data are kept for sure since %s only. Where there are no older rows, they may be deleted",
-                self.names,
-                self.endpoint.vendor,
-                timestamps.format_shortest(sure),
-            )
+        if too_old := self.too_old:
+            since = timestamps.format_shortest(max(map(self._since, too_old)))
+            words = f" ({self.reach.words})" if self.reach.words else ""
+            warning = f"data reach back to {since}, and nothing older is read.{words}"
+            self._tell_of("missing", too_old, "older than what can be read", warning)
+        if unsure := self.unsure:
+            since = timestamps.format_shortest(self.endpoint.sure_reach or EVER)
+            warning = f"data are kept for sure since {since} only. Where there are no older rows, they may be deleted"
+            self._tell_of("under_reported", unsure, "older than what is kept for sure: rows may be deleted", warning)
+
+    def _tell_of(self, kind: Kind, found: Mapping[Partition, Slices], note: str, warning: str) -> None:
+        """One warning, and rows of coverage."""
+        endpoint = self.endpoint
+        logger.warning("%s: %s: %s", self.names, endpoint.vendor, warning)
+        for partition, slices in found.items():
+            place = endpoint.place(partition)
+            endpoint.observations += [Period(endpoint.vendor, *place, kind, *part, note) for part in slices]
 
     def counts_of(self, stream: str) -> tuple[int, int, int]:
         """How many partitions of a stream are done, failed, and not (all) read yet."""

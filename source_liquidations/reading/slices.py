@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 Slice = tuple[int, int]
 
+EVER, NEVER = -(2**63), 2**63  # before and after all instants
+
 
 @dataclass(frozen=True)
 class Slices:

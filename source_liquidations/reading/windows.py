@@ -14,10 +14,9 @@ from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.paging import MOST_RESTARTS, Order, Pages
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.rows import Rows
-from source_liquidations.reading.slices import Slice
+from source_liquidations.reading.slices import EVER, NEVER, Slice
 
 _PAGES_WORTH_A_CUT = 6.0
-_EVER = -(2**63)
 _FAR = timestamps.DAY  # rows at a bound that the vendor rounds are left out; whole pages further away are no answer
 
 
@@ -62,7 +61,7 @@ class Window:
         everything = dict.fromkeys(range(len(self.gap.partitions)), self.end)
         reached = everything if self.finished and answer.problem is None else self.order.reached
         whole = {index: (self.start, min(instant, self.end)) for index, instant in reached.items()}
-        return rows.between(_EVER, self.end), whole
+        return rows.between(EVER, self.end), whole
 
     def _asked_for(self, rows: Rows) -> Rows:
         """The rows of the time asked for. Others are not lost: the window that they belong to brings them."""
@@ -86,7 +85,7 @@ class Window:
     def covered(self, output: Output, index: int, part: Slice) -> Covered:
         """What a page's block covers of a partition: no more than the key may read, and nothing that may change."""
         reach, (since, until) = self.gap.reading.reach, self.gap.readable
-        since = max(since, (None if reach.is_doubtful else reach.since) or _EVER)
+        since = max(since, (None if reach.is_doubtful else reach.since) or EVER)
         until = min(until, self.gap.reading.settled, part[1], self._held.get((output, index), part[1]))
         return Covered(output.state_partition(self.gap.partitions[index]), (max(since, part[0]), until), since)
 
@@ -168,7 +167,7 @@ class Gap:
     _proven: bool = False  # a window was read to its end
     _followed: bool = False  # a page token has led to another page
     _restarts: int = 0
-    readable: Slice = (_EVER, -_EVER)  # what the key may read, as answers say
+    readable: Slice = (EVER, NEVER)  # what the key may read, as answers say
 
     def __post_init__(self) -> None:
         # What ends here or before it is older than something that was read, now or by a sync before.
@@ -224,7 +223,7 @@ class Gap:
         since, until = answer.readable
         if since is not None:
             self.reading.readable |= dict.fromkeys(self.partitions, since)
-        self.readable = (max(self.readable[0], since or _EVER), min(self.readable[1], until or -_EVER))
+        self.readable = (max(self.readable[0], since or EVER), min(self.readable[1], until or NEVER))
         if any(instant > window.start for instant in window.order.reached.values()):
             self._restarts = 0
 
