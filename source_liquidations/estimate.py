@@ -59,18 +59,18 @@ def _of(reading: Reading, sample: bool) -> Estimate:
     spans = planning.reachable(reading.plan(reading, partitions))
     windows = Counter(window for span in spans for window in _windows(endpoint, span))
     rows = planning.known_rows(endpoint, spans)
-    assumes = (
-        "no rows: the least there can be; --sample measures" if rows is None else "a row for every interval and series"
-    )
-    is_list = isinstance(endpoint, Listing)
-    if is_list:
-        assumes = "a list of one page"
     sampled: dict[str, int] = {}
-    if rows is None and sample and spans and not is_list:
+    if rows is not None:
+        assumes = "a row for every interval and series"
+    elif isinstance(endpoint, Listing):
+        assumes = "a list of one page"
+    elif sample and spans:
         rows, assumes, sampled = _sampled_rows(endpoint, spans)
-    elif rows is None and endpoint.rows_per_day is not None:
+    elif endpoint.rows_per_day is not None:
         rows = round(sum(span.end - span.start for span in spans) / timestamps.DAY * endpoint.rows_per_day)
         assumes = f"{endpoint.rows_per_day:,} rows a day, as measured once; --sample measures"
+    else:
+        assumes = "no rows: the least there can be; --sample measures"
     full = sum(span.time for span in spans) * endpoint.page_size  # no page has rows of two windows
     requests = sum(count * max(1, -(-(rows or 0) * window.time // full)) for window, count in windows.items())
     weight = sum(count * endpoint.weight(window) for window, count in windows.items())
