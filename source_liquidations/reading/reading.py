@@ -107,22 +107,21 @@ class Reading:
             return []
         return held
 
+    def since(self, partition: Partition) -> int:
+        """Nothing of it before this instant is available, as far as is known."""
+        return max(self.reach.since or EVER, self.readable.get(partition, EVER))
+
     def out_of_reach(self) -> Iterator[tuple[str, Covered]]:
         """By stream and partition, at the end: from when on there is data. So far, that was not known of all."""
-        since = self.reach.since
-        if since is None or self.reach.is_doubtful:
-            return
-        for output in self.outputs:
+        for output in () if self.reach.is_doubtful else self.outputs:
             for partition in self.partitions:
+                since = self.since(partition)
                 yield output.stream, Covered(output.state_partition(partition), (since, since), since)
 
     @property
     def too_old(self) -> dict[Partition, Slices]:
         """What is missing of each partition and older than what can be read."""
-        return self._missing_before(self._since)
-
-    def _since(self, partition: Partition) -> int:
-        return max(self.reach.since or EVER, self.readable.get(partition, EVER))
+        return self._missing_before(self.since)
 
     @property
     def unsure(self) -> dict[Partition, Slices]:
@@ -152,7 +151,7 @@ class Reading:
         if self.strays:
             logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.strays:,}")
         if too_old := self.too_old:
-            since = timestamps.format_shortest(max(map(self._since, too_old)))
+            since = timestamps.format_shortest(max(map(self.since, too_old)))
             words = f" ({self.reach.words})" if self.reach.words else ""
             warning = f"data reach back to {since}, and nothing older is read.{words}"
             self._tell_of("missing", too_old, "older than what can be read", warning)

@@ -14,7 +14,7 @@ from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.paging import MOST_RESTARTS, Order, Pages
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.rows import Rows
-from source_liquidations.reading.slices import EVER, NEVER, Slice
+from source_liquidations.reading.slices import EVER, Slice
 
 _PAGES_WORTH_A_CUT = 6.0
 _FAR = timestamps.DAY  # rows at a bound that the vendor rounds are left out; whole pages further away are no answer
@@ -58,6 +58,9 @@ class Window:
         if self.order.accept(rows, self.end, self.gap.reading.endpoint.vendor):
             self.pages.following = None  # all that follows is behind the window
         self.gap.note(self, answer)
+        if answer.readable[1] is not None:
+            for output in self.gap.outputs:
+                self.hold(output, range(len(self.gap.partitions)), answer.readable[1])
         everything = dict.fromkeys(range(len(self.gap.partitions)), self.end)
         reached = everything if self.finished and answer.problem is None else self.order.reached
         whole = {index: (self.start, min(instant, self.end)) for index, instant in reached.items()}
@@ -79,15 +82,15 @@ class Window:
         return rows.between(begins if reading.is_aggregate else self.start, min(self.asked.end, reading.end))
 
     def hold(self, output: Output, owners: Iterable[int], instant: int) -> None:
-        """A row of these partitions could not be taken: from there on, nothing of the window counts as read."""
+        """What is lacking of these partitions: from there on, nothing of the window counts as read."""
         self._held |= {(output, one): min(instant, self._held.get((output, one), instant)) for one in owners}
 
     def covered(self, output: Output, index: int, part: Slice) -> Covered:
         """What a page's block covers of a partition: no more than the key may read, and nothing that may change."""
-        reach, (since, until) = self.gap.reading.reach, self.gap.readable
-        since = max(since, (None if reach.is_doubtful else reach.since) or EVER)
-        until = min(until, self.gap.reading.settled, part[1], self._held.get((output, index), part[1]))
-        return Covered(output.state_partition(self.gap.partitions[index]), (max(since, part[0]), until), since)
+        reading, partition = self.gap.reading, self.gap.partitions[index]
+        since = EVER if reading.reach.is_doubtful else reading.since(partition)
+        until = min(reading.settled, part[1], self._held.get((output, index), part[1]))
+        return Covered(output.state_partition(partition), (max(since, part[0]), until), since)
 
     def left(self) -> dict[int, int]:
         """By partition: from where on it has not come.
@@ -167,7 +170,6 @@ class Gap:
     _proven: bool = False  # a window was read to its end
     _followed: bool = False  # a page token has led to another page
     _restarts: int = 0
-    readable: Slice = (EVER, NEVER)  # what the key may read, as answers say
 
     def __post_init__(self) -> None:
         # What ends here or before it is older than something that was read, now or by a sync before.
@@ -201,7 +203,7 @@ class Gap:
         while self.ranges:
             start, end = self.ranges[-1]
             is_older = end <= self._newest
-            since = max(start, self.readable[0]) if is_older else start
+            since = max(start, self.reading.readable.get(self.partitions[0], EVER)) if is_older else start
             begin = reach.begin_of(since, end, is_older=is_older) if since < end else end
             if begin is None:
                 return None
@@ -220,10 +222,8 @@ class Gap:
     def note(self, window: Window, answer: Answer) -> None:
         """What a page of one of its windows says."""
         self._followed = self._followed or window.pages.count > 1
-        since, until = answer.readable
-        if since is not None:
-            self.reading.readable |= dict.fromkeys(self.partitions, since)
-        self.readable = (max(self.readable[0], since or EVER), min(self.readable[1], until or NEVER))
+        if answer.readable[0] is not None:
+            self.reading.readable |= dict.fromkeys(self.partitions, answer.readable[0])
         if any(instant > window.start for instant in window.order.reached.values()):
             self._restarts = 0
 
