@@ -143,10 +143,6 @@ def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> tuple[Span, Ans
     return _sample(endpoint, Span(span.partitions, span.start, span.start + half), traffic)
 
 
-def as_json(estimates: Sequence[Estimate]) -> str:
-    return msgspec.json.encode({"estimates": estimates}).decode()
-
-
 def as_table(estimates: Sequence[Estimate]) -> str:
     """For people. Costs are in the vendor's own currency."""
     rows: list[Sequence[Any]] = [COLUMNS]

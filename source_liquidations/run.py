@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from airbyte_cdk.models import AirbyteMessage, Type
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
@@ -116,5 +117,5 @@ def _estimate(
     if names is None and parsed.streams:
         names = command_line.chosen([one.name for one in source.discover(logger, config).streams], parsed.streams)
     found = source.estimate(config, names, command_line.state_file(parsed.state), sample=parsed.sample)
-    text = estimate.as_json(found) if parsed.json else estimate.as_table(found)
+    text = msgspec.json.encode({"estimates": found}).decode() if parsed.json else estimate.as_table(found)
     output.block(f"{redact(text)}\n".encode())

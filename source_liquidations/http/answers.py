@@ -38,11 +38,6 @@ class FailedTry(Exception):
         self.retry_after = retry_after
         self.sent = sent
 
-    @property
-    def may_be_charged(self) -> bool:
-        """Whether it may have been a good answer, and paid for, before it was lost."""
-        return self.sent and self.status in (None, 0, 200)
-
 
 @dataclass(frozen=True)
 class Answered:

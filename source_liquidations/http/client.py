@@ -60,7 +60,7 @@ class Purse:
         return ""
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)  # which would show the key
 class Client:
     """Sends one vendor's requests.
 
@@ -95,9 +95,6 @@ class Client:
         self._plan = ""
         self._transport = Transport(patience=self.patience, stop=self.stop)
 
-    def __repr__(self) -> str:
-        return f"Client({self.vendor}, {self.base})"
-
     def fetch(
         self,
         request: Request,
@@ -128,7 +125,8 @@ class Client:
                 failed, told = error, self._told_pause(error, delays)
             if not failed.sent:
                 self.budget.unused(weight)
-            final = self.purse.lost(request) if failed.may_be_charged else ""
+            may_have_been_good = failed.sent and failed.status in (None, 0, statuses.GOOD)
+            final = self.purse.lost(request) if may_have_been_good else ""
             # Being asked to wait is no failed try: others may use the key, or the plan is smaller than documented.
             is_delay = told is not None and failed.status == statuses.TOO_MANY
             delays, tries = delays + is_delay, tries + (not is_delay)

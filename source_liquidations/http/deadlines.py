@@ -23,10 +23,6 @@ class Exchange:
     deadline: float
     sent: bool = False
 
-    @property
-    def overdue(self) -> bool:
-        return time.monotonic() >= self.deadline
-
 
 _under_way: ContextVar[Exchange] = ContextVar("exchange")
 

@@ -83,7 +83,7 @@ class Transport:
         """Why no whole answer came."""
         patience = self._patience
         status = None
-        if exchange.overdue:
+        if time.monotonic() >= exchange.deadline:
             text = f"no whole answer in {patience.connect + patience.answer:g} s, or too slow a one"
         elif isinstance(error, exceptions.NewConnectionError) or not isinstance(error, exceptions.TimeoutError):
             status, text = 0, redact(f"{type(error).__name__}: {error}")
