@@ -73,7 +73,7 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         assumes = "no rows: the least there can be; --sample measures"
     full = sum(span.time for span in spans) * endpoint.page_size  # no page has rows of two windows
     requests = sum(count * max(1, -(-(rows or 0) * window.time // full)) for window, count in windows.items())
-    weight = sum(count * endpoint.weight(window) for window, count in windows.items())
+    weight = sum(count * endpoint.first(window).weight for window, count in windows.items())
     return Estimate(
         vendor=endpoint.vendor,
         streams=[output.stream for output in reading.outputs],

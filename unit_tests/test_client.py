@@ -510,7 +510,7 @@ def test_a_budget_that_is_spent_for_a_day_is_not_waited_for(vendor: Vendor, make
     client = make(budget=budget)
     assert budget.reserve(24.0) == 0.0
     with pytest.raises(VendorUnavailable, match=r"has room again in 2\.0 hours") as caught:
-        client.fetch(Request("/x"), weight=2.0)
+        client.fetch(Request("/x", weight=2.0))
     assert caught.value.scope == "reading"
     assert vendor.arrived == []
 
@@ -540,7 +540,7 @@ def test_each_try_takes_the_weight_of_its_request(vendor: Vendor, make: Make, mo
     budget = Budget(1_000, 60.0)
     taken: list[float] = []
     monkeypatch.setattr(budget, "reserve", lambda weight: taken.append(weight) or 0.0)
-    make(budget=budget).fetch(Request("/x"), weight=7.0)
+    make(budget=budget).fetch(Request("/x", weight=7.0))
     assert taken == [7.0] * 2
 
 
@@ -548,7 +548,7 @@ def test_a_request_that_was_not_sent_gives_all_its_places_back(make: Make) -> No
     budget = Budget(8, 60.0, counts_weight=True)
     client = make(base="http://127.0.0.1:9", budget=budget)  # nobody listens
     with pytest.raises(VendorUnavailable):
-        client.fetch(Request("/x"), weight=8)
+        client.fetch(Request("/x", weight=8))
     assert budget.reserve(weight=8) == 0.0
 
 

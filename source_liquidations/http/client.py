@@ -35,10 +35,11 @@ Params = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """One GET: the vendor's documented path and its parameters, in order, without the key."""
+    """One GET: the vendor's documented path and its parameters, in order, without the key; its weight in the budget."""
 
     path: str
     params: Params = ()
+    weight: float = 1.0
 
     def __str__(self) -> str:
         return f"{self.path}?{_query(self.params)}" if self.params else self.path
@@ -102,13 +103,12 @@ class Client:
         *,
         reserved: bool = False,
         twice_at_most: int | None = None,
-        weight: float = 1.0,
     ) -> Answered:
         """A whole, valid answer; retried while the vendor or the way to it fails.
 
         `reserved` says that the budget's place for the first try is taken already, `twice_at_most` is a status that
-        a third try would not change, `weight` is what the request weighs in the budget. Raises AccessRefused,
-        RequestRefused, UnexpectedAnswer, VendorUnavailable, ConfigurationError, SpendingLimit, or what `explain` says.
+        a third try would not change. Raises AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable,
+        ConfigurationError, SpendingLimit, or what `explain` says.
         """
         traffic = traffic or Traffic()
         request = self.purse.payable(request)
@@ -116,15 +116,15 @@ class Client:
         tries = delays = 0
         while True:
             if not reserved:
-                self._await_budget(traffic, weight)
+                self._await_budget(request, traffic)
             reserved = False
             try:
-                return self._try(request, traffic, weight)
+                return self._try(request, traffic)
             except FailedTry as error:
                 error.__traceback__ = error.__context__ = None  # their frames hold what came of the body
                 failed, told = error, self._told_pause(error, delays)
             if not failed.sent:
-                self.budget.unused(weight)
+                self.budget.unused(request.weight)
             may_have_been_good = failed.sent and failed.status in (None, 0, statuses.GOOD)
             final = self.purse.lost(request) if may_have_been_good else ""
             # Being asked to wait is no failed try: others may use the key, or the plan is smaller than documented.
@@ -155,7 +155,7 @@ class Client:
         traffic.count(retries=1)
         self._wait(seconds, reason, traffic)
 
-    def _try(self, request: Request, traffic: Traffic, weight: float) -> Answered:
+    def _try(self, request: Request, traffic: Traffic) -> Answered:
         """One try. Raises FailedTry where another may help."""
         sent_with = self.headers
         answered = self.translate(self._send(request, traffic))
@@ -169,8 +169,8 @@ class Client:
                 return answered
             raise FailedTry(redact(problem), statuses.GOOD)
         if answered.status == statuses.NO_KEY and self._key_goes_elsewhere(request, sent_with):
-            self._await_budget(traffic, weight)
-            return self._try(request, traffic, weight)
+            self._await_budget(request, traffic)
+            return self._try(request, traffic)
         error = self.explain(answered) or statuses.refusal(answered)
         if error is not None:
             raise error
@@ -207,8 +207,8 @@ class Client:
                 advice="The key was not sent there. Report this to the vendor.",
             )
 
-    def _await_budget(self, traffic: Traffic, weight: float) -> None:
-        while seconds := self.budget.reserve(weight):
+    def _await_budget(self, request: Request, traffic: Traffic) -> None:
+        while seconds := self.budget.reserve(request.weight):
             if seconds > LONGEST_HOLD:
                 raise VendorUnavailable(
                     f"the request budget is spent, and has room again in {seconds / 3600:.1f} hours.",

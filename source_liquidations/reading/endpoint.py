@@ -256,10 +256,6 @@ class Endpoint(ABC):
         """Partitions that one request may ask for together, all from the same start."""
         return ((partition,) for partition in partitions)
 
-    def weight(self, span: Span) -> float:
-        """What a request for a span weighs in the vendor's budget."""
-        return 1.0
-
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         """What so many requests, as the vendor counts them, of so many rows and so much weight cost, by currency."""
         return {}

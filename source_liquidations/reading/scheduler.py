@@ -215,8 +215,7 @@ class Scheduler:
                 continue
             reading, seconds = queue.reading, 0.0
             if queue.planned:  # then its request needs a place in the vendor's budget
-                endpoint = reading.endpoint
-                seconds = endpoint.client.budget.reserve(endpoint.weight(queue.ready[0].asked))
+                seconds = reading.endpoint.client.budget.reserve(queue.ready[0].request().weight)
             if seconds == 0.0 or seconds > LONGEST_HOLD:
                 reading.traffic.note("", queue)
                 queue.busy += 1

@@ -144,7 +144,7 @@ class Workers:
         endpoint = reading.endpoint
         newest = endpoint.span_at(window.gap.partitions, time.time_ns() - timestamps.MILLISECOND)
         request = endpoint.first(newest)
-        answered = endpoint.client.fetch(request, reading.traffic, weight=endpoint.weight(newest))
+        answered = endpoint.client.fetch(request, reading.traffic)
         with self._decoding, _surprises_explained():
             endpoint.decode(answered, newest, request, {})  # it may have to be paid for
         reading.reach.is_some = True
@@ -158,7 +158,6 @@ class Workers:
                 reading.traffic,
                 reserved=window.reserved,
                 twice_at_most=twice_at_most,
-                weight=reading.endpoint.weight(window.asked),
             )
         self._scheduler.answered(window)
         with self._decoding, _surprises_explained():

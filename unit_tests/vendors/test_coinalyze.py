@@ -71,6 +71,7 @@ def test_several_symbols_of_one_window(denomination: str, convert: str) -> None:
             ("to", "1772945999"),
             ("convert_to_usd", convert),
         ),
+        weight=2.0,
     )
 
 
@@ -160,7 +161,7 @@ def test_a_request_names_no_more_symbols_than_fit_and_none_is_left_out(count: in
     assert all(len(batch) == most for batch in batches[:-1])
     for batch in batches:
         span = Span(batch, 0, HOUR)
-        assert endpoint.weight(span) == len(batch) == len(endpoint.first(span).params[0][1].split(","))
+        assert endpoint.first(span).weight == len(batch) == len(endpoint.first(span).params[0][1].split(","))
     assert endpoint.price(1, 1_000, 7.0) == {"calls": 7}
 
 

@@ -194,7 +194,7 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
             gap.reading.reach.ended(window.start)
             first, last, points = asked(window)
             assert points <= 100_000
-            assert endpoint.weight(window.asked) <= most_weight(endpoint)
+            assert window.request().weight <= most_weight(endpoint)
             assert first * timestamps.SECOND % step == last * timestamps.SECOND % step == 0
             assert last > first
             assert (window.start, window.end) == (window.asked.start, window.asked.end)
@@ -253,7 +253,7 @@ def test_what_a_request_weighs(market: str, intervals: int, weight: float) -> No
     """One for each thousand points begun, of both sides; and a fifth more for each exchange of a sum."""
     held, span = kiyotaka(market)
     window = Span(span.partitions, START, START + intervals * timestamps.HOUR)
-    assert held.endpoint.weight(window) == pytest.approx(weight)
+    assert held.endpoint.first(window).weight == pytest.approx(weight)
 
 
 def test_a_window_of_one_interval_cannot_be_halved() -> None:

@@ -142,10 +142,7 @@ class LiquidationHistory(Endpoint):
             ("to", str(span.end // timestamps.SECOND - 1)),
             ("convert_to_usd", "true" if self._denomination == "usd" else "false"),
         )
-        return Request(PATH, params)
-
-    def weight(self, span: Span) -> float:
-        return float(len(span.partitions))
+        return Request(PATH, params, weight=float(len(span.partitions)))
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"calls": round(weight)}

@@ -222,12 +222,9 @@ class LiquidationAgg(Endpoint):
             params.append(("transform.groupBy.type", "GROUP_BY_TYPE_SUM"))
         if asked["denomination"] == "usd":
             params.append(("transform.normalize.quote", "USD"))
-        return Request(PATH, tuple(params))
-
-    def weight(self, span: Span) -> float:
         points = (span.end - span.start) // self.step * SERIES
-        is_sum = "exchanges" in dict(span.partitions[0].values)
-        return math.ceil(points / POINTS_PER_WEIGHT) * (self._sum_factor if is_sum else 1.0)
+        weight = math.ceil(points / POINTS_PER_WEIGHT) * (self._sum_factor if is_sum else 1.0)
+        return Request(PATH, tuple(params), weight)
 
     def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"weight": math.ceil(round(weight, 3))}
