@@ -90,29 +90,26 @@ def liquidations(
     rows: Rows,
     *,
     names: Column,
-    ids: Sequence[str],
     positions: Sequence[str | None],
     price: Column,
     amount: Column,
     amount_usd: Column = _NULL,
     amount_base: Column = _NULL,
     computed_usd: Column = _NULL,
-    faults: Sequence[Fault] = (),
 ) -> Table:
     """A row of `liquidations` for each. Columns are JSON texts, one for each row or one for all of them.
 
-    ids         liquidation_id, the texts themselves
     positions   long, short (LONG, Long), or anything else for not known
     computed_usd   notional_usd where the vendor states no amount_usd
     """
     notional_usd, notional_source = _notional(amount_usd, computed_usd)
     return Table(
-        len(ids),
+        len(rows),
         (
             b"{",
             _one_if_alike(names),
             b'"liquidation_id":"',
-            _without_quotes(ids),
+            _without_quotes(list(rows.ids)),
             b'","liquidated_at":"',
             rows.times,
             b'","liquidated_at_ns":',
@@ -133,7 +130,7 @@ def liquidations(
             notional_source,
             b"}",
         ),
-        faults,
+        rows.faults,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -105,7 +105,7 @@ def render(output: Output, rows: Rows, span: Span, faults: list[Fault]) -> Itera
     if output.mapper is None:
         table = _vendor_rows(rows)
     else:
-        table = output.mapper(rows, span)
+        table = output.mapper(replace(rows, faults=()), span)
         faults += table.faults
     for part in table.parts(_MOST_RECORDS):
         yield block(output.stream, part)

@@ -54,6 +54,7 @@ class Rows:
     owners      where a page holds rows of several partitions: each row's index among them
     typed       the same rows decoded, for the unified streams
     times       each row's time as RFC 3339 text, likewise
+    ids         each row's id there
     faults      rows of the page that are not among these
     wanted      where rows have no owners: the partitions that want each (None = all); one that nobody wants only tells
                 how far the page goes
@@ -65,6 +66,7 @@ class Rows:
     owners: list[int] | None = None
     typed: Sequence[Any] = ()
     times: Sequence[bytes] = ()
+    ids: Sequence[str] = ()
     faults: Sequence[Fault] = ()
     wanted: Sequence[Sequence[int] | None] | None = None
 
@@ -81,14 +83,18 @@ class Rows:
 
     def only(self, keep: Sequence[int]) -> Rows:
         """The rows with these indices."""
-        typed, times = self.typed, self.times
+
+        def kept(column: Sequence[Any]) -> Sequence[Any]:
+            return Later(lambda: [column[i] for i in keep] if column else ())
+
         return Rows(
             raw=[self.raw[i] for i in keep],
             instants=[self.instants[i] for i in keep],
             added=[column if isinstance(column, bytes) else [column[i] for i in keep] for column in self.added],
             owners=None if self.owners is None else [self.owners[i] for i in keep],
-            typed=Later(lambda: [typed[i] for i in keep] if typed else ()),
-            times=Later(lambda: [times[i] for i in keep] if times else ()),
+            typed=kept(self.typed),
+            times=kept(self.times),
+            ids=kept(self.ids),
             faults=self.faults,
             wanted=None if self.wanted is None else [self.wanted[i] for i in keep],
         )

@@ -199,8 +199,8 @@ def added_rows(
     *,
     constant: Mapping[str, str],
     each: Sequence[Column] = (),
-    typed: Sequence[Any] | None = None,
     times: Sequence[bytes] = (),
+    ids: Sequence[str] = (),
     owners: list[int] | None = None,
     wanted: Sequence[Sequence[int] | None] | None = None,
 ) -> Rows:
@@ -209,7 +209,7 @@ def added_rows(
     The columns of `each` are JSON text which, row by row, makes members with a comma behind them.
     """
     columns = (members(constant), *each)
-    rows = Rows(page.raw, instants, columns, owners, page.rows if typed is None else typed, times, wanted=wanted)
+    rows = Rows(page.raw, instants, columns, owners, page.rows, times, ids, wanted=wanted)
     if page.collides:
         ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
         pairs = zip(page.raw, ours, strict=True)

@@ -230,15 +230,15 @@ def _joined(oldest: list[Row], newest: list[Row]) -> list[Row] | None:
 
 def to_liquidations(rows: Rows, span: Span) -> Table:
     """The sign of the amount is the position's side. A trigger has no price: base_price is where it was opened."""
-    kinds = [EVENT_TYPES.get(canonical(bytes(row.is_match)), "") for row, _ in rows.typed]
+    kinds = [EVENT_TYPES.get(canonical(bytes(row.is_match)), "") for row in rows.typed]
     rows = rows.without(
         {
             index: UnexpectedAnswer(f"`is_match` is {shown(bytes(row.is_match))}, neither 0 nor 1.")
-            for index, (row, _) in enumerate(rows.typed)
+            for index, row in enumerate(rows.typed)
             if not kinds[index]
         }
     )
-    typed: Sequence[LiquidationRow] = [row for row, _ in rows.typed]
+    typed: Sequence[LiquidationRow] = rows.typed
     signed = numbers.floats([row.amount for row in typed])
     amounts = [bytes(row.amount).removeprefix(b"-") for row in typed]
     symbols, prices = [row.symbol for row in typed], [row.price_acquired for row in typed]
@@ -246,13 +246,11 @@ def to_liquidations(rows: Rows, span: Span) -> Table:
     return unified_rows(
         rows,
         names=list(map(_names, symbols, filter(None, kinds))),
-        ids=[name for _, name in rows.typed],
         positions=[None if not value else "long" if value > 0 else "short" for value in signed],
         price=prices,
         amount=amounts,
         amount_base=amounts,
         computed_usd=columns(contracts, symbols, amounts, prices).notional_usd,
-        faults=rows.faults,
     )
 
 

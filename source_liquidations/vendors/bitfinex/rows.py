@@ -116,8 +116,7 @@ def rows_of(
 ) -> Rows:
     """A page's rows as JSON objects, with `time` and `ordinal`; those of unwanted symbols only tell the time.
 
-    `owners_of` are the partitions that want a symbol. `typed` has a LiquidationRow and the liquidation's id for each
-    row. A wanted row whose symbol or a number cannot be taken is a fault.
+    `owners_of` are the partitions that want a symbol. A wanted row whose symbol or a number cannot be taken is a fault.
     """
     page = decoder.decode(Answered(200, {}, b"[%b]" % b",".join(row.as_object() for row in sent)))
     owners: list[Sequence[int] | None] = []
@@ -142,8 +141,8 @@ def rows_of(
         [row.instant for row in sent],
         constant={},
         each=(b'"time":"', times, b'","ordinal":', numbers.texts(ordinals), b","),
-        typed=list(zip(page.rows, ids, strict=True)),
         times=times,
+        ids=ids,
         wanted=owners,
     )
 

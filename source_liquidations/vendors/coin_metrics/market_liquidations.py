@@ -12,7 +12,7 @@ from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Table
-from source_liquidations.reading.rows import Rows
+from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
@@ -104,7 +104,8 @@ class MarketLiquidations(Timeseries):
         keys = [page.column(name) for name in ("coin_metrics_id", "market", "type")]
         self._ids.check(page.raw, memory, *keys)
         each = (b'"time_ns":', numbers.texts(instants), b",")
-        return added_rows(page, instants, constant={}, each=each, times=times, owners=owners)
+        ids = Later(lambda: [f"{name}:{kind}" for name, kind in zip(keys[0], keys[2], strict=True)])
+        return added_rows(page, instants, constant={}, each=each, times=times, ids=ids, owners=owners)
 
 
 def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
@@ -116,18 +117,16 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
         price, amount = ([one for at, one in enumerate(column) if at not in bad] for column in (price, amount))
     rows = rows.without(bad)
     typed: Sequence[LiquidationRow] = rows.typed
-    markets, types = [row.market for row in typed], [row.type for row in typed]
+    markets = [row.market for row in typed]
     worth = columns(contracts.known, markets, amount, price)
     return liquidations(
         rows,
-        names=list(map(_names, markets, types)),
-        ids=[f"{row.coin_metrics_id}:{kind}" for row, kind in zip(typed, types, strict=True)],
+        names=list(map(_names, markets, [row.type for row in typed])),
         positions=[POSITION_OF.get(row.side or "") for row in typed],
         price=price,
         amount=amount,
         amount_base=worth.amount_base,
         computed_usd=worth.notional_usd,
-        faults=rows.faults,
     )
 
 

@@ -159,13 +159,12 @@ class LiquidationOrders(Endpoint):
         instants, times = unix_instants("time", page.column("time"), "seconds")
         ids = identified(settle, page.rows, instants)
         renamed(page)
-        each = (b'"time":"', times, b'","liquidation_id":"', ids, b'",')
-        typed = list(zip(page.rows, ids, strict=True))
+        each = (b'"time":"', times, b'","liquidation_id":"', [name.encode() for name in ids], b'",')
         whose = [owners(span, row.contract) for row in page.rows]
         constant = {"settle": settle}
-        found = added_rows(page, instants, constant=constant, each=each, typed=typed, times=times, wanted=whose)
+        found = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, wanted=whose)
         found = found.to_write()
-        found = found.only(sorted(range(len(found)), key=lambda index: (found.instants[index], found.typed[index][1])))
+        found = found.only(sorted(range(len(found)), key=lambda index: (found.instants[index], found.ids[index])))
         if memory.get(_LEFT):
             return self._next_of_second(found, settle, start, memory)
         whole_until = (last + 1) * timestamps.SECOND
@@ -217,7 +216,7 @@ def _must_be_of(contract: str | None, rows: Sequence[OrderRow]) -> None:
         raise UnexpectedAnswer(f"`contract`: rows of {other!r}, but {contract!r} was requested.")
 
 
-def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -> list[bytes]:
+def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -> list[str]:
     """An id for each row: a digest of its content, and an ordinal among rows of one content.
 
     The same on every re-read: numbers count by value. `fill_price` and `left` of an order at work may change, so they
@@ -227,8 +226,7 @@ def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -
     for row, instant in zip(rows, instants, strict=True):
         content = [numbers.plain(bytes(literal)) for literal in (row.size, row.order_size, row.order_price)]
         contents.append(msgspec.json.encode([settle, row.contract, instant, *content]))
-    ids = repeats.identified(contents, lambda index: _changeable(rows[index]), {})
-    return [text.encode() for text in ids]
+    return repeats.identified(contents, lambda index: _changeable(rows[index]), {})
 
 
 def _changeable(row: OrderRow) -> list[str]:
@@ -240,13 +238,13 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     settle = span.partitions[0]["settle"]
     events: list[tuple[str | None, str, bytes]] = []
     bad: dict[int, LiquidationsError] = {}
-    for index, (row, _) in enumerate(rows.typed):
+    for index, row in enumerate(rows.typed):
         try:
             events.append(_event(row))
         except LiquidationsError as error:
             bad[index] = error
     rows = rows.without(bad)
-    orders: Sequence[OrderRow] = [row for row, _ in rows.typed]
+    orders: Sequence[OrderRow] = rows.typed
     filled_at = numbers.floats([row.fill_price for row in orders])
     prices = [row.fill_price if (at or 0.0) > 0 else row.order_price for row, at in zip(orders, filled_at, strict=True)]
     amounts = [amount for _, _, amount in events]
@@ -259,13 +257,11 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     return liquidations(
         rows,
         names=names,
-        ids=[name.decode() for _, name in rows.typed],
         positions=[position for position, _, _ in events],
         price=prices,
         amount=amounts,
         amount_base=worth.amount_base,
         computed_usd=worth.notional_usd,
-        faults=rows.faults,
     )
 
 

@@ -72,10 +72,11 @@ class LiquidationEvents(KaikoEndpoint):
 
     def rows(self, page: Page[TradeRow], span: Span, memory: dict[Any, Any]) -> Rows:
         instants, times = unix_instants("timestamp", page.column("timestamp"), *_UNITS)
-        self._ids.check(page.raw, memory, page.column("trade_id"))
+        ids = page.column("trade_id")
+        self._ids.check(page.raw, memory, ids)
         constant = dict(span.partitions[0].values)
         each = (b'"time":"', times, b'","time_ns":', numbers.texts(instants), b",")
-        return added_rows(page, instants, constant=constant, each=each, times=times)
+        return added_rows(page, instants, constant=constant, each=each, times=times, ids=ids)
 
 
 def to_liquidations(rows: Rows, span: Span) -> Table:
@@ -89,7 +90,6 @@ def to_liquidations(rows: Rows, span: Span) -> Table:
     return liquidations(
         rows,
         names=event_names("kaiko", market, code, base, quote_asset, "trade", "base"),
-        ids=[row.trade_id for row in typed],
         positions=[row.position_side for row in typed],
         price=price,
         amount=amount,

@@ -16,7 +16,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Table
-from source_liquidations.reading.rows import Later, Rows
+from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of
 from source_liquidations.unified import event_names
@@ -147,8 +147,7 @@ class Liquidations(Endpoint):
             self._note_silence(span, memory[_OLDEST])
         ids = identified(page, instants, memory)
         each = (b'"time":"', times, b'","liquidation_id":"', [name.encode() for name in ids], b'",')
-        typed = Later(lambda: list(zip(page.rows, ids, strict=True)))
-        return Answer(added_rows(page, instants, constant={}, each=each, typed=typed, times=times), following)
+        return Answer(added_rows(page, instants, constant={}, each=each, times=times, ids=ids), following)
 
     def _following(
         self, request: Request, answered: Answered, page: Page[LiquidationRow], limit: int, memory: dict[Any, Any]
@@ -233,17 +232,15 @@ def identified(page: Page[LiquidationRow], instants: Sequence[int], seen: dict[A
 def to_liquidations(rows: Rows, span: Span) -> Table:
     """quantity is in the base asset, avg_price is what it was filled at, side is the position."""
     base = asset(span.partitions[0]["symbol"])
-    typed: Sequence[tuple[LiquidationRow, str]] = rows.typed
-    found = [row for row, _ in typed]
-    quantity = [row.quantity for row in found]
+    typed: Sequence[LiquidationRow] = rows.typed
+    quantity = [row.quantity for row in typed]
     return unified_rows(
         rows,
-        names=[_names(row.source, row.symbol, base) for row in found],
-        ids=[name for _, name in typed],
-        positions=[row.side for row in found],
-        price=[row.avg_price for row in found],
+        names=[_names(row.source, row.symbol, base) for row in typed],
+        positions=[row.side for row in typed],
+        price=[row.avg_price for row in typed],
         amount=quantity,
-        amount_usd=[row.usd_value for row in found],
+        amount_usd=[row.usd_value for row in typed],
         amount_base=quantity,
     )
 
