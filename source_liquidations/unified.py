@@ -4,14 +4,12 @@ A vendor's file says which of its fields means what; this module says what the w
 page at a time: nothing here is done for each row by itself.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import repeat
 from string import ascii_lowercase
 from typing import Any, TypeVar
 
 from source_liquidations import timestamps
-from source_liquidations.errors import LiquidationsError
 from source_liquidations.numbers import NULL, texts
 from source_liquidations.reading.pages import Table, encode, members
 from source_liquidations.reading.rows import Column, Fault, Rows
@@ -189,27 +187,13 @@ def volume_names(
 
 def volumes(
     *,
-    names: Sequence[bytes | LiquidationsError],
+    names: Sequence[Any],
     instants: Sequence[int],
     amount: Sequence[Any],
     count: Column = _NULL,
-    owners: Iterable[int | None] = repeat(None),
     faults: Sequence[Fault] = (),
 ) -> Table:
-    """Rows of `liquidation_volumes`, for the starts of intervals; amount and count are JSON texts.
-
-    Where an error stands for the names of a series, it has no rows, and is one fault, of its owner.
-    """
-    if set(map(type, names)) - {bytes}:
-        first: dict[LiquidationsError, Fault] = {}
-        for name, instant, owner in zip(names, instants, owners):  # noqa: B905 - owners may be without end
-            if isinstance(name, LiquidationsError) and (name not in first or instant < first[name].instant):
-                first[name] = Fault(instant, name, None if owner is None else [owner])
-        keep = [at for at, name in enumerate(names) if isinstance(name, bytes)]
-        names, instants = [names[at] for at in keep], [instants[at] for at in keep]
-        amount = [amount[at] for at in keep]
-        count = count if isinstance(count, bytes) else [count[at] for at in keep]
-        faults = [*faults, *first.values()]
+    """Rows of `liquidation_volumes`, for the starts of intervals; names, amount and count are JSON texts."""
     return Table(
         len(names),
         (

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.numbers import are_numbers, column, literal_of
 from source_liquidations.reading.endpoint import Partition
-from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS, interval_of, volumes
+from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS, interval_of
 from unit_tests.vendors.bodies import (
     Row,
     changed,
@@ -337,12 +338,11 @@ def test_a_column_of_numbers_stays_as_it_is(values: list[Any]) -> None:
     assert column("price", literals, {}) is literals
 
 
-def test_counts_stay_with_their_rows_where_a_series_has_no_names() -> None:
+def test_rows_that_share_an_error_are_one_fault_of_the_earliest() -> None:
     error = UnexpectedAnswer("no side")
-    table = volumes(names=[error, b'"vendor":"x",'], instants=[0, 0], amount=[b"1", b"2"], count=[b"3", b"4"])
-    (row,) = [json.loads(line) for line in table.lines(b"", b"\n").splitlines()]
-    assert (row["vendor"], row["amount"], row["liquidation_count"]) == ("x", 2, 4)
-    assert [fault.error for fault in table.faults] == [error]
+    rows = Rows([b"1", b"2", b"3"], [9, 0, 4], owners=[1, 0, 1]).without({0: error, 2: error})
+    assert (rows.raw, rows.instants, rows.owners) == ([b"2"], [0], [0])
+    assert rows.faults == [Fault(4, error, [1])]
 
 
 def test_text_in_a_column_becomes_a_number() -> None:

@@ -100,13 +100,20 @@ class Rows:
         )
 
     def without(self, bad: Mapping[int, LiquidationsError]) -> Rows:
-        """The rows but for those that cannot be taken, by index; these are its faults, unless nobody wants them."""
+        """The rows but for those that cannot be taken, by index; these are its faults, unless nobody wants them.
+
+        Rows that share an error are one fault, of the earliest.
+        """
         if not bad:
             return replace(self, faults=())
         found = self.only([i for i in range(len(self)) if i not in bad])
         owners = self.wanted if self.owners is None else [[owner] for owner in self.owners]
-        whose = [(i, None if owners is None else owners[i]) for i in bad]
-        found.faults = [Fault(self.instants[i], bad[i], one) for i, one in whose if one is None or len(one)]
+        faults: dict[LiquidationsError, Fault] = {}
+        for i, error in bad.items():
+            fault = Fault(self.instants[i], error, None if owners is None else owners[i])
+            if fault.owners is None or len(fault.owners):
+                faults[error] = min(fault, faults.get(error, fault), key=lambda one: one.instant)
+        found.faults = list(faults.values())
         return found
 
     def to_write(self) -> Rows:

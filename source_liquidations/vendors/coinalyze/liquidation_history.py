@@ -20,7 +20,7 @@ from source_liquidations.reading.pages import Table, encode, members, members_of
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset
-from source_liquidations.unified import interval_of, volume_names, volumes
+from source_liquidations.unified import POSITIONS, interval_of, volume_names, volumes
 from source_liquidations.vendors.coinalyze.markets import Market, exchanges, markets, matching_markets
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows, without
 from source_liquidations.vendors.instants import unix_instants
@@ -37,7 +37,6 @@ LATE = 5 * timestamps.MINUTE
 MOST_SYMBOLS = 20  # a request
 MANY_MARKETS = 2_000  # take an hour each sync
 
-_POSITIONS = ("long", "short")  # of `l` and `s`
 _DOLLAR = "usd"
 IN_BASE, IN_QUOTE = "BASE_ASSET", "QUOTE_ASSET"
 
@@ -118,10 +117,6 @@ class LiquidationHistory(Endpoint):
             f"coinalyze: `coinalyze.symbols` means {count:,} markets. Each is a call, so every sync takes"
             f" {minutes:,.0f} minutes."
         )
-
-    def is_unified(self, partition: Partition) -> bool:
-        """Whether the market's liquidations are counted in coins or dollars: liquidation_volumes has no other unit."""
-        return isinstance(self._unit(self._markets[partition["symbol"]]), str)
 
     def place(self, partition: Partition) -> tuple[str, str]:
         code = _text(self._markets[partition["symbol"]].exchange)
@@ -227,39 +222,42 @@ class LiquidationHistory(Endpoint):
         """For each row two: `l` are longs, `s` are shorts. A market without a unit has none, and is one fault."""
         if self._no_exchanges is not None:
             raise copy(self._no_exchanges)
-        names = [self._names(partition) for partition in span.partitions]
-        owners = rows.owners or []
+        names, wrong = self.series(span.partitions)
+        rows = rows.without({at: wrong[owner] for at, owner in enumerate(rows.owners or ()) if owner in wrong})
         return volumes(
-            names=[name for owner in owners for name in names[owner]],
-            instants=[instant for instant in rows.instants for _ in _POSITIONS],
+            names=[name for owner in rows.owners or () for name in names[owner]],
+            instants=[instant for instant in rows.instants for _ in POSITIONS],
             amount=[amount for point in rows.typed for amount in (point.l, point.s)],
-            owners=[owner for owner in owners for _ in _POSITIONS],
+            faults=rows.faults,
         )
 
-    def _names(self, partition: Partition) -> Sequence[bytes | LiquidationsError]:
-        """The members of a market's longs and of its shorts; twice the error where it has no unit."""
-        market = self._markets[partition["symbol"]]
-        exchange, symbol = self.place(partition)
-        unit = self._unit(market)
-        if isinstance(unit, LiquidationsError):
-            return [unit] * len(_POSITIONS)
-        name = asset(_text(market.base_asset))
-        return [
-            volume_names(self.vendor, symbol, exchange, name, self._iso_interval, side, unit) for side in _POSITIONS
-        ]
+    def series(self, partitions: Sequence[Partition]) -> tuple[dict[int, list[bytes]], dict[int, LiquidationsError]]:
+        """By index, the members of a market's longs and of its shorts; or why liquidation_volumes has none of it."""
+        names: dict[int, list[bytes]] = {}
+        wrong: dict[int, LiquidationsError] = {}
+        for index, partition in enumerate(partitions):
+            market = self._markets[partition["symbol"]]
+            exchange, symbol = self.place(partition)
+            of_all = (self.vendor, symbol, exchange, asset(_text(market.base_asset)), self._iso_interval)
+            try:
+                unit = self._unit(market)
+                names[index] = [volume_names(*of_all, side, unit) for side in POSITIONS]
+            except LiquidationsError as error:
+                wrong[index] = error
+        return names, wrong
 
-    def _unit(self, market: Market) -> str | LiquidationsError:
+    def _unit(self, market: Market) -> str:
         if self._denomination == "usd":
             return "usd"
         if market.unit not in (IN_BASE, IN_QUOTE):
-            return UnexpectedAnswer(
+            raise UnexpectedAnswer(
                 f"`oi_lq_vol_denominated_in` of {market.symbol} is {shown(str(market.unit or 'null'))}, neither"
                 f" {IN_BASE} nor {IN_QUOTE}."
             )
         if market.unit == IN_BASE:
             return "coin"
         if asset(_text(market.quote_asset)) != _DOLLAR:
-            return NotUnified(
+            raise NotUnified(
                 f"the liquidations of {market.symbol} are counted in {market.quote_asset}, and liquidation_volumes has"
                 " only coins of the base asset and US dollars.",
                 advice="Set `coinalyze.denomination` to usd, or take the market out of `coinalyze.symbols`. The stream"

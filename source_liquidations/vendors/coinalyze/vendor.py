@@ -65,7 +65,8 @@ class Coinalyze(Vendor):
                 f" market are kept. What is older than {timestamps.format_shortest(kept)} may be gone; start_date is"
                 f" {timestamps.format_shortest(self._shared.start)}. The daily interval is kept for good."
             )
-        odd = [partition["symbol"] for partition in partitions if not history.is_unified(partition)]
+        _, without_unit = history.series(partitions)
+        odd = [partitions[index]["symbol"] for index in without_unit]
         if odd:
             notes.append(
                 f"coinalyze: liquidation_volumes has no unit for the liquidations of {', '.join(odd[:5])}: with"

@@ -284,8 +284,11 @@ def to_volumes(rows: Rows, span: Span) -> Table:
                 " liquidation_volumes does not have, such as `category`."
             )
         names[identity] = found
+    of_rows = [names[identity] for identity, _ in rows.typed]
+    rows = rows.without({at: name for at, name in enumerate(of_rows) if isinstance(name, LiquidationsError)})
     return volumes(
         names=[names[identity] for identity, _ in rows.typed],
         instants=rows.instants,
         amount=[amount for _, amount in rows.typed],
+        faults=rows.faults,
     )
