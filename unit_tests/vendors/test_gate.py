@@ -29,7 +29,6 @@ from source_liquidations.timestamps import HOUR, SECOND
 from source_liquidations.vendors.gate import orders
 from source_liquidations.vendors.gate.calls import explain, market, translated
 from source_liquidations.vendors.gate.contracts import ContractRow, settles_of, size_of
-from source_liquidations.vendors.gate.stats import explain_stats
 from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import (
     answered,
@@ -613,8 +612,8 @@ def test_a_limit_a_minute_is_kept_in_the_vendors_period(per_minute: int) -> None
 
 
 def test_what_refusals_mean() -> None:
-    def meaning(answered: Answered, explained: Any = explain) -> LiquidationsError:
-        found = explained(translated(answered))
+    def meaning(answered: Answered) -> LiquidationsError:
+        found = explain(translated(answered))
         assert isinstance(found, LiquidationsError)
         return found
 
@@ -627,6 +626,6 @@ def test_what_refusals_mean() -> None:
     assert (place.failure_type, place.scope) == ("config_error", "partition")
     retention = sample("gate/futures__usdt__contract_stats.400.retention")
     old = Answered(400, {}, json.dumps(retention).encode())
-    assert type(meaning(old, explain_stats)).__name__ == "OutOfReach"
+    assert type(meaning(old)).__name__ == "OutOfReach"
     limit = Answered(400, {}, json.dumps(sample("gate/futures__usdt.400.limit")).encode())
-    assert explain_stats(translated(limit)) is None
+    assert explain(translated(limit)) is None

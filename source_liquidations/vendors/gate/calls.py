@@ -3,12 +3,13 @@
 Page: Gate API v4, "Futures". Answers are lists of objects. An error is an object with a `label`.
 """
 
+import re
 from typing import Any
 
 import msgspec
 from requests.structures import CaseInsensitiveDict
 
-from source_liquidations.errors import LiquidationsError, RequestRefused, UnexpectedAnswer
+from source_liquidations.errors import LiquidationsError, OutOfReach, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
 from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
 from source_liquidations.reading.pages import encode, members_of
@@ -31,6 +32,7 @@ _STATUS_OF = {
     "INTERNAL": _SERVER_ERROR,
     "SERVER_ERROR": _SERVER_ERROR,
 }
+_TOO_OLD = re.compile(r"exceeds \d+-day limit")  # of contract_stats
 _CHECK_THE_KEY = "Check the key, if a proxy in front of Gate adds one: Gate's public calls need none."
 _ADVICE = {
     401: _CHECK_THE_KEY,
@@ -61,18 +63,12 @@ def assets(contract: str) -> tuple[str, str]:
 
 def renamed(page: Page[Any]) -> None:
     """The vendor's `time` becomes `timestamp`: the stream's `time` is RFC 3339, as everywhere."""
-    page.raw[:] = [
-        msgspec.Raw(b'{"timestamp":' + bytes(row)[8:])
-        if bytes(row).startswith(b'{"time":') and bytes(row).count(b'"time"') == 1 and not page.collides
-        else _renamed(row)
-        for row in page.raw
-    ]
-
-
-def _renamed(row: msgspec.Raw) -> msgspec.Raw:
-    members = members_of(row)
-    time = members.pop("time")
-    return msgspec.Raw(encode({"timestamp": time, **members}))
+    for index, row in enumerate(map(bytes, page.raw)):
+        if row.startswith(b'{"time":') and row.count(b'"time"') == 1 and not page.collides:
+            page.raw[index] = msgspec.Raw(b'{"timestamp":' + row[8:])
+        else:
+            members = members_of(row)
+            page.raw[index] = msgspec.Raw(encode({"timestamp": members.pop("time"), **members}))
 
 
 def translated(answered: Answered) -> Answered:
@@ -93,6 +89,9 @@ def translated(answered: Answered) -> Answered:
 def explain(answered: Answered) -> LiquidationsError | None:
     """What a refusal means where its status does not tell: Gate's public calls take no key."""
     words = words_of(answered)
+    if answered.status == 400 and _TOO_OLD.search(words):
+        # As a plan that does not reach so far: it is the window's fault alone.
+        return OutOfReach(words, status=403, advice="Gate keeps 180 days. Set a later `start_date`.")
     if "MISSING_REQUIRED_HEADER" in words:
         return UnexpectedAnswer(
             f"{words}. Gate has closed this call to requests without a key.",

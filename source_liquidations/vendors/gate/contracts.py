@@ -14,7 +14,7 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition
-from source_liquidations.reading.pages import members, merged
+from source_liquidations.reading.pages import merged
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
@@ -54,13 +54,11 @@ class ContractList(Listing):
         """Each contract once, with its settle currency."""
         settle = request.path.split("/")[-2]
         names: set[tuple[str, str]] = memory.setdefault("names", set())
-        constant = {"settle": settle}
         found: list[Entry] = []
         for row, literal in zip(page.rows, page.raw, strict=True):
             if (settle, row.name) not in names:
                 names.add((settle, row.name))
-                spliced = b"{" + members(constant) + bytes(literal)[1:]
-                found.append(((settle, row), merged(literal, constant) if page.collides else spliced))
+                found.append(((settle, row), merged(literal, {"settle": settle})))
         # A page that ends on a full hundred may be cut by a lower maximum than ours.
         count = len(page.raw)
         if found and (count >= LIMIT or count % _DEFAULT_LIMIT == 0):

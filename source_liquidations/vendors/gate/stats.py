@@ -1,6 +1,5 @@
 """Gate, GET /futures/{settle}/contract_stats: sums of a contract's liquidations, and other figures, by interval."""
 
-import re
 import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
@@ -9,10 +8,8 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import LiquidationsError, OutOfReach
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
-from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Table
@@ -21,7 +18,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_of, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
-from source_liquidations.vendors.gate.calls import LIMIT, assets, explain, market, path, renamed
+from source_liquidations.vendors.gate.calls import LIMIT, assets, market, path, renamed
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern
@@ -33,7 +30,6 @@ CALL = "contract_stats"
 DEFAULT_INTERVAL = "1h"
 # 180 days are kept. The edge moves on while a sync runs.
 HISTORY = 179 * timestamps.DAY
-_TOO_OLD = re.compile(r"exceeds \d+-day limit")
 
 SIDES = ("long", "short")
 UNITS = {"amount": "coin", "usd": "usd"}  # the end of the vendor's field, and the word of liquidation_volumes
@@ -108,15 +104,6 @@ def _request(partition: Partition, start: int) -> Request:
             ("limit", str(LIMIT)),
         ),
     )
-
-
-def explain_stats(answered: Answered) -> LiquidationsError | None:
-    """What a refusal means; one of them says that the window begins before the history."""
-    words = words_of(answered)
-    if answered.status == 400 and _TOO_OLD.search(words):
-        # As a plan that does not reach so far: it is the window's fault alone.
-        return OutOfReach(words, status=403, advice="Gate keeps 180 days. Set a later `start_date`.")
-    return explain(answered)
 
 
 @lru_cache(maxsize=16384)

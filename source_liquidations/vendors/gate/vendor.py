@@ -1,15 +1,13 @@
 """Gate: hosts, budgets, streams, check. There is no key."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.coverage import COVERAGE
-from source_liquidations.errors import LiquidationsError, RequestRefused
-from source_liquidations.http.answers import Answered
-from source_liquidations.http.client import Client
+from source_liquidations.errors import RequestRefused
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
@@ -35,26 +33,13 @@ class Gate(Vendor):
         super().__init__(config, shared)
         self._entries: Sequence[str] = config["contracts"]
         # Each call has a limit of its own, and so a client.
-        self._list_client = self._of_call(explain, BUDGET)
+        client = partial(self.client, HOST, headers=HEADERS, translate=translated, explain=explain)
+        self._list_client = client(self.budget(*BUDGET))
         self._contracts = Contracts(self._list_client)
-        self._orders = LiquidationOrders(
-            self._of_call(explain, ORDERS_BUDGET, OrderClient), self._entries, self._contracts
-        )
-        self._stats = ContractStats(
-            self._of_call(stats.explain_stats, BUDGET),
-            self._entries,
-            config.get("interval", stats.DEFAULT_INTERVAL),
-            self._contracts,
-        )
-
-    def _of_call(
-        self,
-        explained: Callable[[Answered], LiquidationsError | None],
-        budget: tuple[int, float],
-        kind: type[Client] = Client,
-    ) -> Client:
-        limit = self.budget(*budget)
-        return self.client(HOST, limit, kind=kind, headers=HEADERS, translate=translated, explain=explained)
+        orders_client = client(self.budget(*ORDERS_BUDGET), kind=OrderClient)
+        self._orders = LiquidationOrders(orders_client, self._entries, self._contracts)
+        interval = config.get("interval", stats.DEFAULT_INTERVAL)
+        self._stats = ContractStats(client(self.budget(*BUDGET)), self._entries, interval, self._contracts)
 
     def feeds(self) -> Sequence[Feed]:
         to_events = partial(orders.to_liquidations, self._contracts)
