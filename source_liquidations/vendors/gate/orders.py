@@ -42,7 +42,6 @@ LONGEST_HISTORY = 100 * timestamps.DAY
 # An old window may be refused nevertheless. A newer one must not be.
 _SURELY_READABLE = 89 * timestamps.DAY
 _RANGE_REFUSED = "range from/to"
-_NULL = b"null"
 _LEFT = "contracts of a crowded second that are still to be asked for"
 
 
@@ -65,9 +64,8 @@ class OrderClient(Client):
         try:
             return super().fetch(request, traffic, **how)
         except RequestRefused as error:
-            params = {name: int(value) for name, value in request.params if name in {"from", "to"}}
             newest = (time.time_ns() - _SURELY_READABLE) // timestamps.SECOND
-            if _RANGE_REFUSED not in error.cause or params["from"] >= newest or params["to"] - params["from"] > 3600:
+            if _RANGE_REFUSED not in error.cause or int(dict(request.params)["from"]) >= newest:
                 raise
             return Answered(200, {}, b"[]")
 
@@ -148,14 +146,16 @@ class LiquidationOrders(Endpoint):
         settle = span.partitions[0]["settle"]
         params = dict(request.params)
         contract, start, last = params.get("contract"), int(params["from"]), int(params["to"])
+        here = {row.contract for row in page.rows}
         seen = self._seen.setdefault(settle, set())
-        seen.update(row.contract for row in page.rows)
+        seen |= here
         if len(page.raw) >= int(params["limit"]):
             _must_be_a_second(start, last, contract)
             rest = sorted({*self._contracts.names(settle), *seen})
             memory[_LEFT] = [name for name in rest if owners(span, name)]
             return self._next_of_second(Rows([], []), settle, start, memory)
-        _must_be_of(contract, page.rows)
+        if contract is not None and (others := here - {contract}):
+            raise UnexpectedAnswer(f"`contract`: rows of {others.pop()!r}, but {contract!r} was requested.")
         instants, times = unix_instants("time", page.column("time"), "seconds")
         ids = identified(settle, page.rows, instants)
         renamed(page)
@@ -210,12 +210,6 @@ def _must_be_a_second(start: int, last: int, contract: str | None) -> None:
         )
 
 
-def _must_be_of(contract: str | None, rows: Sequence[OrderRow]) -> None:
-    other = next((row.contract for row in rows if contract is not None and row.contract != contract), None)
-    if other is not None:
-        raise UnexpectedAnswer(f"`contract`: rows of {other!r}, but {contract!r} was requested.")
-
-
 def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -> list[str]:
     """An id for each row: a digest of its content, and an ordinal among rows of one content.
 
@@ -238,9 +232,10 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     settle = span.partitions[0]["settle"]
     events: list[tuple[str | None, str, bytes]] = []
     bad: dict[int, LiquidationsError] = {}
-    for index, row in enumerate(rows.typed):
+    sizes = (numbers.floats([getattr(row, name) for row in rows.typed]) for name in ("size", "order_size", "left"))
+    for index, (row, *values) in enumerate(zip(rows.typed, *sizes, strict=True)):
         try:
-            events.append(_event(row))
+            events.append(_event(row, *values))
         except LiquidationsError as error:
             bad[index] = error
     rows = rows.without(bad)
@@ -265,36 +260,25 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     )
 
 
-def _event(row: OrderRow) -> tuple[str | None, str, bytes]:
+def _event(row: OrderRow, size: float | None, order: float | None, left: float | None) -> tuple[str | None, str, bytes]:
     """The position that an order closed, its event_type, and how many contracts were filled, or ordered (`order`).
 
     Raises UnexpectedAnswer where the fields of a row contradict each other.
     """
-    size, order, left = bytes(row.size), bytes(row.order_size), bytes(row.left)
-    counted = size if order == _NULL else order
-    if counted == _NULL:
+    if size is None and order is None:
         raise _contradicts(row, "has neither a `size` nor an `order_size`")
-    sign, size_sign = _sign(counted), _sign(size)
-    if order != _NULL:
-        if sign and sign == size_sign:
-            raise _contradicts(row, "has a `size` and an `order_size` of the same sign: one is the other's opposite")
-        sign = -sign or size_sign  # a position that is long is closed by selling
-    position = {1: "long", -1: "short"}.get(sign)
-    ordered = counted.removeprefix(b"-")
-    if _sign(left) == 0:  # as nearly always
-        return position, "trade" if _sign(ordered) else "order", ordered
-    rest = numbers.decimal(ordered) - abs(numbers.decimal(left))
+    if size and order and (size > 0) == (order > 0):
+        raise _contradicts(row, "has a `size` and an `order_size` of the same sign: one is the other's opposite")
+    closed = -order if order else size  # a position that is long is closed by selling
+    position = None if not closed else "long" if closed > 0 else "short"
+    counted, literal = (size, row.size) if order is None else (order, row.order_size)
+    ordered = bytes(literal).removeprefix(b"-")
+    if not left:  # as nearly always
+        return position, "trade" if counted else "order", ordered
+    rest = numbers.decimal(ordered) - abs(numbers.decimal(bytes(row.left)))
     if rest < 0:
         raise _contradicts(row, "has more `left` than was ordered")
     return (position, "trade", f"{rest:f}".encode()) if rest else (position, "order", ordered)
-
-
-def _sign(literal: bytes) -> int:
-    """Of a number's literal; 0 for null."""
-    if literal.strip(b"-0.") == b"" or literal == _NULL:
-        return 0
-    value = numbers.decimal(literal)
-    return (value > 0) - (value < 0)
 
 
 def _contradicts(row: OrderRow, what: str) -> UnexpectedAnswer:
