@@ -6,7 +6,7 @@ time of the last row, not after it, since a page may end inside a millisecond.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,10 +24,9 @@ from source_liquidations.symbols import assets_of
 from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
-from source_liquidations.vendors.bitfinex.rows import LiquidationRow, Row, canonical, decoder_of, page_of, rows_of
+from source_liquidations.vendors.bitfinex.rows import FIELDS, LiquidationRow, Row, canonical, page_of, rows_of
 from source_liquidations.vendors.contract_sizes import Contract, columns
-from source_liquidations.vendors.decoding import Fields
-from source_liquidations.vendors.patterns import matches
+from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder
 
 STREAM = Stream(
     "bitfinex_liquidations",
@@ -67,7 +66,9 @@ class Liquidations(Endpoint):
         self.client = client
         self._entries = entries
         self._start = timestamps.floor_to(start, MILLISECOND)
-        self._decoder = decoder_of(Fields.of(STREAM))
+        read = [name for name in FIELDS.values() if name != "symbol"]
+        added = ("time", "ordinal")
+        self._decoder = RowDecoder(ListBody, LiquidationRow, Fields.of(STREAM), numbers=read, added=added)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         for index, entry in enumerate(self._entries):
@@ -90,15 +91,12 @@ class Liquidations(Endpoint):
         if "start" not in params:
             known_until = _known_until(page, span, memory)
             kept = sorted((row for row in page if span.start <= row.instant < span.end), key=lambda row: row.instant)
-            return Answer(self._rows(kept, span).between(known_until, span.end))
+            return Answer(rows_of(kept, span, self._decoder).between(known_until, span.end))
         if params["sort"] == OLDEST_FIRST:
             kept, following = self._in_order(page, span, params, memory)
         else:
             kept, following = self._whole_millisecond(page, span, int(params["start"]), memory)
-        return Answer(self._rows(kept, span), following)
-
-    def _rows(self, page: Sequence[Row], span: Span) -> Rows:
-        return rows_of(page, partial(_owners, span), self._decoder)
+        return Answer(rows_of(kept, span, self._decoder), following)
 
     def _in_order(
         self, page: list[Row], span: Span, params: dict[str, str], memory: dict[Any, Any]
@@ -161,10 +159,6 @@ class Liquidations(Endpoint):
         if millisecond < end:
             return whole, _request(OLDEST_FIRST, millisecond + 1, end)
         return whole, self._after_last(span, {"end": str(end + int(memory[_HAS_FRACTIONS]))}, memory)
-
-
-def _owners(span: Span, symbol: str) -> list[int]:
-    return [index for index, one in enumerate(span.partitions) if matches(one["symbol"], symbol)]
 
 
 def _note_last(kept: Sequence[Row], memory: dict[Any, Any]) -> None:

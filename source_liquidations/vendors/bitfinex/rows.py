@@ -3,7 +3,7 @@
 Page: https://docs.bitfinex.com/reference/rest-public-liquidations. Three nestings are about; all of them are taken.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,19 @@ from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.numbers import NULL
+from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import encode
 from source_liquidations.reading.rows import Rows
 from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.vendors import repeats
-from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
+from source_liquidations.vendors.decoding import RowDecoder, added_rows
 from source_liquidations.vendors.instants import unix_instants
+from source_liquidations.vendors.patterns import matches
 
 MTS = 2
 KEY = ("pos_id", "mts", "is_match", "is_market_sold", "amount", "price_acquired")
 ELEMENTS = 12
 FEWEST_ELEMENTS = 10  # older rows may end there
-
-_POSITION = b'"pos"'
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _list_or_null = msgspec.json.Decoder(list[msgspec.Raw] | None)
@@ -77,52 +77,32 @@ def page_of(answered: Answered) -> list[Row]:
     return list(map(Row, rows, *unix_instants("mts", [elements[MTS] for elements in rows], "milliseconds")))
 
 
-def _flat(items: Iterable[msgspec.Raw]) -> Iterable[list[msgspec.Raw]]:
+def _flat(items: Iterable[msgspec.Raw], levels: int = 1) -> Iterator[list[msgspec.Raw]]:
     """The rows: of an array of rows, or of arrays of rows."""
     for item in items:
-        elements = _elements(item)
-        if _is_row(elements):
+        try:
+            elements = _list.decode(item)
+        except msgspec.ValidationError:
+            elements = None
+        if elements and bytes(elements[0]) == b'"pos"':
             yield elements
-            continue
-        for inner in elements:
-            inner_elements = _elements(inner)
-            if not _is_row(inner_elements):
-                raise _no_row(inner)
-            yield inner_elements
+        elif elements is not None and levels:
+            yield from _flat(elements, levels - 1)
+        else:
+            raise UnexpectedAnswer(f'the answer holds {shown(bytes(item))}, which is no row that begins with "pos".')
 
 
-def _elements(item: msgspec.Raw) -> list[msgspec.Raw]:
-    try:
-        return _list.decode(item)
-    except msgspec.ValidationError:
-        raise _no_row(item) from None
-
-
-def _is_row(elements: Sequence[msgspec.Raw]) -> bool:
-    return bool(elements) and bytes(elements[0]) == _POSITION
-
-
-def _no_row(item: msgspec.Raw) -> UnexpectedAnswer:
-    return UnexpectedAnswer(f'the answer holds {shown(bytes(item))}, which is no row that begins with "pos".')
-
-
-def decoder_of(fields: Fields) -> RowDecoder[LiquidationRow]:
-    read = [name for name in FIELDS.values() if name != "symbol"]
-    return RowDecoder(ListBody, LiquidationRow, fields, numbers=read, added=("time", "ordinal"))
-
-
-def rows_of(
-    sent: Sequence[Row], owners_of: Callable[[str], Sequence[int]], decoder: RowDecoder[LiquidationRow]
-) -> Rows:
+def rows_of(sent: Sequence[Row], span: Span, decoder: RowDecoder[LiquidationRow]) -> Rows:
     """A page's rows as JSON objects, with `time` and `ordinal`; those of unwanted symbols only tell the time.
 
-    `owners_of` are the partitions that want a symbol. A wanted row whose symbol or a number cannot be taken is a fault.
+    A wanted row whose symbol or a number cannot be taken is a fault.
     """
     page = decoder.decode(Answered(200, {}, b"[%b]" % b",".join(row.as_object() for row in sent)))
+    patterns = [partition["symbol"] for partition in span.partitions]
     owners: list[Sequence[int] | None] = []
     for index, row in enumerate(page.rows):
         is_named = isinstance(row.symbol, str) and row.symbol
-        owners.append(owners_of(row.symbol) if is_named else None)
+        owners.append([at for at, one in enumerate(patterns) if matches(one, row.symbol)] if is_named else None)
         if not is_named:
             page.bad[index] = UnexpectedAnswer(f"`symbol` of row {index} is {shown(encode(row.symbol))}, not text.")
         elif row.pos_id == NULL:
