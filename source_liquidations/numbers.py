@@ -40,13 +40,6 @@ def _canonical(literal: bytes) -> bytes:
     return sign + (stripped if stripped[:1].isdigit() else b"0" + stripped)
 
 
-def decimal(literal: bytes) -> Decimal:
-    """The exact value. Raises UnexpectedAnswer for an exponent that no float has, which zero may have, too."""
-    if _SILLY_EXPONENT.search(literal) is not None:
-        raise UnexpectedAnswer(f"{shown(literal)} is not a number of anything.")
-    return Decimal(literal.decode())
-
-
 @lru_cache(maxsize=65536)
 def plain(literal: bytes) -> str | None:
     """One spelling of a number's literal: `77` and `77.0` are the same; None for null."""
@@ -54,7 +47,7 @@ def plain(literal: bytes) -> str | None:
         return None
     if literal.isdigit() or _SILLY_EXPONENT.search(literal) is not None:
         return literal.decode()
-    text = f"{decimal(literal):f}"
+    text = f"{Decimal(literal.decode()):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 

@@ -38,14 +38,14 @@ _UNKNOWN = Contract(math.nan, is_inverse=False, in_dollars=False)
 
 
 def columns(
-    contracts: Mapping[str, Contract], markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]
+    contracts: Mapping[str, Contract | None], markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]
 ) -> Columns:
     """What amounts, in contracts, come to. Markets, amounts and prices are a page's rows, in its order.
 
     Null where the contract of a market is not known.
     """
     place = {market: at for at, market in enumerate(dict.fromkeys(markets))}
-    known = np.array([contracts.get(market, _UNKNOWN) for market in place], float).reshape(-1, len(Contract._fields))
+    known = np.array([contracts.get(market) or _UNKNOWN for market in place], float).reshape(-1, len(Contract._fields))
     size, is_inverse, in_dollars = known[[place[market] for market in markets]].T
     amount, price = (np.array(numbers.floats(literals), float) for literals in (amounts, prices))  # null is no number
     with np.errstate(all="ignore"):

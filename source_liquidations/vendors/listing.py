@@ -125,7 +125,7 @@ def coverage_of(
     def date(row: Any, field: str, market: str) -> int | None:
         literal: msgspec.Raw = getattr(row, field)
         text = bytes(literal).decode()
-        if text in ("null", '""'):
+        if text.strip('"') in ("null", "", "0"):
             return None
         try:
             return timestamps.instant_of(msgspec.json.decode(text) if text.startswith('"') else text)

@@ -27,7 +27,6 @@ STREAM = Stream("gate_contracts", ("settle", "name"), declared_in=__name__)
 SETTING = "gate.contracts"
 CALL = "contracts"
 _DEFAULT_LIMIT = 100
-_NO_DATE = (msgspec.Raw(b"0"), msgspec.Raw(b'"0"'))
 
 
 class ContractRow(msgspec.Struct):
@@ -83,8 +82,7 @@ class Contracts:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lists: dict[str, dict[str, ContractRow]] = {}
-        self._sizes: dict[str, Contract] = {}  # by market
-        self._unknown: set[str] = set()  # markets that were said to have no size
+        self._sizes: dict[str, Contract | None] = {}  # by market; None once that was said
         self._lock = threading.Lock()
 
     def of(self, settle: str, traffic: Traffic) -> Mapping[str, ContractRow]:
@@ -122,8 +120,8 @@ class Contracts:
 
     def worth(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
         """What amounts, in contracts, come to by today's sizes; all three are a page's rows, in its order."""
-        if unknown := set(markets) - self._sizes.keys() - self._unknown:
-            self._unknown |= unknown
+        if unknown := set(markets) - self._sizes.keys():
+            self._sizes |= dict.fromkeys(unknown)
             logger.warning(
                 "gate: the list of contracts has no size of %s: amount_base and notional_usd are null there",
                 ", ".join(sorted(unknown)),
@@ -149,14 +147,10 @@ def size_of(row: ContractRow) -> Contract | None:
 def _periods_of(entry: tuple[str, ContractRow], date: DateReader, end: int) -> Iterator[ListedPeriod]:
     settle, row = entry
     name = market(settle, row.name)
-
-    def read(field: str) -> int | None:
-        return None if getattr(row, field) in _NO_DATE else date(row, field, name)
-
-    since = read("launch_time") or read("create_time")
+    since = date(row, "launch_time", name) or date(row, "create_time", name)
     yield "gate", name, "starts", since, "trading began; the history that can be read is shorter"
     if row.status == "delisted":
-        yield "gate", name, "ends", read("delisted_time"), "delisted"
+        yield "gate", name, "ends", date(row, "delisted_time", name), "delisted"
 
 
 to_coverage = partial(coverage_of, "gate", STREAM, f"/futures/{{settle}}/{CALL}", _periods_of)

@@ -9,6 +9,7 @@ has that many, contract by contract.
 
 import time
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -275,7 +276,7 @@ def _event(row: OrderRow, size: float | None, order: float | None, left: float |
     ordered = bytes(literal).removeprefix(b"-")
     if not left:  # as nearly always
         return position, "trade" if counted else "order", ordered
-    rest = numbers.decimal(ordered) - abs(numbers.decimal(bytes(row.left)))
+    rest = Decimal(ordered.decode()) - abs(Decimal(bytes(row.left).decode())) if counted else -1
     if rest < 0:
         raise _contradicts(row, "has more `left` than was ordered")
     return (position, "trade", f"{rest:f}".encode()) if rest else (position, "order", ordered)
