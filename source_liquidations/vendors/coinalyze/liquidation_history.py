@@ -92,6 +92,8 @@ class LiquidationHistory(Endpoint):
 
     def partitions(self, traffic: Traffic) -> Sequence[Partition]:
         found = self.configured(traffic)
+        for note in self.many_markets(found):
+            logger.warning("%s", note)
         try:
             self._exchanges = exchanges(self.client, traffic)
         except LiquidationsError as error:
@@ -106,17 +108,16 @@ class LiquidationHistory(Endpoint):
         rest = {"interval": self._interval, "denomination": self._denomination}
         matching = partial(matching_markets, self._markets)
         meant = self.resolved("coinalyze.symbols", self._symbols, lambda entry: True, matching)
-        found = list(dict.fromkeys(Partition.of(symbol=symbol, **rest, entry=where) for symbol, where in meant))
-        if len(found) > MANY_MARKETS:
-            logger.warning("%s", self.many_markets(len(found)))
-        return found
+        return list(dict.fromkeys(Partition.of(symbol=symbol, **rest, entry=where) for symbol, where in meant))
 
-    def many_markets(self, count: int) -> str:
+    def many_markets(self, partitions: Sequence[Partition]) -> list[str]:
+        """What there is to say of so many."""
+        count = len(partitions)
         minutes = count * self.client.budget.seconds / self.client.budget.requests / 60
-        return (
-            f"coinalyze: `coinalyze.symbols` means {count:,} markets. Each is a call, so every sync takes"
-            f" {minutes:,.0f} minutes."
+        words = (
+            f"`coinalyze.symbols` means {count:,} markets. Each is a call, so every sync takes {minutes:,.0f} minutes."
         )
+        return [f"coinalyze: {words}"] if count > MANY_MARKETS else []
 
     def place(self, partition: Partition) -> tuple[str, str]:
         code = _text(self._markets[partition["symbol"]].exchange)
@@ -202,17 +203,17 @@ class LiquidationHistory(Endpoint):
                 self.observations.append(Period(self.vendor, *self.place(partition), "starts", first, None, note))
 
     def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
-        note = f"nothing older is kept, or nothing happened: {POINTS_KEPT:,} to 2,000 {self._interval} points are kept"
+        note = (
+            f"nothing older is kept, or nothing happened: of {self._interval}, {POINTS_KEPT:,} to 2,000 points are kept"
+        )
         if not self.observations:
             logger.warning(
-                "coinalyze: %s: requested data from %s, but the first row is from %s. Either nothing happened before,"
-                " or older rows are deleted: of %s intervals, the vendor keeps %s to 2,000 points of a market. For"
-                " other markets see the stream liquidation_coverage.",
+                "coinalyze: %s: requested data from %s, but the first row is from %s: %s. For other markets see the"
+                " stream liquidation_coverage.",
                 partition["symbol"],
                 timestamps.format_shortest(start),
                 timestamps.format_shortest(first),
-                self._interval,
-                f"{POINTS_KEPT:,}",
+                note,
             )
         self.observations.append(Period(self.vendor, *self.place(partition), "missing", start, first, note))
 

@@ -13,9 +13,9 @@ from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coinalyze import liquidation_history, markets
-from source_liquidations.vendors.coinalyze.liquidation_history import MANY_MARKETS, POINTS_KEPT, LiquidationHistory
+from source_liquidations.vendors.coinalyze.liquidation_history import POINTS_KEPT, LiquidationHistory
 from source_liquidations.vendors.decoding import Fields
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
 
 HOST = "https://api.coinalyze.net"
 KEY_HEADER = "api_key"
@@ -57,14 +57,12 @@ class Coinalyze(Vendor):
         history = self._history
         partitions = history.configured(traffic)
         history.must_be_resolved()
-        notes = [history.many_markets(len(partitions))] if len(partitions) > MANY_MARKETS else []
-        kept = timestamps.floor_to(time.time_ns() - POINTS_KEPT * history.step, timestamps.MINUTE)
-        if history.step < timestamps.DAY and self._shared.start < kept:
-            notes.append(
-                f"coinalyze: of intervals shorter than a day, only the newest {POINTS_KEPT:,} to 2,000 points of each"
-                f" market are kept. What is older than {timestamps.format_shortest(kept)} may be gone; start_date is"
-                f" {timestamps.format_shortest(self._shared.start)}. The daily interval is kept for good."
-            )
+        notes = history.many_markets(partitions)
+        if history.step < timestamps.DAY:
+            kept = timestamps.floor_to(time.time_ns() - POINTS_KEPT * history.step, timestamps.MINUTE)
+            what = f"the {POINTS_KEPT:,} to 2,000 points that are kept of each market"
+            older = "older ones may be gone. The daily interval is kept for good"
+            notes += reaches_back("coinalyze", kept, self._shared.start, what=what, older=older)
         _, without_unit = history.series(partitions)
         odd = [partitions[index]["symbol"] for index in without_unit]
         if odd:
