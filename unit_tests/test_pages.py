@@ -20,6 +20,7 @@ from source_liquidations.reading import pages
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Block, Output, Table, members, merged, render
 from source_liquidations.reading.rows import Fault, Rows
+from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows, column_name
 
 SPAN = Span((Partition.of(market="a"),), 0, 1)
@@ -48,8 +49,13 @@ class Bodies:
         return body_of(row)
 
 
+class Events(Stream):
+    def json_schema(self) -> dict[str, Any]:
+        return {"properties": dict.fromkeys(OWN)}
+
+
 def decoder() -> RowDecoder[Row]:
-    return RowDecoder(Bodies, Row, Fields("events", OWN), numbers=("price",), added=("market", "time"))
+    return RowDecoder(Bodies, Row, Fields(Events("events", ())), numbers=("price",), added=("market", "time"))
 
 
 def decoded(body: str | bytes) -> Page[Row]:

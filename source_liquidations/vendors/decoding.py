@@ -42,22 +42,17 @@ def column_name(name: str) -> str:
 
 
 class Fields:
-    """A stream's columns, documented (`own`) and not; what is new is logged once.
+    """A stream's columns, documented (`own`: its schema has them) and not; what is new is logged once.
 
     An undocumented field whose column has the name of another one, or none, is left out: it would break the whole
     table, or overwrite the other column.
     """
 
-    def __init__(self, stream: str, own: Iterable[str]) -> None:
-        self._stream = stream
-        self.own = frozenset(own)
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream.name
+        self.own = frozenset(stream.json_schema()["properties"])
         self._columns = {column_name(name): name for name in self.own}
         self._left_out: set[str] = set()
-
-    @classmethod
-    def of(cls, stream: Stream) -> Fields:
-        """Documented is what the stream's schema has."""
-        return cls(stream.name, stream.json_schema()["properties"])
 
     def left_out(self, names: Iterable[str], taken: Iterable[str] = ()) -> set[str]:
         """Those of a row's fields that have to be left out: `taken` for sure, and of `names` what is no new column."""
@@ -148,7 +143,7 @@ class RowDecoder(Generic[Row]):
         self._numbers = tuple(numbers)
         self._added = frozenset(added) - known
         self._ours = self._added if ours else frozenset()
-        self._fields = fields or Fields("", ())
+        self._fields = fields
 
     def decode(self, answered: Answered) -> Page[Row]:
         """The page, its numbers checked. Raises UnexpectedAnswer for another shape."""
@@ -169,10 +164,10 @@ class RowDecoder(Generic[Row]):
             page: Page[Row] = Page(body, raw, body.data)
         else:  # literals are for the unified streams, which may not be selected
             page = Page(body, raw, Later(lambda: self._lenient.decode(answered.body).data or []))
-        if new:
+        if new and self._fields is not None:
             for field in self._numbers:
                 self._check(page, field)
-            self._note_fields(page)
+            self._note_fields(page, self._fields)
         return page
 
     def _check(self, page: Page[Row], field: str) -> None:
@@ -186,9 +181,9 @@ class RowDecoder(Generic[Row]):
             if literal == NULL != value:
                 page.raw[index] = msgspec.Raw(encode({**members_of(page.raw[index]), field: literal}))
 
-    def _note_fields(self, page: Page[Row]) -> None:
+    def _note_fields(self, page: Page[Row], fields: Fields) -> None:
         names = {name for row in page.raw for name in members_of(row)}
-        if surplus := self._fields.left_out(names, names & self._ours):
+        if surplus := fields.left_out(names, names & self._ours):
             page.raw[:] = [msgspec.Raw(encode(without(members_of(row), surplus))) for row in page.raw]
         page.collides = bool(names & (self._added - self._ours))
 

@@ -68,7 +68,7 @@ class Liquidations(Endpoint):
         self._start = timestamps.floor_to(start, MILLISECOND)
         read = [name for name in FIELDS.values() if name != "symbol"]
         added = ("time", "ordinal")
-        self._decoder = RowDecoder(ListBody, LiquidationRow, Fields.of(STREAM), numbers=read, added=added)
+        self._decoder = RowDecoder(ListBody, LiquidationRow, Fields(STREAM), numbers=read, added=added)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         for index, entry in enumerate(self._entries):

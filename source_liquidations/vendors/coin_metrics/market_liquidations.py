@@ -49,7 +49,7 @@ class MarketLiquidations(Timeseries):
     one_row = (("limit_per_market", "1"), ("page_size", "1"))
 
     def __init__(self, client: Client, config: Mapping[str, Any]) -> None:
-        decoder = RowDecoder(Body, LiquidationRow, Fields.of(STREAM), added=("time_ns",))
+        decoder = RowDecoder(Body, LiquidationRow, Fields(STREAM), added=("time_ns",))
         super().__init__(client, config, "market-liquidations", "market", decoder)
         self._entries = config["markets"]
         self._lists: dict[Params, list[str]] = {}

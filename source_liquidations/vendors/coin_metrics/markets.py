@@ -121,7 +121,7 @@ class LiquidationMarkets(Listing):
     """
 
     def __init__(self, client: Client) -> None:
-        fields = Fields.of(STREAM)  # both make one row
+        fields = Fields(STREAM)  # both make one row
         decoder = RowDecoder(Body, ReferenceRow, fields)
         super().__init__(client, FUTURES, decoder, partial(following, client))
         self._catalog_list = Catalog(client, "market-liquidations", RowDecoder(Body, CatalogRow, fields))

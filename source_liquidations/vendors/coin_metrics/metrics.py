@@ -132,7 +132,7 @@ class LiquidationMetrics(Timeseries):
         names = metrics_of(self.frequency)
         fields: list[Any] = [(level.field, str), ("time", str), *((name, Any, None) for name in names)]
         row = msgspec.defstruct("MetricsRow", fields)
-        decoder: RowDecoder[Any] = RowDecoder(Body, row, Fields.of(level.stream), added=("frequency",))
+        decoder: RowDecoder[Any] = RowDecoder(Body, row, Fields(level.stream), added=("frequency",))
         step, _ = interval_of(self.frequency)
         super().__init__(client, config, level.table, level.field, decoder, step)
         self._only_known = self._optional and not self.has_key

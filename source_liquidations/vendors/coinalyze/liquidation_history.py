@@ -80,7 +80,7 @@ class LiquidationHistory(Endpoint):
         self._denomination = config.get("denomination", "usd")
         self._start = start
         self._at_once = symbols_at_once(per_minute)
-        fields = Fields.of(STREAM)
+        fields = Fields(STREAM)
         added = tuple(fields.own.difference(Point.__struct_fields__))
         self._decoder = RowDecoder(ListBody, Point, fields, numbers=("l", "s"), added=added, ours=True)
         self._markets: Mapping[str, Market] = {}

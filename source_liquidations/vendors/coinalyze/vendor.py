@@ -49,7 +49,7 @@ class Coinalyze(Vendor):
     def feeds(self) -> Sequence[Feed]:
         return (
             Feed(self._history, liquidation_history.STREAM, {LIQUIDATION_VOLUMES: self._history.to_volumes}),
-            Feed(markets.market_list(self._client, Fields.of(markets.STREAM)), markets.STREAM),
+            Feed(markets.market_list(self._client, Fields(markets.STREAM)), markets.STREAM),
         )
 
     def check(self, traffic: Traffic) -> list[str]:

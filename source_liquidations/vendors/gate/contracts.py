@@ -45,7 +45,7 @@ class ContractList(Listing):
     """The contracts of these settle currencies, one currency after the other, by `offset`."""
 
     def __init__(self, client: Client, settles: Sequence[str]) -> None:
-        decoder = RowDecoder(ListBody, ContractRow, Fields.of(STREAM), added=("settle",))
+        decoder = RowDecoder(ListBody, ContractRow, Fields(STREAM), added=("settle",))
         super().__init__(client, page_at(settles[0], 0), decoder)
         self._settles = tuple(settles)
 

@@ -90,7 +90,7 @@ class LiquidationOrders(Endpoint):
         self._decoder = RowDecoder(
             ListBody,
             OrderRow,
-            Fields.of(STREAM),
+            Fields(STREAM),
             numbers=("size", "order_size", "order_price", "fill_price", "left"),
             added=("timestamp", "settle", "liquidation_id"),
         )

@@ -64,7 +64,7 @@ class ContractStats(Endpoint):
         self._decoder = RowDecoder(
             ListBody,
             StatsRow,
-            Fields.of(STREAM),
+            Fields(STREAM),
             numbers=StatsRow.__struct_fields__[1:],
             added=("timestamp", "settle", "contract", "interval"),
         )

@@ -52,7 +52,7 @@ class LiquidationEvents(KaikoEndpoint):
 
     def __init__(self, client: Client, reference: Client, instruments: Sequence[str]) -> None:
         added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
-        super().__init__(client, RowDecoder(Body, TradeRow, Fields.of(STREAM), numbers=_numbers, added=added))
+        super().__init__(client, RowDecoder(Body, TradeRow, Fields(STREAM), numbers=_numbers, added=added))
         self._reference = reference
         self._instruments = instruments
         self._ids = EventIds(STREAM.name)

@@ -33,7 +33,7 @@ class ExchangeRow(msgspec.Struct):
 
 
 def exchange_list(client: Client) -> Listing:
-    decoder = RowDecoder(Body, ExchangeRow, Fields.of(EXCHANGES_STREAM))
+    decoder = RowDecoder(Body, ExchangeRow, Fields(EXCHANGES_STREAM))
     return Listing(client, Request(EXCHANGES), decoder, partial(following, client))
 
 
@@ -41,7 +41,7 @@ class InstrumentList(Listing):
     """The derivatives of the list of instruments: one partition for each class, as the vendor's filter takes one."""
 
     def __init__(self, client: Client) -> None:
-        decoder = RowDecoder(Body, InstrumentRow, Fields.of(INSTRUMENTS_STREAM))
+        decoder = RowDecoder(Body, InstrumentRow, Fields(INSTRUMENTS_STREAM))
         super().__init__(client, instruments_request(()), decoder, partial(following, client))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:

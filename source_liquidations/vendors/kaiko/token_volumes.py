@@ -54,7 +54,7 @@ class TokenVolumes(KaikoEndpoint):
 
     def __init__(self, client: Client, assets: Sequence[str], interval: str) -> None:
         numbers_read = ("interval_timestamp", *_counts)
-        decoder = RowDecoder(Body, TokenRow, Fields.of(STREAM), numbers=numbers_read, added=("asset", "interval"))
+        decoder = RowDecoder(Body, TokenRow, Fields(STREAM), numbers=numbers_read, added=("asset", "interval"))
         super().__init__(client, decoder, (("interval", interval),))
         self._assets = assets
         self._interval = interval

@@ -184,7 +184,7 @@ class LiquidationAgg(Endpoint):
         self._coins = config.get("coins", ())
         self._exchanges = "+".join(sorted(set(config.get("coin_exchanges", ()))))  # the same sum in whatever order
         self._rest = {name: config.get(name, default) for name, default in DEFAULTS.items()}
-        self._fields = Fields.of(STREAM)
+        self._fields = Fields(STREAM)
         self._lists: dict[Request, list[str]] = {}
         self.step, _ = interval_of(self._rest["interval"])
         self._sum_factor = 1 + WEIGHT_PER_EXCHANGE * len(self._exchanges.split("+"))

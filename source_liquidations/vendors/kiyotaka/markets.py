@@ -54,7 +54,7 @@ class MarketList(Listing):
 
     def __init__(self, client: Client) -> None:
         super().__init__(client, page_at(0), RowDecoder(Body, MarketRow), following)
-        self._columns = Fields.of(STREAM)
+        self._columns = Fields(STREAM)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         found = super().decode(answered, span, request, memory)

@@ -78,7 +78,7 @@ class Liquidations(Endpoint):
         self._decoder = RowDecoder(
             Body,
             LiquidationRow,
-            Fields.of(STREAM),
+            Fields(STREAM),
             numbers=("quantity", "price", "avg_price", "usd_value"),
             added=("time", "liquidation_id"),
         )

@@ -26,7 +26,7 @@ class SymbolRow(msgspec.Struct):
 
 
 def symbol_list(client: Client) -> Listing:
-    return Listing(client, Request(PATH), RowDecoder(Body, SymbolRow, Fields.of(STREAM)))
+    return Listing(client, Request(PATH), RowDecoder(Body, SymbolRow, Fields(STREAM)))
 
 
 def _periods_of(row: SymbolRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
