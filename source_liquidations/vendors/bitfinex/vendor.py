@@ -5,9 +5,8 @@ Pages: reference/rest-public-platform-status, -conf and -candles of https://docs
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -25,7 +24,7 @@ from source_liquidations.errors import (
 )
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.client import Client, Request
+from source_liquidations.http.client import Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
@@ -48,58 +47,6 @@ _candles = msgspec.json.Decoder(list[msgspec.Raw])
 
 class Busy(VendorUnavailable):
     """Too many requests: the vendor can be reached, and says nothing else for now."""
-
-
-def must_be_operative(client: Client, traffic: Traffic) -> None:
-    """Raises VendorUnavailable during maintenance."""
-    answered = client.fetch(Request(STATUS), traffic)
-    status = answered.decoded(_status)
-    if status == [0]:
-        raise VendorUnavailable("the platform is in maintenance.", advice="Try again later.")
-    if status != [1]:
-        raise UnexpectedAnswer(f"`status` of the platform is {shown(answered.body)}, neither [1] nor [0].")
-
-
-def symbols(client: Client, traffic: Traffic) -> list[str]:
-    """The symbols of today's pairs. Delisted pairs are not among them, but their liquidations are still there."""
-    found = client.fetch(Request(PAIRS), traffic).decoded(_pairs)
-    return [f"t{pair}" for pairs in found for pair in pairs or ()]
-
-
-def was_traded(client: Client, symbol: str, traffic: Traffic) -> bool:
-    """Whether the exchange has a daily candle of a symbol, as it has of a delisted one; never of an unknown one."""
-    request = Request(CANDLES.format(quote(symbol, safe=":")), (("limit", "1"),))
-    try:
-        return bool(client.fetch(request, traffic).decoded(_candles))
-    except RequestRefused:  # unknown
-        return False
-
-
-def check_entries(entries: Sequence[str], listed: Sequence[str], was_traded: Callable[[str], bool]) -> list[str]:
-    """Notes on entries that mean no symbol of the list, but an earlier one.
-
-    Raises ConfigurationError for the first that means none at all.
-    """
-    delisted: list[str] = []
-    for index, entry in enumerate(entries):
-        where = f"bitfinex.symbols[{index}]"
-        if is_pattern(entry) and entry != EVERYTHING:
-            advice = "E.g. t*F0:USTF0 for perpetuals quoted in USDT, or * for the whole exchange."
-            meant(entry, listed, where, "pair that Bitfinex lists", advice)
-        if is_pattern(entry) or entry in listed:
-            continue
-        close = next((symbol for symbol in listed if symbol.lower() == entry.lower()), None)
-        if close is None and was_traded(entry):
-            delisted.append(entry)
-            continue
-        raise ConfigurationError(
-            where,
-            f"{entry!r} is not among the pairs that Bitfinex lists, and there are no candles of it.",
-            advice=f"Did you mean {close}?" if close else "E.g. tBTCF0:USTF0, or * for the whole exchange.",
-        )
-    if not delisted:
-        return []
-    return [f"bitfinex: {some_of(delisted)}: not among today's pairs, so only earlier liquidations can be read."]
 
 
 HOST = "https://api-pub.bitfinex.com"
@@ -183,13 +130,56 @@ class Bitfinex(Vendor):
         their own, so that a read right after has its first request. A 429 means reachable.
         """
         try:
-            must_be_operative(self._platform, traffic)
+            self._must_be_operative(traffic)
         except Busy as error:
             logger.info("bitfinex: the platform's status is not known: %s", redact(error.cause))
         if all(entry == EVERYTHING for entry in self._symbols):
             return []
         try:
-            listed = symbols(self._platform, traffic)
-            return check_entries(self._symbols, listed, partial(was_traded, self._platform, traffic=traffic))
+            delisted = self._delisted(traffic)
         except Busy as error:
             return [f"bitfinex: the symbols were not compared with the vendor's lists: {error.cause}."]
+        note = f"bitfinex: {some_of(delisted)}: not among today's pairs, so only earlier liquidations can be read."
+        return [note] if delisted else []
+
+    def _must_be_operative(self, traffic: Traffic) -> None:
+        """Raises VendorUnavailable during maintenance."""
+        answered = self._platform.fetch(Request(STATUS), traffic)
+        status = answered.decoded(_status)
+        if status == [0]:
+            raise VendorUnavailable("the platform is in maintenance.", advice="Try again later.")
+        if status != [1]:
+            raise UnexpectedAnswer(f"`status` of the platform is {shown(answered.body)}, neither [1] nor [0].")
+
+    def _delisted(self, traffic: Traffic) -> list[str]:
+        """The entries that mean no symbol of today's pairs, but an earlier one.
+
+        Raises ConfigurationError for the first that means none at all.
+        """
+        found = self._platform.fetch(Request(PAIRS), traffic).decoded(_pairs)
+        listed = [f"t{pair}" for pairs in found for pair in pairs or ()]
+        delisted: list[str] = []
+        for index, entry in enumerate(self._symbols):
+            where = f"bitfinex.symbols[{index}]"
+            if is_pattern(entry) and entry != EVERYTHING:
+                advice = "E.g. t*F0:USTF0 for perpetuals quoted in USDT, or * for the whole exchange."
+                meant(entry, listed, where, "pair that Bitfinex lists", advice)
+            if is_pattern(entry) or entry in listed:
+                continue
+            close = next((symbol for symbol in listed if symbol.lower() == entry.lower()), None)
+            if close is not None or not self._was_traded(entry, traffic):
+                raise ConfigurationError(
+                    where,
+                    f"{entry!r} is not among the pairs that Bitfinex lists, and there are no candles of it.",
+                    advice=f"Did you mean {close}?" if close else "E.g. tBTCF0:USTF0, or * for the whole exchange.",
+                )
+            delisted.append(entry)
+        return delisted
+
+    def _was_traded(self, symbol: str, traffic: Traffic) -> bool:
+        """Whether the exchange has a daily candle of a symbol, as it has of a delisted one; never of an unknown one."""
+        request = Request(CANDLES.format(quote(symbol, safe=":")), (("limit", "1"),))
+        try:
+            return bool(self._platform.fetch(request, traffic).decoded(_candles))
+        except RequestRefused:  # unknown
+            return False
