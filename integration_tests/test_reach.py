@@ -223,6 +223,44 @@ def test_a_kaiko_key_whose_access_range_grows(connector: Connector, monkeypatch:
             assert set(map(tuple, slices(second.final_state, case.stream).values())) == {((EARLIEST, END),)}
 
 
+def test_what_is_newer_than_a_kaiko_key_may_read_is_missing_until_it_may(
+    connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = "2026-02-27T12:00:00Z"
+    market = EVENTS.markets[0]
+    with Sandbox(seed=4, now=until, rows_per_day=300, limits=False) as sandbox:
+        access = {
+            **kaiko_calls.ACCESS,
+            "access_range": {"start_timestamp": None, "end_timestamp": sandbox.now() // 10**6},
+        }
+        for module in (kaiko, kaiko_calls):
+            monkeypatch.setattr(module, "ACCESS", access)
+
+        def missing(run: Run) -> list[tuple[str, str]]:
+            assert run.code == 0, run
+            rows = run.records("liquidation_coverage")
+            return [(r["period_start"], r["period_end"]) for r in rows if r["source"] == "seen by this sync"]
+
+        streams = [EVENTS.stream, "liquidation_coverage"]
+        config = EVENTS.config(sandbox, EARLIER, END, lookback_window="PT1H")
+        config["kaiko"]["instruments"] = [market]
+        assert f"the key may read until {until}; what is newer is not read" in connector.check(config).status["message"]
+        first = connector.read(config, streams)
+        assert missing(first) == [(until, END)]
+        assert [log for log in first.logs if f"the key may read until {until}, and nothing newer is read" in log]
+        assert slices(first.final_state, EVENTS.stream)[tuple(sorted(EVENTS.partition(market).items()))] == [
+            (EARLIER, until)
+        ]
+
+        entry = {"partition": EVENTS.partition(market), "cursor": {EVENTS.cursor: END}}
+        stream = {"stream_descriptor": {"name": EVENTS.stream}, "stream_state": {"states": [entry]}}
+        again = connector.read(config, streams, state=[{"type": "STREAM", "stream": stream}])
+        assert missing(again) == [], "it was read with another key: only the lookback is asked for"
+
+        ((start, _),) = missing(connector.read({**config, "start_date": "P1D", "end_date": ""}, streams))
+        assert start == until, "not since start_date, which moves, nor since ever"
+
+
 # A crash, and a state of the version before.
 
 

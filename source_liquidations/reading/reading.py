@@ -18,7 +18,7 @@ from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.reach import Reach
-from source_liquidations.reading.slices import EVER, Slices
+from source_liquidations.reading.slices import EVER, NEVER, Slice, Slices
 
 if TYPE_CHECKING:
     from source_liquidations.reading.windows import Gap
@@ -59,7 +59,7 @@ class Reading:
     rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
     failures: list[Failed] = field(default_factory=list)
     missing: dict[Partition, Slices] = field(default_factory=dict)  # what no earlier sync has read of each
-    readable: dict[Partition, int] = field(default_factory=dict)  # since when, where answers say so
+    readable: dict[Partition, Slice] = field(default_factory=dict)  # as answers say
     _phase: int | None = None
     _began_at: int = field(default_factory=time.time_ns)
     strays: int = 0  # rows outside the time asked for
@@ -109,7 +109,11 @@ class Reading:
 
     def since(self, partition: Partition) -> int:
         """Nothing of it before this instant is available, as far as is known."""
-        return max(self.reach.since or EVER, self.readable.get(partition, EVER))
+        return max(self.reach.since or EVER, self.readable_of(partition)[0])
+
+    def readable_of(self, partition: Partition) -> Slice:
+        """Since when and until when the key may read it, as answers say."""
+        return self.readable.get(partition, (EVER, NEVER))
 
     def out_of_reach(self) -> Iterator[tuple[str, Covered]]:
         """By stream and partition, at the end: from when on there is data. So far, that was not known of all."""
@@ -121,17 +125,23 @@ class Reading:
     @property
     def too_old(self) -> dict[Partition, Slices]:
         """What is missing of each partition and older than what can be read."""
-        return self._missing_before(self.since)
+        return self._missing_in(lambda partition: (EVER, self.since(partition)))
+
+    @property
+    def too_new(self) -> dict[Partition, Slices]:
+        """From when on each partition cannot be read, where something is missing there."""
+        found = self._missing_in(lambda partition: (self.readable_of(partition)[1], NEVER))
+        return {one: Slices.of([(self.readable_of(one)[1], slices.ranges[-1][1])]) for one, slices in found.items()}
 
     @property
     def unsure(self) -> dict[Partition, Slices]:
         """What is missing of each partition and may be gone, which an empty answer does not tell."""
         sure = self.endpoint.sure_reach or EVER
-        return self._missing_before(lambda _: sure)
+        return self._missing_in(lambda _: (EVER, sure))
 
-    def _missing_before(self, end_of: Callable[[Partition], int]) -> dict[Partition, Slices]:
+    def _missing_in(self, range_of: Callable[[Partition], Slice]) -> dict[Partition, Slices]:
         """Less than a minute is not missing: a start_date of P90D is counted back before the reach is."""
-        parts = {partition: slices.within(EVER, end_of(partition)) for partition, slices in self.missing.items()}
+        parts = {partition: slices.within(*range_of(partition)) for partition, slices in self.missing.items()}
         return {
             partition: slices
             for partition, slices in parts.items()
@@ -155,6 +165,10 @@ class Reading:
             words = f" ({self.reach.words})" if self.reach.words else ""
             warning = f"data reach back to {since}, and nothing older is read.{words}"
             self._tell_of("missing", too_old, "older than what can be read", warning)
+        if too_new := self.too_new:
+            until = timestamps.format_shortest(min(self.readable_of(partition)[1] for partition in too_new))
+            warning = f"the key may read until {until}, and nothing newer is read"
+            self._tell_of("missing", too_new, "newer than what can be read", warning)
         if unsure := self.unsure:
             since = timestamps.format_shortest(self.endpoint.sure_reach or EVER)
             warning = f"data are kept for sure since {since} only. Where there are no older rows, they may be deleted"

@@ -14,7 +14,7 @@ from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.paging import MOST_RESTARTS, Order, Pages
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.rows import Rows
-from source_liquidations.reading.slices import EVER, Slice
+from source_liquidations.reading.slices import EVER, NEVER, Slice
 
 _PAGES_WORTH_A_CUT = 6.0
 _FAR = timestamps.DAY  # rows at a bound that the vendor rounds are left out; whole pages further away are no answer
@@ -203,7 +203,7 @@ class Gap:
         while self.ranges:
             start, end = self.ranges[-1]
             is_older = end <= self._newest
-            since = max(start, self.reading.readable.get(self.partitions[0], EVER)) if is_older else start
+            since = max(start, self.reading.readable_of(self.partitions[0])[0]) if is_older else start
             begin = reach.begin_of(since, end, is_older=is_older) if since < end else end
             if begin is None:
                 return None
@@ -222,8 +222,8 @@ class Gap:
     def note(self, window: Window, answer: Answer) -> None:
         """What a page of one of its windows says."""
         self._followed = self._followed or window.pages.count > 1
-        if answer.readable[0] is not None:
-            self.reading.readable |= dict.fromkeys(self.partitions, answer.readable[0])
+        since, until = answer.readable
+        self.reading.readable |= dict.fromkeys(self.partitions, (since or EVER, until or NEVER))
         if any(instant > window.start for instant in window.order.reached.values()):
             self._restarts = 0
 

@@ -8,10 +8,8 @@ from typing import Any, Generic
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.coverage import Period
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Params, Request
-from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import Page, Row, RowDecoder
@@ -88,17 +86,4 @@ class KaikoEndpoint(Endpoint):
             self._reaching_further.add(partition)
         since = None if partition in self._reaching_further else since
         until = None if until and instants and instants[-1] >= until else until
-        if until is not None and until < span.end:
-            self._note(span, until)
         return since, until
-
-    def _note(self, span: Span, until: int) -> None:
-        """A row of coverage for what is too new for the key, and one warning."""
-        place, note = self.place(span.partitions[0]), "newer than the access range of the key"
-        found = Period("kaiko", *place, "missing", max(until, span.start), span.end, note)
-        if not self.observations:
-            logger.warning(
-                "kaiko: the key may read until %s, and nothing newer is read", timestamps.format_shortest(until)
-            )
-        if found not in self.observations:  # later pages have no more to say
-            self.observations.append(found)
