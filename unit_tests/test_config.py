@@ -141,6 +141,14 @@ def test_a_number_that_cannot_be_calculated_with_is_refused(field: str, number: 
     assert " number; " in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "url", ["https://gateway.example/team@desk/v1", "HTTPS://gateway.example:8443", "http://[::1]/x"]
+)
+def test_a_base_url_may_have_a_path_of_any_letters(url: str) -> None:
+    (section,) = parsed(coin_metrics=LEAST["coin_metrics"] | {"base_url": url}).vendors.values()
+    assert section["base_url"] == url
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         config.parse(

@@ -123,7 +123,7 @@ def problem_with_base_url(url: str) -> str | None:
         requests.Request("GET", url).prepare()
     except ValueError as error:  # requests' own are of this class, too
         return f"is no URL ({error})"
-    if re.fullmatch(r"(?i:https?)://[^\x00-\x20\x7f\\@?#/]+(/[^\x00-\x20\x7f\\@?#]*)?", url) is None:
+    if re.fullmatch(r"(?i:https?)://[^\x00-\x20\x7f\\@?#/]+(/[^\x00-\x20\x7f\\?#]*)?", url) is None:
         return "must be an absolute https URL without blanks, a user, a password, a query or a fragment"
     if parts.scheme == "http" and not _is_loopback(host):
         return "must be https, or http on a loopback address (127.0.0.1, ::1, localhost)"
