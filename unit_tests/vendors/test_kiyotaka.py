@@ -546,6 +546,22 @@ def test_an_answer_for_something_else_than_asked_for_is_refused(
         decoded(held, body, span)
 
 
+@pytest.mark.parametrize(
+    ("series", "named"),
+    [
+        ({"id": 7}, "`id` of a series .* got `int`"),
+        ({"points": "x"}, "`points` of a series .* got `str`"),
+        ({"points": [7]}, r"`points` of a series .* got `int` - at `\$\[0\]`"),
+        ({"points": [{"Point": 7}]}, "`Point` of a series .* got `int`"),
+        ({"points": [{"Point": {"timestamp": {"s": "soon"}}}]}, r"`points` of a series .* at `\$\[0\].timestamp.s`"),
+    ],
+)
+def test_a_member_of_another_shape_is_named(series: dict[str, Any], named: str) -> None:
+    held, span = kiyotaka()
+    with pytest.raises(UnexpectedAnswer, match=named):
+        decoded(held, {"series": [series]}, span)
+
+
 def test_a_coin_may_be_answered_in_other_letters() -> None:
     held, span = kiyotaka("BYBIT+OKEX_SWAP/btc")
     point = {"timestamp": {"s": 1774800000}, "liquidations": 7}

@@ -82,8 +82,12 @@ _entries = msgspec.json.Decoder(list[Members] | None)
 _points = msgspec.json.Decoder(list[Point], strict=False)
 
 
-def _decoded(literal: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    return Answered(200, {}, bytes(literal)).decoded(decoder)
+def _decoded(name: str, literal: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """A member of a series, or of a point in it. Raises UnexpectedAnswer where it has another shape, naming it."""
+    try:
+        return decoder.decode(literal)
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise UnexpectedAnswer(f"`{name}` of a series does not have the documented shape: {error}.") from None
 
 
 def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
@@ -95,11 +99,11 @@ def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         if not series:
             return [entry.Point for entry in _documented.decode(literal) or ()], []
-    entries = _decoded(literal, _entries) or ()
-    inside = [_decoded(entry.pop("Point", b"{}"), MEMBERS) for entry in entries]
+    entries = _decoded("points", literal, _entries) or ()
+    inside = [_decoded("Point", entry.pop("Point", b"{}"), MEMBERS) for entry in entries]
     known = [{name: point.pop(name) for name in Point.__struct_fields__ if name in point} for point in inside]
     beside = [{**series, **entry, **point} for entry, point in zip(entries, inside, strict=True)]
-    return _decoded(encode(known), _points), beside
+    return _decoded("points", encode(known), _points), beside
 
 
 def _undocumented(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
@@ -240,7 +244,7 @@ class LiquidationAgg(Endpoint):
         bad: dict[int, LiquidationsError] = {}
         ids: dict[bytes, Members] = {}
         for series in body.series or ():
-            sent = _decoded(series.pop("id", b"{}"), MEMBERS)
+            sent = _decoded("id", series.pop("id", b"{}"), MEMBERS)
             identity = identity_of(sent, dict(span.partitions[0].values), self._fields)
             key = encode([identity[name] for name in KEY if name != "time"])
             if ids.setdefault(key, sent) != sent:
