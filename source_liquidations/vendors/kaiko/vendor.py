@@ -1,10 +1,8 @@
 """Kaiko: key, hosts, budget, streams, check."""
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from source_liquidations import timestamps
 from source_liquidations.coverage import documented, throttled_at_binance
 from source_liquidations.errors import AccessRefused
 from source_liquidations.http.client import Request
@@ -69,11 +67,8 @@ class Kaiko(Vendor):
                 request = Request(endpoint.path(partition), (("page_size", "1"),))
                 span = Span((partition,), 0, 0)
                 try:
-                    since, until = probe(endpoint, request, span, traffic).readable
+                    since, _ = probe(endpoint, request, span, traffic).readable
                 except AccessRefused as error:  # the key's plan may not cover the entry
                     raise error.named("`kaiko.api_key`") from None
                 notes += reaches_back("kaiko", since, self._shared.start)
-                if until is not None and until < time.time_ns() - timestamps.MINUTE:
-                    shown = timestamps.format_shortest(until)
-                    notes.append(f"kaiko: the key may read until {shown}; what is newer is not read.")
         return list(dict.fromkeys(notes))
