@@ -13,14 +13,15 @@ from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_liquidations import planning, timestamps
-from source_liquidations.errors import Stopped, VendorUnavailable
+from source_liquidations.errors import Stopped, UnexpectedAnswer, VendorUnavailable
 from source_liquidations.http.client import Request
 from source_liquidations.messages import trace_message
 from source_liquidations.reading import loop, pages, progress
-from source_liquidations.reading.endpoint import Answer, Partition
+from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.pages import Block, Output
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
+from source_liquidations.reading.rows import Fault
 from unit_tests.simulated import STREAM, FakeClient, FakeVendor, rows_of, state_of, status_of
 
 START, END = 0, 10_000
@@ -231,6 +232,23 @@ def test_an_exception_that_nobody_thought_of_is_ours_and_ends_one_partition() ->
     assert "ZeroDivisionError" in (trace.error.stack_trace or ""), "with the stack of its cause"
     markets = {row[0] for item in items if isinstance(item, Block) for row in rows_of(item.data)}
     assert markets == {"m000", "m002", "m003", "m004"}
+
+
+class FirstRowOdd(FakeVendor):
+    def decode(self, answered: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        answer = super().decode(answered, span, request, memory)
+        if "offset" not in dict(request.params):
+            answer.rows.faults = [Fault(answer.rows.instants[0], UnexpectedAnswer("odd"))]
+        return answer
+
+
+def test_progress_goes_on_behind_a_row_that_could_not_be_taken(caplog: pytest.LogCaptureFixture) -> None:
+    """What counts as read does not; but the log says how far the sync is."""
+    sync = sync_of(FirstRowOdd({"m": list(range(0, END, 100))}, page_size=7, splittable=False))
+    items = list(taken(sync))
+    assert [item for item in items if isinstance(item, dict)][-1] == {}, "nothing of it is read"
+    end = timestamps.format_shortest(END)
+    assert any(f"100 rows, 15 requests, 0 of 1 partitions, at {end}" in text for text in caplog.messages)
 
 
 def test_a_stream_that_nothing_feeds_is_complete_at_once() -> None:

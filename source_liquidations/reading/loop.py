@@ -126,7 +126,7 @@ class Sync:
             stream.state.wrote(lines.records, len(lines.data))
         for covered in lines.covers:
             stream.state.add(*covered)
-            stream.position = covered.part[1]
+        stream.position = lines.position or stream.position
 
     def _expected(self, stream: Outcome, first: Block) -> Iterator[Item]:
         """What is known of a stream's size, with its first block: of a vendor's own, not of one made of its rows."""

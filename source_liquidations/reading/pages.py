@@ -89,6 +89,7 @@ class Block:
     records: int
     data: bytes
     covers: Sequence[Covered] = ()
+    position: int = 0  # how far it brings its window, counted as read or not
     reading: object = None  # which brought them
 
     @property

@@ -198,6 +198,7 @@ class Workers:
             window.hold(output, owners, fault.instant)
         covers = [window.covered(output, index, part) for index, part in whole.items()]
         last.covers = window.gap.reading.believed(output.stream, covers)
+        last.position = max((end for _, end in whole.values()), default=0)
         self._put(last)
 
     def _put(self, item: Item | BaseException) -> None:
