@@ -251,10 +251,14 @@ def test_what_is_newer_than_a_kaiko_key_may_read_is_missing_until_it_may(
             (EARLIER, until)
         ]
 
-        entry = {"partition": EVENTS.partition(market), "cursor": {EVENTS.cursor: END}}
+        entry: dict[str, Any] = {"partition": EVENTS.partition(market), "cursor": {EVENTS.cursor: END}}
         stream = {"stream_descriptor": {"name": EVENTS.stream}, "stream_state": {"states": [entry]}}
         again = connector.read(config, streams, state=[{"type": "STREAM", "stream": stream}])
         assert missing(again) == [], "it was read with another key: only the lookback is asked for"
+
+        entry["slices"] = [{"start": EARLIER, "end": "2026-02-27T18:00:00Z"}]
+        again = connector.read(config, streams, state=[{"type": "STREAM", "stream": stream}])
+        assert missing(again) == [("2026-02-27T18:00:00Z", END)], "so was some of it"
 
         ((start, _),) = missing(connector.read({**config, "start_date": "P1D", "end_date": ""}, streams))
         assert start == until, "not since start_date, which moves, nor since ever"

@@ -75,4 +75,5 @@ def timed(connection: type[Any]) -> type[Any]:
             _under_way.get().sent = True
             super().request(*args, **options)
 
+    Timed.__name__ = connection.__name__  # as messages have it
     return Timed

@@ -129,9 +129,12 @@ class Reading:
 
     @property
     def too_new(self) -> dict[Partition, Slices]:
-        """From when on each partition cannot be read, where something is missing there."""
+        """What is missing of each partition and newer than what can be read: if all is, from then on."""
         found = self._missing_in(lambda partition: (self.readable_of(partition)[1], NEVER))
-        return {one: Slices.of([(self.readable_of(one)[1], slices.ranges[-1][1])]) for one, slices in found.items()}
+        return {
+            one: slices if slices.ranges[0][0] > self.start else slices | [(self.readable_of(one)[1], self.start)]
+            for one, slices in found.items()
+        }
 
     @property
     def unsure(self) -> dict[Partition, Slices]:
