@@ -208,6 +208,20 @@ def test_a_second_that_is_cut_is_read_contract_by_contract(start: str, connector
         assert len(set(named)) == len(named) == 60 + 5
 
 
+def test_a_narrow_pattern_takes_no_more_requests_than_all_of_a_busy_market(connector: Connector) -> None:
+    """An answer has the orders of all contracts, so how long a window may be is told by all of them."""
+    with Sandbox(seed=2, now=NOW, rows_per_day=90_000, limits=False) as sandbox:
+        counts = []
+        for pattern, markets in (("usdt/*", ["usdt"]), ("usdt/ETH_*", ["usdt/ETH_USDT"])):
+            sandbox.clear()
+            run = connector.read(config(sandbox, pattern), [ORDERS])
+            assert run.code == 0, run
+            same(run.records(), orders(sandbox, *markets), ["liquidation_id"])
+            counts.append(len(asked(sandbox)))
+        assert run.records()
+        assert counts[0] == counts[1]
+
+
 def test_a_second_of_one_contract_with_too_many_is_never_cut(connector: Connector) -> None:
     with Sandbox(seed=1, now=NOW, rows_per_day=200, limits=False) as sandbox:
         at = parse(START) + 90 * MINUTE

@@ -164,7 +164,6 @@ class LiquidationOrders(Endpoint):
         whose = [owners(span, row.contract) for row in page.rows]
         constant = {"settle": settle}
         found = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, wanted=whose)
-        found = found.to_write()
         found = found.only(sorted(range(len(found)), key=lambda index: (found.instants[index], found.ids[index])))
         if memory.get(_LEFT):
             return self._next_of_second(found, settle, start, memory)
