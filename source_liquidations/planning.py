@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
-from source_liquidations import coverage, timestamps
+from source_liquidations import timestamps
 from source_liquidations.config import Config
-from source_liquidations.coverage import COVERAGE, Period
+from source_liquidations.reading import coverage
+from source_liquidations.reading.coverage import COVERAGE, Period
 from source_liquidations.reading.endpoint import Endpoint, Partition, Span
 from source_liquidations.reading.pages import Output, Table
 from source_liquidations.reading.progress import StreamState

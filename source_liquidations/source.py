@@ -25,13 +25,13 @@ from airbyte_cdk.sources import Source
 from source_liquidations import config as configuration
 from source_liquidations import estimate as estimating
 from source_liquidations import planning
-from source_liquidations.coverage import COVERAGE
 from source_liquidations.errors import ConfigurationError, LiquidationsError
 from source_liquidations.estimate import Estimate
 from source_liquidations.http.redaction import keep_secret, redact, redacted
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.messages import errors_traced, records, trace_message
 from source_liquidations.reading import loop
+from source_liquidations.reading.coverage import COVERAGE
 from source_liquidations.reading.pages import Block
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.state import Blobs, blobs_of_objects

@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import Kind, Period
 from source_liquidations.errors import LiquidationsError, SpendingLimit
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
+from source_liquidations.reading.coverage import Kind, Period
 from source_liquidations.reading.endpoint import Endpoint, Partition
 from source_liquidations.reading.pages import Covered, Output
 from source_liquidations.reading.reach import Reach

@@ -7,13 +7,13 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import Kind, Period
-from source_liquidations.coverage import rows as coverage_rows
 from source_liquidations.errors import RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
+from source_liquidations.reading.coverage import Kind, Period
+from source_liquidations.reading.coverage import rows as coverage_rows
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapper, Table
 from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import requests
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import Period
 from source_liquidations.errors import ConfigurationError, LiquidationsError, RequestRefused
 from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.coverage import Period
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapper
 from source_liquidations.reading.reading import Prepare

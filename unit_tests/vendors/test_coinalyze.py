@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_liquidations import coverage, timestamps
+from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading import coverage
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coinalyze.liquidation_history import STREAM, LiquidationHistory, symbols_at_once

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_liquidations.coverage import COVERAGE
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.coverage import COVERAGE
 from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets, beside

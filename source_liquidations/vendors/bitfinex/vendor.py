@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from source_liquidations.coverage import documented
 from source_liquidations.errors import (
     ConfigurationError,
     LiquidationsError,
@@ -29,6 +28,7 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
+from source_liquidations.reading.coverage import documented
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.bitfinex import liquidations
 from source_liquidations.vendors.bitfinex.liquidations import Liquidations

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from source_liquidations.coverage import COVERAGE, documented
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
+from source_liquidations.reading.coverage import COVERAGE, documented
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
 from source_liquidations.vendors.coin_metrics import market_liquidations, markets, metrics
 from source_liquidations.vendors.coin_metrics.market_liquidations import MarketLiquidations

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.coverage import Period
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, some_of
 from source_liquidations.http.answers import MEMBERS, Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
+from source_liquidations.reading.coverage import Period
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Table, encode, members, members_of
 from source_liquidations.reading.rows import Rows

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import throttled_at_binance
 from source_liquidations.errors import AccessRefused, LiquidationsError
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.coverage import throttled_at_binance
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coinalyze import liquidation_history, markets
 from source_liquidations.vendors.coinalyze.liquidation_history import POINTS_KEPT, LiquidationHistory

@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.coverage import ALL
 from source_liquidations.errors import LiquidationsError, RequestRefused, UnexpectedAnswer, WindowTooLarge
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.coverage import ALL
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
 from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import COVERAGE
 from source_liquidations.errors import RequestRefused
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.coverage import COVERAGE
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
 from source_liquidations.vendors.gate import contracts, orders, stats

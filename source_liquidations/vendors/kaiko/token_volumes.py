@@ -7,10 +7,10 @@ from urllib.parse import quote
 import msgspec
 
 from source_liquidations import numbers
-from source_liquidations.coverage import ALL
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.coverage import ALL
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows

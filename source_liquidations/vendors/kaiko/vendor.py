@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from source_liquidations.coverage import documented, throttled_at_binance
 from source_liquidations.errors import AccessRefused
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
+from source_liquidations.reading.coverage import documented, throttled_at_binance
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.unified import LIQUIDATION_VOLUMES, LIQUIDATIONS
 from source_liquidations.vendors.kaiko import liquidation_events, reference_data, token_volumes

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.coverage import COVERAGE, throttled_at_binance
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, WindowTooLarge
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Allowance
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.reading.coverage import COVERAGE, throttled_at_binance
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.kiyotaka import liquidation_agg, markets

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from source_liquidations.coverage import COVERAGE, documented
 from source_liquidations.errors import (
     AccessRefused,
     ConfigurationError,
@@ -18,6 +17,7 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import words_of
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
+from source_liquidations.reading.coverage import COVERAGE, documented
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.kwery import liquidations, symbols
 from source_liquidations.vendors.kwery.credits import CREDITS_PER_REQUEST, CREDITS_PER_ROW, Credits, cost
