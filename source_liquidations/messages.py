@@ -51,7 +51,6 @@ def traced(error: LiquidationsError, stream: str | None = None, more: int = 0) -
     text = f"{stream}: {error.message}" if stream else error.message
     if more:
         text += f" ({more} more failures; the log names them.)"
-    text = text.encode("utf-8", "backslashreplace").decode()  # the path of a file may be no text
     cause = error.__cause__ or error
     return AirbyteTracedException(
         message=redact(text),

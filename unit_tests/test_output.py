@@ -8,7 +8,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_liquidations.messages import trace_message
 from source_liquidations.output import Output, OutputLost
 
 
@@ -55,6 +57,15 @@ def test_what_some_take_for_the_end_of_a_line_is_escaped(pipe: Pipe) -> None:
     assert len(written.splitlines()) == 1
     assert json.loads(written) == json.loads(line)
     assert "\u00e9\u5348" in written, "all else stays as it is"
+
+
+def test_what_is_no_text_in_a_failure_is_escaped(pipe: Pipe) -> None:
+    """A surprise may have the path of a file in its words, and a path need not be text."""
+    error = AirbyteTracedException.from_exception(ValueError("Schl\udcfcssel"), message="no Schl\udcfcssel")
+    pipe.output.message(trace_message(error))
+    told = json.loads(pipe.end())["trace"]["error"]
+    assert told["message"] == "no Schl\\udcfcssel"
+    assert told["internal_message"] == "Schl\\udcfcssel"
 
 
 def test_a_reader_that_is_gone_is_noticed() -> None:

@@ -107,9 +107,9 @@ _KEPT = {"type", "level", "status", "failure_type", "name", "namespace"}
 
 
 def redacted(value: Any) -> Any:
-    """A protocol message with the keys in its texts masked; its structure stays."""
+    """A protocol message with the keys in its texts masked; its structure stays. What is no text in them is escaped."""
     if isinstance(value, str):
-        return redact(value)
+        return redact(value).encode("utf-8", "backslashreplace").decode()  # of the path of a file, for instance
     if isinstance(value, dict):
         return {
             name: inner if name in _KEPT and isinstance(inner, str) else redacted(inner)
