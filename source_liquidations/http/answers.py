@@ -39,6 +39,17 @@ class FailedTry(Exception):
         self.sent = sent
 
 
+def shaped(literal: bytes, decoder: msgspec.json.Decoder[T], what: str) -> T:
+    """A value out of JSON. Raises UnexpectedAnswer where it has another shape, naming what it is and the field."""
+    try:
+        return decoder.decode(literal)
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise UnexpectedAnswer(
+            f"{what} does not have the documented shape: {error}.",
+            advice="No row was guessed from it. Please report this with the connector's version.",
+        ) from None
+
+
 @dataclass(frozen=True)
 class Answered:
     """One answer: status, headers (names in any case), and the whole body, decompressed."""
@@ -52,13 +63,7 @@ class Answered:
 
         Raises UnexpectedAnswer where it has another shape, naming the field.
         """
-        try:
-            return decoder.decode(self.body)
-        except (msgspec.ValidationError, UnicodeDecodeError) as error:
-            raise UnexpectedAnswer(
-                f"the answer does not have the documented shape: {error}.",
-                advice="No row was guessed from it. Please report this with the connector's version.",
-            ) from None
+        return shaped(self.body, decoder, "the answer")
 
     def problem(self) -> str | None:
         """Why the body of a 200 is no good answer: not whole, not JSON, or an error. None for a good one."""

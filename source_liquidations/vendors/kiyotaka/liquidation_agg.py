@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import repeat
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
-from source_liquidations.http.answers import MEMBERS, Answered
+from source_liquidations.http.answers import MEMBERS, Answered, shaped
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.numbers import NULL
@@ -48,7 +48,6 @@ WEIGHT_PER_EXCHANGE = 0.2  # of a sum, more
 DEFAULTS = {"interval": "HOUR", "denomination": "coin"}
 
 
-T = TypeVar("T")
 Members = dict[str, msgspec.Raw]
 
 
@@ -82,14 +81,6 @@ _entries = msgspec.json.Decoder(list[Members] | None)
 _points = msgspec.json.Decoder(list[Point], strict=False)
 
 
-def _decoded(name: str, literal: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """A member of a series, or of a point in it. Raises UnexpectedAnswer where it has another shape, naming it."""
-    try:
-        return decoder.decode(literal)
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise UnexpectedAnswer(f"`{name}` of a series does not have the documented shape: {error}.") from None
-
-
 def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
     """The points of a series without its id; and of each, what is undocumented: in it, around it, beside the points.
 
@@ -99,11 +90,11 @@ def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         if not series:
             return [entry.Point for entry in _documented.decode(literal) or ()], []
-    entries = _decoded("points", literal, _entries) or ()
-    inside = [_decoded("Point", entry.pop("Point", b"{}"), MEMBERS) for entry in entries]
+    entries = shaped(literal, _entries, "`points` of a series") or ()
+    inside = [shaped(entry.pop("Point", b"{}"), MEMBERS, "`Point` of a series") for entry in entries]
     known = [{name: point.pop(name) for name in Point.__struct_fields__ if name in point} for point in inside]
     beside = [{**series, **entry, **point} for entry, point in zip(entries, inside, strict=True)]
-    return _decoded("points", encode(known), _points), beside
+    return shaped(encode(known), _points, "`points` of a series"), beside
 
 
 def _undocumented(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
@@ -244,7 +235,7 @@ class LiquidationAgg(Endpoint):
         bad: dict[int, LiquidationsError] = {}
         ids: dict[bytes, Members] = {}
         for series in body.series or ():
-            sent = _decoded("id", series.pop("id", b"{}"), MEMBERS)
+            sent = shaped(series.pop("id", b"{}"), MEMBERS, "`id` of a series")
             identity = identity_of(sent, dict(span.partitions[0].values), self._fields)
             key = encode([identity[name] for name in KEY if name != "time"])
             if ids.setdefault(key, sent) != sent:
