@@ -73,7 +73,7 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         assumes = "no rows: the least there can be; --sample measures"
     full = sum(span.time for span in spans) * endpoint.page_size  # no page has rows of two windows
     requests = sum(count * max(1, -(-(rows or 0) * window.time // full)) for window, count in windows.items())
-    weight = sum(count * endpoint.first(window).weight for window, count in windows.items())
+    weight = sum(count * endpoint.first_request(window).weight for window, count in windows.items())
     return Estimate(
         vendor=endpoint.vendor,
         streams=[output.stream for output in reading.outputs],
@@ -133,7 +133,7 @@ def _covered(endpoint: Endpoint, span: Span, answer: Answer) -> int:
 
 def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> tuple[Span, Answer]:
     """The answer to a span, or to the beginning of it that the vendor does not find too large."""
-    request = endpoint.first(span)
+    request = endpoint.first_request(span)
     try:
         return span, endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
     except WindowTooLarge:

@@ -117,7 +117,7 @@ class FakeVendor(Endpoint):
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
         return [tuple(partitions[n : n + self.batch]) for n in range(0, len(partitions), self.batch)]
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         markets = ",".join(partition["market"] for partition in span.partitions)
         return Request("/rows", (("markets", markets), ("start", str(span.start)), ("end", str(span.end))))
 

@@ -241,7 +241,7 @@ class Endpoint(ABC):
         return "all", "all"
 
     @abstractmethod
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         """The first request of a window."""
 
     @abstractmethod

@@ -46,7 +46,7 @@ class Window:
         return self.pages.count > 0 and self.pages.following is None
 
     def request(self) -> Request:
-        return self.pages.following or self.gap.reading.endpoint.first(self.asked)
+        return self.pages.following or self.gap.reading.endpoint.first_request(self.asked)
 
     def accept(self, request: Request, answer: Answer) -> tuple[Rows, dict[int, Slice]]:
         """The page's rows that are the window's, and by partition the slice that is whole with them.
@@ -113,7 +113,7 @@ class Window:
         endpoint = self.gap.reading.endpoint
         if some == self.gap.partitions:
             return False
-        return endpoint.first(replace(self.asked, partitions=some)) != endpoint.first(self.asked)
+        return endpoint.first_request(replace(self.asked, partitions=some)) != endpoint.first_request(self.asked)
 
     @property
     def pages_left(self) -> float:

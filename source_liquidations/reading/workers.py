@@ -143,7 +143,7 @@ class Workers:
         reading = window.gap.reading
         endpoint = reading.endpoint
         newest = endpoint.span_at(window.gap.partitions, time.time_ns() - timestamps.MILLISECOND)
-        request = endpoint.first(newest)
+        request = endpoint.first_request(newest)
         answered = endpoint.client.fetch(request, reading.traffic)
         with self._decoding, _surprises_explained():
             endpoint.decode(answered, newest, request, {})  # it may have to be paid for

@@ -51,7 +51,7 @@ class Listing(Endpoint):
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         return [Partition(())]
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         return self.first_page
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:

@@ -155,7 +155,7 @@ def probe(endpoint: Endpoint, request: Request, span: Span, traffic: Traffic) ->
 def probe_at(endpoint: Endpoint, partition: Partition, at: int, traffic: Traffic) -> Answer:
     """What the endpoint answers to its shortest window at an instant."""
     span = endpoint.span_at((partition,), at)
-    return probe(endpoint, endpoint.first(span), span, traffic)
+    return probe(endpoint, endpoint.first_request(span), span, traffic)
 
 
 def _at_fault(partitions: Sequence[Partition], words: str) -> list[str]:

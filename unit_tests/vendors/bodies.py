@@ -63,7 +63,7 @@ def answered(body: Any, headers: Mapping[str, str] | None = None) -> Answered:
 def decoded(
     held: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
 ) -> Answer:
-    request: Request = held.endpoint.first(span)
+    request: Request = held.endpoint.first_request(span)
     answer = answered(body, headers)
     assert answer.problem() is None, "the client would not take it"
     return held.endpoint.decode(answer, span, request, {} if memory is None else memory)

@@ -112,7 +112,7 @@ def test_literals_stay_as_they_are() -> None:
     held, span = bitfinex()
     amount = b"-0.10000000000000000000000000001"
     literal = b'[["pos",9007199254740993,1706417848752,null,"tBTCUSD",%b,1E-7,null,1,1,null,"2.50"]]' % amount
-    answer = held.endpoint.decode(answered(literal), span, held.endpoint.first(span), {})
+    answer = held.endpoint.decode(answered(literal), span, held.endpoint.first_request(span), {})
     text = bytes(answer.rows.raw[0])
     for part in (b'"pos_id":9007199254740993,', b":%b," % amount, b":1E-7,", b':"2.50"'):
         assert part in text

@@ -34,7 +34,7 @@ def partitions(*markets: str) -> tuple[Partition, ...]:
 def test_pages_begin_at_the_start_and_end_before_the_end() -> None:
     held, _ = coin_metrics()
     span = Span(partitions("a-B-future", "c-D-future"), START, START + timestamps.DAY)
-    assert held.endpoint.first(span) == Request(
+    assert held.endpoint.first_request(span) == Request(
         "/v4/timeseries/market-liquidations",
         (
             ("markets", "a-B-future,c-D-future"),
@@ -49,7 +49,7 @@ def test_pages_begin_at_the_start_and_end_before_the_end() -> None:
 
 def test_a_following_page_repeats_the_request_with_its_token() -> None:
     held, span = coin_metrics()
-    first = held.endpoint.first(span)
+    first = held.endpoint.first_request(span)
     following = decoded(held, {**sample(BODY), "next_page_token": "one"}, span).following
     assert following == Request(first.path, (*first.params, ("next_page_token", "one")))
     assert decoded(held, sample(BODY), span).following is None

@@ -57,7 +57,7 @@ def endpoint(level: Level, frequency: str = "1h") -> LiquidationMetrics:
 def test_a_request_has_the_four_metrics_of_one_frequency(level: Level, frequency: str) -> None:
     start = timestamps.parse("2026-03-08")
     partitions = tuple(Partition.of(**{level.field: name}, frequency=frequency) for name in ("a-b", "c-d"))
-    assert endpoint(level, frequency).first(Span(partitions, start, start + timestamps.DAY)) == Request(
+    assert endpoint(level, frequency).first_request(Span(partitions, start, start + timestamps.DAY)) == Request(
         f"/v4/timeseries/{level.field.replace('_', '-')}-metrics",
         (
             (f"{level.field}s", "a-b,c-d"),
@@ -80,7 +80,7 @@ def test_a_request_has_the_four_metrics_of_one_frequency(level: Level, frequency
 
 def test_a_following_page_repeats_the_request_with_its_token() -> None:
     found, span = held(PAIR, "1d")
-    first = found.endpoint.first(span)
+    first = found.endpoint.first_request(span)
     following = decoded(found, {**sample("coin_metrics/timeseries__pair-metrics.200"), "next_page_token": "one"}, span)
     assert following.following == Request(first.path, (*first.params, ("next_page_token", "one")))
 

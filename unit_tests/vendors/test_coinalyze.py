@@ -63,7 +63,7 @@ def point(at: Any = TEN, long: Any = 1.5, short: Any = 0.5, **more: Any) -> dict
 def test_several_symbols_of_one_window(denomination: str, convert: str) -> None:
     """Both bounds are inclusive, and seconds: in milliseconds, nothing would be found."""
     held, span = coinalyze("BTCUSDT_PERP.A", "0.T", denomination=denomination)
-    assert held.endpoint.first(Span(span.partitions, START, START + 5 * HOUR)) == Request(
+    assert held.endpoint.first_request(Span(span.partitions, START, START + 5 * HOUR)) == Request(
         "/v1/liquidation-history",
         (
             ("symbols", "BTCUSDT_PERP.A,0.T"),
@@ -80,7 +80,7 @@ def test_daily_dollars_by_default() -> None:
     held, _ = coinalyze("BTCUSDT_PERP.A", interval="daily", denomination="usd")
     plain = Coinalyze({"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}, Shared()).feeds()[0].endpoint
     span = Span((Partition.of(symbol="BTCUSDT_PERP.A"),), START, START + timestamps.DAY)
-    assert held.endpoint.first(span) == plain.first(span)
+    assert held.endpoint.first_request(span) == plain.first_request(span)
     assert plain.step == timestamps.DAY
 
 
@@ -162,7 +162,11 @@ def test_a_request_names_no_more_symbols_than_fit_and_none_is_left_out(count: in
     assert all(len(batch) == most for batch in batches[:-1])
     for batch in batches:
         span = Span(batch, 0, HOUR)
-        assert endpoint.first(span).weight == len(batch) == len(endpoint.first(span).params[0][1].split(","))
+        assert (
+            endpoint.first_request(span).weight
+            == len(batch)
+            == len(endpoint.first_request(span).params[0][1].split(","))
+        )
     assert endpoint.price(1, 1_000, 7.0) == {"calls": 7}
 
 
@@ -502,7 +506,7 @@ def test_the_first_day_of_a_market_is_a_row_of_coverage() -> None:
     body = [series("BTCUSDT_PERP.A", point(first), point(first + 5 * day))]
     for start, count in ((START + timestamps.DAY, 0), (START, 1)):
         asked = Span(span.partitions, start, START + 30 * timestamps.DAY)
-        endpoint.decode(answered(body), asked, endpoint.first(asked), {})
+        endpoint.decode(answered(body), asked, endpoint.first_request(asked), {})
         assert len(endpoint.observations) == count
     assert observed(endpoint) == [("binance", "BTCUSDT_PERP.A", "starts", "2026-03-11T00:00:00Z", None)]
 
@@ -524,7 +528,7 @@ def test_the_list_of_markets_arrives_as_it_is() -> None:
     held = feed("coinalyze_markets", {"api_key": "k" * 8, "symbols": ["*"]})
     span = Span((Partition(()),), 17, 18)
     body = [MARKET, {"symbol": "X.A", "expire_at": 1_798_185_600_000, "novel": [1.50]}]
-    assert held.endpoint.first(span) == Request("/v1/future-markets")
+    assert held.endpoint.first_request(span) == Request("/v1/future-markets")
     answer = decoded(held, body, span)
     assert [json.loads(bytes(row)) for row in answer.rows.raw] == body
     assert answer.following is None

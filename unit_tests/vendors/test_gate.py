@@ -177,12 +177,12 @@ def test_bounds_are_inclusive() -> None:
     held, span = gate_orders()
     one = Span(span.partitions, FIRST, FIRST + HOUR)
     first = str(FIRST // SECOND)
-    assert held.endpoint.first(one) == Request(
+    assert held.endpoint.first_request(one) == Request(
         "/api/v4/futures/usdt/liq_orders",
         (("contract", "BTC_USDT"), ("from", first), ("to", str(FIRST // SECOND + 3599)), ("limit", "1000")),
     )
     held, span = gate_orders("*", "btc")
-    whole = held.endpoint.first(Span(span.partitions, FIRST, FIRST + HOUR))
+    whole = held.endpoint.first_request(Span(span.partitions, FIRST, FIRST + HOUR))
     assert whole.path == "/api/v4/futures/btc/liq_orders"
     assert [name for name, _ in whole.params] == ["from", "to", "limit"]
 
@@ -192,12 +192,12 @@ def test_the_second_that_is_not_over_is_not_asked_for(monkeypatch: pytest.Monkey
     second = FIRST // SECOND
     monkeypatch.setattr(orders.time, "time_ns", lambda: FIRST + 10 * SECOND + 5)
     one = Span(span.partitions, FIRST, FIRST + 11 * SECOND)
-    request = held.endpoint.first(one)
+    request = held.endpoint.first_request(one)
     assert dict(request.params)["to"] == str(second + 9)
     answer = held.endpoint.decode(Answered(200, {}, b"[]"), one, request, {})
     assert answer.readable == (None, FIRST + 10 * SECOND)
     alone = Span(span.partitions, FIRST + 10 * SECOND, FIRST + 11 * SECOND)
-    request = held.endpoint.first(alone)
+    request = held.endpoint.first_request(alone)
     assert (dict(request.params)["from"], dict(request.params)["to"]) == (str(second + 9), str(second + 9))
     body = changed(SAMPLE, time=second + 9)
     answer = held.endpoint.decode(Answered(200, {}, json.dumps(body).encode()), alone, request, {})
@@ -221,7 +221,7 @@ def test_a_vendor_that_ignores_from_is_noticed() -> None:
     held, span = gate_stats()
     one = Span(span.partitions, FIRST, FIRST + 5 * HOUR)
     page = Answered(200, {}, json.dumps([{"time": FIRST // SECOND}]).encode())
-    request, pages = held.endpoint.first(one), Pages()
+    request, pages = held.endpoint.first_request(one), Pages()
     pages.accept(request, held.endpoint.decode(page, one, request, {}))
     assert pages.following is not None
     again = held.endpoint.decode(page, one, pages.following, {})
@@ -507,7 +507,7 @@ def list_pages(*pages: list[str]) -> tuple[list[str], list[str]]:
     held = feed(LIST, {"contracts": ["usdt/A_USDT"]})
     memory: dict[Any, Any] = {}
     endpoint, left, span = held.endpoint, [*pages, [], []], Span((Partition(()),), 0, 1)
-    request: Request | None = endpoint.first(span)
+    request: Request | None = endpoint.first_request(span)
     names, offsets = [], []
     while request is not None and "/usdt/" in request.path:
         offsets.append(dict(request.params)["offset"])

@@ -37,7 +37,7 @@ EVENTS, VOLUMES = "kaiko_liquidation_events", "kaiko_token_liquidation_volumes"
 
 def test_events_are_asked_for_oldest_first_in_the_largest_pages() -> None:
     held, span = kaiko_events()
-    assert held.endpoint.first(Span(span.partitions, START, START + timestamps.DAY)) == Request(
+    assert held.endpoint.first_request(Span(span.partitions, START, START + timestamps.DAY)) == Request(
         "/v2/data/liquidation.v1/trades/bbit/perpetual-future/eth-usdt",
         (
             ("start_time", "2026-03-08T01:02:03.004Z"),
@@ -52,7 +52,7 @@ def test_volumes_name_their_interval() -> None:
     held, span = kaiko_volumes("btc", "4h")
     start = timestamps.floor_to(START, held.endpoint.step)
     assert held.endpoint.step == 4 * timestamps.HOUR
-    assert held.endpoint.first(Span(span.partitions, start, start + timestamps.DAY)) == Request(
+    assert held.endpoint.first_request(Span(span.partitions, start, start + timestamps.DAY)) == Request(
         "/v2/data/liquidation.v1/token/btc",
         (
             ("interval", "4h"),
@@ -66,14 +66,14 @@ def test_volumes_name_their_interval() -> None:
 
 def test_names_are_escaped_in_paths() -> None:
     held, span = kaiko_events("bbit/future/a b?c#d/e".replace("/e", "%2Fe"))
-    assert held.endpoint.first(span).path.endswith("/trades/bbit/future/a%20b%3Fc%23d%252Fe")
+    assert held.endpoint.first_request(span).path.endswith("/trades/bbit/future/a%20b%3Fc%23d%252Fe")
 
 
 def test_a_following_page_is_asked_for_by_its_token_alone() -> None:
     held, span = kaiko_events()
     body = sample("kaiko/trades_page")
     assert decoded(held, body, span).following == Request(
-        held.endpoint.first(span).path, (("continuation_token", body["continuation_token"]),)
+        held.endpoint.first_request(span).path, (("continuation_token", body["continuation_token"]),)
     )
 
 
@@ -371,7 +371,7 @@ def test_a_result_that_is_no_error_is_fine() -> None:
 def test_literals_stay_as_they_were_written() -> None:
     held, span = kaiko_events()
     text = json.dumps(sample("kaiko/trades_page")).replace("249.77100000000002", "249.771000000000020000")
-    answer = held.endpoint.decode(answered(text.encode()), span, held.endpoint.first(span), {})
+    answer = held.endpoint.decode(answered(text.encode()), span, held.endpoint.first_request(span), {})
     assert b"249.771000000000020000" in bytes(answer.rows.raw[0])
 
 

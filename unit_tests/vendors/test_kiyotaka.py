@@ -52,7 +52,7 @@ def endpoint_of(market: str = "BYBIT/BTCUSDT", **section: Any) -> LiquidationAgg
 
 def test_a_symbol() -> None:
     held, span = kiyotaka("BYBIT/BTCUSDT")
-    assert held.endpoint.first(Span(span.partitions, START, START + 5 * timestamps.HOUR)) == Request(
+    assert held.endpoint.first_request(Span(span.partitions, START, START + 5 * timestamps.HOUR)) == Request(
         "/v1/points",
         (
             ("type", "LIQUIDATION_AGG"),
@@ -68,7 +68,7 @@ def test_a_symbol() -> None:
 
 def test_a_coin_summed_over_exchanges_in_dollars() -> None:
     held, span = kiyotaka(SUM, denomination="usd", interval="DAY")
-    assert held.endpoint.first(Span(span.partitions, START, START + timestamps.DAY)).params == (
+    assert held.endpoint.first_request(Span(span.partitions, START, START + timestamps.DAY)).params == (
         ("type", "LIQUIDATION_AGG"),
         ("exchange", "BINANCE_FUTURES"),
         ("exchange", "BYBIT"),
@@ -253,7 +253,7 @@ def test_what_a_request_weighs(market: str, intervals: int, weight: float) -> No
     """One for each thousand points begun, of both sides; and a fifth more for each exchange of a sum."""
     held, span = kiyotaka(market)
     window = Span(span.partitions, START, START + intervals * timestamps.HOUR)
-    assert held.endpoint.first(window).weight == pytest.approx(weight)
+    assert held.endpoint.first_request(window).weight == pytest.approx(weight)
 
 
 def test_a_window_of_one_interval_cannot_be_halved() -> None:
@@ -567,7 +567,7 @@ def test_a_coin_may_be_answered_in_other_letters() -> None:
     point = {"timestamp": {"s": 1774800000}, "liquidations": 7}
     (row,) = records(held, series_of({"side": "BUY", "coin": "BTC"}, point), span)[STREAM]
     assert row["coin"] == "BTC"
-    assert dict(held.endpoint.first(span).params)["coin"] == "btc"
+    assert dict(held.endpoint.first_request(span).params)["coin"] == "btc"
 
 
 @pytest.mark.parametrize("escaped", [False, True])

@@ -219,7 +219,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_the_first_request_names_every_parameter() -> None:
     held, span = kwery()
-    request = held.endpoint.first(Span(span.partitions, START, START + DAY + MILLISECOND))
+    request = held.endpoint.first_request(Span(span.partitions, START, START + DAY + MILLISECOND))
     assert request == Request(
         PATH,
         (
@@ -234,7 +234,7 @@ def test_the_first_request_names_every_parameter() -> None:
 
 def test_filters_are_passed_on() -> None:
     held, span = kwery("ETH", side="short", min_usd=2500.5)
-    params = dict(held.endpoint.first(span).params)
+    params = dict(held.endpoint.first_request(span).params)
     assert (params["side"], params["min_usd"]) == ("short", "2500.5")
 
 
@@ -275,7 +275,7 @@ def test_the_cursor_is_followed_as_it_is(meta: dict[str, Any], after: str | None
         assert following is None
     else:
         assert following is not None
-        assert following.params == (*held.endpoint.first(span).params, ("after", after))
+        assert following.params == (*held.endpoint.first_request(span).params, ("after", after))
 
 
 @pytest.mark.parametrize("meta", [{"next_cursor": None}, {"next_cursor": ""}, {}])
@@ -312,7 +312,7 @@ def test_an_empty_page_that_says_that_there_is_more_is_followed() -> None:
 
 def test_empty_pages_without_end_are_given_up() -> None:
     held, span = kwery()
-    pages, request, memory = Pages(), held.endpoint.first(span), {}  # type: ignore[var-annotated]
+    pages, request, memory = Pages(), held.endpoint.first_request(span), {}  # type: ignore[var-annotated]
 
     def follow() -> None:
         nonlocal request
@@ -346,7 +346,7 @@ def test_a_body_without_meta_is_the_last_page_unless_it_is_full(meta: dict[str, 
 def test_a_page_is_full_with_the_rows_that_could_be_paid() -> None:
     held, span = kwery(max_credits_per_sync=125)
     row = sample("kwery/liquidations")["data"][0]
-    request = held.endpoint.first(span)
+    request = held.endpoint.first_request(span)
     for rows in (49, 50):
         paid = purse_of(held).payable(request)
         assert dict(paid.params)["limit"] == "50"
@@ -365,7 +365,7 @@ def test_a_page_is_full_with_the_rows_that_could_be_paid() -> None:
 def test_a_key_goes_where_it_is_taken_and_stays_there(keys: str) -> None:
     held, span = kwery()
     wire, traffic = Wire([START], keys=keys), Traffic()
-    request = held.endpoint.first(Span(span.partitions, START, START + DAY))
+    request = held.endpoint.first_request(Span(span.partitions, START, START + DAY))
     with wire.connected():
         for _ in range(2):
             body = held.endpoint.client.fetch(request, traffic)
@@ -388,7 +388,7 @@ def test_a_call_that_takes_any_key_does_not_say_where_the_others_want_it(path: s
     wire = Wire([START], keys="query", keyless=(path,))
     with wire.connected():
         held.endpoint.client.fetch(Request(path))
-        held.endpoint.client.fetch(held.endpoint.first(span))
+        held.endpoint.client.fetch(held.endpoint.first_request(span))
     assert [a.params.get("api-key") for a in wire.arrived] == [None, None, KEY]
 
 
@@ -396,7 +396,7 @@ def test_a_key_that_is_taken_nowhere_is_refused_after_both() -> None:
     held, span = kwery()
     wire = Wire(keys="nowhere")
     with wire.connected(), pytest.raises(AccessRefused, match="HTTP 401: unauthorized") as raised:
-        held.endpoint.client.fetch(held.endpoint.first(span))
+        held.endpoint.client.fetch(held.endpoint.first_request(span))
     assert raised.value.scope == "reading"
     assert KEY not in raised.value.message
     assert [(a.headers.get("X-API-Key"), a.params.get("api-key")) for a in wire.arrived] == [(KEY, None), (None, KEY)]
@@ -834,7 +834,7 @@ def test_a_rate_of_the_users_own_stays() -> None:
 def test_a_request_asks_for_as_many_rows_as_the_plan_has(told: Any, limit: int) -> None:
     held, span = kwery()
     endpoint = with_plan(held, {"max_rows_per_request": told})
-    assert dict(endpoint.first(span).params)["limit"] == str(limit)
+    assert dict(endpoint.first_request(span).params)["limit"] == str(limit)
     assert endpoint.windows.limit == limit
 
 
@@ -1072,7 +1072,7 @@ def test_a_limit_too_small_to_get_ahead_is_refused(most: int) -> None:
 
 def test_a_request_asks_for_no_more_rows_than_can_be_paid() -> None:
     held, span = kwery(max_credits_per_sync=125)
-    request = held.endpoint.first(span)
+    request = held.endpoint.first_request(span)
     paid = purse_of(held).payable(request)
     assert dict(paid.params)["limit"] == "50"
     assert [pair for pair in paid.params if pair[0] != "limit"] == list(request.params[:-1])
@@ -1094,7 +1094,7 @@ def test_a_request_that_cannot_be_paid_is_not_sent() -> None:
     decoded(held, {**sample("kwery/liquidations"), "meta": {}}, span, headers={"X-Credits-Used": "27"})
     wire = Wire()
     with pytest.raises(SpendingLimit) as raised, wire.connected():
-        held.endpoint.client.fetch(held.endpoint.first(span))
+        held.endpoint.client.fetch(held.endpoint.first_request(span))
     assert wire.arrived == []
     assert "27 of 45 credits are spent" in raised.value.message
     assert "the next sync goes on from there" in raised.value.message
@@ -1105,7 +1105,7 @@ def test_a_limit_that_pays_for_no_window_says_so() -> None:
     held, span = kwery(max_credits_per_sync=45)
     decoded(held, sample("kwery/docs_example_page"), span, headers={"X-Credits-Used": "31"})  # and a cursor
     with pytest.raises(SpendingLimit, match="45 credits") as raised:
-        purse_of(held).payable(held.endpoint.first(span))
+        purse_of(held).payable(held.endpoint.first_request(span))
     assert "raise it" in raised.value.message
 
 
@@ -1241,7 +1241,7 @@ def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
 def test_answers_that_get_lost_are_not_asked_for_beyond_the_limit() -> None:
     held, span = kwery(max_credits_per_sync=8_000)
     wire = Wire(breaks=FailedTry("cut"))
-    request = held.endpoint.first(span)
+    request = held.endpoint.first_request(span)
     with wire.connected():
         with pytest.raises(VendorUnavailable, match="in 3 tries") as raised:
             held.endpoint.client.fetch(request)
@@ -1259,7 +1259,7 @@ def test_a_request_that_is_not_sent_costs_nothing() -> None:
     held, span = kwery(max_credits_per_sync=100)
     wire = Wire(breaks=FailedTry("nobody listens", sent=False))
     with wire.connected(), pytest.raises(VendorUnavailable, match="nobody listens"):
-        held.endpoint.client.fetch(held.endpoint.first(span))
+        held.endpoint.client.fetch(held.endpoint.first_request(span))
     assert len(wire.paid) == 6, "the outage ends it, not the limit"
     assert purse_of(held).assumed == 0
 

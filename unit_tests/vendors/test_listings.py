@@ -28,7 +28,7 @@ NOWHEN = Span((Partition(()),), 17, 18)
 
 def page(held: Feed, body: Any, request: Request | None = None, memory: Any = None, span: Span = NOWHEN) -> Answer:
     return held.endpoint.decode(
-        answered(body), span, request or held.endpoint.first(span), {} if memory is None else memory
+        answered(body), span, request or held.endpoint.first_request(span), {} if memory is None else memory
     )
 
 
@@ -42,14 +42,14 @@ def raw(rows: Rows) -> list[str]:
 def test_kaiko_asks_for_each_class_that_can_be_liquidated() -> None:
     held = feed("kaiko_instruments", KAIKO)
     partitions = list(held.endpoint.partitions(Traffic()))
-    assert [held.endpoint.first(Span((partition,), 0, 1)) for partition in partitions] == [
+    assert [held.endpoint.first_request(Span((partition,), 0, 1)) for partition in partitions] == [
         Request("/v1/instruments", (("class", "future"), ("page_size", "1000"))),
         Request("/v1/instruments", (("class", "perpetual-future"), ("page_size", "1000"))),
     ]
 
 
 def test_kaikos_exchanges_take_no_parameters() -> None:
-    assert feed("kaiko_exchanges", KAIKO).endpoint.first(NOWHEN) == Request("/v1/exchanges")
+    assert feed("kaiko_exchanges", KAIKO).endpoint.first_request(NOWHEN) == Request("/v1/exchanges")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_kwerys_recording() -> None:
     answer = page(held, body)
     assert [json.loads(row) for row in raw(answer.rows)] == body["symbols"]
     assert answer.following is None
-    assert held.endpoint.first(NOWHEN) == Request("/v1/symbols")
+    assert held.endpoint.first_request(NOWHEN) == Request("/v1/symbols")
 
 
 @pytest.mark.parametrize("body", [{}, {"symbols": {}}, {"symbols": [{"name": "Bitcoin"}]}])
@@ -403,7 +403,7 @@ def test_rows_are_as_written(stream: str, section: dict[str, Any], field: str, r
     partition = next(iter(held.endpoint.partitions(Traffic())))
     span = Span((partition,), 17, 18)
     body = Answered(200, {}, f'{{"{field}": [{written},\n {written}]}}'.encode())
-    answer = held.endpoint.decode(body, span, held.endpoint.first(span), {})
+    answer = held.endpoint.decode(body, span, held.endpoint.first_request(span), {})
     assert raw(answer.rows) == [written, written]
     assert answer.rows.instants == [17, 17]
 

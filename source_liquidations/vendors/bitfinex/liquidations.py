@@ -81,7 +81,7 @@ class Liquidations(Endpoint):
     def place(self, partition: Partition) -> tuple[str, str]:
         return "bitfinex", partition["symbol"]
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         return _request(OLDEST_FIRST, span.start // MILLISECOND, _last_millisecond(span))
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:

@@ -105,7 +105,7 @@ class Timeseries(Endpoint):
         """The parameters that say what a request asks for, but for its time."""
         return ((f"{self._field}s", ",".join(partition[self._field] for partition in partitions)),)
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         # Both bounds are inclusive by default, and pages begin at the end of the time asked for.
         params = (
             ("start_time", timestamps.format_instant(span.start)),

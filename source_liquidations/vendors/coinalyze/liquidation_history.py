@@ -129,7 +129,7 @@ class LiquidationHistory(Endpoint):
         for first in range(0, len(partitions), self._at_once):
             yield tuple(partitions[first : first + self._at_once])
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         """Both bounds are inclusive, and seconds: milliseconds would find nothing."""
         params = (
             ("symbols", ",".join(partition["symbol"] for partition in span.partitions)),

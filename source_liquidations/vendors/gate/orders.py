@@ -134,7 +134,7 @@ class LiquidationOrders(Endpoint):
                 together.setdefault(partition["settle"], []).append(partition)
         yield from map(tuple, together.values())
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         """Both bounds are inclusive. The second that is not over is left for later: of that alone, the one before."""
         partition = span.partitions[0]
         contract = partition["contract"] if _is_named(partition) else None

@@ -79,7 +79,7 @@ class ContractStats(Endpoint):
         """Not the contract alone: its orders have another history."""
         return "gate", f"{CALL}/{market(partition['settle'], partition['contract'])}"
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         return _request(span.partitions[0], span.start)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:

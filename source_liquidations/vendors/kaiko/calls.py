@@ -57,7 +57,7 @@ class KaikoEndpoint(Endpoint):
     @abstractmethod
     def rows(self, page: Page[Any], span: Span, memory: dict[Any, Any]) -> Rows: ...
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         # start_time is inclusive, end_time exclusive, in milliseconds; `sort` defaults to desc.
         return Request(
             self.path(span.partitions[0]),

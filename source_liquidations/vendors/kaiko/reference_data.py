@@ -47,7 +47,7 @@ class InstrumentList(Listing):
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         return [Partition.of(instrument_class=instrument_class) for instrument_class in CLASSES]
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         return instruments_request((("class", span.partitions[0]["instrument_class"]),))
 
 

@@ -200,7 +200,7 @@ class LiquidationAgg(Endpoint):
         codes = asked.get("exchanges") or asked["exchange"]
         return exchanges_of(codes), f"{codes}/{asked.get('raw_symbol') or asset(asked['coin'])}"
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         asked = dict(span.partitions[0].values)
         is_sum = "exchanges" in asked
         codes = asked["exchanges"].split("+") if is_sum else [asked["exchange"]]

@@ -120,7 +120,7 @@ class Liquidations(Endpoint):
     def place(self, partition: Partition) -> tuple[str, str]:
         return "binance", f"binance_futures/{partition['symbol']}"
 
-    def first(self, span: Span) -> Request:
+    def first_request(self, span: Span) -> Request:
         params = {
             "symbol": span.partitions[0]["symbol"],
             "start": timestamps.format_instant(span.start, 3),
