@@ -236,7 +236,7 @@ class Endpoint(ABC):
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         """What the configuration asks for, wildcards expanded. One that comes again counts once."""
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         """Exchange and market of a partition, as the streams of all vendors have them."""
         return "all", "all"
 

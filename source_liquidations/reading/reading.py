@@ -182,7 +182,7 @@ class Reading:
         endpoint = self.endpoint
         logger.warning("%s: %s: %s", self.names, endpoint.vendor, warning)
         for partition, slices in found.items():
-            place = endpoint.place(partition)
+            place = endpoint.exchange_and_market(partition)
             endpoint.observations += [Period(endpoint.vendor, *place, kind, *part, note) for part in slices]
 
     def counts_of(self, stream: str) -> tuple[int, int, int]:

@@ -409,7 +409,7 @@ def test_exchanges_are_named_by_the_vendors_list(code: str, name: str) -> None:
     found = records(held, sample("coinalyze/liquidation-history.200"), span)
     assert {row["exchange"] for row in found[VOLUMES]} == {name}
     assert found[STREAM.name][0]["exchange"] == code
-    assert held.endpoint.place(span.partitions[0]) == (name, "BTCUSDT_PERP.A")
+    assert held.endpoint.exchange_and_market(span.partitions[0]) == (name, "BTCUSDT_PERP.A")
 
 
 def test_without_the_exchanges_names_only_the_unified_stream_fails() -> None:
@@ -640,5 +640,5 @@ def test_the_key_goes_into_a_header() -> None:
 
 def test_the_exchanges_of_the_sample() -> None:
     held, span = coinalyze(exchanges=sample("coinalyze/exchanges.200"))
-    assert held.endpoint.place(span.partitions[0])[0] == "binance"
+    assert held.endpoint.exchange_and_market(span.partitions[0])[0] == "binance"
     assert EXCHANGES[0] == sample("coinalyze/exchanges.200")[0]

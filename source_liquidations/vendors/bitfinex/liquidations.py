@@ -78,7 +78,7 @@ class Liquidations(Endpoint):
         """All in one: a request cannot name symbols, so it brings the rows of every entry."""
         return [tuple(partitions)]
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         return "bitfinex", partition["symbol"]
 
     def first_request(self, span: Span) -> Request:

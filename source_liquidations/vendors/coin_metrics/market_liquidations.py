@@ -91,7 +91,7 @@ class MarketLiquidations(Timeseries):
             self._lists[filters] = [row.market for row, _ in rows]
         return self._lists[filters]
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         return exchange(partition["market"].partition("-")[0]), partition["market"]
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:

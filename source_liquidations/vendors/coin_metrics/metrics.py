@@ -182,7 +182,7 @@ class LiquidationMetrics(Timeseries):
             if any(known.metric in wanted for known in row.metrics or ())
         ]
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         """Not the entity alone: a market's liquidations have another history."""
         entity = partition[self.level.field]
         _, code, _ = self.level.place(entity)

@@ -119,7 +119,7 @@ class LiquidationHistory(Endpoint):
         )
         return [f"coinalyze: {words}"] if count > MANY_MARKETS else []
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         code = _text(self._markets[partition["symbol"]].exchange)
         return self._exchanges.get(code, code), partition["symbol"]
 
@@ -200,7 +200,9 @@ class LiquidationHistory(Endpoint):
                     self._note_deleted(partition, span.start, first)
             elif held and span.start <= timestamps.floor_to(self._start, self.step):
                 note = f"the first day with a liquidation; asked for from {timestamps.format_shortest(span.start)} on"
-                self.observations.append(Period(self.vendor, *self.place(partition), "starts", first, None, note))
+                self.observations.append(
+                    Period(self.vendor, *self.exchange_and_market(partition), "starts", first, None, note)
+                )
 
     def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
         note = (
@@ -215,7 +217,9 @@ class LiquidationHistory(Endpoint):
                 timestamps.format_shortest(first),
                 note,
             )
-        self.observations.append(Period(self.vendor, *self.place(partition), "missing", start, first, note))
+        self.observations.append(
+            Period(self.vendor, *self.exchange_and_market(partition), "missing", start, first, note)
+        )
 
     # The unified stream.
 
@@ -238,7 +242,7 @@ class LiquidationHistory(Endpoint):
         wrong: dict[int, LiquidationsError] = {}
         for index, partition in enumerate(partitions):
             market = self._markets[partition["symbol"]]
-            exchange, symbol = self.place(partition)
+            exchange, symbol = self.exchange_and_market(partition)
             of_all = (self.vendor, symbol, exchange, asset(_text(market.base_asset)), self._iso_interval)
             try:
                 unit = self._unit(market)

@@ -120,7 +120,7 @@ class LiquidationOrders(Endpoint):
         found = self._contracts.matching(pattern, where, traffic)
         return list(dict.fromkeys(f"{name.partition('/')[0]}/{names}" for name in found))
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         asked = dict(partition.values)
         return "gate", market(asked["settle"], asked["contract"]) if "contract" in asked else ALL
 

@@ -75,7 +75,7 @@ class ContractStats(Endpoint):
             settle, contract = name.split("/", 1)
             yield Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where)
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         """Not the contract alone: its orders have another history."""
         return "gate", f"{CALL}/{market(partition['settle'], partition['contract'])}"
 

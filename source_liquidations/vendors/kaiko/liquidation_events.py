@@ -64,7 +64,7 @@ class LiquidationEvents(KaikoEndpoint):
             code, instrument_class, instrument = name.split("/", 2)
             yield Partition.of(exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where)
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         return exchange(partition["exchange"]), str(partition)
 
     def path(self, partition: Partition) -> str:

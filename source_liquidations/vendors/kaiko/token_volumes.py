@@ -64,7 +64,7 @@ class TokenVolumes(KaikoEndpoint):
         for index, name in enumerate(self._assets):
             yield Partition.of(asset=name, interval=self._interval, entry=f"kaiko.assets[{index}]")
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         return ALL, f"all/{partition['asset']}"
 
     def path(self, partition: Partition) -> str:

@@ -195,7 +195,7 @@ class LiquidationAgg(Endpoint):
         for index, coin in enumerate(self._coins):
             yield Partition.of(coin=coin, exchanges=self._exchanges, **self._rest, entry=f"kiyotaka.coins[{index}]")
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         asked = dict(partition.values)
         codes = asked.get("exchanges") or asked["exchange"]
         return exchanges_of(codes), f"{codes}/{asked.get('raw_symbol') or asset(asked['coin'])}"

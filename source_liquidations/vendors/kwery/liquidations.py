@@ -117,7 +117,7 @@ class Liquidations(Endpoint):
             for index, symbol in enumerate(self._symbols)
         ]
 
-    def place(self, partition: Partition) -> tuple[str, str]:
+    def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         return "binance", f"binance_futures/{partition['symbol']}"
 
     def first_request(self, span: Span) -> Request:
