@@ -150,7 +150,7 @@ def test_a_reach_that_would_leave_nothing_is_not_believed_until_rows_confirm_it(
 
 def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFixture) -> None:
     endpoint = FakeVendor({})
-    endpoint.reach, endpoint.sure_reach = END - 7 * DAY, END - DAY
+    endpoint.reach, endpoint.retained_since = END - 7 * DAY, END - DAY
     reading = Reading(endpoint, (Output("x"),), END - 9 * DAY, END, lambda *_: [])
     one, other, new = (Partition.of(market=name) for name in ("one", "other", "new"))
     reading.missing = {

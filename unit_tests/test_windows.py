@@ -358,7 +358,7 @@ def test_pages_of_several_partitions_without_owners_are_progress_of_each() -> No
 )
 def test_an_interval_that_may_still_change_is_not_settled(late: int, behind: int, lost: int) -> None:
     endpoint = FakeVendor({}, step=MINUTE)
-    endpoint.rows_per_step, endpoint.late = 1, late
+    endpoint.rows_per_step, endpoint.revised_for = 1, late
     now = floor_to(time.time_ns(), MINUTE)
     end = now - behind
     reading = Reading(endpoint, (OUTPUT,), 0, end, lambda *_: [])

@@ -134,14 +134,14 @@ class Endpoint(ABC):
     paged           a window's rows may come in several pages; else in one answer, whose query may take too long
     refuses_old     windows that begin before the key's history are refused (OutOfReach): the reach has to be found
     reach           the first instant that is available, where it is known beforehand; None = any
-    sure_reach      what is older may be gone, and an empty answer does not tell; None = it does
+    retained_since      what is older may be gone, and an empty answer does not tell; None = it does
     step            windows begin and end at multiples of this many nanoseconds: an aggregate's interval, else the
                     precision of the vendor's time parameters
     page_size       rows a page at the most
-    most_at_once    requests under way at once, at the most
+    max_concurrent_requests    requests under way at once, at the most
     rows_per_step   for aggregates: rows that a partition has in each interval; None = not known beforehand
     rows_per_day    for events: rows that a request's partitions together had a day when somebody measured it
-    late            for aggregates: how long after its end an interval may still change, in nanoseconds
+    revised_for     for aggregates: how long after its end an interval may still change, in nanoseconds
     title           the vendor's name, for messages
     codes           of exchanges, as the vendor writes them, with spaces between
     """
@@ -154,13 +154,13 @@ class Endpoint(ABC):
     paged: bool = True
     refuses_old: bool = False
     reach: int | None = None
-    sure_reach: int | None = None
+    retained_since: int | None = None
     step: int = 1
     page_size: int = 1000
-    most_at_once: int | None = None
+    max_concurrent_requests: int | None = None
     rows_per_step: int | None = None
     rows_per_day: int | None = None
-    late: int = 0
+    revised_for: int = 0
     sizing: Sizing = Sizing()
 
     @property
@@ -225,7 +225,7 @@ class Endpoint(ABC):
         return error
 
     @property
-    def settling(self) -> int:
+    def misalignment(self) -> int:
         """How far behind the end of a sync rows may still change: the open bucket, in nanoseconds.
 
         Intervals that do not divide a day (5h, a week) begin where the vendor says, at most one step away from ours.

@@ -34,7 +34,7 @@ class Queue:
         helpable = 2**31 if self.reading.endpoint.splittable and self.begun else 0
         paused = sum(not gap.under_way for gap in self.begun)  # they waited for a probe
         wanted = self.busy + len(self.ready) + len(self.pending) + paused + helpable
-        return min(wanted, self.reading.endpoint.most_at_once or 2**31)
+        return min(wanted, self.reading.endpoint.max_concurrent_requests or 2**31)
 
     def open(self, gap: Gap) -> bool:
         """Make the gap's next window ready, if one can be opened now."""

@@ -94,9 +94,9 @@ class Reading:
         if not self.is_aggregate:
             return self.end
         step = self.endpoint.step
-        end = min(self.end, self._began_at - self.endpoint.late)
+        end = min(self.end, self._began_at - self.endpoint.revised_for)
         if self._phase is None:
-            return timestamps.floor_to(end, step) - self.endpoint.settling
+            return timestamps.floor_to(end, step) - self.endpoint.misalignment
         return timestamps.floor_to(end - self._phase, step) + self._phase
 
     def believed(self, stream: str, covers: list[Covered]) -> list[Covered]:
@@ -139,7 +139,7 @@ class Reading:
     @property
     def unsure(self) -> dict[Partition, Slices]:
         """What is missing of each partition and may be gone, which an empty answer does not tell."""
-        sure = self.endpoint.sure_reach or EVER
+        sure = self.endpoint.retained_since or EVER
         return self._missing_in(lambda _: (EVER, sure))
 
     def _missing_in(self, range_of: Callable[[Partition], Slice]) -> dict[Partition, Slices]:
@@ -173,7 +173,7 @@ class Reading:
             warning = f"the key may read until {until}, and nothing newer is read"
             self._tell_of("missing", too_new, "newer than what can be read", warning)
         if unsure := self.unsure:
-            since = timestamps.format_shortest(self.endpoint.sure_reach or EVER)
+            since = timestamps.format_shortest(self.endpoint.retained_since or EVER)
             warning = f"data are kept for sure since {since} only. Where there are no older rows, they may be deleted"
             self._tell_of("under_reported", unsure, "older than what is kept for sure: rows may be deleted", warning)
 

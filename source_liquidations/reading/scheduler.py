@@ -255,7 +255,7 @@ class Scheduler:
             return False
         if not queue.planned:
             return queue.busy == 0
-        most = queue.reading.endpoint.most_at_once
+        most = queue.reading.endpoint.max_concurrent_requests
         if most is not None and queue.busy >= most:
             return False
         if queue.ready:

@@ -72,7 +72,7 @@ class Window:
         reading.note_phase(instants)
         reading.reach.saw(instants)
         # An interval that began earlier and reaches into the window belongs to it; events have no length.
-        begins = self.asked.start - reading.endpoint.settling
+        begins = self.asked.start - reading.endpoint.misalignment
         if instants and (rows.latest < begins - _FAR or rows.earliest > self.asked.end + _FAR):
             raise UnexpectedAnswer(
                 f"a page with rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",

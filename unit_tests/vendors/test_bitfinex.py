@@ -407,7 +407,7 @@ def test_one_process_has_one_budget_of_an_address(monkeypatch: pytest.MonkeyPatc
 
 def test_requests_one_after_another() -> None:
     endpoint = endpoint_of(made())
-    assert (endpoint.splittable, endpoint.most_at_once, endpoint.page_size) == (False, 1, 500)
+    assert (endpoint.splittable, endpoint.max_concurrent_requests, endpoint.page_size) == (False, 1, 500)
 
 
 # The check.

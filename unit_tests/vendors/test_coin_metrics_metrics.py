@@ -89,7 +89,7 @@ def test_a_following_page_repeats_the_request_with_its_token() -> None:
 def test_windows_are_whole_intervals(frequency: str) -> None:
     one = endpoint(MARKET, frequency)
     assert one.step == {"5m": 300, "1h": 3600, "1d": 86400}[frequency] * 10**9
-    assert one.settling == 0, "the open interval begins at the last multiple of the step"
+    assert one.misalignment == 0, "the open interval begins at the last multiple of the step"
 
 
 @given(

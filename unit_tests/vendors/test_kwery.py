@@ -1200,7 +1200,7 @@ def test_the_lookback_is_no_more_than_half_of_what_is_paid_for() -> None:
     assert longest is not None
     assert longest > HOUR
     assert endpoint_of().sizing.longest_lookback() is None
-    assert (small.most_at_once, endpoint_of().most_at_once) == (1, None)
+    assert (small.max_concurrent_requests, endpoint_of().max_concurrent_requests) == (1, None)
 
 
 def test_the_lookback_is_that_of_a_plans_pages() -> None:

@@ -57,7 +57,7 @@ class Liquidations(Endpoint):
     """`start` is the configured first instant: a window that begins there is a first sync's."""
 
     splittable = False
-    most_at_once = 1
+    max_concurrent_requests = 1
     step = MILLISECOND
     page_size = LIMIT
     rows_per_day = ROWS_PER_DAY

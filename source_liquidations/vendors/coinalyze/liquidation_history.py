@@ -33,7 +33,7 @@ STREAM = Stream(
 
 # Of an interval shorter than a day, so many of a market's newest points are kept for sure; older ones are deleted.
 POINTS_KEPT = 1_500
-LATE = 5 * timestamps.MINUTE
+REVISED_FOR = 5 * timestamps.MINUTE
 MOST_SYMBOLS = 20  # a request
 MANY_MARKETS = 2_000  # take an hour each sync
 
@@ -71,7 +71,7 @@ class LiquidationHistory(Endpoint):
     paged = False
     page_size = 2**31
     rows_per_step = 1  # at the most: an interval without liquidations has no row
-    late = LATE
+    revised_for = REVISED_FOR
 
     def __init__(self, client: Client, config: Mapping[str, Any], *, per_minute: int, start: int) -> None:
         self.client = client

@@ -98,7 +98,7 @@ class LiquidationOrders(Endpoint):
         self.sizing = Sizing(LONGEST_WINDOW, worth=LIMIT // 2, step=self.step)
         now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
         self.reach = now - LONGEST_HISTORY
-        self.sure_reach: int = now - HISTORY
+        self.retained_since: int = now - HISTORY
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         named: list[Partition] = []

@@ -72,6 +72,6 @@ class Gate(Vendor):
         probe_at(self._stats, next(iter(self._stats.partitions(traffic))), now, traffic)
         back = partial(reaches_back, "gate", start=self._shared.start)
         return [
-            *back(self._orders.sure_reach, what="liquidation orders", older="there may be none that are older"),
+            *back(self._orders.retained_since, what="liquidation orders", older="there may be none that are older"),
             *back(self._stats.reach, what="the sums of contract_stats"),
         ]

@@ -170,7 +170,7 @@ class LiquidationAgg(Endpoint):
     paged = False
     refuses_old = True
     page_size = MOST_POINTS
-    most_at_once = 2
+    max_concurrent_requests = 2
     rows_per_step = SERIES
 
     def __init__(self, client: Client, config: Mapping[str, Any], *, most_weight: float) -> None:

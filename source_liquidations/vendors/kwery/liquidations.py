@@ -85,7 +85,7 @@ class Liquidations(Endpoint):
         self._silent_since: dict[str, int | None] = {}  # by symbol; None once it had a row
         self.windows = self.sizing = Windows(credits)
         # Windows side by side would each spend what another one needs to be read to its end.
-        self.most_at_once = None if credits.most is None else 1
+        self.max_concurrent_requests = None if credits.most is None else 1
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         try:
