@@ -173,11 +173,11 @@ class Endpoint(ABC):
         return []
 
     @cached_property
-    def unresolved(self) -> list[LiquidationsError]:
+    def entry_errors(self) -> list[LiquidationsError]:
         """Why entries of the configuration brought no partitions, while others did."""
         return []
 
-    def resolved(
+    def resolve_entries(
         self,
         setting: str,
         entries: Sequence[str],
@@ -194,7 +194,7 @@ class Endpoint(ABC):
                     raise
                 if not error.who:
                     error.named(f"`{where}`")
-                self.unresolved.append(self.hinted(error, entry))
+                self.entry_errors.append(self.with_code_hint(error, entry))
                 continue
             yield from ((name, where) for name in names)
 
@@ -206,16 +206,16 @@ class Endpoint(ABC):
     def all_partitions(self, traffic: Traffic) -> list[Partition]:
         """The partitions, where every entry of the configuration has some; else raises why one has none."""
         found = list(dict.fromkeys(self.partitions(traffic)))
-        self.must_be_resolved()
+        self.raise_entry_errors()
         return found
 
-    def must_be_resolved(self) -> None:
+    def raise_entry_errors(self) -> None:
         """Raises why entries of the configuration brought no partitions: all that are wrong, else the first failure."""
-        wrong = [error for error in self.unresolved if error.failure_type == "config_error"]
-        if self.unresolved:
-            raise ConfigurationError.of_all(wrong) if wrong else self.unresolved[0]
+        wrong = [error for error in self.entry_errors if error.failure_type == "config_error"]
+        if self.entry_errors:
+            raise ConfigurationError.of_all(wrong) if wrong else self.entry_errors[0]
 
-    def hinted(self, error: LiquidationsError, market: str) -> LiquidationsError:
+    def with_code_hint(self, error: LiquidationsError, market: str) -> LiquidationsError:
         """The error with the vendor's codes of an exchange that a market, pattern or sum spells otherwise."""
         for code in re.split(r"[/+-]", market):
             codes = [known for known in self.codes.split() if exchange(known) == exchange(code)]

@@ -104,8 +104,8 @@ class Workers:
             if gaps and reading.prepare is not None:
                 reading.prepare(partitions, reading.traffic)
         if not partitions:
-            endpoint.must_be_resolved()
-        for error in endpoint.unresolved:
+            endpoint.raise_entry_errors()
+        for error in endpoint.entry_errors:
             reading.fail(error.of_vendor(endpoint.vendor))
         reading.partitions = partitions
         self._scheduler.planned(reading, gaps)
@@ -233,5 +233,5 @@ def _placed(window: Window, error: LiquidationsError, owners: Sequence[int] | No
         partition = partitions[0]
         error.named(f"{partition} (`{partition.entry}`)" if partition.entry else str(partition))
         if isinstance(error, RequestRefused):
-            endpoint.hinted(error, str(partition))
+            endpoint.with_code_hint(error, str(partition))
     return error.of_vendor(endpoint.vendor)

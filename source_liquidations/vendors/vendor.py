@@ -148,7 +148,7 @@ def probe(endpoint: Endpoint, request: Request, span: Span, traffic: Traffic) ->
             raise
         if isinstance(error, RequestRefused):
             for partition in span.partitions:
-                endpoint.hinted(error, str(partition))
+                endpoint.with_code_hint(error, str(partition))
         raise error.named(", ".join(_at_fault(span.partitions, error.cause))) from None
 
 

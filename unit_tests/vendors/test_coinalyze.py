@@ -107,7 +107,7 @@ def test_patterns_are_matched_against_the_list_and_a_market_is_read_once() -> No
         ("BTCUSDT.6", "coinalyze.symbols[3]"),
     ]
     assert {p.values[1:] for p in found} == {(("interval", "1hour"), ("denomination", "native"))}
-    assert endpoint.unresolved == []
+    assert endpoint.entry_errors == []
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_patterns_are_matched_against_the_list_and_a_market_is_read_once() -> No
 def test_what_the_list_does_not_have_is_named_and_the_others_are_read(symbol: str, words: list[str]) -> None:
     endpoint, found = partitions_of("0.T", symbol)
     assert [p["symbol"] for p in found] == ["0.T"]
-    (error,) = endpoint.unresolved
+    (error,) = endpoint.entry_errors
     assert error.failure_type == "config_error"
     for word in ("`coinalyze.symbols[1]`", *words):
         assert word in error.message
@@ -134,7 +134,7 @@ def test_what_the_list_does_not_have_is_named_and_the_others_are_read(symbol: st
 def test_an_empty_list_of_markets_has_no_symbol(empty: Any) -> None:
     endpoint, found = partitions_of("0.T", listed=empty)
     assert found == []
-    assert len(endpoint.unresolved) == 1
+    assert len(endpoint.entry_errors) == 1
 
 
 def test_more_than_two_thousand_markets_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:

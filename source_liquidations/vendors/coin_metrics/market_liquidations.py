@@ -57,7 +57,7 @@ class MarketLiquidations(Timeseries):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         matching = partial(self._matching, traffic=traffic)
-        for market, where in self.resolved(SETTING, self._entries, is_pattern, matching):
+        for market, where in self.resolve_entries(SETTING, self._entries, is_pattern, matching):
             yield Partition.of(market=market, entry=where)
 
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:

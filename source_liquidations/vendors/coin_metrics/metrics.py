@@ -161,7 +161,7 @@ class LiquidationMetrics(Timeseries):
                 return []
 
         setting = f"coin_metrics.{self.level.setting}"
-        for name, where in self.resolved(setting, self.entries, is_looked_up, matching):
+        for name, where in self.resolve_entries(setting, self.entries, is_looked_up, matching):
             yield Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where)
 
     def _known(self, traffic: Traffic) -> list[str]:

@@ -107,7 +107,7 @@ class LiquidationHistory(Endpoint):
         self._markets = markets(self.client, traffic)
         rest = {"interval": self._interval, "denomination": self._denomination}
         matching = partial(matching_markets, self._markets)
-        meant = self.resolved("coinalyze.symbols", self._symbols, lambda entry: True, matching)
+        meant = self.resolve_entries("coinalyze.symbols", self._symbols, lambda entry: True, matching)
         return list(dict.fromkeys(Partition.of(symbol=symbol, **rest, entry=where) for symbol, where in meant))
 
     def many_markets(self, partitions: Sequence[Partition]) -> list[str]:

@@ -56,7 +56,7 @@ class Coinalyze(Vendor):
         """One call: the list of markets proves the key and the entries."""
         history = self._history
         partitions = history.configured(traffic)
-        history.must_be_resolved()
+        history.raise_entry_errors()
         notes = history.many_markets(partitions)
         if history.step < timestamps.DAY:
             kept = timestamps.floor_to(time.time_ns() - POINTS_KEPT * history.step, timestamps.MINUTE)

@@ -103,7 +103,9 @@ class LiquidationOrders(Endpoint):
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         named: list[Partition] = []
         patterns: list[Partition] = []
-        for name, where in self.resolved(SETTING, self._entries, is_pattern, partial(self._whole, traffic=traffic)):
+        for name, where in self.resolve_entries(
+            SETTING, self._entries, is_pattern, partial(self._whole, traffic=traffic)
+        ):
             settle, contract = name.split("/", 1)
             asked = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
             (patterns if is_pattern(contract) else named).append(Partition.of(**asked, entry=where))

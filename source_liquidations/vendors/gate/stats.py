@@ -71,7 +71,7 @@ class ContractStats(Endpoint):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         matching = partial(self._contracts.matching, traffic=traffic)
-        for name, where in self.resolved(SETTING, self._entries, is_pattern, matching):
+        for name, where in self.resolve_entries(SETTING, self._entries, is_pattern, matching):
             settle, contract = name.split("/", 1)
             yield Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where)
 

@@ -60,7 +60,7 @@ class LiquidationEvents(KaikoEndpoint):
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         lists = cache(partial(listed, self._reference, traffic))  # several patterns may need the same
         matching = partial(matching_instruments, lists)
-        for name, where in self.resolved("kaiko.instruments", self._instruments, is_pattern, matching):
+        for name, where in self.resolve_entries("kaiko.instruments", self._instruments, is_pattern, matching):
             code, instrument_class, instrument = name.split("/", 2)
             yield Partition.of(exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where)
 

@@ -189,7 +189,7 @@ class LiquidationAgg(Endpoint):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         matching = partial(matching_markets, self.client, traffic, self._lists)
-        for name, where in self.resolved("kiyotaka.symbols", self._symbols, is_pattern, matching):
+        for name, where in self.resolve_entries("kiyotaka.symbols", self._symbols, is_pattern, matching):
             exchange_id, raw_symbol = name.split("/", 1)
             yield Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **self._rest, entry=where)
         for index, coin in enumerate(self._coins):
