@@ -71,8 +71,8 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         assumes = f"{endpoint.rows_per_day:,} rows a day, as measured once; --sample measures"
     else:
         assumes = "no rows: the least there can be; --sample measures"
-    full = sum(span.time for span in spans) * endpoint.page_size  # no page has rows of two windows
-    requests = sum(count * max(1, -(-(rows or 0) * window.time // full)) for window, count in windows.items())
+    full = sum(span.total_time for span in spans) * endpoint.page_size  # no page has rows of two windows
+    requests = sum(count * max(1, -(-(rows or 0) * window.total_time // full)) for window, count in windows.items())
     weight = sum(count * endpoint.first_request(window).weight for window, count in windows.items())
     return Estimate(
         vendor=endpoint.vendor,
@@ -81,7 +81,7 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         windows=windows.total(),
         rows=rows,
         requests=requests,
-        cost=endpoint.price(requests, rows or 0, weight),
+        cost=endpoint.estimated_cost(requests, rows or 0, weight),
         seconds=round(endpoint.client.budget.seconds_for(requests, weight), 1),
         assumes=assumes,
         sampled=sampled,
@@ -115,7 +115,7 @@ def _sampled_rows(endpoint: Endpoint, spans: Sequence[Span]) -> tuple[int, str, 
             break
         found += len(answer.rows)
         covered += _covered(endpoint, one, answer)
-    rows = round(found / covered * sum(span.time for span in spans)) if covered else 0
+    rows = round(found / covered * sum(span.total_time for span in spans)) if covered else 0
     assumes = f"the density of {traffic.requests} samples of an hour ({found:,} rows)"
     return rows, assumes, {"requests": traffic.requests, **endpoint.spent()}
 
@@ -123,7 +123,7 @@ def _sampled_rows(endpoint: Endpoint, spans: Sequence[Span]) -> tuple[int, str, 
 def _covered(endpoint: Endpoint, span: Span, answer: Answer) -> int:
     """The time of a span's partitions, added up, that an answer has all rows of: a full page is not all of the span."""
     if answer.following is None or not answer.rows.instants:
-        return span.time
+        return span.total_time
     order = Order(endpoint.ascending, len(span.partitions))
     order.accept(answer.rows, span.end, endpoint.vendor)
     if order.reached:

@@ -114,7 +114,7 @@ def known_rows(endpoint: Endpoint, spans: Iterable[Span]) -> int | None:
     """How many rows the vendor has of some spans, where that is known: one for every interval and series."""
     if endpoint.rows_per_step is None:
         return None
-    return sum(span.time for span in spans) // endpoint.step * endpoint.rows_per_step
+    return sum(span.total_time for span in spans) // endpoint.step * endpoint.rows_per_step
 
 
 def _apart(wanted: Mapping[Output, Slices]) -> dict[tuple[Output, ...], Slices]:

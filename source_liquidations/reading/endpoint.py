@@ -88,7 +88,7 @@ class Span:
     end: int
 
     @property
-    def time(self) -> int:
+    def total_time(self) -> int:
         """That of its partitions, added up."""
         return (self.end - self.start) * len(self.partitions)
 
@@ -256,7 +256,7 @@ class Endpoint(ABC):
         """Partitions that one request may ask for together, all from the same start."""
         return ((partition,) for partition in partitions)
 
-    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+    def estimated_cost(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         """What so many requests, as the vendor counts them, of so many rows and so much weight cost, by currency."""
         return {}
 

@@ -167,7 +167,7 @@ def test_a_request_names_no_more_symbols_than_fit_and_none_is_left_out(count: in
             == len(batch)
             == len(endpoint.first_request(span).params[0][1].split(","))
         )
-    assert endpoint.price(1, 1_000, 7.0) == {"calls": 7}
+    assert endpoint.estimated_cost(1, 1_000, 7.0) == {"calls": 7}
 
 
 class Clock:

@@ -1155,7 +1155,7 @@ def test_an_answer_that_cannot_be_used_has_been_paid_for(body: Any, spent: int) 
 
 
 def test_what_requests_and_rows_cost() -> None:
-    assert endpoint_of().price(3, 368, 3.0) == {"credits": 811}
+    assert endpoint_of().estimated_cost(3, 368, 3.0) == {"credits": 811}
 
 
 @given(st.integers(45, 200_000), st.integers(2, 1000), st.integers(0, 1000))

@@ -140,7 +140,7 @@ class LiquidationHistory(Endpoint):
         )
         return Request(PATH, params, weight=float(len(span.partitions)))
 
-    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+    def estimated_cost(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"calls": round(weight)}
 
     # Answers.

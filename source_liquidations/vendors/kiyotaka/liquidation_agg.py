@@ -221,7 +221,7 @@ class LiquidationAgg(Endpoint):
         weight = math.ceil(points / POINTS_PER_WEIGHT) * (self._sum_factor if is_sum else 1.0)
         return Request(PATH, tuple(params), weight)
 
-    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+    def estimated_cost(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"weight": math.ceil(round(weight, 3))}
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:

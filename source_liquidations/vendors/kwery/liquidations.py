@@ -204,7 +204,7 @@ class Liquidations(Endpoint):
                 timestamps.format_shortest(oldest),
             )
 
-    def price(self, requests: int, rows: int, weight: float) -> dict[str, int]:
+    def estimated_cost(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"credits": cost(rows, requests)}
 
     def spent(self) -> dict[str, int]:
