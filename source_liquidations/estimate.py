@@ -122,7 +122,7 @@ def _sampled_rows(endpoint: Endpoint, spans: Sequence[Span]) -> tuple[int, str, 
 
 def _covered(endpoint: Endpoint, span: Span, answer: Answer) -> int:
     """The time of a span's partitions, added up, that an answer has all rows of: a full page is not all of the span."""
-    if answer.following is None or not answer.rows.instants:
+    if answer.next_request is None or not answer.rows.instants:
         return span.total_time
     order = Order(endpoint.ascending, len(span.partitions))
     order.accept(answer.rows, span.end, endpoint.vendor)

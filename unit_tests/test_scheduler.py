@@ -341,7 +341,7 @@ def test_twins_that_fill_pages_are_no_endless_loop() -> None:
     def alike(answered: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         answer = first(answered, span, request, memory)
         rows = [b'{"market":"a","time":%d,"n":0}' % instant for instant in answer.rows.instants]
-        return Answer(Rows(rows, answer.rows.instants), answer.following)
+        return Answer(Rows(rows, answer.rows.instants), answer.next_request)
 
     endpoint.decode = alike  # type: ignore[method-assign]
     sync = Simulation(endpoint, START, END, workers=1, check_progress=False)

@@ -199,7 +199,7 @@ def test_what_is_not_to_be_cut(spoil: str) -> None:
     read_pages(window, 800 if spoil == "little left" else 100, 10)
     window.order.ascending = spoil != "unordered"
     if spoil == "finished":
-        window.pages.following = None
+        window.pages.next_request = None
     gap.failed = spoil == "failed"
     assert not window.is_worth_a_cut()
 
@@ -324,11 +324,11 @@ def test_any_sequence_reads_everything_once(data: st.DataObject, step: int, cap:
         assert sum(last - first for first, last in parts) == end - start, "something is read twice"
 
 
-@pytest.mark.parametrize("is_listed", [True, False])
-def test_empty_pages_of_a_list_that_is_known_may_be_many(is_listed: bool) -> None:
+@pytest.mark.parametrize("pages_are_known", [True, False])
+def test_empty_pages_of_a_list_that_is_known_may_be_many(pages_are_known: bool) -> None:
     window = opened(gap_of((0, 100)))
-    pages = [replace(page(more=number), is_listed=is_listed) for number in range(60)]
-    if not is_listed:
+    pages = [replace(page(more=number), pages_are_known=pages_are_known) for number in range(60)]
+    if not pages_are_known:
         with pytest.raises(NotAdvancing, match="20 empty pages in a row"):
             [window.accept(window.request(), one) for one in pages]
         return

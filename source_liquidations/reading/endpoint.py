@@ -53,25 +53,25 @@ class Answer:
 
     problem     what keeps the next page from being requested; the rows of this one are good
     readable    where the answer tells it: since when and until when the key may read, in nanoseconds; None = any time
-    is_listed   the requests that follow are a list that is known, so that empty pages are no sign of an endless one
+    pages_are_known   the remaining requests are known, so empty pages are no sign of an endless chain
     """
 
     rows: Rows
-    following: Request | None = None
+    next_request: Request | None = None
     problem: LiquidationsError | None = None
     readable: tuple[int | None, int | None] = (None, None)
-    is_listed: bool = False
+    pages_are_known: bool = False
 
     @classmethod
-    def before(
+    def with_next(
         cls,
         rows: Rows,
-        following: Callable[[], Request | None],
+        next_request: Callable[[], Request | None],
         readable: tuple[int | None, int | None] = (None, None),
     ) -> Answer:
         """The rows, with the next request, or with what is wrong with it."""
         try:
-            return cls(rows, following(), readable=readable)
+            return cls(rows, next_request(), readable=readable)
         except UnexpectedAnswer as error:
             return cls(rows, problem=error, readable=readable)
 
@@ -99,10 +99,10 @@ class Sizing:
     worth   rows that a window should have: the next one is longer after few rows, shorter after many. None = any
     """
 
-    def __init__(self, longest: int | None = None, *, worth: int | None = None, step: int = 1) -> None:
+    def __init__(self, longest: int | None = None, *, target_rows: int | None = None, step: int = 1) -> None:
         self._longest = longest
         self._step = step
-        self.worth = worth
+        self.target_rows = target_rows
 
     def longest(self) -> int | None:
         """The longest window; None = any."""
@@ -114,9 +114,9 @@ class Sizing:
 
     def next_length(self, length: int, rows: int) -> int:
         """The length of the window after one of `length` nanoseconds that had so many rows."""
-        if self.worth is None:
+        if self.target_rows is None:
             return length
-        factor = 8.0 if rows == 0 else min(4.0, max(0.25, self.worth / rows))
+        factor = 8.0 if rows == 0 else min(4.0, max(0.25, self.target_rows / rows))
         longer = timestamps.floor_to(int(length * factor), self._step)
         return max(self._step, min(longer, self._longest or longer))
 

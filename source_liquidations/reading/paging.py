@@ -25,11 +25,11 @@ def tokens_refused(error: LiquidationsError) -> VendorUnavailable:
 class Pages:
     """The pages of one window: how many, what comes next, and whether that would ever end.
 
-    following   the request of the next page; None before the first and after the last
+    next_request   the request of the next page; None before the first and after the last
     """
 
     count: int = 0
-    following: Request | None = None
+    next_request: Request | None = None
     rows: int = 0
     _marks: set[int] = field(default_factory=set)
     _repeats: int = 0  # of a page whose rows are all alike: twins, if there are few
@@ -39,20 +39,20 @@ class Pages:
         """Count a page. Raises NotAdvancing where it repeats an earlier one, or its token would never end."""
         self.count += 1
         self.rows += len(answer.rows)
-        self.following = answer.following
+        self.next_request = answer.next_request
         raw = answer.rows.raw
-        token_mark = hash(answer.following)
+        token_mark = hash(answer.next_request)
         page_mark = hash((len(raw), bytes(raw[0]), bytes(raw[-1]))) if len(raw) else 0
-        if answer.following == request or token_mark in self._marks:
+        if answer.next_request == request or token_mark in self._marks:
             raise NotAdvancing("a page repeats its continuation token; the sync would never end.")
         if page_mark and page_mark in self._marks:
             self._repeats += 1
             if len(set(map(bytes, raw))) > 1 or self._repeats > _REPEATS_OF_TWINS:
                 raise NotAdvancing("a page repeats the rows of an earlier one; the sync would never end, or lack rows.")
-        if answer.following is None:
+        if answer.next_request is None:
             return
         self._marks.update((token_mark, page_mark))
-        self._empty = 0 if len(raw) or answer.is_listed else self._empty + 1
+        self._empty = 0 if len(raw) or answer.pages_are_known else self._empty + 1
         if self._empty >= _EMPTY_PAGES_IN_A_ROW:
             raise NotAdvancing(f"{_EMPTY_PAGES_IN_A_ROW} empty pages in a row, each with a token for more.")
 

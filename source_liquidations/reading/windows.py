@@ -43,10 +43,10 @@ class Window:
 
     @property
     def finished(self) -> bool:
-        return self.pages.count > 0 and self.pages.following is None
+        return self.pages.count > 0 and self.pages.next_request is None
 
     def request(self) -> Request:
-        return self.pages.following or self.gap.reading.endpoint.first_request(self.asked)
+        return self.pages.next_request or self.gap.reading.endpoint.first_request(self.asked)
 
     def accept(self, request: Request, answer: Answer) -> tuple[Rows, dict[int, Slice]]:
         """The page's rows that are the window's, and by partition the slice that is whole with them.
@@ -56,7 +56,7 @@ class Window:
         self.pages.accept(request, answer)
         rows = self._asked_for(answer.rows)
         if self.order.accept(rows, self.end, self.gap.reading.endpoint.vendor):
-            self.pages.following = None  # all that follows is behind the window
+            self.pages.next_request = None  # all that follows is behind the window
         self.gap.note(self, answer)
         if answer.readable[1] is not None:
             for output in self.gap.outputs:

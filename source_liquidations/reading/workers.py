@@ -130,7 +130,7 @@ class Workers:
         except (AccessRefused, RequestRefused) as error:
             if error.scope == "reading":  # the key itself
                 raise
-            if window.pages.following is not None:
+            if window.pages.next_request is not None:
                 # The life of a page token is not documented.
                 logger.info("%s: page token refused, reading on from a fresh request", window.gap.reading.names)
                 if not self._scheduler.restarted(window):

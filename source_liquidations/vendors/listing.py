@@ -87,7 +87,7 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
         answer = listing.decode(answered, NOWHEN, request, memory)
         pages.accept(request, answer)
         yield from zip(answer.rows.typed, answer.rows.raw, strict=True)
-        request = answer.following
+        request = answer.next_request
 
 
 def next_token(client: Client, *, token: str | None, url: str | None, name: str) -> str | None:

@@ -50,9 +50,9 @@ def test_pages_begin_at_the_start_and_end_before_the_end() -> None:
 def test_a_following_page_repeats_the_request_with_its_token() -> None:
     held, span = coin_metrics()
     first = held.endpoint.first_request(span)
-    following = decoded(held, {**sample(BODY), "next_page_token": "one"}, span).following
+    following = decoded(held, {**sample(BODY), "next_page_token": "one"}, span).next_request
     assert following == Request(first.path, (*first.params, ("next_page_token", "one")))
-    assert decoded(held, sample(BODY), span).following is None
+    assert decoded(held, sample(BODY), span).next_request is None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_next_url_elsewhere_or_without_a_token_is_refused(page: dict[str, str]
     held, span = coin_metrics()
     answer = decoded(held, {**sample(BODY), **page}, span)
     assert isinstance(answer.problem, UnexpectedAnswer)
-    assert answer.following is None
+    assert answer.next_request is None
     assert len(answer.rows) == len(sample(BODY)["data"]), "the page itself is good"
 
 
@@ -74,8 +74,8 @@ def test_a_token_is_taken_from_the_next_url_where_it_is_nowhere_else() -> None:
     held, span = coin_metrics()
     url = "https://api.coinmetrics.io/v4/timeseries/market-liquidations?api_key=k&next_page_token=a%2Bb"
     answer = decoded(held, {**sample(BODY), "next_page_token": None, "next_page_url": url}, span)
-    assert answer.following is not None
-    assert dict(answer.following.params)["next_page_token"] == "a+b"
+    assert answer.next_request is not None
+    assert dict(answer.next_request.params)["next_page_token"] == "a+b"
 
 
 @example([f"binance-币安人生{number}USDT-future" for number in range(100, 400)], 300)
@@ -160,7 +160,7 @@ def test_a_time_in_nanoseconds_that_the_vendor_sends_stays() -> None:
 def test_null_is_no_rows() -> None:
     held, span = coin_metrics()
     answer = decoded(held, {"data": None}, span)
-    assert (len(answer.rows), answer.following) == (0, None)
+    assert (len(answer.rows), answer.next_request) == (0, None)
 
 
 def test_a_batchs_rows_know_their_partition() -> None:

@@ -82,7 +82,7 @@ def test_a_following_page_repeats_the_request_with_its_token() -> None:
     found, span = held(PAIR, "1d")
     first = found.endpoint.first_request(span)
     following = decoded(found, {**sample("coin_metrics/timeseries__pair-metrics.200"), "next_page_token": "one"}, span)
-    assert following.following == Request(first.path, (*first.params, ("next_page_token", "one")))
+    assert following.next_request == Request(first.path, (*first.params, ("next_page_token", "one")))
 
 
 @pytest.mark.parametrize("frequency", MARKET.frequencies)
@@ -260,7 +260,7 @@ def test_a_next_page_elsewhere_is_not_asked_for() -> None:
     found, span = held(PAIR)
     answer = decoded(found, {"data": [], "next_page_token": "t", "next_page_url": "https://evil.example/"}, span)
     assert "another origin" in str(answer.problem)
-    assert answer.following is None
+    assert answer.next_request is None
 
 
 @pytest.mark.parametrize("text", ["NaN", "much", "1,5", "1e400", "[]"])
@@ -319,7 +319,7 @@ def test_entities_have_the_same_intervals_each() -> None:
 def test_null_is_no_rows() -> None:
     found, span = held(PAIR)
     answer = decoded(found, {"data": None}, span)
-    assert (len(answer.rows), answer.following) == (0, None)
+    assert (len(answer.rows), answer.next_request) == (0, None)
 
 
 def test_a_frequency_that_the_vendor_sends_stays() -> None:

@@ -531,7 +531,7 @@ def test_the_list_of_markets_arrives_as_it_is() -> None:
     assert held.endpoint.first_request(span) == Request("/v1/future-markets")
     answer = decoded(held, body, span)
     assert [json.loads(bytes(row)) for row in answer.rows.raw] == body
-    assert answer.following is None
+    assert answer.next_request is None
     assert len(decoded(held, None, span).rows) == 0
     with pytest.raises(UnexpectedAnswer, match="symbol"):
         decoded(held, [{"exchange": "A"}], span)

@@ -209,12 +209,12 @@ def test_sums_go_on_behind_the_last_row_and_not_past_the_end() -> None:
     held, span = gate_stats()
     hour = FIRST // SECOND
     one = Span(span.partitions, FIRST, FIRST + 5 * HOUR)
-    followed = decoded(held, [{"time": hour}, {"time": hour + 7200}], one).following
+    followed = decoded(held, [{"time": hour}, {"time": hour + 7200}], one).next_request
     assert followed is not None
     assert dict(followed.params)["from"] == str(hour + 10800)
     last = decoded(held, [{"time": hour + 3600 * n} for n in range(9)], one)
-    assert (last.following, len(last.rows)) == (None, 5)
-    assert decoded(held, [], one).following is None
+    assert (last.next_request, len(last.rows)) == (None, 5)
+    assert decoded(held, [], one).next_request is None
 
 
 def test_a_vendor_that_ignores_from_is_noticed() -> None:
@@ -223,10 +223,10 @@ def test_a_vendor_that_ignores_from_is_noticed() -> None:
     page = Answered(200, {}, json.dumps([{"time": FIRST // SECOND}]).encode())
     request, pages = held.endpoint.first_request(one), Pages()
     pages.accept(request, held.endpoint.decode(page, one, request, {}))
-    assert pages.following is not None
-    again = held.endpoint.decode(page, one, pages.following, {})
+    assert pages.next_request is not None
+    again = held.endpoint.decode(page, one, pages.next_request, {})
     with pytest.raises(NotAdvancing, match="would never end"):
-        pages.accept(pages.following, again)
+        pages.accept(pages.next_request, again)
 
 
 # What is cut.
@@ -259,10 +259,10 @@ def test_a_second_of_the_market_that_is_full_is_asked_for_by_contract() -> None:
     body = [{**row, "contract": "NEW_USDT" if n else "BTC_USDT"} for n, row in enumerate(rows_in(1, 1000))]
     answer = decoded(held, body, second, memory=memory)
     assert len(answer.rows) == 0
-    assert answer.is_listed
+    assert answer.pages_are_known
     asked = []
-    while answer.following is not None:
-        request = answer.following
+    while answer.next_request is not None:
+        request = answer.next_request
         asked.append(dict(request.params)["contract"])
         answer = held.endpoint.decode(Answered(200, {}, b"[]"), second, request, memory)
     assert asked == ["BTC_USDT", "NEW_USDT"], "those of the list, and those that had orders"
@@ -513,7 +513,7 @@ def list_pages(*pages: list[str]) -> tuple[list[str], list[str]]:
         offsets.append(dict(request.params)["offset"])
         body = json.dumps([{"name": name} for name in left.pop(0)]).encode()
         answer = endpoint.decode(Answered(200, {}, body), span, request, memory)
-        request = answer.following
+        request = answer.next_request
         names += [json.loads(row)["name"] for row in answer.rows.raw]
     return names, offsets
 

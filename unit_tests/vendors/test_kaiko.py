@@ -72,7 +72,7 @@ def test_names_are_escaped_in_paths() -> None:
 def test_a_following_page_is_asked_for_by_its_token_alone() -> None:
     held, span = kaiko_events()
     body = sample("kaiko/trades_page")
-    assert decoded(held, body, span).following == Request(
+    assert decoded(held, body, span).next_request == Request(
         held.endpoint.first_request(span).path, (("continuation_token", body["continuation_token"]),)
     )
 
@@ -86,14 +86,14 @@ def test_the_last_page_has_no_token(end: dict[str, Any]) -> None:
     held, span = kaiko_events()
     body = sample("kaiko/trades_page")
     del body["continuation_token"], body["next_url"]
-    assert decoded(held, {**body, **end}, span).following is None
+    assert decoded(held, {**body, **end}, span).next_request is None
 
 
 def test_a_token_may_be_in_the_next_url_only() -> None:
     held, span = kaiko_events()
     body = sample("kaiko/trades_page")
     token = body.pop("continuation_token")
-    following = decoded(held, body, span).following
+    following = decoded(held, body, span).next_request
     assert following is not None
     assert following.params == (("continuation_token", token),)
 
@@ -105,7 +105,7 @@ def test_a_next_url_elsewhere_or_without_a_token_is_refused(url: str) -> None:
     del body["continuation_token"]
     answer = decoded(held, body, span)
     assert isinstance(answer.problem, UnexpectedAnswer)
-    assert answer.following is None
+    assert answer.next_request is None
     assert len(answer.rows) == len(body["data"]), "the page itself is good"
 
 
@@ -360,7 +360,7 @@ def test_two_events_of_one_id_are_told_of_once(caplog: pytest.LogCaptureFixture)
 def test_null_is_no_rows(made: Callable[[], tuple[Feed, Span]]) -> None:
     held, span = made()
     answer = decoded(held, {"data": None}, span)
-    assert (len(answer.rows), answer.following) == (0, None)
+    assert (len(answer.rows), answer.next_request) == (0, None)
 
 
 def test_a_result_that_is_no_error_is_fine() -> None:

@@ -732,7 +732,7 @@ def test_a_field_that_differs_from_another_in_case_alone_is_left_out(caplog: pyt
 def test_nothing_is_no_rows(body: Any) -> None:
     held, span = kiyotaka()
     answer = decoded(held, body, span)
-    assert (len(answer.rows), answer.following) == (0, None)
+    assert (len(answer.rows), answer.next_request) == (0, None)
 
 
 @pytest.mark.parametrize(

@@ -270,7 +270,7 @@ def test_filters_have_progress_of_their_own_and_a_symbol_is_read_once() -> None:
 def test_the_cursor_is_followed_as_it_is(meta: dict[str, Any], after: str | None) -> None:
     held, span = kwery()
     body = {**sample("kwery/liquidations"), "meta": meta}
-    following = decoded(held, body, span).following
+    following = decoded(held, body, span).next_request
     if after is None:
         assert following is None
     else:
@@ -289,9 +289,9 @@ def test_more_rows_without_a_cursor_to_them_are_an_error(meta: dict[str, Any], r
 def test_a_later_cursor_takes_the_place_of_the_one_before() -> None:
     held, span = kwery()
     body = {**sample("kwery/liquidations"), "meta": {"next_cursor": "one"}}
-    first = decoded(held, body, span).following
+    first = decoded(held, body, span).next_request
     assert first is not None
-    second = held.endpoint.decode(answered({**body, "meta": {"next_cursor": "two"}}), span, first, {}).following
+    second = held.endpoint.decode(answered({**body, "meta": {"next_cursor": "two"}}), span, first, {}).next_request
     assert second is not None
     assert [value for name, value in second.params if name == "after"] == ["two"]
 
@@ -300,12 +300,12 @@ def test_a_later_cursor_takes_the_place_of_the_one_before() -> None:
 def test_an_empty_page_is_the_last_whatever_its_cursor(more: dict[str, Any]) -> None:
     held, span = kwery()
     body = {"data": [], "meta": {"next_cursor": "abc", **more}}
-    assert decoded(held, body, span).following is None
+    assert decoded(held, body, span).next_request is None
 
 
 def test_an_empty_page_that_says_that_there_is_more_is_followed() -> None:
     held, span = kwery()
-    following = decoded(held, page_of(next_cursor="abc", has_more=True), span).following
+    following = decoded(held, page_of(next_cursor="abc", has_more=True), span).next_request
     assert following is not None
     assert dict(following.params)["after"] == "abc"
 
@@ -320,8 +320,8 @@ def test_empty_pages_without_end_are_given_up() -> None:
             body = answered(page_of(next_cursor=f"{number}", has_more=True))
             answer = held.endpoint.decode(body, span, request, memory)
             pages.accept(request, answer)
-            assert answer.following is not None
-            request = answer.following
+            assert answer.next_request is not None
+            request = answer.next_request
 
     with pytest.raises(NotAdvancing, match="empty pages in a row"):
         follow()
@@ -332,13 +332,13 @@ def test_empty_pages_without_end_are_given_up() -> None:
 def test_a_body_without_meta_is_the_last_page_unless_it_is_full(meta: dict[str, Any]) -> None:
     held, span = kwery()
     rows = sample("kwery/liquidations")["data"]
-    assert decoded(held, {"data": rows, **meta}, span).following is None
-    assert decoded(held, {"data": [], **meta}, span).following is None
-    assert decoded(held, {"data": rows * 999, **meta}, span).following is None
+    assert decoded(held, {"data": rows, **meta}, span).next_request is None
+    assert decoded(held, {"data": [], **meta}, span).next_request is None
+    assert decoded(held, {"data": rows * 999, **meta}, span).next_request is None
     with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
         decoded(held, {"data": rows * 1000, **meta}, span)
     liquidations_of(held).windows.limit = 3
-    assert decoded(held, {"data": rows * 2, **meta}, span).following is None
+    assert decoded(held, {"data": rows * 2, **meta}, span).next_request is None
     with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
         decoded(held, {"data": rows * 3, **meta}, span)
 
@@ -352,7 +352,7 @@ def test_a_page_is_full_with_the_rows_that_could_be_paid() -> None:
         assert dict(paid.params)["limit"] == "50"
         body = answered({"data": [row] * rows}, {"X-Credits-Used": "0"})
         if rows == 49:
-            assert held.endpoint.decode(body, span, request, {}).following is None
+            assert held.endpoint.decode(body, span, request, {}).next_request is None
             continue
         with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
             held.endpoint.decode(body, span, request, {})
@@ -499,7 +499,7 @@ def test_a_body_of_another_shape_is_an_error(body: Any) -> None:
 def test_null_is_an_empty_list(meta: dict[str, Any]) -> None:
     held, span = kwery()
     answer = decoded(held, {"data": None, **meta}, span)
-    assert (len(answer.rows), answer.following, answer.problem) == (0, None, None)
+    assert (len(answer.rows), answer.next_request, answer.problem) == (0, None, None)
     assert purse_of(held).windows == 1, "read to its end"
     with pytest.raises(UnexpectedAnswer, match="no `data`"):
         decoded(held, meta, span)
@@ -716,14 +716,14 @@ def test_a_capped_answer_without_a_cursor_is_no_riddle(meta: Any) -> None:
 def test_a_capped_page_with_a_cursor_goes_on() -> None:
     held, span = kwery()
     answer = decoded(held, sample("kwery/docs_example_page"), span, headers={"X-Rows-Capped": "true"})
-    assert answer.following is not None
+    assert answer.next_request is not None
 
 
 def test_an_answer_that_is_not_capped_or_has_no_rows_is_whole() -> None:
     held, span = kwery()
     body = {**sample("kwery/docs_example_page"), "meta": {}}
-    assert decoded(held, body, span, headers={"X-Rows-Capped": "false"}).following is None
-    assert decoded(held, page_of(), span, headers={"X-Rows-Capped": "true"}).following is None
+    assert decoded(held, body, span, headers={"X-Rows-Capped": "false"}).next_request is None
+    assert decoded(held, page_of(), span, headers={"X-Rows-Capped": "true"}).next_request is None
 
 
 def test_windows_follow_the_rows() -> None:
@@ -1037,7 +1037,7 @@ def test_a_page_that_was_cut_off_and_leads_to_an_empty_one_is_asked_for_in_halve
     capped = {"X-Rows-Capped": "true"}
     memory: dict[Any, Any] = {}
     first = decoded(held, {**page, "meta": {"next_cursor": "c"}}, span, headers=capped, memory=memory)
-    assert first.following is not None
+    assert first.next_request is not None
     with pytest.raises(WindowTooLarge, match="X-Rows-Capped"):
         decoded(held, {"data": [], "meta": {}}, span, memory=memory)
 
@@ -1047,8 +1047,8 @@ def test_a_page_behind_one_that_was_cut_off_makes_it_whole() -> None:
     memory: dict[Any, Any] = {}
     capped = {"X-Rows-Capped": "true"}
     decoded(held, page_of(START, next_cursor="c"), span, headers=capped, memory=memory)
-    assert decoded(held, page_of(START + SECOND, next_cursor="d"), span, memory=memory).following is not None
-    assert decoded(held, page_of(), span, memory=memory).following is None
+    assert decoded(held, page_of(START + SECOND, next_cursor="d"), span, memory=memory).next_request is not None
+    assert decoded(held, page_of(), span, memory=memory).next_request is None
 
 
 # Credits.

@@ -65,7 +65,7 @@ def test_kaikos_token_is_all_that_a_following_page_needs(
     token: str | None, url: str | None, followed: str | None
 ) -> None:
     held = feed("kaiko_exchanges", KAIKO)
-    following = page(held, {"data": [{"code": "bbit"}], "continuation_token": token, "next_url": url}).following
+    following = page(held, {"data": [{"code": "bbit"}], "continuation_token": token, "next_url": url}).next_request
     expected = Request("/v1/exchanges", (("continuation_token", followed or ""),))
     assert following == (expected if followed else None)
 
@@ -83,16 +83,16 @@ def test_kaikos_token_elsewhere_is_refused() -> None:
 def test_kiyotakas_last_page_has_no_offset(offset: Any) -> None:
     held = feed("kiyotaka_markets", KIYOTAKA)
     body = {"symbols": [{"exchange": "BYBIT", "rawSymbol": "BTCUSDT"}], "nextOffset": offset}
-    assert page(held, body).following is None
-    assert page(held, {}).following is None
+    assert page(held, body).next_request is None
+    assert page(held, {}).next_request is None
 
 
 @pytest.mark.parametrize("offset", [100, "100"])
 def test_kiyotakas_following_page(offset: Any) -> None:
     held = feed("kiyotaka_markets", KIYOTAKA)
     body = {"symbols": [{"exchange": "BYBIT", "rawSymbol": "BTCUSDT"}], "nextOffset": offset}
-    assert page(held, body).following == Request("/v1/markets", (("pageSize", "100"), ("pageOffset", "100")))
-    assert page(held, {**body, "symbols": []}).following is None
+    assert page(held, body).next_request == Request("/v1/markets", (("pageSize", "100"), ("pageOffset", "100")))
+    assert page(held, {**body, "symbols": []}).next_request is None
 
 
 @pytest.mark.parametrize(("offset", "says"), [(100, "repeats"), (50, "repeats"), ("next", "not a number")])
@@ -167,7 +167,7 @@ def test_no_undocumented_field_gets_in_the_place_of_a_column_of_kiyotakas(
 @pytest.mark.parametrize("body", [{}, {"symbols": []}, {"symbols": None}, {"symbols": None, "nextOffset": 100}])
 def test_nothing_is_no_rows_of_kiyotakas(body: Any) -> None:
     answer = page(feed("kiyotaka_markets", KIYOTAKA), body)
-    assert (len(answer.rows), answer.following) == (0, None)
+    assert (len(answer.rows), answer.next_request) == (0, None)
 
 
 def test_a_list_of_kiyotakas_under_another_name_is_not_an_empty_one() -> None:
@@ -303,7 +303,7 @@ def test_kwerys_recording() -> None:
     body = sample("kwery/symbols")
     answer = page(held, body)
     assert [json.loads(row) for row in raw(answer.rows)] == body["symbols"]
-    assert answer.following is None
+    assert answer.next_request is None
     assert held.endpoint.first_request(NOWHEN) == Request("/v1/symbols")
 
 
@@ -337,12 +337,12 @@ def test_the_vendors_samples_joined() -> None:
     floki = next(row for row in reference["data"] if row["market"] == "binance-1000FLOKIUSDT-future")
     assert [json.loads(row) for row in raw(first.rows)] == [{**floki, **catalog["data"][-1]}]
     assert first.rows.instants == [17]
-    assert first.following is not None
+    assert first.next_request is not None
     token = reference["next_page_token"]
-    assert first.following.params == (("type", "future"), ("page_size", "10000"), ("next_page_token", token))
-    last = page(held, {"data": []}, first.following, memory)
+    assert first.next_request.params == (("type", "future"), ("page_size", "10000"), ("next_page_token", token))
+    last = page(held, {"data": []}, first.next_request, memory)
     assert [json.loads(row) for row in raw(last.rows)] == catalog["data"][:-1]
-    assert last.following is None
+    assert last.next_request is None
 
 
 def test_a_window_read_anew_begins_the_join_anew() -> None:

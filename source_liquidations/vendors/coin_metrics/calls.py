@@ -124,7 +124,7 @@ class Timeseries(Endpoint):
             raise UnexpectedAnswer(f"`{self._field}`: rows of {shown(entity)}, which was not asked for.")
         owners = [index[entity] for entity in entities] if len(index) > 1 else None
         rows = self.rows(page, owners, memory)
-        return Answer.before(rows, partial(following, self.client, request, page.body))
+        return Answer.with_next(rows, partial(following, self.client, request, page.body))
 
     @abstractmethod
     def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:

@@ -95,7 +95,7 @@ class LiquidationOrders(Endpoint):
             added=("timestamp", "settle", "liquidation_id"),
         )
         # Shorter while orders are so many that an answer would be cut.
-        self.sizing = Sizing(LONGEST_WINDOW, worth=LIMIT // 2, step=self.step)
+        self.sizing = Sizing(LONGEST_WINDOW, target_rows=LIMIT // 2, step=self.step)
         now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
         self.reach = now - LONGEST_HISTORY
         self.retained_since: int = now - HISTORY
@@ -178,7 +178,7 @@ class LiquidationOrders(Endpoint):
         """The rows so far of a second with too many for one answer, and the request for its next contract."""
         names = memory[_LEFT]
         following = _request(settle, names.pop(0), second, second) if names else None
-        return Answer(rows, following, is_listed=True)
+        return Answer(rows, following, pages_are_known=True)
 
 
 def _request(settle: str, contract: str | None, start: int, last: int) -> Request:

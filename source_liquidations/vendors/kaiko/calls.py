@@ -74,7 +74,7 @@ class KaikoEndpoint(Endpoint):
         page = self._decoder.decode(answered)
         rows = self.rows(page, span, memory)
         readable = self._readable(page.body, span, rows.instants)
-        return Answer.before(rows, partial(following, self.client, request, page.body), readable)
+        return Answer.with_next(rows, partial(following, self.client, request, page.body), readable)
 
     def _readable(self, body: Body[Any], span: Span, instants: Sequence[int]) -> tuple[int | None, int | None]:
         """Since when and until when the key may read, if no row shows otherwise.

@@ -106,7 +106,7 @@ class Windows(Sizing):
     def __init__(self, credits: Credits) -> None:
         self._credits = credits
         self.limit = LARGEST_LIMIT
-        super().__init__(worth=ROWS_WORTH_A_WINDOW, step=STEP)
+        super().__init__(target_rows=ROWS_WORTH_A_WINDOW, step=STEP)
 
     def longest(self) -> int:
         """A first window that can be paid whatever it holds."""

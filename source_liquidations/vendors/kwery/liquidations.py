@@ -161,7 +161,7 @@ class Liquidations(Endpoint):
         memory[_CAPPED] = rows if is_cut else 0
         # Cut off with a cursor, the rest is on the next page: unless that is empty.
         if (rows and is_cut and meta.cursor is None) or (was_cut and not rows):
-            self.windows.worth = max(1, max(rows, was_cut) // 2)
+            self.windows.target_rows = max(1, max(rows, was_cut) // 2)
             raise WindowTooLarge(
                 "the plan cut the result off (X-Rows-Capped), so rows are missing.",
                 advice="Even the shortest window has more rows than the plan returns: a larger plan is needed.",
