@@ -1,4 +1,4 @@
-"""What a vendor implements, and the few things that flow between it and the reading loop."""
+"""The interface that a vendor's endpoint implements, and the types that pass through it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from source_liquidations.symbols import exchange
 
 @dataclass(frozen=True)
 class Partition:
-    """What has progress of its own: a market, an asset. Pairs in the order in which people read them.
+    """The unit that has its own progress: a market, an asset. `values` are name-value pairs in display order.
 
-    The order is no part of the identity (a platform may store a state with its keys sorted), nor is the way a number
-    is written, nor `entry`, the field of the configuration that asked for it.
+    Equality ignores the order (a platform may sort the keys of a saved state), trailing zeros of a whole number, and
+    `entry`, the configuration field that the partition comes from.
     """
 
     values: tuple[tuple[str, str], ...] = field(compare=False)
@@ -49,17 +49,18 @@ _WHOLE = re.compile(r"^(\d+)\.0+$", re.ASCII)
 
 @dataclass(frozen=True)
 class Answer:
-    """One decoded page: its rows, and the request for the next one (None on the last).
+    """One decoded page: its rows, and the request for the next page (None after the last).
 
-    problem     what keeps the next page from being requested; the rows of this one are good
-    readable    where the answer tells it: since when and until when the key may read, in nanoseconds; None = any time
-    pages_are_known   the remaining requests are known, so empty pages are no sign of an endless chain
+    problem             why the next page cannot be requested; this page's rows are valid
+    readable_range      the range [start, end) that the key may read, if the answer states it, in nanoseconds.
+                        None = no limit
+    pages_are_known     the number of pages is known, so many empty pages do not mean an endless chain of tokens
     """
 
     rows: Rows
     next_request: Request | None = None
     problem: LiquidationsError | None = None
-    readable: tuple[int | None, int | None] = (None, None)
+    readable_range: tuple[int | None, int | None] = (None, None)
     pages_are_known: bool = False
 
     @classmethod
@@ -67,20 +68,20 @@ class Answer:
         cls,
         rows: Rows,
         next_request: Callable[[], Request | None],
-        readable: tuple[int | None, int | None] = (None, None),
+        readable_range: tuple[int | None, int | None] = (None, None),
     ) -> Answer:
-        """The rows, with the next request, or with what is wrong with it."""
+        """An answer with the next request, or with the problem that making it raises."""
         try:
-            return cls(rows, next_request(), readable=readable)
+            return cls(rows, next_request(), readable_range=readable_range)
         except UnexpectedAnswer as error:
-            return cls(rows, problem=error, readable=readable)
+            return cls(rows, problem=error, readable_range=readable_range)
 
 
 @dataclass(frozen=True)
 class Span:
-    """The half-open window [start, end) of one or several partitions that a request asks for; nanoseconds.
+    """The partitions and the half-open range [start, end) that a request asks for, in nanoseconds.
 
-    Both are multiples of the endpoint's step.
+    `start` and `end` are multiples of the endpoint's step.
     """
 
     partitions: tuple[Partition, ...]
@@ -89,14 +90,15 @@ class Span:
 
     @property
     def total_time(self) -> int:
-        """That of its partitions, added up."""
+        """The sum over its partitions, in nanoseconds."""
         return (self.end - self.start) * len(self.partitions)
 
 
 class Sizing:
-    """How long windows are, in nanoseconds, where a vendor or an account limits them.
+    """The length of windows, in nanoseconds, for a vendor or an account that limits it.
 
-    worth   rows that a window should have: the next one is longer after few rows, shorter after many. None = any
+    target_rows     the rows that a window should return: the next one is longer after fewer rows, shorter after more.
+                    None = all windows have the same length
     """
 
     def __init__(self, longest: int | None = None, *, target_rows: int | None = None, step: int = 1) -> None:
@@ -105,15 +107,15 @@ class Sizing:
         self.target_rows = target_rows
 
     def longest(self) -> int | None:
-        """The longest window; None = any."""
+        """The longest window; None = no limit."""
         return self._longest
 
     def longest_lookback(self) -> int | None:
-        """The most that may be read again behind what was read; None = any."""
+        """The longest lookback; None = no limit."""
         return None
 
     def next_length(self, length: int, rows: int) -> int:
-        """The length of the window after one of `length` nanoseconds that had so many rows."""
+        """The length of the window that follows one of `length` nanoseconds with `rows` rows."""
         if self.target_rows is None:
             return length
         factor = 8.0 if rows == 0 else min(4.0, max(0.25, self.target_rows / rows))
@@ -121,29 +123,29 @@ class Sizing:
         return max(self._step, min(longer, self._longest or longer))
 
     def window_end(self, start: int, end: int) -> int:
-        """Where a window that begins at `start` shall end, at `end` at the latest."""
+        """The end of a window that begins at `start`, at most `end`."""
         return end
 
 
 class Endpoint(ABC):
-    """One vendor endpoint that returns rows in time windows.
+    """One vendor endpoint that returns rows by time range. Times are in nanoseconds.
 
-    ascending       rows come in ascending time (per partition; of all of them where rows have no owners), so that
-                    every page can be checkpointed; else only a window's end can
-    splittable      a window may be cut in two for another worker to help
-    paged           a window's rows may come in several pages; else in one answer, whose query may take too long
-    refuses_old     windows that begin before the key's history are refused (OutOfReach): the reach has to be found
-    reach           the first instant that is available, where it is known beforehand; None = any
-    retained_since      what is older may be gone, and an empty answer does not tell; None = it does
-    step            windows begin and end at multiples of this many nanoseconds: an aggregate's interval, else the
-                    precision of the vendor's time parameters
-    page_size       rows a page at the most
-    max_concurrent_requests    requests under way at once, at the most
-    rows_per_step   for aggregates: rows that a partition has in each interval; None = not known beforehand
-    rows_per_day    for events: rows that a request's partitions together had a day when somebody measured it
-    revised_for     for aggregates: how long after its end an interval may still change, in nanoseconds
-    title           the vendor's name, for messages
-    codes           of exchanges, as the vendor writes them, with spaces between
+    ascending       rows come in ascending time (within each partition; overall if rows have no owners), so each page
+                    can be checkpointed. Else only the end of a window can
+    splittable      a window may be cut in two, for another worker to help
+    paged           a window may take several pages. Else it is one answer, and a long query may time out
+    refuses_old     the vendor refuses windows that begin before the key's history (OutOfReach): reach must be found
+    reach           the first instant that the key may read, if known before the first request; None = no limit
+    retained_since  what is older may be deleted, and an empty answer does not say so; None = nothing is deleted so
+    step            windows begin and end at multiples of it: an aggregate's interval, else the precision of the
+                    vendor's time parameters
+    page_size       the most rows of a page
+    max_concurrent_requests     None = no limit of its own
+    rows_per_step   for aggregates: the rows of a partition in each interval; None = not known beforehand
+    rows_per_day    for events: rows a day of all partitions of a request together, as once measured
+    revised_for     for aggregates: how long after its end an interval may still change
+    title           the vendor's name in messages
+    codes           the vendor's codes of exchanges, separated by spaces
     """
 
     title: str = ""
@@ -169,12 +171,12 @@ class Endpoint(ABC):
 
     @cached_property
     def observations(self) -> list[Any]:
-        """What this sync saw of gaps in the data: rows of the stream of coverage."""
+        """Gaps in the data that this sync found: rows of `liquidation_coverage`."""
         return []
 
     @cached_property
     def entry_errors(self) -> list[LiquidationsError]:
-        """Why entries of the configuration brought no partitions, while others did."""
+        """Why some entries of the configuration have no partitions. The other entries are read."""
         return []
 
     def resolve_entries(
@@ -184,7 +186,7 @@ class Endpoint(ABC):
         is_pattern: Callable[[str], bool],
         matching: Callable[[str, str], Iterable[str]],
     ) -> Iterator[tuple[str, str]]:
-        """Each name that the entries of a setting mean, and the entry. One that fails is noted; the others continue."""
+        """Yield each name that an entry of a setting stands for, and the entry. An entry that fails stops no other."""
         for index, entry in enumerate(entries):
             where = f"{setting}[{index}]"
             try:
@@ -199,26 +201,29 @@ class Endpoint(ABC):
             yield from ((name, where) for name in names)
 
     def span_at(self, partitions: tuple[Partition, ...], instant: int) -> Span:
-        """The shortest window that holds an instant."""
+        """The shortest window that contains an instant."""
         start = timestamps.floor_to(instant, self.step)
         return Span(partitions, start, start + self.step)
 
     def all_partitions(self, traffic: Traffic) -> list[Partition]:
-        """The partitions, where every entry of the configuration has some; else raises why one has none."""
-        found = list(dict.fromkeys(self.partitions(traffic)))
+        """All partitions, each once. Raises if an entry of the configuration has none."""
+        partitions = list(dict.fromkeys(self.partitions(traffic)))
         self.raise_entry_errors()
-        return found
+        return partitions
 
     def raise_entry_errors(self) -> None:
-        """Raises why entries of the configuration brought no partitions: all that are wrong, else the first failure."""
-        wrong = [error for error in self.entry_errors if error.failure_type == "config_error"]
+        """Raise all configuration errors of entries as one, else the first failure, if there is any."""
+        mistakes = [error for error in self.entry_errors if error.failure_type == "config_error"]
         if self.entry_errors:
-            raise ConfigurationError.of_all(wrong) if wrong else self.entry_errors[0]
+            raise ConfigurationError.of_all(mistakes) if mistakes else self.entry_errors[0]
 
     def with_code_hint(self, error: LiquidationsError, market: str) -> LiquidationsError:
-        """The error with the vendor's codes of an exchange that a market, pattern or sum spells otherwise."""
+        """The same error. Its advice gains the vendor's code of an exchange that `market` spells another way.
+
+        `market` is a market, a pattern, or several joined by `+`.
+        """
         for code in re.split(r"[/+-]", market):
-            codes = [known for known in self.codes.split() if exchange(known) == exchange(code)]
+            codes = [own for own in self.codes.split() if exchange(own) == exchange(code)]
             hint = f"{self.title} writes {' or '.join(codes)}, not {code}."
             if codes and code not in codes and hint not in error.advice:
                 error.advice = f"{error.advice} {hint}".strip()
@@ -226,18 +231,18 @@ class Endpoint(ABC):
 
     @property
     def misalignment(self) -> int:
-        """How far behind the end of a sync rows may still change: the open bucket, in nanoseconds.
+        """How far the vendor's intervals may begin from multiples of `step`, in nanoseconds.
 
-        Intervals that do not divide a day (5h, a week) begin where the vendor says, at most one step away from ours.
+        If intervals do not divide a day (5h, a week), the vendor chooses where they begin.
         """
         return 0 if timestamps.DAY % self.step == 0 else self.step
 
     @abstractmethod
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        """What the configuration asks for, wildcards expanded. One that comes again counts once."""
+        """The partitions that the configuration asks for, patterns expanded. Duplicates are allowed."""
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
-        """Exchange and market of a partition, as the streams of all vendors have them."""
+        """The exchange and the market of a partition, as in the unified streams."""
         return "all", "all"
 
     @abstractmethod
@@ -246,20 +251,20 @@ class Endpoint(ABC):
 
     @abstractmethod
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        """The rows of the answer to a request, and the next request.
+        """The rows of an answer, and the next request.
 
-        `memory` is the window's own, for what has to be known from page to page. Raises UnexpectedAnswer for a body of
-        another shape, WindowTooLarge for one that lacks rows.
+        `memory` belongs to the window, and keeps what the next pages need. Raises UnexpectedAnswer if the body has
+        another shape, WindowTooLarge if the vendor left out rows.
         """
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
-        """Partitions that one request may ask for together, all from the same start."""
+        """Groups of partitions for one request each. All of them are read from `start` to `end`."""
         return ((partition,) for partition in partitions)
 
     def estimated_cost(self, requests: int, rows: int, weight: float) -> dict[str, int]:
-        """What so many requests, as the vendor counts them, of so many rows and so much weight cost, by currency."""
+        """The cost in the vendor's own currencies, by name, for this many requests, rows and units of weight."""
         return {}
 
     def spent(self) -> dict[str, int]:
-        """What the reading has cost so far in the vendor's own currency, and what is left of it, by name."""
+        """What the reading has spent so far in the vendor's own currencies, and what remains of each, by name."""
         return {}

@@ -59,7 +59,7 @@ class Reading:
     rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
     failures: list[Failed] = field(default_factory=list)
     missing: dict[Partition, Slices] = field(default_factory=dict)  # what no earlier sync has read of each
-    readable: dict[Partition, Slice] = field(default_factory=dict)  # as answers say
+    readable_ranges: dict[Partition, Slice] = field(default_factory=dict)  # as answers say
     _phase: int | None = None
     _began_at: int = field(default_factory=time.time_ns)
     strays: int = 0  # rows outside the time asked for
@@ -109,11 +109,11 @@ class Reading:
 
     def since(self, partition: Partition) -> int:
         """Nothing of it before this instant is available, as far as is known."""
-        return max(self.reach.since or EVER, self.readable_of(partition)[0])
+        return max(self.reach.since or EVER, self.readable_range_of(partition)[0])
 
-    def readable_of(self, partition: Partition) -> Slice:
+    def readable_range_of(self, partition: Partition) -> Slice:
         """Since when and until when the key may read it, as answers say."""
-        return self.readable.get(partition, (EVER, NEVER))
+        return self.readable_ranges.get(partition, (EVER, NEVER))
 
     def out_of_reach(self) -> Iterator[tuple[str, Covered]]:
         """By stream and partition, at the end: from when on there is data. So far, that was not known of all."""
@@ -130,9 +130,9 @@ class Reading:
     @property
     def too_new(self) -> dict[Partition, Slices]:
         """What is missing of each partition and newer than what can be read: if all is, from then on."""
-        found = self._missing_in(lambda partition: (self.readable_of(partition)[1], NEVER))
+        found = self._missing_in(lambda partition: (self.readable_range_of(partition)[1], NEVER))
         return {
-            one: slices if slices.ranges[0][0] > self.start else slices | [(self.readable_of(one)[1], self.start)]
+            one: slices if slices.ranges[0][0] > self.start else slices | [(self.readable_range_of(one)[1], self.start)]
             for one, slices in found.items()
         }
 
@@ -169,7 +169,7 @@ class Reading:
             warning = f"data reach back to {since}, and nothing older is read.{words}"
             self._tell_of("missing", too_old, "older than what can be read", warning)
         if too_new := self.too_new:
-            until = timestamps.format_shortest(min(self.readable_of(partition)[1] for partition in too_new))
+            until = timestamps.format_shortest(min(self.readable_range_of(partition)[1] for partition in too_new))
             warning = f"the key may read until {until}, and nothing newer is read"
             self._tell_of("missing", too_new, "newer than what can be read", warning)
         if unsure := self.unsure:

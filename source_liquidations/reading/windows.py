@@ -58,9 +58,9 @@ class Window:
         if self.order.accept(rows, self.end, self.gap.reading.endpoint.vendor):
             self.pages.next_request = None  # all that follows is behind the window
         self.gap.note(self, answer)
-        if answer.readable[1] is not None:
+        if answer.readable_range[1] is not None:
             for output in self.gap.outputs:
-                self.hold(output, range(len(self.gap.partitions)), answer.readable[1])
+                self.hold(output, range(len(self.gap.partitions)), answer.readable_range[1])
         everything = dict.fromkeys(range(len(self.gap.partitions)), self.end)
         reached = everything if self.finished and answer.problem is None else self.order.reached
         whole = {index: (self.start, min(instant, self.end)) for index, instant in reached.items()}
@@ -203,7 +203,7 @@ class Gap:
         while self.ranges:
             start, end = self.ranges[-1]
             is_older = end <= self._newest
-            since = max(start, self.reading.readable_of(self.partitions[0])[0]) if is_older else start
+            since = max(start, self.reading.readable_range_of(self.partitions[0])[0]) if is_older else start
             begin = reach.begin_of(since, end, is_older=is_older) if since < end else end
             if begin is None:
                 return None
@@ -222,8 +222,8 @@ class Gap:
     def note(self, window: Window, answer: Answer) -> None:
         """What a page of one of its windows says."""
         self._followed = self._followed or window.pages.count > 1
-        since, until = answer.readable
-        self.reading.readable |= dict.fromkeys(self.partitions, (since or EVER, until or NEVER))
+        since, until = answer.readable_range
+        self.reading.readable_ranges |= dict.fromkeys(self.partitions, (since or EVER, until or NEVER))
         if any(instant > window.start for instant in window.order.reached.values()):
             self._restarts = 0
 

@@ -195,14 +195,14 @@ def test_the_second_that_is_not_over_is_not_asked_for(monkeypatch: pytest.Monkey
     request = held.endpoint.first_request(one)
     assert dict(request.params)["to"] == str(second + 9)
     answer = held.endpoint.decode(Answered(200, {}, b"[]"), one, request, {})
-    assert answer.readable == (None, FIRST + 10 * SECOND)
+    assert answer.readable_range == (None, FIRST + 10 * SECOND)
     alone = Span(span.partitions, FIRST + 10 * SECOND, FIRST + 11 * SECOND)
     request = held.endpoint.first_request(alone)
     assert (dict(request.params)["from"], dict(request.params)["to"]) == (str(second + 9), str(second + 9))
     body = changed(SAMPLE, time=second + 9)
     answer = held.endpoint.decode(Answered(200, {}, json.dumps(body).encode()), alone, request, {})
     assert len(answer.rows) == 0
-    assert answer.readable == (None, alone.start), "and so nothing of it counts as read"
+    assert answer.readable_range == (None, alone.start), "and so nothing of it counts as read"
 
 
 def test_sums_go_on_behind_the_last_row_and_not_past_the_end() -> None:

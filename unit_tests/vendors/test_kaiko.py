@@ -251,7 +251,7 @@ def test_an_access_range_that_cannot_be_read_stops_nothing(access: str) -> None:
     body = json.dumps(sample("kaiko/trades_page"))[:-1] + f', "access": {access}}}'
     answer = decoded(held, body.encode(), span)
     assert len(answer.rows)
-    assert answer.readable == (None, None)
+    assert answer.readable_range == (None, None)
 
 
 def test_rows_tell_more_of_what_a_key_may_read_than_its_access_range() -> None:
@@ -260,10 +260,10 @@ def test_rows_tell_more_of_what_a_key_may_read_than_its_access_range() -> None:
     first = min(row["timestamp"] for row in body["data"])
     body["access"] = {"access_range": {"start_timestamp": first + 1, "end_timestamp": None}}
     later = {**body, "data": [{**body["data"][0], "timestamp": first + 1000}]}
-    assert decoded(held, later, span).readable == ((first + 1) * 10**6, None)
+    assert decoded(held, later, span).readable_range == ((first + 1) * 10**6, None)
     body["data"].sort(key=lambda row: row["timestamp"])
-    assert decoded(held, body, span).readable == (None, None)
-    assert decoded(held, later, span).readable == (None, None), "it was wrong"
+    assert decoded(held, body, span).readable_range == (None, None)
+    assert decoded(held, later, span).readable_range == (None, None), "it was wrong"
 
 
 @pytest.mark.parametrize("since", ["1740441446021", "2025-02-24T23:57:26.021Z", 1740441446021.0, 1740441446021000000])
@@ -271,7 +271,7 @@ def test_the_access_range_may_be_text_or_of_any_unit(since: Any) -> None:
     held, span = kaiko_events()
     body = sample("kaiko/trades_page") | {"access": {"access_range": {"start_timestamp": since}}}
     body["data"] = [{**body["data"][0], "timestamp": 1740441446022}]
-    assert decoded(held, body, span).readable == (1740441446021000000, None)
+    assert decoded(held, body, span).readable_range == (1740441446021000000, None)
 
 
 @pytest.mark.parametrize("value", [[], "much", True])

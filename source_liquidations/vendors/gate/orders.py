@@ -172,7 +172,7 @@ class LiquidationOrders(Endpoint):
         whole_until = (last + 1) * timestamps.SECOND
         if whole_until <= span.start:  # a second of another window
             found = found.between(span.start, span.end)
-        return Answer(found, readable=(None, whole_until if whole_until < span.end else None))
+        return Answer(found, readable_range=(None, whole_until if whole_until < span.end else None))
 
     def _next_of_second(self, rows: Rows, settle: str, second: int, memory: dict[Any, Any]) -> Answer:
         """The rows so far of a second with too many for one answer, and the request for its next contract."""

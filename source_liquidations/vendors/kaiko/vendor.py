@@ -67,7 +67,7 @@ class Kaiko(Vendor):
                 request = Request(endpoint.path(partition), (("page_size", "1"),))
                 span = Span((partition,), 0, 0)
                 try:
-                    since, _ = probe(endpoint, request, span, traffic).readable
+                    since, _ = probe(endpoint, request, span, traffic).readable_range
                 except AccessRefused as error:  # the key's plan may not cover the entry
                     raise error.named("`kaiko.api_key`") from None
                 notes += reaches_back("kaiko", since, self._shared.start)
