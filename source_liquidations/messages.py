@@ -99,7 +99,7 @@ def estimate(stream: str, rows: int, size: int) -> AirbyteMessage:
 def checkpoint(state: StreamState) -> AirbyteMessage:
     """A stream's state, and the count of its records since the one before."""
     blob = state.blob()
-    count = state.take(len(msgspec.json.encode(blob)))
+    count = state.reset_counts(len(msgspec.json.encode(blob)))
     return AirbyteMessage(
         type=Type.STATE,
         state=AirbyteStateMessage(

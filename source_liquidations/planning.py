@@ -106,7 +106,9 @@ def reachable(gaps: Iterable[Gap]) -> list[Span]:
     return [
         Span(gap.partitions, *part)
         for gap in gaps
-        for part in Slices.of(gap.ranges).within(gap.reading.reach.since or gap.ranges[0][0], gap.ranges[-1][1])
+        for part in Slices.of(gap.ranges).within(
+            gap.reading.reach.first_available or gap.ranges[0][0], gap.ranges[-1][1]
+        )
     ]
 
 

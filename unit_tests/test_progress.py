@@ -200,17 +200,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def written(saved: StreamState) -> int:
-    return saved.take(len(json.dumps(saved.blob())))
+    return saved.reset_counts(len(json.dumps(saved.blob())))
 
 
 def test_the_end_of_a_partition_is_written_at_once(clock: list[float]) -> None:
     saved = state()
-    saved.wrote(10, 1_000)
+    saved.count_written(10, 1_000)
     saved.add(Partition.of(market="a"), (0, 5))
-    assert not saved.due(partition_ended=False)
-    assert saved.due(partition_ended=True)
+    assert not saved.is_due(partition_ended=False)
+    assert saved.is_due(partition_ended=True)
     assert written(saved) == 10
-    assert not saved.due(partition_ended=True), "nothing is new"
+    assert not saved.is_due(partition_ended=True), "nothing is new"
 
 
 def test_only_what_has_changed_is_put_into_words_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,32 +252,32 @@ def test_another_reading_may_be_planned_while_a_state_is_put_into_words(monkeypa
 def test_time_passed_is_reason_enough(clock: list[float]) -> None:
     saved = state()
     written(saved)
-    saved.wrote(3, 300)
-    assert not saved.due(partition_ended=False)
+    saved.count_written(3, 300)
+    assert not saved.is_due(partition_ended=False)
     clock[0] += progress.SECONDS_BETWEEN_CHECKPOINTS
     assert progress.SECONDS_BETWEEN_CHECKPOINTS <= 30
-    assert saved.due(partition_ended=False)
+    assert saved.is_due(partition_ended=False)
 
 
 def test_without_anything_new_a_state_is_only_a_sign_of_life(clock: list[float]) -> None:
     saved = state()
     written(saved)
     clock[0] += progress.SECONDS_BETWEEN_SIGNS_OF_LIFE - 0.1
-    assert not saved.unwritten
-    assert not saved.due(partition_ended=True)
+    assert not saved.has_changed
+    assert not saved.is_due(partition_ended=True)
     clock[0] += 0.2
-    assert saved.due(partition_ended=False)
+    assert saved.is_due(partition_ended=False)
 
 
 def test_a_large_state_is_not_repeated_for_each_of_its_partitions(clock: list[float]) -> None:
     saved = state()
     written_bytes = written_states = 0
     for n in range(4_000):
-        saved.wrote(2, 400)
+        saved.count_written(2, 400)
         saved.add(Partition.of(market=f"exchange-MARKET{n:05d}-future"), (0, n + 1))
-        if saved.due(partition_ended=True):
+        if saved.is_due(partition_ended=True):
             size = len(json.dumps(saved.blob()))
-            saved.take(size)
+            saved.reset_counts(size)
             written_bytes += size
             written_states += 1
     assert written_states > 10
@@ -289,7 +289,7 @@ def test_the_records_of_all_checkpoints_add_up(steps: list[tuple[int, bool]]) ->
     saved = state()
     told = 0
     for records, checkpoint in steps:
-        saved.wrote(records, records * 100)
+        saved.count_written(records, records * 100)
         if checkpoint:
             told += written(saved)
     assert told + written(saved) == sum(records for records, _ in steps)

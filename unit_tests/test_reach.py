@@ -23,7 +23,7 @@ END = 20_000 * DAY
 
 
 def begin_of(reach: Reach, start: int, end: int, *, is_older: bool = False) -> int:
-    begin = reach.begin_of(start, end, is_older=is_older)
+    begin = reach.next_start(start, end, is_older=is_older)
     assert begin is not None, "no probe is under way"
     return begin
 
@@ -41,12 +41,12 @@ def found(
         begin = begin_of(reach, first, last, is_older=older is not None and last <= older)
         if begin == last:
             continue
-        reach.ended(begin)
+        reach.request_ended(begin)
         if first < begin:
             ranges.append((first, begin))
         if begin < true:
             refused.append(begin)
-            assert not reach.may_be_none(begin), "a later one may be granted"
+            assert not reach.may_read_nothing(begin), "a later one may be granted"
             reach.was_refused(begin, "HTTP 403")
             ranges.append((begin, last))
         else:
@@ -73,7 +73,7 @@ def test_a_limit_that_was_found_and_rolls_on_is_not_searched_for_anew(minutes: i
     _, _, reach = found(start, true, step=timestamps.MILLISECOND)
     refused = 0
     while (begin := begin_of(reach, start, END)) < true + minutes * MINUTE:
-        reach.ended(begin)
+        reach.request_ended(begin)
         refused += 1
         reach.was_refused(begin, "HTTP 403")
     assert begin < END
@@ -87,12 +87,12 @@ def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None
     reach = Reach(known, refuses_old=False, step=HOUR, end=END)
     while (begin := begin_of(reach, END - 30 * DAY, END)) < END:
         asked.append(begin)
-        assert not reach.may_be_none(begin), "that is no failure"
+        assert not reach.may_read_nothing(begin), "that is no failure"
         reach.was_refused(begin, "HTTP 400: too old")
-        reach.ended(begin)
+        reach.request_ended(begin)
     assert asked[0] == END - 30 * DAY, "this machine's clock may be wrong, so the vendor is asked nevertheless"
     assert len(asked) <= 2 + math.log2(30 * DAY / HOUR)
-    assert reach.since == known
+    assert reach.first_available == known
 
 
 @given(st.integers(1, 2_000 * 24 * 60), st.integers(25 * 60, 2_000 * 24 * 60), st.sampled_from([MINUTE, HOUR, DAY]))
@@ -105,13 +105,13 @@ def test_everything_that_can_be_had_is_read_and_the_reach_is_found_by_halvings(
     if start >= true:
         assert read.ranges == ((start, END),)
         assert not refused
-        assert reach.since is None
+        assert reach.first_available is None
         return
     ((first, last),) = read.ranges
     assert last == END
     assert true <= first < true + 2 * step
     assert len(refused) <= 1 + math.log2((END - start) / step)
-    assert reach.since == first
+    assert reach.first_available == first
 
 
 def test_what_earlier_syncs_could_not_read_costs_one_request() -> None:
@@ -119,7 +119,7 @@ def test_what_earlier_syncs_could_not_read_costs_one_request() -> None:
     read, refused, reach = found(END - 400 * DAY, END - 90 * DAY, older=older)
     assert read.ranges == ((END - HOUR, END),)
     assert refused == [older - HOUR]
-    assert reach.since == older
+    assert reach.first_available == older
 
 
 def test_a_plan_that_reaches_further_now_brings_what_was_missing() -> None:
@@ -133,19 +133,19 @@ def test_a_plan_that_reaches_further_now_brings_what_was_missing() -> None:
 
 def test_a_known_reach_costs_no_request() -> None:
     reach = Reach(END - DAY, refuses_old=False, step=1, end=END)
-    assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END - DAY
-    assert reach.begin_of(END - 9 * DAY, END - DAY, is_older=True) == END - DAY
-    assert reach.begin_of(END - HOUR, END, is_older=False) == END - HOUR
+    assert reach.next_start(END - 9 * DAY, END, is_older=False) == END - DAY
+    assert reach.next_start(END - 9 * DAY, END - DAY, is_older=True) == END - DAY
+    assert reach.next_start(END - HOUR, END, is_older=False) == END - HOUR
 
 
 def test_a_reach_that_would_leave_nothing_is_not_believed_until_rows_confirm_it() -> None:
     """The clock of this machine may be wrong, or the end of the sync far in the past."""
     reach = Reach(END + DAY, refuses_old=False, step=1, end=END)
-    assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END - 9 * DAY
-    assert reach.since == END + DAY, "nothing counts as read"
-    reach.saw([END - DAY])
-    assert reach.since is None
-    assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END - 9 * DAY
+    assert reach.next_start(END - 9 * DAY, END, is_older=False) == END - 9 * DAY
+    assert reach.first_available == END + DAY, "nothing counts as read"
+    reach.note_rows([END - DAY])
+    assert reach.first_available is None
+    assert reach.next_start(END - 9 * DAY, END, is_older=False) == END - 9 * DAY
 
 
 def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFixture) -> None:
@@ -169,22 +169,22 @@ def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFi
         f": data reach back to {timestamps.format_shortest(END - 7 * DAY)}, and nothing older is read."
     )
     assert len(lines) == 2
-    reading.reach.saw([END - 9 * DAY])
+    reading.reach.note_rows([END - 9 * DAY])
     assert not reading.too_old, "rows proved the limit wrong"
 
 
 def test_one_probe_at_a_time() -> None:
     reach = Reach(None, refuses_old=True, step=HOUR, end=END)
     start = END - 64 * DAY
-    assert reach.begin_of(start, END, is_older=False) == start
+    assert reach.next_start(start, END, is_older=False) == start
     reach.was_refused(start, "")
-    reach.ended(start)
-    probe = reach.begin_of(start, END, is_older=False)
+    reach.request_ended(start)
+    probe = reach.next_start(start, END, is_older=False)
     assert probe == END - 32 * DAY
-    assert reach.begin_of(start, END, is_older=False) is None
-    assert reach.begin_of(END - DAY, END, is_older=False) == END - DAY, "what is newer does not wait"
-    reach.ended(END - 32 * DAY)
-    assert reach.begin_of(start, END, is_older=False) == probe
+    assert reach.next_start(start, END, is_older=False) is None
+    assert reach.next_start(END - DAY, END, is_older=False) == END - DAY, "what is newer does not wait"
+    reach.request_ended(END - 32 * DAY)
+    assert reach.next_start(start, END, is_older=False) == probe
 
 
 def test_a_probe_that_is_not_sent_any_more_blocks_no_other() -> None:
@@ -204,17 +204,17 @@ def test_a_probe_that_is_not_sent_any_more_blocks_no_other() -> None:
 
 def test_a_key_that_is_refused_the_newest_day_may_be_refused_altogether_unless_it_was_granted_something() -> None:
     reach = Reach(None, refuses_old=True, step=HOUR, end=END)
-    assert not reach.may_be_none(END - 2 * DAY)
-    assert reach.may_be_none(END - DAY)
+    assert not reach.may_read_nothing(END - 2 * DAY)
+    assert reach.may_read_nothing(END - DAY)
     reach.was_granted(END - HOUR)
-    assert not reach.may_be_none(END - DAY), "of a history of one day, the edge rolls on while it is read"
+    assert not reach.may_read_nothing(END - DAY), "of a history of one day, the edge rolls on while it is read"
 
 
 def test_a_history_that_rolls_on_while_it_is_read_is_found_again() -> None:
     reach = Reach(None, refuses_old=True, step=MINUTE, end=END)
     reach.was_granted(END - 30 * DAY)
     reach.was_refused(END - 30 * DAY, "")
-    assert reach.since == END - 30 * DAY + MINUTE, "nothing before is available"
+    assert reach.first_available == END - 30 * DAY + MINUTE, "nothing before is available"
     assert begin_of(reach, END - 30 * DAY, END) > END - 30 * DAY
 
 
@@ -222,7 +222,7 @@ def test_a_reach_that_would_leave_nothing_is_believed_after_a_hundred_empty_page
     """Else years of Gate's hours, each empty without an error, would be requested by every sync."""
     reach = Reach(END + DAY, refuses_old=False, step=1, end=END)
     for _ in range(100):
-        assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END - 9 * DAY
-        reach.saw([])
-    assert reach.begin_of(END - 9 * DAY, END, is_older=False) == END
+        assert reach.next_start(END - 9 * DAY, END, is_older=False) == END - 9 * DAY
+        reach.note_rows([])
+    assert reach.next_start(END - 9 * DAY, END, is_older=False) == END
     assert reach.is_doubtful, "nothing counts as read"

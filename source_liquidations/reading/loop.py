@@ -112,7 +112,7 @@ class Sync:
         elif item is not None:
             ended = {output.stream for output in item.outputs}
         for name, stream in self._streams.items():
-            if stream.is_running and stream.state.due(partition_ended=name in ended):
+            if stream.is_running and stream.state.is_due(partition_ended=name in ended):
                 yield checkpoint(stream.state)
 
     def _emit(self, lines: Block) -> Iterator[Item]:
@@ -123,7 +123,7 @@ class Sync:
             yield lines
             yield from self._expected(stream, lines)
             stream.rows[lines.reading] += lines.records
-            stream.state.wrote(lines.records, len(lines.data))
+            stream.state.count_written(lines.records, len(lines.data))
         for covered in lines.covers:
             stream.state.add(*covered)
         stream.position = lines.position or stream.position
@@ -143,7 +143,7 @@ class Sync:
     def _end(self, name: str) -> Iterator[Item]:
         stream = self._streams[name]
         failures = [error for reading in stream.readings for error in reading.failures_of(name)]
-        if stream.state.unwritten:
+        if stream.state.has_changed:
             yield checkpoint(stream.state)
         yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")
         logger.info("%s: %s", name, self._account(name))

@@ -74,11 +74,11 @@ class Output:
 
 
 class Covered(NamedTuple):
-    """A slice of a partition that is whole once a block has been written. Nothing before `since` is available."""
+    """A slice that is complete once a block is written. Before `first_available`, the partition has no data to read."""
 
     partition: Partition
     part: Slice
-    since: int
+    first_available: int
 
 
 @dataclass

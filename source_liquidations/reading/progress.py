@@ -1,4 +1,4 @@
-"""Stream state: which slices of each partition's time have been read, and when to say so."""
+"""Stream state: the slices that were read of each partition, and when a checkpoint is due."""
 
 import time
 from collections.abc import Mapping
@@ -12,36 +12,36 @@ from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.slices import EVER, NEVER, Slice, Slices
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
-# A platform counts records and states only, and ends a source that is silent for too long.
+# A platform counts only records and states as activity, and stops a source that shows none for too long.
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 30.0
-_ALWAYS_WORTH_WRITING = 32 * 1024
+_SMALL_STATE = 32 * 1024  # bytes
 
 
 @dataclass
 class Progress:
     """What has been read of one partition.
 
-    saved     before this sync
-    read      in this sync
-    recheck   the end of `saved`, which this sync reads again for late rows. What lies behind it is recorded only once
-              that is done: else a later sync would look for late rows in the wrong place
-    since     nothing before this instant is available in this sync
+    saved               before this sync
+    read                in this sync
+    recheck             the end of `saved`, read again for late-arriving rows. Later slices are recorded only after it:
+                        the lookback of the next sync starts at the last slice, and would miss late rows before it
+    first_available     nothing before this instant is available in this sync
     """
 
     saved: Slices = field(default_factory=Slices)
     read: Slices = field(default_factory=Slices)
     recheck: Slice = (NEVER, NEVER)
-    since: int = EVER
+    first_available: int = EVER
 
     @property
     def recorded(self) -> Slices:
-        """What a later sync has no reason to read."""
+        """The slices that the next sync need not read."""
         start, end = self.recheck
-        unchecked = self.read.missing(max(start, self.since), end)
+        unchecked = self.read.missing(max(start, self.first_available), end)
         return self.saved | (self.read.within(EVER, end) if unchecked.ranges else self.read)
 
     def todo(self, start: int, end: int, lookback: int) -> Slices:
-        """What of [start, end) a sync has to read: what is missing, and the last `lookback` again."""
+        """The parts of [start, end) to read: those that are missing, and the last `lookback` again."""
         last = self.saved.within(EVER, end).end
         if last is None:
             return Slices.of([(start, end)])
@@ -50,11 +50,11 @@ class Progress:
 
 
 class StreamState:
-    """One stream's progress: loaded, extended, written out.
+    """One stream's state.
 
     `{"states": [{"partition": {...}, "cursor": {<cursor field>: <RFC 3339>}, "slices": [{"start": …, "end": …}]}]}`.
-    Entries of partitions that are no longer configured are kept. A stream without a cursor remembers nothing.
-    An entry without slices (version 0.1.0) was read from `start` up to its cursor.
+    Entries of partitions that are no longer configured are kept. A stream without a cursor has no state.
+    An entry without slices (version 0.1.0) means one slice from `start` to its cursor.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class StreamState:
         self.cursor_field = cursor_field
         self._start = start
         self._partitions: dict[Partition, Progress] = {}
-        self._entries: dict[Partition, dict[str, Any] | None] = {}  # as saved last, of what has not changed since
+        self._entries: dict[Partition, dict[str, Any] | None] = {}  # of partitions unchanged since the last checkpoint
         self._load(saved or {})
         self._written_at = time.monotonic()
-        self._records = 0
+        self._records = 0  # since the last checkpoint, as are `_bytes`
         self._bytes = 0
-        self._last_size = 0
+        self._last_size = 0  # of the last checkpoint, in bytes
 
     def _load(self, saved: Mapping[str, Any]) -> None:
         states = saved.get("states", []) if self.cursor_field is not None else []
@@ -84,8 +84,8 @@ class StreamState:
         ends = [progress.saved.end for progress in self._partitions.values() if progress.saved.end is not None]
         if max(ends, default=0) > time.time_ns() + timestamps.DAY:
             logger.warning(
-                "%s: by the state, data were read until %s, which is in the future. Until then, only the lookback is"
-                " read. If a clock was wrong, reset the stream.",
+                "%s: the state says that data were read until %s, which is in the future. Until then, only the lookback"
+                " is read. If a clock was wrong, reset the stream.",
                 self.stream,
                 timestamps.format_shortest(max(ends)),
             )
@@ -107,49 +107,48 @@ class StreamState:
         )
 
     def of(self, partition: Partition) -> Progress:
-        """The progress of a partition, which may be none yet."""
+        """The progress of a partition, created if it has none."""
         return self._partitions.setdefault(partition, Progress())
 
-    def add(self, partition: Partition, part: Slice, since: int = EVER) -> None:
-        """A slice of a partition has been read, and its rows are written. Nothing before `since` is available."""
+    def add(self, partition: Partition, part: Slice, first_available: int = EVER) -> None:
+        """Record a slice whose rows are written. Nothing before `first_available` is available."""
         progress = self.of(partition)
-        if part[0] < part[1] or since > progress.since:
-            progress.since = max(progress.since, since)
+        if part[0] < part[1] or first_available > progress.first_available:
+            progress.first_available = max(progress.first_available, first_available)
             progress.read |= [part]
             self._entries.pop(partition, None)
 
-    def wrote(self, records: int, size: int) -> None:
-        """Count records that follow the last checkpoint."""
+    def count_written(self, records: int, size: int) -> None:
+        """Count records that were written after the last checkpoint, and their bytes."""
         self._records += records
         self._bytes += size
 
     @property
-    def unwritten(self) -> bool:
-        """Whether anything changed, or any record was written, since the last checkpoint; or there was none."""
+    def has_changed(self) -> bool:
+        """Whether a slice or a record was added since the last checkpoint, or there was no checkpoint yet."""
         return not self._last_size or self._records > 0 or len(self._entries) < len(self._partitions)
 
-    def due(self, *, partition_ended: bool) -> bool:
-        """Whether to write a checkpoint now.
+    def is_due(self, *, partition_ended: bool) -> bool:
+        """Whether to write a checkpoint now: at the end of a partition, every few seconds, less often without changes.
 
-        At the end of a partition, and every few seconds; less often where nothing changes. A state of many partitions
-        is not repeated for each of them: it waits until as many bytes went out in records, or the few seconds have
-        passed.
+        A large state is not written at the end of each partition: it waits for as many bytes of records, or the few
+        seconds.
         """
         waited = time.monotonic() - self._written_at
-        if not self.unwritten:
+        if not self.has_changed:
             return waited >= SECONDS_BETWEEN_SIGNS_OF_LIFE
         if waited >= SECONDS_BETWEEN_CHECKPOINTS:
             return True
-        return partition_ended and self._last_size <= max(_ALWAYS_WORTH_WRITING, self._bytes)
+        return partition_ended and self._last_size <= max(_SMALL_STATE, self._bytes)
 
     def blob(self) -> dict[str, Any]:
         """The state as it is saved."""
-        partitions = list(self._partitions)  # another reading of the stream may be adding its own
+        partitions = list(self._partitions)  # a copy: another reading of the stream may add its own meanwhile
         for partition in partitions:
             if partition not in self._entries:
                 self._entries[partition] = self._entry(partition)
         if self.cursor_field is None:
-            return {"__ab_no_cursor_state_message": True}  # Airbyte's own word for "nothing to remember"
+            return {"__ab_no_cursor_state_message": True}  # Airbyte's state of a stream without a cursor
         entries = map(self._entries.get, partitions)
         return {"states": [entry for entry in entries if entry is not None]}
 
@@ -163,8 +162,8 @@ class StreamState:
             "slices": [{"start": start, "end": end} for start, end in texts],
         }
 
-    def take(self, size: int) -> int:
-        """A checkpoint of so many bytes was written: start counting again. Returns the records since the last."""
+    def reset_counts(self, size: int) -> int:
+        """Restart counting after a checkpoint of `size` bytes. Returns the number of records since the one before."""
         records, self._records, self._bytes = self._records, 0, 0
         self._last_size = size
         self._written_at = time.monotonic()

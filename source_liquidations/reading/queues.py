@@ -50,7 +50,7 @@ class Queue:
         self.begun.pop(gap, None)
         for window in [window for window in self.ready if window.gap is gap]:
             self.ready.remove(window)
-            self.reading.reach.ended(window.start)
+            self.reading.reach.request_ended(window.start)
 
     def give_up(self) -> None:
         """Begin nothing more."""

@@ -1,108 +1,112 @@
-"""How far back a key reaches, where the vendor has more than the key may read."""
+"""How far back a key may read, where the vendor's data go further back."""
 
 from collections.abc import Sequence
 
 from source_liquidations import timestamps
 
-# Found to within this: what lies at the very edge of a rolling history is about to go.
+# How exactly the first instant is found. Data at the edge of a rolling history are about to be deleted anyway.
 _PRECISION = timestamps.MINUTE
-# A key that is refused so little of what is asked for may be refused altogether.
+# A key that is refused a window this close to the end of the sync may have no access at all.
 _NEWEST = timestamps.DAY
-# So many pages without a row confirm that all that is asked for lies behind a known limit.
-_MOST_EMPTY_PAGES = 100
+# This many pages without a row confirm that the whole sync lies before the stated limit.
+_MAX_EMPTY_PAGES = 100
 
 
 class Reach:
-    """The first instant that a key may read: known beforehand, or found by halvings.
+    """The first instant that a key may read: stated by the vendor, or found by halving.
 
-    A vendor that refuses what is too old is asked in the middle between what it has refused and what it has granted,
-    until the two are as good as equal. Each granted request brings its rows, so none is wasted.
+    If the vendor refuses what is too old, the next request begins halfway between the latest refused and the earliest
+    granted instant, until they almost meet. Each granted request returns rows that are needed anyway.
 
-    known     the first instant, where it is known beforehand. It counts back from now, by this machine's clock. So
-              where nothing at all would be left to read, the vendor is asked nevertheless, and its rows decide
-    refused   the latest instant from which a request was refused as too old
-    words     what the vendor said of that
-    granted   the earliest instant from which a request was granted since; at first, the end of the sync
-    is_some   the key may read something: it was granted a request
+    stated      the first instant, if known before the first request. It counts back from now by this machine's clock,
+                which may be wrong. So if it leaves nothing to read, requests are sent all the same, and rows decide
+    refused_at  the latest start of a window that was refused as too old
+    refusal     the vendor's words for it
+    granted_at  the earliest start of a window that was granted since; at first, the end of the sync
+    any_granted the key may read something
     """
 
-    def __init__(self, known: int | None, *, refuses_old: bool, step: int, end: int) -> None:
-        self.known = known
-        self.refused: int | None = None
-        self.granted = end
-        self.words = ""
-        self.is_some = False
+    def __init__(self, stated: int | None, *, refuses_old: bool, step: int, end: int) -> None:
+        self.stated = stated
+        self.refused_at: int | None = None
+        self.granted_at = end
+        self.refusal = ""
+        self.any_granted = False
         self._refuses_old = refuses_old
         self._step = max(step, _PRECISION)
         self._end = end
-        self._probe: int | None = None
-        self._edge: int | None = None  # where the limit was found to lie, before it rolled on
+        self._probe_start: int | None = None
+        self._previous_limit: int | None = None  # as found before the history rolled on
         self._empty_pages = 0
 
     @property
-    def since(self) -> int | None:
-        """Nothing before this instant is available; None where no limit is known (yet)."""
-        return self.known if self.refused is None else min(self.granted, self.refused + self._step)
+    def first_available(self) -> int | None:
+        """Nothing before this instant is available; None while no limit is known."""
+        return self.stated if self.refused_at is None else min(self.granted_at, self.refused_at + self._step)
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether all that is asked for lies behind the known limit: only rows that come can prove it wrong."""
-        return self.refused is None and self.known is not None and self.known >= self._end
+        """Whether the stated limit leaves nothing to read: only rows can prove it wrong."""
+        return self.refused_at is None and self._limit_leaves_nothing
 
-    def begin_of(self, start: int, end: int, *, is_older: bool) -> int | None:
-        """From when on to request [start, end) next: `end` where nothing of it is available; None while a probe tells.
+    @property
+    def _limit_leaves_nothing(self) -> bool:
+        return self.stated is not None and self.stated >= self._end
 
-        `is_older` says that earlier syncs have read from `end` on, probably as far back as they could: then its newest
-        step shows whether the key reaches further now.
+    def next_start(self, start: int, end: int, *, is_older: bool) -> int | None:
+        """Where the next window of [start, end) begins; `end` if nothing is available; None during another probe.
+
+        `is_older`: earlier syncs have read from `end` on, probably as far back as they could. Then a request for the
+        newest step shows whether the key reaches further now.
         """
-        if self.is_doubtful:  # rows may show otherwise
-            return start if self._empty_pages < _MOST_EMPTY_PAGES else end
-        since, first = self.since, start
-        if since is not None and (self.refused is None or start <= self.refused):
-            first = max(start, since)
+        if self.is_doubtful:  # rows may prove otherwise
+            return start if self._empty_pages < _MAX_EMPTY_PAGES else end
+        limit, first = self.first_available, start
+        if limit is not None and (self.refused_at is None or start <= self.refused_at):
+            first = max(start, limit)
         if first >= end:
             return end
-        if is_older and self._refuses_old and self.known is None and self.granted > end:
+        if is_older and self._refuses_old and self.stated is None and self.granted_at > end:
             probe = max(first, end - self._step)
-        elif self.refused is not None and start <= self.refused and self.granted > first:
-            middle = self.refused + (min(self.granted, end) - self.refused) // 2
-            edge = self.known if self._edge is None else self._edge
-            if edge is not None and edge <= self.refused:  # the limit is near: it rolls on while requests wait
-                middle = min(middle, self.refused + (self.refused - edge) + self._step)
+        elif self.refused_at is not None and start <= self.refused_at and self.granted_at > first:
+            middle = self.refused_at + (min(self.granted_at, end) - self.refused_at) // 2
+            nearby = self.stated if self._previous_limit is None else self._previous_limit
+            if nearby is not None and nearby <= self.refused_at:  # it has rolled on while requests waited
+                middle = min(middle, self.refused_at + (self.refused_at - nearby) + self._step)
             probe = max(middle - middle % self._step, first)
         else:
             return first
-        if self._probe is not None:
+        if self._probe_start is not None:
             return None
-        self._probe = probe
+        self._probe_start = probe
         return probe
 
-    def saw(self, instants: Sequence[int]) -> None:
-        """A page had rows of these times: a limit that lies after them was wrong."""
+    def note_rows(self, instants: Sequence[int]) -> None:
+        """Note the times of a page's rows. Rows before the stated limit prove it wrong."""
         self._empty_pages += not instants
-        if self.known is not None and instants and min(instants) < self.known - self._step:
-            self.known = None
+        if self.stated is not None and instants and min(instants) < self.stated - self._step:
+            self.stated = None
 
     def was_granted(self, start: int) -> None:
         """A request for a window that begins at `start` was answered."""
-        self.granted = min(self.granted, start)
-        self.is_some = True
+        self.granted_at = min(self.granted_at, start)
+        self.any_granted = True
 
-    def may_be_none(self, start: int) -> bool:
-        """Whether the key may be refused altogether, as a window that begins at `start` is refused."""
-        is_older = self.known is not None and self.known >= self._end  # than the known limit
-        return not (self.is_some or is_older) and self._end - start <= max(_NEWEST, self._step)
+    def may_read_nothing(self, start: int) -> bool:
+        """Whether the refusal of a window that begins at `start` may mean that the key has no access at all."""
+        is_new = self._end - start <= max(_NEWEST, self._step)
+        return is_new and not (self.any_granted or self._limit_leaves_nothing)
 
-    def was_refused(self, start: int, words: str) -> None:
+    def was_refused(self, start: int, refusal: str) -> None:
         """A request for a window that begins at `start` was refused as too old."""
-        self.refused = start if self.refused is None else max(self.refused, start)
-        if self.granted <= self.refused:  # the history rolls on while it is read
-            self._edge, self.granted = self.granted, self._end
-        self.words = words
-        if self.known is not None and self.known >= self._end and self._end - start <= self._step:
-            self.refused = self.granted = self.known  # all that is asked for lies behind the limit
+        self.refused_at = start if self.refused_at is None else max(self.refused_at, start)
+        if self.granted_at <= self.refused_at:  # the history has rolled on during the sync
+            self._previous_limit, self.granted_at = self.granted_at, self._end
+        self.refusal = refusal
+        if self.stated is not None and self.stated >= self._end and self._end - start <= self._step:
+            self.refused_at = self.granted_at = self.stated  # the whole sync lies before the limit
 
-    def ended(self, start: int) -> None:
-        """The request for a window that begins at `start` is over, whatever has become of it."""
-        if self._probe == start:
-            self._probe = None
+    def request_ended(self, start: int) -> None:
+        """The request for a window that begins at `start` has ended, whether it succeeded or not."""
+        if self._probe_start == start:
+            self._probe_start = None

@@ -107,9 +107,9 @@ class Reading:
             return []
         return held
 
-    def since(self, partition: Partition) -> int:
+    def first_available(self, partition: Partition) -> int:
         """Nothing of it before this instant is available, as far as is known."""
-        return max(self.reach.since or EVER, self.readable_range_of(partition)[0])
+        return max(self.reach.first_available or EVER, self.readable_range_of(partition)[0])
 
     def readable_range_of(self, partition: Partition) -> Slice:
         """Since when and until when the key may read it, as answers say."""
@@ -119,13 +119,13 @@ class Reading:
         """By stream and partition, at the end: from when on there is data. So far, that was not known of all."""
         for output in () if self.reach.is_doubtful else self.outputs:
             for partition in self.partitions:
-                since = self.since(partition)
+                since = self.first_available(partition)
                 yield output.stream, Covered(output.state_partition(partition), (since, since), since)
 
     @property
     def too_old(self) -> dict[Partition, Slices]:
         """What is missing of each partition and older than what can be read."""
-        return self._missing_in(lambda partition: (EVER, self.since(partition)))
+        return self._missing_in(lambda partition: (EVER, self.first_available(partition)))
 
     @property
     def too_new(self) -> dict[Partition, Slices]:
@@ -164,8 +164,8 @@ class Reading:
         if self.strays:
             logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.strays:,}")
         if too_old := self.too_old:
-            since = timestamps.format_shortest(max(map(self.since, too_old)))
-            words = f" ({self.reach.words})" if self.reach.words else ""
+            since = timestamps.format_shortest(max(map(self.first_available, too_old)))
+            words = f" ({self.reach.refusal})" if self.reach.refusal else ""
             warning = f"data reach back to {since}, and nothing older is read.{words}"
             self._tell_of("missing", too_old, "older than what can be read", warning)
         if too_new := self.too_new:

@@ -167,7 +167,7 @@ class Scheduler:
         queue.busy -= 1
         self._leave_place(work)
         if isinstance(work, Window):
-            queue.reading.reach.ended(work.start)
+            queue.reading.reach.request_ended(work.start)
         if queue.ended:
             self._lock.notify()
         return queue

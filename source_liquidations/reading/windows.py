@@ -70,7 +70,7 @@ class Window:
         """The rows of the time asked for. Others are not lost: the window that they belong to brings them."""
         reading, instants = self.gap.reading, rows.instants
         reading.note_phase(instants)
-        reading.reach.saw(instants)
+        reading.reach.note_rows(instants)
         # An interval that began earlier and reaches into the window belongs to it; events have no length.
         begins = self.asked.start - reading.endpoint.misalignment
         if instants and (rows.latest < begins - _FAR or rows.earliest > self.asked.end + _FAR):
@@ -88,7 +88,7 @@ class Window:
     def covered(self, output: Output, index: int, part: Slice) -> Covered:
         """What a page's block covers of a partition: no more than the key may read, and nothing that may change."""
         reading, partition = self.gap.reading, self.gap.partitions[index]
-        since = EVER if reading.reach.is_doubtful else reading.since(partition)
+        since = EVER if reading.reach.is_doubtful else reading.first_available(partition)
         until = min(reading.settled, part[1], self._held.get((output, index), part[1]))
         return Covered(output.state_partition(partition), (max(since, part[0]), until), since)
 
@@ -204,7 +204,7 @@ class Gap:
             start, end = self.ranges[-1]
             is_older = end <= self._newest
             since = max(start, self.reading.readable_range_of(self.partitions[0])[0]) if is_older else start
-            begin = reach.begin_of(since, end, is_older=is_older) if since < end else end
+            begin = reach.next_start(since, end, is_older=is_older) if since < end else end
             if begin is None:
                 return None
             self.ranges.pop()

@@ -117,7 +117,7 @@ class Workers:
         try:
             self._read_page(window, twice_at_most=_QUERY_TIMED_OUT if is_large else None)
         except OutOfReach as error:
-            if window.gap.reading.reach.may_be_none(window.start):
+            if window.gap.reading.reach.may_read_nothing(window.start):
                 self._ask_for_newest(window)
             self._scheduler.too_old(window, error)
         except WindowTooLarge as error:
@@ -147,7 +147,7 @@ class Workers:
         answered = endpoint.client.fetch(request, reading.traffic)
         with self._decoding, _surprises_explained():
             endpoint.decode(answered, newest, request, {})  # it may have to be paid for
-        reading.reach.is_some = True
+        reading.reach.any_granted = True
 
     def _read_page(self, window: Window, *, twice_at_most: int | None) -> None:
         reading = window.gap.reading

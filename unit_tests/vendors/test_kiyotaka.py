@@ -191,7 +191,7 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
     assert len(gaps) <= 1
     for gap in gaps:
         while (window := gap.open()) is not None:
-            gap.reading.reach.ended(window.start)
+            gap.reading.reach.request_ended(window.start)
             first, last, points = asked(window)
             assert points <= 100_000
             assert window.request().weight <= most_weight(endpoint)
