@@ -51,7 +51,7 @@ def read(window: Window, answer: Answer) -> tuple[list[int], dict[int, Slice]]:
 
 def read_pages(window: Window, to: int, count: int) -> None:
     """So many pages up to an instant, evenly."""
-    start = window.left()[0]
+    start = window.unread_from()[0]
     for number in range(1, count + 1):
         read(window, page(start + (to - start) * number // count, more=10**6 * window.start + window.pages.count))
 
@@ -63,7 +63,7 @@ def test_one_window_takes_a_range_unless_the_vendor_caps_it() -> None:
     gap = gap_of((100, 1_000))
     window = opened(gap)
     assert (window.start, window.end) == (100, 1_000)
-    assert (window.asked.start, window.asked.end) == (100, 1_000)
+    assert (window.span.start, window.span.end) == (100, 1_000)
     assert gap.open() is None
 
 
@@ -79,7 +79,7 @@ def test_the_newest_range_comes_first() -> None:
 
 def test_a_window_asks_for_whole_steps_and_keeps_what_is_its_own() -> None:
     window = opened(gap_of((1_005, 1_027), step=10))
-    assert (window.asked.start, window.asked.end) == (1_000, 1_030)
+    assert (window.span.start, window.span.end) == (1_000, 1_030)
     assert read(window, page(1_000, 1_004, 1_005, 1_026, 1_027, 1_029, more=None))[0] == [1_005, 1_026]
 
 
@@ -87,11 +87,11 @@ def test_no_second_window_before_one_was_read() -> None:
     """The vendor may find them all too large."""
     gap = gap_of((0, 1_000), longest=100)
     first = opened(gap)
-    assert not gap.is_ready
+    assert not gap.may_open_another
     read(first, page(50, more=None))
     gap.close(first)
     second = opened(gap)
-    assert gap.is_ready
+    assert gap.may_open_another
     assert (second.start, second.end) == (100, 200)
 
 
@@ -117,7 +117,7 @@ def test_of_several_partitions_what_another_has_followed_is_whole() -> None:
     window = opened(gap_of((0, 1_000), markets=3))
     _, whole = read(window, page(10, 500, 20, owners=[0, 0, 2]))
     assert whole == {0: (0, 1_000), 2: (0, 20)}
-    assert window.left() == {0: 1_000, 1: 0, 2: 20}
+    assert window.unread_from() == {0: 1_000, 1: 0, 2: 20}
     _, whole = read(window, page(30, owners=[2], more=None))
     assert whole == {0: (0, 1_000), 1: (0, 1_000), 2: (0, 1_000)}
 
@@ -152,7 +152,7 @@ def test_what_follows_a_row_that_could_not_be_taken_is_not_covered_up_to_the_end
     both = {0: (100, 200), 1: (100, 200)}
     assert [window.covered(OUTPUT, index, part).part for index, part in both.items()] == [(100, 200)] * 2
     for instant in (350, 300, 320):
-        window.hold(OUTPUT, [1], instant)
+        window.withhold(OUTPUT, [1], instant)
     assert window.covered(OUTPUT, 1, (100, 250)).part == (100, 250)
     assert window.covered(OUTPUT, 1, (100, 500)).part == (100, 300), "nor on a later page"
     assert window.covered(OUTPUT, 0, (100, 500)).part == (100, 500), "another partition's"
@@ -170,12 +170,12 @@ def test_neither_half_is_cut_again_before_a_page_of_its_own() -> None:
     assert window.cut()
     later = opened(gap)
     assert gap.cuts_left == 7
-    assert not window.is_worth_a_cut()
-    assert not later.is_worth_a_cut()
+    assert not window.is_worth_cutting()
+    assert not later.is_worth_cutting()
     read_pages(window, 110, 1)
     read_pages(later, 560, 2)
-    assert window.is_worth_a_cut()
-    assert later.is_worth_a_cut()
+    assert window.is_worth_cutting()
+    assert later.is_worth_cutting()
 
 
 def test_a_window_without_rows_makes_the_next_cut_wait_longer() -> None:
@@ -187,9 +187,9 @@ def test_a_window_without_rows_makes_the_next_cut_wait_longer() -> None:
     read(later, page(more=None))
     gap.close(later)
     read_pages(window, 110, 1)
-    assert not window.is_worth_a_cut()
+    assert not window.is_worth_cutting()
     read_pages(window, 120, 1)
-    assert window.is_worth_a_cut()
+    assert window.is_worth_cutting()
 
 
 @pytest.mark.parametrize("spoil", ["little left", "unordered", "finished", "no cuts left", "two markets", "failed"])
@@ -201,7 +201,7 @@ def test_what_is_not_to_be_cut(spoil: str) -> None:
     if spoil == "finished":
         window.pages.next_request = None
     gap.failed = spoil == "failed"
-    assert not window.is_worth_a_cut()
+    assert not window.is_worth_cutting()
 
 
 @given(st.integers(1, 60), st.integers(2, 5), st.integers(10, 2_000))
@@ -209,10 +209,10 @@ def test_cuts_are_at_multiples_of_the_step(step: int, pages: int, length: int) -
     gap = gap_of((step * 3, step * 3 + length * step), step=step)
     window = opened(gap)
     read_pages(window, window.start + step, pages)
-    if window.is_worth_a_cut() and window.cut():
+    if window.is_worth_cutting() and window.cut():
         later = opened(gap)
         assert later.start % step == 0
-        assert window.left()[0] < later.start == window.end < later.end
+        assert window.unread_from()[0] < later.start == window.end < later.end
 
 
 # Too large, given back, split.
@@ -240,7 +240,7 @@ def test_a_restart_is_bounded_where_it_brings_nothing_new() -> None:
     read(window, page(10, 20))
     for at in (20, 20):
         assert gap.restart()
-        gap.give_back(window, window.left()[0])
+        gap.give_back(window, window.unread_from()[0])
         window = opened(gap)
         assert window.start == at
         read(window, page(20, 20))
@@ -253,7 +253,7 @@ def test_a_restart_that_gets_on_may_be_followed_by_another() -> None:
     for at in range(10, 500, 10):
         read(window, page(at))
         assert gap.restart()
-        gap.give_back(window, window.left()[0])
+        gap.give_back(window, window.unread_from()[0])
         window = opened(gap)
 
 
@@ -304,8 +304,8 @@ def test_any_sequence_reads_everything_once(data: st.DataObject, step: int, cap:
             gap.open()
         elif gap.under_way:
             window = data.draw(st.sampled_from(gap.under_way))
-            reached = window.left()[0]
-            if action == "cut" and window.is_worth_a_cut():
+            reached = window.unread_from()[0]
+            if action == "cut" and window.is_worth_cutting():
                 window.cut()
             elif action == "halve" and not window.pages.count:
                 gap.halve(window)
@@ -362,6 +362,6 @@ def test_an_interval_that_may_still_change_is_not_settled(late: int, behind: int
     now = floor_to(time.time_ns(), MINUTE)
     end = now - behind
     reading = Reading(endpoint, (OUTPUT,), 0, end, lambda *_: [])
-    assert end - reading.settled in (lost * MINUTE, max(0, lost - 1) * MINUTE)
+    assert end - reading.settled_until in (lost * MINUTE, max(0, lost - 1) * MINUTE)
     reading.note_phase([end - 10 * MINUTE])
-    assert end - reading.settled in (lost * MINUTE, max(0, lost - 1) * MINUTE)
+    assert end - reading.settled_until in (lost * MINUTE, max(0, lost - 1) * MINUTE)

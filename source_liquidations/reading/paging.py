@@ -9,7 +9,7 @@ from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Answer
 from source_liquidations.reading.rows import Rows
 
-MOST_RESTARTS = 2  # where page tokens are refused, without a row more
+MAX_RESTARTS = 2  # where page tokens are refused, without a row more
 _EMPTY_PAGES_IN_A_ROW = 20
 _REPEATS_OF_TWINS = 20
 

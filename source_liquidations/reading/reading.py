@@ -62,7 +62,7 @@ class Reading:
     readable_ranges: dict[Partition, Slice] = field(default_factory=dict)  # as answers say
     _phase: int | None = None
     _began_at: int = field(default_factory=time.time_ns)
-    strays: int = 0  # rows outside the time asked for
+    rows_outside: int = 0  # rows outside the time asked for
     _doubtful: dict[str, list[Covered]] = field(default_factory=dict)  # by stream
 
     @cached_property
@@ -89,7 +89,7 @@ class Reading:
             self._phase = instants[0] % self.endpoint.step
 
     @property
-    def settled(self) -> int:
+    def settled_until(self) -> int:
         """Nothing from this instant on is recorded as read: intervals that may still change are read again."""
         if not self.is_aggregate:
             return self.end
@@ -161,8 +161,8 @@ class Reading:
 
     def tell(self) -> None:
         """Warn, at the end, of what was left out, and of what was not available, or not for sure."""
-        if self.strays:
-            logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.strays:,}")
+        if self.rows_outside:
+            logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.rows_outside:,}")
         if too_old := self.too_old:
             since = timestamps.format_shortest(max(map(self.first_available, too_old)))
             words = f" ({self.reach.refusal})" if self.reach.refusal else ""
@@ -187,7 +187,7 @@ class Reading:
 
     def counts_of(self, stream: str) -> tuple[int, int, int]:
         """How many partitions of a stream are done, failed, and not (all) read yet."""
-        open_gaps = [gap for gap in self.gaps if gap.is_open and any(one.stream == stream for one in gap.outputs)]
+        open_gaps = [gap for gap in self.gaps if gap.is_unread and any(one.stream == stream for one in gap.outputs)]
         unread = {partition for gap in open_gaps for partition in gap.partitions}
         failed = {partition for gap in open_gaps if gap.failed for partition in gap.partitions}
         failed.update(partition for one in self.failures if one.stream == stream for partition in one.partitions)

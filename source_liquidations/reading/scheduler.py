@@ -93,7 +93,7 @@ class Scheduler:
     def restarted(self, window: Window) -> bool:
         """A window's page token was refused: read what is left of it from a fresh request, if that may help."""
         with self._lock:
-            return window.gap.restart() and self._replace(window, window.parts())
+            return window.gap.restart() and self._replace(window, window.unread_groups())
 
     def parted(self, window: Window, error: LiquidationsError) -> bool:
         """One of a window's partitions is at fault: ask for what is left in parts, until it is alone.
@@ -101,11 +101,11 @@ class Scheduler:
         False where it is, or where the vendor's requests cannot name partitions, or where it seems to be out of order.
         """
         with self._lock:
-            parts = window.parts()
+            parts = window.unread_groups()
             if len(parts) == 1:
                 indices, start = parts[0]
                 half = (len(indices) + 1) // 2
-                if not window.can_ask_for(indices[:half]):
+                if not window.can_request(indices[:half]):
                     return False
                 parts = [(indices[:half], start), (indices[half:], start)]
             if isinstance(error, VendorUnavailable):
@@ -275,11 +275,11 @@ class Scheduler:
         # A window whose page is being decoded needs no help: its next request goes out at once.
         if sum(other.busy for other in self._queues) >= self._workers:
             return False
-        if any(gap.is_ready and queue.open(gap) for gap in list(queue.begun)):
+        if any(gap.may_open_another and queue.open(gap) for gap in list(queue.begun)):
             return True
         if not queue.reading.endpoint.splittable:
             return False
         windows = (window for gap in queue.begun for window in gap.under_way)
-        worth = [window for window in windows if window in self._under_way and window.is_worth_a_cut()]
+        worth = [window for window in windows if window in self._under_way and window.is_worth_cutting()]
         worth.sort(key=lambda window: -window.pages_left)
         return any(window.cut() and queue.open(window.gap) for window in worth)

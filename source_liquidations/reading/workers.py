@@ -162,7 +162,7 @@ class Workers:
         self._scheduler.answered(window)
         with self._decoding, _surprises_explained():
             try:
-                answer = reading.endpoint.decode(answered, window.asked, request, window.memory)
+                answer = reading.endpoint.decode(answered, window.span, request, window.memory)
             except UnexpectedAnswer as error:
                 if self._scheduler.parted(window, error):  # one market's odd row is no reason to miss the others
                     return
@@ -180,7 +180,7 @@ class Workers:
         faults = list(rows.faults)
         last = Block(output.stream, 0, b"")
         try:
-            for block in render(output, rows, window.asked, faults):
+            for block in render(output, rows, window.span, faults):
                 if last.records:
                     self._put(last)
                 last = block
@@ -195,7 +195,7 @@ class Workers:
             placed = _placed(window, copy(fault.error), owners)  # each stream has it
             partitions = tuple(window.gap.partitions[owner] for owner in owners)
             window.gap.reading.fail(placed, output.stream, partitions)
-            window.hold(output, owners, fault.instant)
+            window.withhold(output, owners, fault.instant)
         covers = [window.covered(output, index, part) for index, part in whole.items()]
         last.covers = window.gap.reading.believed(output.stream, covers)
         last.position = max((end for _, end in whole.values()), default=0)

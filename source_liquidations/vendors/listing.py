@@ -16,7 +16,7 @@ from source_liquidations.reading.coverage import Kind, Period
 from source_liquidations.reading.coverage import rows as coverage_rows
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Mapper, Table
-from source_liquidations.reading.paging import MOST_RESTARTS, Pages, tokens_refused
+from source_liquidations.reading.paging import MAX_RESTARTS, Pages, tokens_refused
 from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Page, RowDecoder
@@ -80,7 +80,7 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
             if request == first:
                 raise
             restarts += 1
-            if restarts > MOST_RESTARTS:
+            if restarts > MAX_RESTARTS:
                 raise tokens_refused(error) from None
             request, pages, memory = first, Pages(), {}
             continue

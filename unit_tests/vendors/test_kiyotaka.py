@@ -197,7 +197,7 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
             assert window.request().weight <= most_weight(endpoint)
             assert first * timestamps.SECOND % step == last * timestamps.SECOND % step == 0
             assert last > first
-            assert (window.start, window.end) == (window.asked.start, window.asked.end)
+            assert (window.start, window.end) == (window.span.start, window.span.end)
             if points > most:
                 refused += 1
                 assert gap.halve(window)
@@ -272,11 +272,11 @@ def test_open_buckets_are_read_and_not_settled(interval: str, settled: int) -> N
     gap = planned(reading)
     ((since, until),) = gap.ranges
     assert since <= START < end < until
-    assert reading.settled == timestamps.floor_to(end, endpoint.step) - settled <= end
+    assert reading.settled_until == timestamps.floor_to(end, endpoint.step) - settled <= end
     (output,) = reading.outputs
     window = gap.open()
     assert window is not None
-    assert window.covered(output, 0, (since, until)).part == (since, reading.settled)
+    assert window.covered(output, 0, (since, until)).part == (since, reading.settled_until)
 
 
 def test_rows_tell_when_weeks_begin() -> None:
@@ -285,7 +285,7 @@ def test_rows_tell_when_weeks_begin() -> None:
     monday = timestamps.parse("2026-03-09T00:00:00Z")
     reading = reading_of(endpoint, START, monday + 17 * timestamps.DAY)
     reading.note_phase([monday])
-    assert reading.settled == monday + 14 * timestamps.DAY
+    assert reading.settled_until == monday + 14 * timestamps.DAY
 
 
 @pytest.mark.parametrize(("lookback", "weeks"), [(0, 0), (1, 1), (7 * 24, 1), (7 * 24 + 1, 2)])
