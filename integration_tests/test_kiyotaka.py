@@ -413,7 +413,7 @@ def test_a_days_weight_that_is_spent_ends_the_sync_and_the_next_goes_on(connecto
         names = ["BYBIT/BTCUSDT", "BYBIT/ETHUSDT", "BYBIT/SOLUSDT"]
         config = config_of(sandbox, symbols=names, weight_per_day=2) | {"lookback_window": "PT0S"}
         first = connector.read(config, [STREAM])
-        failed(first, "transient_error", "the request budget is spent", "in 12.2 hours", "a later sync goes on")
+        failed(first, "transient_error", "the request budget is spent", "in 12.2 hours", "a later sync resumes")
         assert len(points(sandbox)) == 2
         assert len(first.records()) == 2 * 2 * 72
         second = connector.read(config, [STREAM], state=first.final_state)

@@ -269,7 +269,7 @@ def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, m
     assert len(vendor.arrived) == QUICK.tries
     assert caught.value.failure_type == "transient_error"
     assert "/x?a=1 in 4 tries: HTTP 503: words for 503." in caught.value.message
-    assert "next sync goes on from the last checkpoint" in caught.value.message
+    assert "next sync resumes from the last checkpoint" in caught.value.message
 
 
 def test_a_status_that_says_the_question_is_too_large_is_tried_twice(vendor: Vendor, make: Make) -> None:
