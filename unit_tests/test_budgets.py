@@ -49,7 +49,7 @@ def test_an_answer_that_tells_what_is_left_takes_nothing_off_the_margin() -> Non
         if wait == 0.0:
             sent.append(clock.now)
         clock.now += min(wait, 0.05)
-        budget.reported(5, 1.0)
+        budget.note_remaining(5, 1.0)
     assert min(sent[index + 10] - sent[index] for index in range(20)) >= 10.1
 
 
@@ -85,7 +85,7 @@ def test_nothing_left_is_believed_where_others_use_the_key_too() -> None:
     clock = Clock()
     budget = Budget(10, 6.0, clock=clock)
     assert budget.reserve() == 0.0
-    budget.reported(0, 3.0)
+    budget.note_remaining(0, 3.0)
     assert budget.reserve() == pytest.approx(3.0)
 
 
@@ -93,7 +93,7 @@ def test_nothing_left_is_no_news_where_we_have_used_it_up_ourselves() -> None:
     clock = Clock()
     budget = Budget(2, 6.0, clock=clock)
     assert [budget.reserve(), budget.reserve()] == [0.0, 0.0]
-    budget.reported(0, 6.0)
+    budget.note_remaining(0, 6.0)
     clock.now += 6.2
     assert budget.reserve() == 0.0
 
@@ -101,7 +101,7 @@ def test_nothing_left_is_no_news_where_we_have_used_it_up_ourselves() -> None:
 def test_something_left_changes_nothing() -> None:
     budget = Budget(10, 6.0, clock=Clock())
     budget.reserve()
-    budget.reported(1, 6.0)
+    budget.note_remaining(1, 6.0)
     assert budget.reserve() == 0.0
 
 
@@ -162,10 +162,10 @@ def test_a_request_that_counts_as_several_takes_as_many_places(limit: int, sizes
 def test_places_that_were_not_used_are_given_back_together() -> None:
     budget = Budget(5, 60.0, counts_weight=True, clock=Clock())
     assert budget.reserve(weight=2) == budget.reserve(weight=3) == 0.0
-    budget.unused(weight=3)
+    budget.give_back(weight=3)
     assert budget.reserve(weight=4) > 0.0
     assert budget.reserve(weight=3) == 0.0
-    budget.unused(weight=9)
+    budget.give_back(weight=9)
     assert budget.reserve(weight=5) == 0.0
 
 
@@ -174,10 +174,10 @@ def test_weight_that_was_not_used_is_given_back_and_no_more_than_that() -> None:
     budget = Budget(100, 60.0, Allowance(10, 60.0, most=20.0), Allowance(30, 86_400.0, most=30.0), clock=clock)
     assert budget.reserve(weight=20.0) == 0.0
     assert budget.reserve(weight=1.0) > 0.0
-    budget.unused(weight=20.0)
+    budget.give_back(weight=20.0)
     assert budget.reserve(weight=20.0) == 0.0, "of the minute and of the day"
-    budget.unused(weight=20.0)
-    budget.unused(weight=20.0)
+    budget.give_back(weight=20.0)
+    budget.give_back(weight=20.0)
     assert budget.reserve(weight=20.0) == 0.0
     assert budget.reserve(weight=1.0) > 0.0, "no more is saved up than before"
 
@@ -185,6 +185,6 @@ def test_weight_that_was_not_used_is_given_back_and_no_more_than_that() -> None:
 def test_a_request_that_weighs_more_than_can_be_saved_up_gives_back_what_it_took() -> None:
     budget = Budget(3, 60.0, Allowance(10, 60.0, most=20.0), counts_weight=True, clock=Clock())
     assert budget.reserve(weight=70.0) == 0.0
-    budget.unused(weight=70.0)
+    budget.give_back(weight=70.0)
     assert budget.reserve(weight=20.0) == 0.0
     assert budget.reserve(weight=1.0) > 0.0

@@ -124,7 +124,7 @@ class Client:
                 error.__traceback__ = error.__context__ = None  # their frames would keep the body in memory
                 failed, delay = error, self._requested_delay(error, delays)
             if not failed.sent:
-                self.budget.unused(request.weight)
+                self.budget.give_back(request.weight)
             may_be_charged = failed.sent and failed.status in (None, 0, statuses.GOOD)
             unaffordable = self.purse.lost(request) if may_be_charged else ""
             # A 429 with a delay is no failed try: others may use the key, or the plan is smaller than documented.
@@ -165,7 +165,7 @@ class Client:
         if answered.status == statuses.GOOD:
             problem = answered.problem()
             if problem is None:
-                self.budget.went_well()
+                self.budget.succeeded()
                 if self.other_key_params:
                     self._proven_paths.add(request.path)
                 return answered
@@ -242,7 +242,7 @@ class Client:
         remaining = answered.headers.get("X-RateLimit-Remaining", "")
         reset = reset_seconds(answered)
         if remaining.isdecimal() and reset is not None and answered.status == statuses.GOOD:
-            self.budget.reported(int(remaining), min(reset, self.patience.longest_total))
+            self.budget.note_remaining(int(remaining), min(reset, self.patience.longest_total))
         plan = answered.headers.get("X-RateLimit-Plan", "")
         if plan != self._plan and re.fullmatch(r"[\w-]{1,40}", plan, re.ASCII):
             self._plan = plan
