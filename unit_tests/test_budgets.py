@@ -171,7 +171,7 @@ def test_places_that_were_not_used_are_given_back_together() -> None:
 
 def test_weight_that_was_not_used_is_given_back_and_no_more_than_that() -> None:
     clock = Clock()
-    budget = Budget(100, 60.0, Allowance(10, 60.0, most=20.0), Allowance(30, 86_400.0, most=30.0), clock=clock)
+    budget = Budget(100, 60.0, Allowance(10, 60.0, capacity=20.0), Allowance(30, 86_400.0, capacity=30.0), clock=clock)
     assert budget.reserve(weight=20.0) == 0.0
     assert budget.reserve(weight=1.0) > 0.0
     budget.give_back(weight=20.0)
@@ -183,7 +183,7 @@ def test_weight_that_was_not_used_is_given_back_and_no_more_than_that() -> None:
 
 
 def test_a_request_that_weighs_more_than_can_be_saved_up_gives_back_what_it_took() -> None:
-    budget = Budget(3, 60.0, Allowance(10, 60.0, most=20.0), counts_weight=True, clock=Clock())
+    budget = Budget(3, 60.0, Allowance(10, 60.0, capacity=20.0), counts_weight=True, clock=Clock())
     assert budget.reserve(weight=70.0) == 0.0
     budget.give_back(weight=70.0)
     assert budget.reserve(weight=20.0) == 0.0

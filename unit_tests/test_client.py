@@ -506,7 +506,7 @@ def test_a_spent_answer_is_still_a_good_answer(vendor: Vendor, make: Make) -> No
 
 
 def test_a_budget_that_is_spent_for_a_day_is_not_waited_for(vendor: Vendor, make: Make) -> None:
-    budget = Budget(1_000, 1.0, Allowance(24, 86_400.0, most=24.0))
+    budget = Budget(1_000, 1.0, Allowance(24, 86_400.0, capacity=24.0))
     client = make(budget=budget)
     assert budget.reserve(24.0) == 0.0
     with pytest.raises(VendorUnavailable, match=r"has room again in 2\.0 hours") as caught:

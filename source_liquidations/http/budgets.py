@@ -17,31 +17,31 @@ _SHORTEST_WAIT = 0.001  # seconds; zero would mean that a place was taken
 
 
 class Allowance:
-    """A token bucket of request weight: `weight` flows in every `seconds`, up to `most`."""
+    """A token bucket of request weight: `weight` flows in every `seconds`, up to `capacity`."""
 
-    def __init__(self, weight: float, seconds: float, *, most: float) -> None:
-        self.most = most
+    def __init__(self, weight: float, seconds: float, *, capacity: float) -> None:
+        self.capacity = capacity
         self._per_second = weight / (seconds * _SLACK)
-        self._available = most
+        self._available = capacity
         self._updated_at: float | None = None
 
     def wait_for(self, weight: float, now: float) -> float:
-        """Seconds until this weight is available; until the bucket is full if the weight exceeds `most`."""
+        """Seconds until this weight is available; until the bucket is full if the weight exceeds its capacity."""
         refill = (now - (self._updated_at or now)) * self._per_second
-        self._available = min(self.most, self._available + refill)
+        self._available = min(self.capacity, self._available + refill)
         self._updated_at = now
-        return max(0.0, min(weight, self.most) - self._available) / self._per_second
+        return max(0.0, min(weight, self.capacity) - self._available) / self._per_second
 
     def seconds_for(self, weight: float) -> float:
         """How long it takes to spend this weight, starting with a full bucket."""
-        return max(0.0, weight - self.most) / self._per_second
+        return max(0.0, weight - self.capacity) / self._per_second
 
     def spend(self, weight: float) -> None:
-        self._available -= min(weight, self.most)
+        self._available -= min(weight, self.capacity)
 
     def give_back(self, weight: float) -> None:
         """Undo a `spend`."""
-        self._available = min(self.most, self._available + min(weight, self.most))
+        self._available = min(self.capacity, self._available + min(weight, self.capacity))
 
 
 class Budget:

@@ -142,7 +142,7 @@ def asked(window: Window) -> tuple[int, int, int]:
 
 def most_weight(endpoint: LiquidationAgg) -> float:
     """What the budget can save up: a request that weighs more would be refused."""
-    return min(allowance.most for allowance in endpoint.client.budget._allowances)
+    return min(allowance.capacity for allowance in endpoint.client.budget._allowances)
 
 
 PLANS: list[dict[str, int]] = [

@@ -30,7 +30,7 @@ _ADVICE = {
 
 def budget_of(per_minute: int) -> Budget:
     """The calls of a minute, spread over it: half of them may be saved up and spent at once."""
-    saved = Allowance(per_minute, 60.0, most=float(max(1, per_minute // 2)))
+    saved = Allowance(per_minute, 60.0, capacity=float(max(1, per_minute // 2)))
     return Budget(per_minute, 60.0, saved, counts_weight=True)
 
 

@@ -54,15 +54,15 @@ class Kiyotaka(Vendor):
         host, header = PLATFORMS[platform]
         requests = config.get("requests_per_minute")
         weight = config.get("weight_per_minute", requests or PER_MINUTE)
-        allowances = [Allowance(weight, 60.0, most=BURST * weight)]
+        allowances = [Allowance(weight, 60.0, capacity=BURST * weight)]
         # If the user gives a plan's figure, it is not the smallest plan.
         per_day = config.get("weight_per_day", None if requests or "weight_per_minute" in config else WEIGHT_PER_DAY)
         if per_day is not None:
-            allowances.append(Allowance(per_day, 86_400.0, most=per_day))
+            allowances.append(Allowance(per_day, 86_400.0, capacity=per_day))
         budget = self.budget(PER_MINUTE, 60.0, *allowances)
         headers = {header: config["api_key"]}
         self._client = self.client(host, budget, headers=headers, explain=partial(explain, platform))
-        most_weight = min(allowance.most for allowance in allowances)
+        most_weight = min(allowance.capacity for allowance in allowances)
         self._points = LiquidationAgg(self._client, config, most_weight=most_weight)
 
     def feeds(self) -> Sequence[Feed]:
