@@ -1,7 +1,7 @@
-"""One deadline for each exchange, whatever bytes come.
+"""One deadline for each exchange, however slowly bytes arrive.
 
-A timeout of a socket starts again with each byte. So an endless `100 Continue`, a header that comes letter by letter
-or a gzip stream of empty blocks would hold a worker for ever.
+A socket's timeout restarts with each byte. Without a deadline, an endless `100 Continue`, a header that arrives letter
+by letter or a gzip stream of empty blocks would block a worker forever.
 """
 
 import io
@@ -16,7 +16,7 @@ from typing import Any
 class Exchange:
     """One request and its answer.
 
-    deadline   when it is given up, on the monotonic clock
+    deadline   when it times out, on the monotonic clock
     sent       whether a byte of the request may have left the machine
     """
 
@@ -24,32 +24,32 @@ class Exchange:
     sent: bool = False
 
 
-_under_way: ContextVar[Exchange] = ContextVar("exchange")
+_current: ContextVar[Exchange] = ContextVar("exchange")
 
 
 def begin(seconds: float) -> Exchange:
-    """The exchange of this thread from now on. It may take so many seconds."""
+    """Start an exchange in this thread. It times out after this many seconds."""
     exchange = Exchange(time.monotonic() + seconds)
-    _under_way.set(exchange)
+    _current.set(exchange)
     return exchange
 
 
 class _Bytes(io.RawIOBase):
-    """What comes over a socket. None is waited for beyond the deadline of the exchange."""
+    """The bytes from a socket, read no later than the exchange's deadline."""
 
     def __init__(self, sock: Any, raw: io.RawIOBase) -> None:
         self._sock, self._raw = sock, raw
         self._timeout: float = sock.gettimeout()
-        self._exchange = _under_way.get()
+        self._exchange = _current.get()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._exchange.deadline - time.monotonic()
-        if left <= 0:
+        seconds_left = self._exchange.deadline - time.monotonic()
+        if seconds_left <= 0:
             raise TimeoutError
-        self._sock.settimeout(min(left, self._timeout))
+        self._sock.settimeout(min(seconds_left, self._timeout))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class _Answer(HTTPResponse):
 
 
 def timed(connection: type[Any]) -> type[Any]:
-    """A urllib3 connection class whose connections keep the deadline of their thread's exchange."""
+    """A urllib3 connection class that respects the deadline of its thread's exchange."""
 
     class Timed(connection):  # type: ignore[misc]
         response_class = _Answer
@@ -72,8 +72,8 @@ def timed(connection: type[Any]) -> type[Any]:
         def request(self, *args: Any, **options: Any) -> None:
             if self.sock is None:
                 self.connect()
-            _under_way.get().sent = True
+            _current.get().sent = True
             super().request(*args, **options)
 
-    Timed.__name__ = connection.__name__  # as messages have it
+    Timed.__name__ = connection.__name__  # urllib3 shows it in its messages
     return Timed

@@ -1,4 +1,4 @@
-"""Proxies and certificates as the environment sets them, and what is wrong with them."""
+"""Proxies and certificates from the environment, and what may be wrong with them."""
 
 import os
 import ssl
@@ -16,7 +16,7 @@ from source_liquidations.errors import ConfigurationError
 from source_liquidations.http.deadlines import timed
 from source_liquidations.http.redaction import PROXY_VARIABLES
 
-_MOST_CONNECTIONS = 40  # as `num_workers`
+_MAX_CONNECTIONS = 40  # the maximum of `num_workers`
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PROXY_EXAMPLE = (
     "E.g. http://user:password@proxy.example.com:3128, with %-escapes for special characters in the password."
@@ -24,22 +24,22 @@ _PROXY_EXAMPLE = (
 
 
 def connections(url: str) -> tuple[urllib3.PoolManager, str | None]:
-    """Connections to the host of the URL, and the proxy that they go through. Raises ConfigurationError."""
+    """A connection pool for the URL's host, and the proxy in between, if any. Raises ConfigurationError."""
     bundles = [(name, os.environ[name]) for name in _CA_VARIABLES if os.environ.get(name)]
     certificates = _certificates(*bundles[0]) if bundles else {"ca_certs": requests.utils.DEFAULT_CA_BUNDLE_PATH}
     proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
     if proxy is None:
-        manager = urllib3.PoolManager(1, maxsize=_MOST_CONNECTIONS, **certificates)
+        manager = urllib3.PoolManager(1, maxsize=_MAX_CONNECTIONS, **certificates)
     else:
-        manager = _through(proxy, certificates)
+        manager = _proxy_manager(proxy, certificates)
     pool = manager.connection_from_url(url)
     pool.ConnectionCls = timed(pool.ConnectionCls)
     return manager, proxy
 
 
-@cache  # a bundle takes long to read, and each vendor would read it
+@cache  # reading a bundle is slow, and each vendor would do it again
 def _certificates(name: str, bundle: str) -> Mapping[str, Any]:
-    """A bundle, which is a file or a folder, as urllib3 takes it."""
+    """urllib3's arguments for a bundle, which is a file or a folder."""
     is_folder = os.path.isdir(bundle)
     try:
         ssl.create_default_context(cafile=None if is_folder else bundle, capath=bundle if is_folder else None)
@@ -53,19 +53,19 @@ def _certificates(name: str, bundle: str) -> Mapping[str, Any]:
     return {"ca_cert_dir" if is_folder else "ca_certs": bundle}
 
 
-def _through(proxy: str, certificates: Mapping[str, Any]) -> urllib3.PoolManager:
-    """Of a malformed address nothing is shown: any part of it may be one of the password."""
+def _proxy_manager(proxy: str, certificates: Mapping[str, Any]) -> urllib3.PoolManager:
+    """Shows nothing of a malformed address: any part of it may belong to the password."""
     name = _variable_of(proxy)
     try:
         address = requests.utils.prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]
-        parts = urllib3.util.parse_url(address)
-        if not parts.host or parts.path not in {None, "/"} or parts.query is not None or parts.fragment is not None:
+        url = urllib3.util.parse_url(address)
+        if not url.host or url.path not in {None, "/"} or url.query is not None or url.fragment is not None:
             raise ValueError
-        manager: urllib3.PoolManager = HTTPAdapter(1, _MOST_CONNECTIONS).proxy_manager_for(address, **certificates)
+        manager: urllib3.PoolManager = HTTPAdapter(1, _MAX_CONNECTIONS).proxy_manager_for(address, **certificates)
     except requests.exceptions.InvalidSchema:
         raise ConfigurationError(
             name,
-            "is a SOCKS proxy, which needs the package PySocks, and that is not installed.",
+            "is a SOCKS proxy. It needs the package PySocks, which is not installed.",
             advice="Install it, or use an HTTP proxy.",
         ) from None
     except (TypeError, ValueError):
@@ -74,23 +74,23 @@ def _through(proxy: str, certificates: Mapping[str, Any]) -> urllib3.PoolManager
 
 
 def _variable_of(proxy: str | None) -> str:
-    """The environment variable that holds the proxy; HTTPS_PROXY where none does."""
+    """The environment variable that sets the proxy; HTTPS_PROXY if none does."""
     return next((name for name in PROXY_VARIABLES if os.environ.get(name) == proxy), PROXY_VARIABLES[0])
 
 
-def refused_by_proxy(proxy: str | None, words: str) -> ConfigurationError:
-    """The proxy does not let a request through. Its words never hold its address."""
+def refused_by_proxy(proxy: str | None, reason: str) -> ConfigurationError:
+    """The proxy lets no request through. The reason must not contain its address."""
     return ConfigurationError(
         _variable_of(proxy),
-        f"the proxy refuses the connection ({words}).",
+        f"the proxy refuses the connection ({reason}).",
         advice="Check the proxy's address, user and password, and whether it allows the vendor's host.",
     )
 
 
 def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: bool) -> ConfigurationError | None:
-    """What a failed exchange says about this machine's set-up, where no retry helps; None for all else.
+    """The mistake in this machine's set-up that makes every retry fail; None if the exchange failed otherwise.
 
-    `reached` tells that this or an earlier exchange got through the proxy, so that it is only out of order now.
+    `reached` means that this or an earlier exchange got through the proxy, so a failure of the proxy is temporary.
     """
     causes = list(_causes(error))
     for cause in causes:
@@ -98,7 +98,7 @@ def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: boo
             return ConfigurationError(
                 "REQUESTS_CA_BUNDLE",
                 f"the certificate of {urlsplit(url).hostname} is not trusted ({cause.verify_message}).",
-                advice="If a proxy of your network inspects TLS, set this environment variable to a file with its CA"
+                advice="If a proxy in your network inspects TLS, set this environment variable to a file with its CA"
                 " certificate.",
             )
     if proxy is None:
@@ -112,7 +112,7 @@ def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: boo
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those that it was raised from or among."""
+    """The error, its causes and their contexts."""
     if error is not None:
         yield error
         yield from _causes(error.__cause__)

@@ -1,4 +1,4 @@
-"""One exchange over a connection that is kept: request out, whole answer in, or what went wrong on the way."""
+"""One exchange over a kept-alive connection: it sends the request and returns the whole answer, or says what failed."""
 
 import threading
 import time
@@ -17,38 +17,38 @@ from source_liquidations.http.patience import Patience
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import PROXY_REFUSES
 
-LARGEST_BODY = 128 * 1024 * 1024  # decoded
+LARGEST_BODY = 128 * 1024 * 1024  # bytes, decompressed
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class Transport:
-    """Exchanges requests for answers with one host, keeping connections open.
+    """Sends requests to one host and keeps its connections open.
 
-    Without a session of requests, which would read the body of a redirect whole, however much it unpacks to.
+    Not a session of `requests`: that reads the whole body of a redirect, whatever size it decompresses to.
     """
 
     def __init__(self, *, patience: Patience, stop: threading.Event) -> None:
         self._patience = patience
         self._stop = stop
-        self._way: tuple[urllib3.PoolManager, str | None] | None = None
-        self._way_lock = threading.Lock()
-        self._reached = False
+        self._connections: tuple[urllib3.PoolManager, str | None] | None = None
+        self._connections_lock = threading.Lock()
+        self._reached = False  # whether the vendor has ever answered
 
     def get(self, url: str, headers: Mapping[str, str]) -> Answered:
         """One GET and its whole body, decompressed.
 
-        Raises FailedTry for what stops it on the way, ConfigurationError where this machine's proxy or certificates are
-        the reason, UnexpectedAnswer for a body that is too large.
+        Raises FailedTry if the network or the vendor fails, ConfigurationError if this machine's proxy or certificates
+        do, UnexpectedAnswer if the body is too large.
         """
-        with self._way_lock:  # reading certificates takes long: one does it, and the others wait
-            manager, proxy = self._way = self._way or connections(url)
+        with self._connections_lock:  # reading certificates is slow: one thread does it for all
+            manager, proxy = self._connections = self._connections or connections(url)
         exchange = begin(self._patience.connect + self._patience.answer)
         try:
             answered = self._exchange(manager, url, headers, exchange)
         except (exceptions.HTTPError, OSError, ValueError) as error:
-            found = misconfigured(error, url, proxy, reached=self._reached or exchange.sent)
-            raise found or self._broken(error, exchange) from None
+            mistake = misconfigured(error, url, proxy, reached=self._reached or exchange.sent)
+            raise mistake or self._broken(error, exchange) from None
         if answered.status == PROXY_REFUSES:
             raise refused_by_proxy(proxy, f"HTTP {PROXY_REFUSES}")
         self._reached = True
@@ -64,15 +64,15 @@ class Transport:
             return Answered(response.status, response.headers, self._body(response, exchange).removeprefix(_BOM))
 
     def _body(self, response: urllib3.BaseHTTPResponse, exchange: Exchange) -> bytes:
-        """The whole body, in pieces as they come, so that a slow drip is noticed and stop is heard."""
+        """The whole body. Reads it piece by piece, to detect a slow drip and to react to `stop`."""
         started = time.monotonic()
-        body = BytesIO()  # hands out what it holds without a copy
+        body = BytesIO()  # its getvalue() makes no copy
         while piece := response.read1(1 << 20, decode_content=True):
             body.write(piece)
             if body.tell() > LARGEST_BODY:
                 raise UnexpectedAnswer(
                     f"a body of more than {LARGEST_BODY >> 20} MiB.",
-                    advice="No row was taken from it. Report this to the vendor.",
+                    advice="No row of it was used. Report this to the vendor.",
                 )
             if self._stop.is_set():
                 raise Stopped
@@ -80,11 +80,11 @@ class Transport:
         return body.getvalue()
 
     def _broken(self, error: Exception, exchange: Exchange) -> FailedTry:
-        """Why no whole answer came."""
+        """Why no whole answer arrived."""
         patience = self._patience
         status = None
         if time.monotonic() >= exchange.deadline:
-            text = f"no whole answer in {patience.connect + patience.answer:g} s, or too slow a one"
+            text = f"no whole answer in {patience.connect + patience.answer:g} s, or it came too slowly"
         elif isinstance(error, exceptions.NewConnectionError) or not isinstance(error, exceptions.TimeoutError):
             status, text = 0, redact(f"{type(error).__name__}: {error}")
         elif isinstance(error, exceptions.ConnectTimeoutError):
@@ -95,10 +95,10 @@ class Transport:
 
 
 def origin(url: str, base: str = "") -> str:
-    """Scheme, host and port of a URL, in lower case, the port written out; `base` is where a relative one stands."""
+    """Scheme, host and explicit port of a URL, in lower case; a relative URL is resolved against `base`."""
     try:
-        parts = urlsplit(urljoin(base, url))
-        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+        split = urlsplit(urljoin(base, url))
+        port = split.port or {"https": 443, "http": 80}.get(split.scheme, 0)
     except ValueError as error:
-        return f"no address ({error})"
-    return f"{parts.scheme}://{parts.hostname or ''}:{port}".lower()
+        return f"an invalid address ({error})"
+    return f"{split.scheme}://{split.hostname or ''}:{port}".lower()
