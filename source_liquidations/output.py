@@ -8,7 +8,7 @@ from collections.abc import Callable
 from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Type
 from orjson import dumps
 
-from source_liquidations.http.redaction import redacted
+from source_liquidations.http.redaction import redact_message
 
 _PIECE = 64 * 1024  # as much as a pipe holds: so that `written` shows whether somebody reads
 
@@ -58,7 +58,7 @@ class Output:
         """Write a message that is no record. Raises OutputLost."""
         dumped = AirbyteMessageSerializer.dump(message)
         if message.type in {Type.TRACE, Type.CONNECTION_STATUS}:
-            dumped = redacted(dumped)
+            dumped = redact_message(dumped)
         self.block(dumps(dumped) + b"\n")
 
     def write(self, text: str) -> int:

@@ -27,7 +27,7 @@ from source_liquidations import estimate as estimating
 from source_liquidations import planning
 from source_liquidations.errors import ConfigurationError, LiquidationsError
 from source_liquidations.estimate import Estimate
-from source_liquidations.http.redaction import keep_secret, redact, redacted
+from source_liquidations.http.redaction import keep_secret, redact, redact_message
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.messages import errors_traced, records, trace_message
 from source_liquidations.reading import loop
@@ -159,7 +159,7 @@ class SourceLiquidations(Source):
 
 class _RedactingFormatter(AirbyteLogFormatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(redacted(json.loads(super().format(record))))
+        return json.dumps(redact_message(json.loads(super().format(record))))
 
 
 def _airbyte_stream(stream: Stream) -> AirbyteStream:

@@ -1,4 +1,4 @@
-"""What an HTTP status means: worth a retry, or whose mistake it is and what to do."""
+"""What an HTTP status means: retry, or whose mistake it is and what to do."""
 
 from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, vendor_words
@@ -25,17 +25,17 @@ _REFUSALS: dict[int, tuple[type[AccessRefused] | type[RequestRefused], str]] = {
 
 
 def refusal(answered: Answered) -> LiquidationsError | None:
-    """The error that an answer other than 200 means; None where it is worth a retry."""
+    """The error that an answer other than 200 means; None if it should be retried."""
     status = answered.status
     if status in _RETRIED or status >= 500:
         return None
     if not 400 <= status < 500:
-        return UnexpectedAnswer(f"an answer with status {status}, which is not documented.")
+        return UnexpectedAnswer(f"the answer has status {status}, which is not documented.")
     error, advice = _REFUSALS.get(status, _REFUSALS[400])
     return error(words_of(answered), status=status, advice=advice)
 
 
 def words_of(answered: Answered) -> str:
-    """The status and the vendor's words, and the number by which its support finds the request."""
+    """The status, the vendor's words, and the request's id for the vendor's support (Cloudflare's `CF-RAY`)."""
     ray = answered.headers.get("CF-RAY")
     return f"HTTP {answered.status}: {vendor_words(answered.body)}{f' (CF-RAY {ray})' if ray else ''}"

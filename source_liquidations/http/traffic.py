@@ -1,4 +1,4 @@
-"""What one reading's requests cost, and what its workers wait for."""
+"""One reading's traffic: its requests so far, and what its workers wait for."""
 
 import threading
 import time
@@ -9,29 +9,29 @@ _REASONS_SHOWN = 3
 
 @dataclass
 class Traffic:
-    """What one reading's requests cost so far, and what its workers and the scheduler wait for, if anything."""
+    """One reading's requests so far, and what its workers and the scheduler wait for, if anything."""
 
     requests: int = 0
     retries: int = 0
     bytes: int = 0
     seconds_waited: float = 0.0
-    waits: dict[object, tuple[str, float]] = field(default_factory=dict, repr=False)  # by who waits: why, since when
+    waits: dict[object, tuple[str, float]] = field(default_factory=dict, repr=False)  # waiter: reason, start
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, *, requests: int = 0, retries: int = 0, received: int = 0) -> None:
-        """What came on top; `received` are bytes."""
+        """Add to the totals; `received` is in bytes."""
         with self.lock:
             self.requests += requests
             self.retries += retries
             self.bytes += received
 
-    def note(self, reason: str, who: object = None) -> None:
-        """What this thread, or somebody else, waits for from now on; nothing where the reason is empty."""
-        who, now = who or threading.get_ident(), time.monotonic()
+    def note(self, reason: str, waiter: object = None) -> None:
+        """This thread, or the given waiter, starts to wait for this reason; an empty reason ends its wait."""
+        waiter, now = waiter or threading.get_ident(), time.monotonic()
         with self.lock:
-            self.seconds_waited += now - self.waits.pop(who, ("", now))[1]
+            self.seconds_waited += now - self.waits.pop(waiter, ("", now))[1]
             if reason:
-                self.waits[who] = reason, now
+                self.waits[waiter] = reason, now
 
     @property
     def waiting(self) -> str:
