@@ -1,4 +1,4 @@
-# The connector's image as a custom connector, and a source and a connection for each entry of plan.tf.
+# The image as a custom connector, and a source and a connection for each entry of plan.tf.
 
 terraform {
   required_version = ">= 1.5"

@@ -1,8 +1,8 @@
-# What is read by which connection. docs/operations.md explains the figures.
-# Coin Metrics takes 6,000 requests in 20 seconds and 10 at once from a key: all entries with that key share both.
+# What each connection reads. docs/operations.md explains the figures.
+# Coin Metrics allows a key 6,000 requests in 20 seconds and 10 at once: all entries with that key share both.
 
 locals {
-  # Streams without a cursor. Coverage is appended: else the next sync deletes the gaps that this one saw.
+  # Streams without a cursor. Coverage is appended, or the next sync would delete the gaps that this one found.
   lists = {
     coin_metrics_liquidation_markets = "full_refresh_overwrite"
     liquidation_coverage             = "full_refresh_append"
@@ -93,7 +93,7 @@ locals {
       }
     }
 
-    # One request a page of all markets, once a day: contract sizes, and what is known to be missing.
+    # Once a day, all pages of the list of markets: contract sizes, and what is known to be missing.
     lists = {
       streams      = ["coin_metrics_liquidation_markets", "liquidation_coverage"]
       cron         = "0 0 6 * * ?"
@@ -124,7 +124,7 @@ locals {
       }
     }
 
-    # Daily, with a short lookback: what is read twice is paid for twice.
+    # Daily, with a short lookback: you pay again for rows that are read again.
     kwery = {
       streams      = ["kwery_liquidations", "liquidation_coverage"]
       cron         = "0 30 0 * * ?"
@@ -141,7 +141,7 @@ locals {
       }
     }
 
-    # A plan of 90 days: with a fixed date, a market that is listed later would begin before what the plan has.
+    # A plan of 90 days: with a fixed date, a market that is listed later would start before the plan's history.
     kiyotaka = {
       streams      = ["kiyotaka_liquidation_agg", "liquidation_coverage"]
       cron         = "0 15 * * * ?"
