@@ -2,14 +2,14 @@
 
 from cross_checking.comparison import Comparison, compare
 from cross_checking.matching import Tolerance
-from cross_checking.rows import CannotCompare, choices, connect
-from cross_checking.words import remarks, tables, verdict
+from cross_checking.report import remarks, tables, verdict
+from cross_checking.rows import CannotCompare, comparable_markets, connect
 
 __all__ = [
     "CannotCompare",
     "Comparison",
     "Tolerance",
-    "choices",
+    "comparable_markets",
     "compare",
     "connect",
     "remarks",

@@ -9,7 +9,7 @@ from datetime import date
 import duckdb
 
 from cross_checking.matching import Gap, Merged, Tolerance, gaps, merge
-from cross_checking.rows import DAY, HOUR, CannotCompare, Listed, Market, has, listed, nanoseconds
+from cross_checking.rows import DAY, HOUR, CannotCompare, Market, VendorEvents, events_of, has_table, nanoseconds
 from cross_checking.sums import sums
 
 
@@ -19,37 +19,37 @@ class Comparison:
 
     market: Market
     day: date
-    vendors: list[Listed]
+    vendors: list[VendorEvents]
     merged: list[Merged]
     gaps: list[Gap]
     sums: dict[int, float]  # Kiyotaka's US dollars by hour of the day
-    known: dict[Gap, list[str]] | None  # what liquidation_coverage says of each gap; None where it was not synced
+    documented: dict[Gap, list[str]] | None  # notes of liquidation_coverage on each gap; None if it was not synced
 
     @property
     def names(self) -> list[str]:
-        return [one.vendor for one in self.vendors]
+        return [vendor.name for vendor in self.vendors]
 
     def hour(self, at: int) -> int:
-        """Of the day, of an event's time."""
+        """The hour of the day of an event's time."""
         return (at - nanoseconds(self.day)) // HOUR
 
     def hours_of_gap(self, gap: Gap) -> tuple[float, float]:
-        """From the last event that the vendor has before it to the first after it, in hours of the day."""
+        """From the vendor's last event before the gap to its first one after it, in hours of the day."""
         start = nanoseconds(self.day)
-        own = [one.at for one in self.merged if gap.vendor in one.usd]
-        before = max((at for at in own if at < gap.first), default=start)
-        after = min((at for at in own if at > gap.last), default=start + DAY)
+        times = [event.at for event in self.merged if gap.vendor in event.usd]
+        before = max((at for at in times if at < gap.first), default=start)
+        after = min((at for at in times if at > gap.last), default=start + DAY)
         return (before - start) / HOUR, (after - start) / HOUR
 
     def by_hour(self, vendor: str) -> dict[int, tuple[int, float]]:
         """Number of events and US dollars of each hour that has any."""
-        found: dict[int, tuple[int, float]] = {}
-        for one in self.merged:
-            if vendor in one.usd:
-                hour = self.hour(one.at)
-                count, usd = found.get(hour, (0, 0.0))
-                found[hour] = count + 1, usd + one.usd[vendor]
-        return found
+        hours: dict[int, tuple[int, float]] = {}
+        for event in self.merged:
+            if vendor in event.usd:
+                hour = self.hour(event.at)
+                count, usd = hours.get(hour, (0, 0.0))
+                hours[hour] = count + 1, usd + event.usd[vendor]
+        return hours
 
 
 def compare(
@@ -60,29 +60,29 @@ def compare(
     tolerance: Tolerance | None = None,
     ids: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """Raises CannotCompare where fewer than two vendors have rows of it."""
+    """Raises CannotCompare if fewer than two vendors have rows of the market on the day."""
     tolerance = tolerance or Tolerance()
-    which, when = Market.parse(market), _date(day)
-    vendors = listed(connection, which, when, ids or {})
+    parsed, parsed_day = Market.parse(market), _date(day)
+    vendors = events_of(connection, parsed, parsed_day, ids or {})
     merged = merge(vendors, tolerance)
-    found = gaps(merged, [one.vendor for one in vendors], tolerance)
-    markets = {one.vendor: one.market for one in vendors}
-    known = None
-    if has(connection, "liquidation_coverage"):
-        known = {gap: _documented(connection, which.exchange, markets[gap.vendor], gap) for gap in found}
-    return Comparison(which, when, vendors, merged, found, sums(connection, which, when), known)
+    all_gaps = gaps(merged, [vendor.name for vendor in vendors], tolerance)
+    markets = {vendor.name: vendor.market for vendor in vendors}
+    documented = None
+    if has_table(connection, "liquidation_coverage"):
+        documented = {gap: _documented(connection, parsed.exchange, markets[gap.vendor], gap) for gap in all_gaps}
+    return Comparison(parsed, parsed_day, vendors, merged, all_gaps, sums(connection, parsed, parsed_day), documented)
 
 
 def _date(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise CannotCompare(f"{text!r} is no day: write YYYY-MM-DD, e.g. 2025-10-10.") from None
+        raise CannotCompare(f"{text!r} is not a day: write YYYY-MM-DD, e.g. 2025-10-10.") from None
 
 
 def _documented(connection: duckdb.DuckDBPyConnection, exchange: str, market: str, gap: Gap) -> list[str]:
-    """Notes of liquidation_coverage on data that are missing, of the vendor and the time of a gap."""
-    found = connection.execute(
+    """What liquidation_coverage says about data of the gap's vendor that are missing in the gap."""
+    notes = connection.execute(
         "SELECT DISTINCT kind || ': ' || note || ' (' || source || ')' FROM liquidation_coverage "
         "WHERE vendor = $vendor AND exchange IN ($exchange, 'all') AND market IN ($market, 'all') AND CASE kind "
         "WHEN 'starts' THEN epoch_ns(period_start::TIMESTAMPTZ) > $last "
@@ -92,4 +92,4 @@ def _documented(connection: duckdb.DuckDBPyConnection, exchange: str, market: st
         "AND (period_end IS NULL OR epoch_ns(period_end::TIMESTAMPTZ) > $first) END",
         {"vendor": gap.vendor, "exchange": exchange, "market": market, "first": gap.first, "last": gap.last},
     ).fetchall()
-    return [note for (note,) in found]
+    return [note for (note,) in notes]

@@ -1,9 +1,9 @@
-"""Which vendor's event is which other vendor's, and what each lacks.
+"""Matches the vendors' events, and finds what each vendor lacks.
 
-Two events match where their times are no further apart than the tolerance, their sizes are the same but for a small
-part (or by one contract, where a contract is worth a fixed sum), and their sides do not contradict each other. Each
-event matches one of every other vendor at most; of several that would do, the nearest in time, to the millisecond that
-all vendors tell, then in size.
+Two events match if their times differ by no more than the tolerance, their sizes are nearly equal (or differ by one
+contract, if a contract is worth a fixed amount), and their sides do not contradict each other. Each event matches at
+most one event of every other vendor: the nearest in time, in whole milliseconds (the precision of all vendors), then
+in size.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cross_checking.rows import MILLISECOND, SECOND, Event, Listed
+from cross_checking.rows import MILLISECOND, SECOND, Event, VendorEvents
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """`seconds` between two reports of one liquidation, and how far sizes may differ, as a part of the larger one.
+    """`seconds`: between two reports of one liquidation. `size`: relative difference, as a part of the larger size.
 
-    A vendor has a gap, rather than lacks an event now and then, where `gap` or more in a row are not there.
+    `gap`: a vendor has a gap if it lacks at least so many liquidations in a row.
     """
 
     seconds: float = 1.0
@@ -29,7 +29,7 @@ class Tolerance:
 
 @dataclass
 class Merged:
-    """One liquidation as the vendors together tell it; US dollars by vendor."""
+    """One liquidation, merged from the vendors' reports. `usd`: US dollars by vendor."""
 
     at: int
     side: str | None
@@ -44,7 +44,7 @@ class Merged:
 
 @dataclass(frozen=True)
 class Gap:
-    """Liquidations in a row that `witnesses` have and `vendor` has not, from the first to the last of them."""
+    """Liquidations in a row, from `first` to `last`, that `witnesses` have and `vendor` lacks."""
 
     vendor: str
     witnesses: tuple[str, ...]
@@ -54,28 +54,28 @@ class Gap:
     usd: float
 
 
-def merge(vendors: Sequence[Listed], tolerance: Tolerance) -> list[Merged]:
+def merge(vendors: Sequence[VendorEvents], tolerance: Tolerance) -> list[Merged]:
     """All vendors' events, each once, in order of time."""
     merged: list[Merged] = []
-    step = max(listed.step for listed in vendors)
-    for listed in vendors:
-        matches = dict(_matches(merged, listed.events, tolerance, step))
-        for number, event in enumerate(listed.events):
+    step = max(vendor.step for vendor in vendors)
+    for vendor in vendors:
+        matches = dict(_matches(merged, vendor.events, tolerance, step))
+        for number, event in enumerate(vendor.events):
             if number in matches:
-                found = merged[matches[number]]
-                found.usd[listed.vendor] = event.usd
-                found.side = found.side or event.side
+                match = merged[matches[number]]
+                match.usd[vendor.name] = event.usd
+                match.side = match.side or event.side
             else:
-                merged.append(Merged(event.at, event.side, event.size, {listed.vendor: event.usd}))
-        merged.sort(key=lambda one: one.at)
+                merged.append(Merged(event.at, event.side, event.size, {vendor.name: event.usd}))
+        merged.sort(key=lambda event: event.at)
     return merged
 
 
 def _matches(
     merged: Sequence[Merged], events: Sequence[Event], tolerance: Tolerance, step: float
 ) -> Iterator[tuple[int, int]]:
-    """Pairs of places: of an event, and of what it is one with."""
-    times = [one.at for one in merged]
+    """Pairs of an event's index and the index of its match in `merged`."""
+    times = [event.at for event in merged]
     reach = round(tolerance.seconds * SECOND)
     candidates = []
     for number, event in enumerate(events):
@@ -85,37 +85,35 @@ def _matches(
             contradict = event.side and other.side and event.side != other.side
             if not contradict and apart <= max(step, tolerance.size * max(event.size, other.size)):
                 candidates.append((abs(event.at - other.at) // MILLISECOND, apart, number, place))
-    taken: set[int] = set()
-    matched: set[int] = set()
+    matched_places: set[int] = set()
+    matched_numbers: set[int] = set()
     for _, _, number, place in sorted(candidates):
-        if number not in matched and place not in taken:
-            matched.add(number)
-            taken.add(place)
+        if number not in matched_numbers and place not in matched_places:
+            matched_numbers.add(number)
+            matched_places.add(place)
             yield number, place
 
 
 def gaps(merged: Sequence[Merged], vendors: Sequence[str], tolerance: Tolerance) -> list[Gap]:
-    """Where a vendor has nothing while the others agree that there was something; the largest first.
-
-    Of three vendors or more, only what two others have counts.
-    """
-    found = [gap for vendor in vendors for gap in _gaps_of(vendor, merged, vendors, tolerance)]
-    return sorted(found, key=lambda gap: -gap.usd)
+    """The gaps of each vendor, the largest first. With three vendors or more, a gap needs two witnesses."""
+    all_gaps = [gap for vendor in vendors for gap in _gaps_of(vendor, merged, vendors, tolerance)]
+    return sorted(all_gaps, key=lambda gap: -gap.usd)
 
 
 def _gaps_of(vendor: str, merged: Sequence[Merged], vendors: Sequence[str], tolerance: Tolerance) -> Iterator[Gap]:
     run: list[Merged] = []
-    for one in [*merged, None]:
-        if one is not None and vendor not in one.usd:
-            if attested(one, vendors):
-                run.append(one)
+    for event in [*merged, None]:
+        if event is not None and vendor not in event.usd:
+            if attested(event, vendors):
+                run.append(event)
             continue
         if len(run) >= tolerance.gap and run[-1].at - run[0].at > tolerance.seconds * SECOND:
-            witnesses = tuple(other for other in vendors if sum(other in event.usd for event in run) > len(run) / 2)
-            yield Gap(vendor, witnesses, run[0].at, run[-1].at, len(run), sum(event.value for event in run))
+            witnesses = tuple(other for other in vendors if sum(other in missing.usd for missing in run) > len(run) / 2)
+            usd = sum(missing.value for missing in run)
+            yield Gap(vendor, witnesses, run[0].at, run[-1].at, len(run), usd)
         run = []
 
 
-def attested(one: Merged, vendors: Sequence[str]) -> bool:
-    """Whether so many vendors have it that one who has not lacks it."""
-    return len(one.usd) >= min(2, len(vendors) - 1)
+def attested(event: Merged, vendors: Sequence[str]) -> bool:
+    """Whether enough vendors have the event to say that the others lack it."""
+    return len(event.usd) >= min(2, len(vendors) - 1)

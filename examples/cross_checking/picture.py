@@ -1,4 +1,4 @@
-"""The picture of a comparison: a panel for each vendor, a bar for each hour, and what is not there."""
+"""The picture of a comparison: a panel for each vendor, a bar for each hour, and what is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from cross_checking.comparison import Comparison
 from cross_checking.matching import Gap, attested
-from cross_checking.words import NAMES, verdict
+from cross_checking.report import NAMES, verdict
 
 COLOURS = {"kaiko": "#1f4e79", "coin_metrics": "#e08e45", "kwery": "#7b5aa6", "kiyotaka": "#4fa36c"}
 INK, FAINT, ALARM = "#22303c", "#8a97a3", "#d1495b"
@@ -20,7 +20,7 @@ TOP, BOTTOM = 1.35, 0.4
 
 
 def draw(comparison: Comparison, *, note: str = "") -> Figure:
-    """US dollars an hour; hollow bars are what the others agree on and the vendor has not. `note`: whose data it is."""
+    """US dollars per hour. Hollow bars: what the other vendors agree on and this one lacks. `note`: a line on top."""
     names = [*comparison.names, *(["kiyotaka"] if comparison.sums else [])]
     height = PANEL * len(names) + TOP + BOTTOM
     figure = Figure(figsize=(10, height), dpi=120, facecolor="white")
@@ -42,12 +42,12 @@ def _panel(panel: Axes, comparison: Comparison, name: str) -> None:
     common: dict[int, float] = defaultdict(float)
     alone: dict[int, float] = defaultdict(float)
     lacking: dict[int, float] = defaultdict(float)
-    for one in comparison.merged:
-        hour = comparison.hour(one.at)
-        if name in one.usd:
-            (common if len(one.usd) > 1 else alone)[hour] += one.usd[name]
-        elif name != "kiyotaka" and attested(one, comparison.names):
-            lacking[hour] += one.value
+    for event in comparison.merged:
+        hour = comparison.hour(event.at)
+        if name in event.usd:
+            (common if len(event.usd) > 1 else alone)[hour] += event.usd[name]
+        elif name != "kiyotaka" and attested(event, comparison.names):
+            lacking[hour] += event.value
     if name == "kiyotaka":
         common.update(comparison.sums)
     colour = COLOURS[name]
@@ -74,15 +74,15 @@ def _heading(comparison: Comparison, name: str) -> str:
 
 
 def _mark(panels: list[Axes], names: list[str], comparison: Comparison, gap: Gap) -> None:
-    """A band over all panels, and words beside it where the vendor has nothing."""
+    """A band over all panels, and a label in the panel of the vendor that has the gap."""
     left, right = comparison.hours_of_gap(gap)
     for panel, name in zip(panels, names, strict=True):
         panel.axvspan(left, right, color=ALARM, alpha=0.25 if name == gap.vendor else 0.09, linewidth=0, zorder=0)
-    ends = left > 12
+    in_afternoon = left > 12
     panels[names.index(gap.vendor)].annotate(
-        f"nothing here, {gap.events:,} elsewhere {'↘' if ends else '↙'}",
-        (right if ends else left, 1.03), xycoords=("data", "axes fraction"),
-        ha="right" if ends else "left", va="bottom", fontsize=10, weight="bold", color=ALARM,
+        f"nothing here, {gap.events:,} elsewhere {'↘' if in_afternoon else '↙'}",
+        (right if in_afternoon else left, 1.03), xycoords=("data", "axes fraction"),
+        ha="right" if in_afternoon else "left", va="bottom", fontsize=10, weight="bold", color=ALARM,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Kiyotaka's sums of a market, by hour: it has no single liquidations, but tells whether an hour was quiet."""
+"""Kiyotaka's sums of a market, by hour. They have no single liquidations, but show whether an hour was quiet."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from datetime import date
 
 import duckdb
 
-from cross_checking.rows import DAY, HOUR, QUOTE, Market, has, nanoseconds
+from cross_checking.rows import DAY, HOUR, QUOTE, Market, has_table, nanoseconds
 
-INTERVALS = ("PT1H", "PT15M", "PT5M", "PT1M")  # the first of them that was synced
+INTERVALS = ("PT1H", "PT15M", "PT5M", "PT1M")  # the first one that was synced is used
 UNITS = ("usd", "coin")
 ALIASES = {"btc": "xbt"}
 
 
 def sums(connection: duckdb.DuckDBPyConnection, market: Market, day: date) -> dict[int, float]:
-    """US dollars by hour of the day; empty where there are none. Coins are valued at the hour's average price."""
-    if not has(connection, "liquidation_volumes"):
+    """US dollars by hour of the day; empty if there are none. Coins are valued at the hour's average price."""
+    if not has_table(connection, "liquidation_volumes"):
         return {}
     start = nanoseconds(day)
     day_of = {"start": start, "end": start + DAY, "hour": HOUR}
-    found = connection.execute(
+    hourly = connection.execute(
         "SELECT interval, unit, (epoch_ns(interval_start::TIMESTAMPTZ) - $start) // $hour, sum(amount)::DOUBLE FROM ("
         "SELECT DISTINCT ON (market, interval, unit, interval_start, position_side) * FROM liquidation_volumes "
         "WHERE vendor = 'kiyotaka' AND exchange = $exchange AND asset = $base "
@@ -31,18 +31,18 @@ def sums(connection: duckdb.DuckDBPyConnection, market: Market, day: date) -> di
     ).fetchall()
     for interval in INTERVALS:
         for unit in UNITS:
-            hours = {hour: amount for *name, hour, amount in found if name == [interval, unit]}
+            hours = {hour: amount for *kind, hour, amount in hourly if kind == [interval, unit]}
             if hours and unit == "coin":
                 prices = _prices(connection, market, day_of)
-                usual = sum(prices.values()) / len(prices)
-                return {hour: amount * prices.get(hour, usual) for hour, amount in hours.items()}
+                average = sum(prices.values()) / len(prices)
+                return {hour: amount * prices.get(hour, average) for hour, amount in hours.items()}
             if hours:
                 return hours
     return {}
 
 
 def _symbols(market: Market) -> Iterator[str]:
-    """The market's perpetual in exchanges' own symbols, upper case, without what separates their parts."""
+    """The market's perpetual in exchanges' own symbols, upper case, without separators."""
     for base in (market.base, ALIASES.get(market.base, market.base)):
         for ending in ("", "SWAP", "PERP"):
             yield f"{base}{market.quote}{ending}".upper()
@@ -51,10 +51,10 @@ def _symbols(market: Market) -> Iterator[str]:
 
 
 def _prices(connection: duckdb.DuckDBPyConnection, market: Market, day_of: dict[str, int]) -> dict[int, float]:
-    found = connection.execute(
+    prices = connection.execute(
         "SELECT (liquidated_at_ns - $start) // $hour, avg(price)::DOUBLE FROM liquidations "
         f"WHERE exchange = $exchange AND base_asset = $base AND {QUOTE} = $quote "
         "AND liquidated_at_ns >= $start AND liquidated_at_ns < $end GROUP BY ALL",
         {**day_of, **market.__dict__},
     ).fetchall()
-    return dict(found)
+    return dict(prices)
