@@ -4,19 +4,19 @@
 
 It needs this connector and `duckdb`, nothing else. Each stream becomes a table with the types of its schema. A row
 replaces the row with the same primary key. Rows and the state that covers them are committed in one transaction, so
-after a crash or `kill -9` the next run continues where the last commit ended: nothing is lost and nothing is repeated.
+after a crash or `kill -9` the next run continues from the last commit: nothing is lost and nothing is repeated.
 
 Besides the columns of the schema, each table has
 
   _emitted_at   when the connector wrote the row
-  _record       the record as JSON, where the columns cannot hold all of it: undocumented fields, nested objects, a
-                value that is not of the documented type (its column is NULL then); else NULL
+  _record       the record as JSON if the columns cannot hold all of it: undocumented fields, nested objects, a value
+                that does not have the documented type (its column is then NULL); else NULL
   _key          a digest of the primary key
 
-Numbers are DOUBLE where the schema says number, text where the vendor sends text. TIMESTAMPTZ columns have
-microseconds; `time_ns` and `liquidated_at_ns` have nanoseconds.
+Numbers are DOUBLE if the schema says number, and text if the vendor sends text. TIMESTAMPTZ columns have microseconds;
+`time_ns` and `liquidated_at_ns` have nanoseconds.
 
-Exit code: that of `source-liquidations read`; 1 if it is 0 and a stream is not complete.
+Exit code: that of `source-liquidations read`; 1 if that is 0 but a stream is not complete.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from typing import Any
 import duckdb
 
 RECORD = b'{"type":"RECORD","record":{"stream":"'
-BATCH_BYTES = 96 * 2**20  # of records; one batch is stored while the next one is read
+BATCH_BYTES = 96 * 2**20  # of records; the next batch is read while one is stored
 BATCH_SECONDS = 2.0
 OWN_COLUMNS = {"_emitted_at": "TIMESTAMPTZ", "_record": "JSON", "_key": "UHUGEINT"}
 
@@ -49,7 +49,7 @@ class Failed(Exception):
     """The message says why, in one line."""
 
 
-# What the source says
+# Messages of the source
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Batch:
 
 
 class Reading(threading.Thread):
-    """Runs `source-liquidations read` and collects its output. Only messages that are not records are parsed."""
+    """Runs `source-liquidations read` and collects its output. Records are not parsed, all other messages are."""
 
     def __init__(self, command: list[str]) -> None:
         super().__init__(daemon=True)
@@ -72,7 +72,7 @@ class Reading(threading.Thread):
         self._batch = Batch()
         self._ended = False
         self._changed = threading.Condition()
-        # A session of its own: Ctrl-C reaches the source once, through `stop`.
+        # In its own session, so that Ctrl-C reaches the source only once, through `stop`.
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, pipesize=2**20, start_new_session=True)
         self.start()
 
@@ -81,7 +81,7 @@ class Reading(threading.Thread):
         self.process.terminate()
 
     def next(self) -> Batch | None:
-        """The batch that has been collected; None after the last one."""
+        """The batch collected so far; None after the last one."""
         deadline = time.monotonic() + BATCH_SECONDS
         with self._changed:
             while not self._ended and self._batch.size < BATCH_BYTES and time.monotonic() < deadline:
@@ -92,7 +92,7 @@ class Reading(threading.Thread):
 
     def run(self) -> None:
         assert self.process.stdout is not None
-        rest = b""  # a line that was cut off by a kill stays here, and is read again by the next run
+        rest = b""  # a line that a kill cut off is never stored; the next run reads it again
         try:
             while block := os.read(self.process.stdout.fileno(), 2**20):
                 *lines, rest = (rest + block).split(b"\n")
@@ -102,7 +102,7 @@ class Reading(threading.Thread):
                     if self._batch.size >= BATCH_BYTES:
                         self._changed.notify()
                         self._changed.wait_for(lambda: self._batch.size < BATCH_BYTES)
-        finally:  # also if a line is no message: what came before it is stored, and the source ends
+        finally:  # even if a line is not a message: records before it are stored, and the source ends
             self.process.stdout.close()
             with self._changed:
                 self._ended = True
@@ -136,7 +136,7 @@ class Reading(threading.Thread):
 
 
 def shape_of(schema: Mapping[str, Any]) -> Any:
-    """A JSON schema as the types that DuckDB's `from_json` takes."""
+    """A JSON schema as the types that DuckDB's `from_json` accepts."""
     kinds = schema.get("type", "string")
     kind = kinds if isinstance(kinds, str) else next(name for name in kinds if name != "null")
     if kind == "array":
@@ -149,7 +149,7 @@ def shape_of(schema: Mapping[str, Any]) -> Any:
 
 
 def type_of(shape: Any) -> str:
-    """The same as a type of a column."""
+    """The shape as the SQL type of a column."""
     if isinstance(shape, list):
         return f"{type_of(shape[0])}[]"
     if isinstance(shape, dict):
@@ -181,17 +181,17 @@ class Table:
         self.cursor = quoted(cursor[0]) if cursor else None
         keys = [quoted(path[0]) for path in stream["source_defined_primary_key"]]
         self.key = f"md5_number(concat_ws(chr(31), {', '.join(f'coalesce({key}::VARCHAR, chr(30))' for key in keys)}))"
-        # The source logs no undocumented fields of nested objects, so records with such objects are kept whole.
+        # The source does not log undocumented fields of nested objects, so records with nested objects are kept whole.
         self.nested = any(has_objects(inner) for inner in self.shape.values())
 
     def create(self, database: duckdb.DuckDBPyConnection) -> None:
         columns = {quoted(name): type_of(shape) for name, shape in self.shape.items()} | OWN_COLUMNS
         database.execute(f"CREATE TABLE IF NOT EXISTS {self.sql} ({', '.join(map(' '.join, columns.items()))})")
-        for name, kind in columns.items():  # of a newer version of the connector
+        for name, kind in columns.items():  # a newer version of the connector may have more
             database.execute(f"ALTER TABLE {self.sql} ADD COLUMN IF NOT EXISTS {name} {kind}")
 
     def load(self, database: duckdb.DuckDBPyConnection, lines: list[bytes], file: Path, *, all_fields: bool) -> str:
-        """Put records into a temporary table, the last one of each primary key. Its name."""
+        """Put the last record of each primary key into a temporary table, and return the table's name."""
         file.write_bytes(b"\n".join(lines) + b"\n")
         try:
             if all_fields or self.nested:
@@ -227,19 +227,19 @@ class Lane:
         self.tables = {table.name: table for table in tables}
         self.rows: dict[str, int] = defaultdict(int)
         self.newest: dict[str, datetime] = {}
-        # Only the process that has the database open uses this folder.
+        # Only one process at a time can open the database, so no other one uses this folder.
         self.folder = path.with_name(f"{path.name}.lane")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         self.database.execute("SET TimeZone = 'UTC'")
-        # A commit is safe in the log. Moving the log into the file after each one would take longer than the rest.
+        # A commit is durable in the log. Moving the log into the file after each commit would dominate the run time.
         self.database.execute("SET checkpoint_threshold = '1GB'")
         self.database.execute("CREATE TABLE IF NOT EXISTS _lane_state (stream VARCHAR, state VARCHAR)")
         for table in self.tables.values():
             table.create(self.database)
 
     def state_file(self) -> Path:
-        """What the last committed states are, as the source takes them."""
+        """Write the last committed states to a file, in the source's format."""
         states = self.database.execute("SELECT stream, state FROM _lane_state").fetchall()
         file = self.folder / "state.jsonl"
         file.write_text("".join(f"{state}\n" for stream, state in states if stream in self.tables), "utf-8")
@@ -267,7 +267,7 @@ class Lane:
             self.database.execute(f"DROP TABLE {rows}")
 
     def drop_old_entries(self, name: str, since: int) -> None:
-        """Of a list that was read completely: what is not in it any more. Coverage keeps what earlier syncs saw."""
+        """Delete entries that a list no longer has, after a complete read. Coverage keeps what earlier syncs found."""
         if self.tables[name].is_list and name != "liquidation_coverage":
             self.database.execute(f"DELETE FROM {self.tables[name].sql} WHERE epoch_ms(_emitted_at) < {since}")
 
@@ -275,7 +275,7 @@ class Lane:
         return int(self._value(f"SELECT count(*) FROM {self.tables[name].sql}"))
 
     def export(self, folder: Path) -> int:
-        """Write a Parquet file for each day of a stream that has changed, or one for a list. How many were written.
+        """Write a Parquet file for each changed day of a stream, and one for each list. Return their number.
 
         A file's modification time is the newest `_emitted_at` in it.
         """
@@ -294,8 +294,8 @@ class Lane:
     def _write(self, table: Table, day: date | None, file: Path, newest: int) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part")
-        which = f"WHERE {table.cursor} >= DATE '{day}' AND {table.cursor} < DATE '{day}' + 1" if day else ""
-        rows = f"SELECT * EXCLUDE (_key) FROM {table.sql} {which} ORDER BY {table.cursor or '_key'}, _key"
+        where = f"WHERE {table.cursor} >= DATE '{day}' AND {table.cursor} < DATE '{day}' + 1" if day else ""
+        rows = f"SELECT * EXCLUDE (_key) FROM {table.sql} {where} ORDER BY {table.cursor or '_key'}, _key"
         self.database.execute(f"COPY ({rows}) TO {text(str(part))} (FORMAT parquet)")
         os.utime(part, ns=(newest, newest))
         part.replace(file)
@@ -314,16 +314,16 @@ class Lane:
 
 
 def program() -> str:
-    """The connector beside this interpreter, else the one of the path."""
+    """The connector in the directory of this interpreter, else the one on the PATH."""
     beside = Path(sys.executable).with_name("source-liquidations")
-    found = str(beside) if beside.exists() else shutil.which("source-liquidations")
-    if found is None:
-        raise Failed("source-liquidations is not installed: `pip install .` in its repository.")
-    return found
+    path = str(beside) if beside.exists() else shutil.which("source-liquidations")
+    if path is None:
+        raise Failed("source-liquidations is not installed: run `pip install .` in its repository.")
+    return path
 
 
 def discovered(source: str, config: Path, names: str | None) -> tuple[str, list[Table]]:
-    """The source's catalog as it printed it, and the tables of the chosen streams. Raises Failed."""
+    """The output of `discover`, and the tables of the chosen streams. Raises Failed."""
     command = [source, "discover", "--config", str(config)]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=False)
@@ -343,7 +343,7 @@ def discovered(source: str, config: Path, names: str | None) -> tuple[str, list[
 
 
 def sync(source: str, config: Path, lane: Lane, catalog: str) -> tuple[int, dict[str, str]]:
-    """Read and store. The exit code, and the status of each stream."""
+    """Read and store. Returns the exit code and the status of each stream."""
     file = lane.folder / "catalog.jsonl"
     file.write_text(catalog, "utf-8")
     began, began_ms = time.monotonic(), time.time_ns() // 10**6
@@ -381,7 +381,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="the configuration of the connector, a JSON file")
     parser.add_argument("database", type=Path, help="the DuckDB file; it is created if it does not exist")
     parser.add_argument("--streams", help="names of streams, joined by commas; without it, all streams")
-    parser.add_argument("--source", metavar="PROGRAM", help="the connector, where it is not beside this Python")
+    parser.add_argument("--source", metavar="PROGRAM", help="the connector, if it is not beside this Python")
     parser.add_argument("--parquet", type=Path, metavar="FOLDER", help="also write FOLDER/stream/day=…/data.parquet")
     args = parser.parse_args(arguments)
     try:
@@ -395,7 +395,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{name}: {lane.rows[name]:,} rows read, {lane.count(name):,} rows in all, {status.lower()}")
         finally:
             lane.close()
-    except (Failed, OSError, duckdb.Error) as error:  # of what was saved, nothing is lost
+    except (Failed, OSError, duckdb.Error) as error:  # committed rows and states are safe
         print(error, file=sys.stderr)
         return 1
     if files is not None:

@@ -2,8 +2,8 @@
 
     python examples/pyairbyte_duckdb.py config.json liquidations.duckdb
 
-`make setup-demo` installs what it needs into .venv-demo. `python -m sandbox --config config.json` serves simulated
-vendors and writes a configuration to try it with.
+`make setup-demo` installs what it needs into .venv-demo. `python -m sandbox --config config.json` simulates the vendors
+and writes a configuration to try it with.
 """
 
 from __future__ import annotations

@@ -2,18 +2,18 @@
 
     PGPASSWORD=… python examples/pyairbyte_postgres.py config.json localhost 5432 user database
 
-It reads the unified streams, because PyAirbyte writes them correctly into Postgres. Two things go wrong with others:
+It reads the unified streams, because PyAirbyte writes them correctly into Postgres. Others have two problems:
 
 - A table with an integer column `timestamp`, `…_at` or `…_time` fails (`kaiko_liquidation_events`,
   `kiyotaka_liquidation_agg`, Gate's streams, `coinalyze_markets`).
-- Text that is a long number becomes a number and loses digits, so that ids become equal and rows are overwritten
-  (`coin_metrics_market_liquidations`). `liquidation_id` is safe: it is never a number alone for Coin Metrics.
+- Text that is a long number becomes a number and loses digits, so that ids collide and rows are overwritten
+  (`coin_metrics_market_liquidations`). `liquidation_id` is safe: for Coin Metrics it is never a number alone.
 
-Use `liquidated_at_ns` for exact times: `liquidated_at` has microseconds. Numbers have nine decimals. More on this:
+Use `liquidated_at_ns` for exact times: `liquidated_at` has microseconds. Numbers have nine decimals. More:
 docs/destinations.md.
 
-`make setup-demo` installs what it needs into .venv-demo. `python -m sandbox --config config.json` serves simulated
-vendors and writes a configuration to try it with.
+`make setup-demo` installs what it needs into .venv-demo. `python -m sandbox --config config.json` simulates the vendors
+and writes a configuration to try it with.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     .venv-demo/bin/python examples/run_notebook.py examples/liquidations.ipynb [executed.ipynb]
 
-Without a second name, the notebook itself gets the new outputs.
+Without a second name, the outputs are stored in the notebook itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LONGEST = 240  # seconds a cell
 
 
 def execute(path: Path, output: Path) -> None:
-    """With this interpreter as the kernel, in the notebook's directory. Raises the error of the cell that fails."""
+    """Use this interpreter as the kernel, in the notebook's directory. Raises the error of the cell that fails."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":

@@ -2,11 +2,11 @@
 
     python examples/serverless.py config.json folder
 
-airbyte-serverless itself writes to BigQuery or to the terminal. The small class below is another destination.
-It ignores the source's exit code and stream statuses, so that a killed source looks like a finished one. This script
-checks both, and exits with 1 and the names of the streams that are not complete. The next run continues them.
-`make setup-demo` installs what it needs into .venv-demo. `python -m sandbox --config config.json` serves simulated
-vendors and writes a configuration to try it with.
+airbyte-serverless itself writes to BigQuery or to the terminal; the small class below is another destination. It also
+ignores the source's exit code and stream statuses, so a killed source looks like a finished one. This script checks
+both. If streams are not complete, it names them and exits with 1; the next run continues them.
+`make setup-demo` installs what it needs into .venv-demo. `python -m sandbox --config config.json` simulates the vendors
+and writes a configuration to try it with.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class JsonLines(BaseDestination):  # type: ignore[misc]
         super().__init__()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for file in folder.glob("*.jsonl"):  # without a last line that a kill cut off: the next one would join it
+        for file in folder.glob("*.jsonl"):  # remove a last line that a kill cut off: the next one would be added to it
             os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
 
     def get_state(self) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ class JsonLines(BaseDestination):  # type: ignore[misc]
 
 
 class Checked:
-    """The messages of a read. Notes how the source ended, which airbyte-serverless does not look at."""
+    """The messages of a read, and how the source ended, which airbyte-serverless ignores."""
 
     def __init__(self, exit_code: Path) -> None:
         self._exit_code = exit_code
@@ -73,7 +73,7 @@ class Checked:
             self.error = json.loads(str(failed))["message"]
 
     def problem(self) -> str:
-        """What is not complete, and why; empty where all is well."""
+        """What is not complete, and why; empty if everything is."""
         incomplete = [name for name, status in self.statuses.items() if status != "COMPLETE"]
         code = self._exit_code.read_text().strip() if self._exit_code.exists() else "none yet"
         if not incomplete and not self.error and code == "0":
@@ -86,7 +86,7 @@ def main(config: Path, folder: Path) -> None:
     exit_code = folder / "exit_code"
     exit_code.unlink(missing_ok=True)
     program = Path(sys.executable).with_name("source-liquidations")
-    # airbyte-serverless runs this in a shell, with the command and its options behind it.
+    # airbyte-serverless runs this in a shell and appends the command and its options.
     executable = shlex.join(["sh", "-c", f'"$0" "$@"; echo "$?" >{shlex.quote(str(exit_code))}', str(program)])
     source = Source(executable=executable, config=json.loads(config.read_text("utf-8")), streams=",".join(STREAMS))
     status = source.connection_status
