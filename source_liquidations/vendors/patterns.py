@@ -1,4 +1,4 @@
-"""Patterns in the entries of a configuration: `*` stands for any text, `?` for one character, at all vendors."""
+"""Patterns in the lists of a configuration: for every vendor, `*` matches any text and `?` one character."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -11,13 +11,13 @@ def is_pattern(entry: str) -> bool:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a name is meant by an entry. Upper and lower case differ, and brackets mean themselves."""
+    """Whether a name matches a pattern. Case matters, and brackets are ordinary characters."""
     return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
-def meant(pattern: str, names: Iterable[str], where: str, what: str, advice: str) -> list[str]:
-    """The names that an entry means, each once. Raises ConfigurationError where it means none of them."""
-    found = list(dict.fromkeys(name for name in names if matches(pattern, name)))
-    if not found:
+def matching_names(pattern: str, names: Iterable[str], where: str, what: str, advice: str) -> list[str]:
+    """The names that match a pattern, each once. Raises ConfigurationError if none does."""
+    matching = list(dict.fromkeys(name for name in names if matches(pattern, name)))
+    if not matching:
         raise ConfigurationError(where, f"no {what} matches {pattern!r}.", advice=advice)
-    return found
+    return matching

@@ -32,7 +32,7 @@ from source_liquidations.reading.coverage import documented
 from source_liquidations.unified import LIQUIDATIONS
 from source_liquidations.vendors.bitfinex import liquidations
 from source_liquidations.vendors.bitfinex.liquidations import Liquidations
-from source_liquidations.vendors.patterns import is_pattern, meant
+from source_liquidations.vendors.patterns import is_pattern, matching_names
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor
 
 STATUS = "/v2/platform/status"
@@ -163,7 +163,7 @@ class Bitfinex(Vendor):
             where = f"bitfinex.symbols[{index}]"
             if is_pattern(entry) and entry != EVERYTHING:
                 advice = "E.g. t*F0:USTF0 for perpetuals quoted in USDT, or * for the whole exchange."
-                meant(entry, listed, where, "pair that Bitfinex lists", advice)
+                matching_names(entry, listed, where, "pair that Bitfinex lists", advice)
             if is_pattern(entry) or entry in listed:
                 continue
             close = next((symbol for symbol in listed if symbol.lower() == entry.lower()), None)

@@ -21,7 +21,7 @@ from source_liquidations.vendors.coin_metrics.markets import CatalogRow, Contrac
 from source_liquidations.vendors.contract_sizes import columns
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
-from source_liquidations.vendors.patterns import is_pattern, matches, meant
+from source_liquidations.vendors.patterns import is_pattern, matches, matching_names
 from source_liquidations.vendors.repeats import EventIds
 
 STREAM = Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time", declared_in=__name__)
@@ -71,7 +71,7 @@ class MarketLiquidations(Timeseries):
         if not markets:
             markets = self._listed(() if is_pattern(code) else (("exchange", code),), traffic)
         advice = "Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future."
-        return meant(pattern, markets, where, "market with liquidations", advice)
+        return matching_names(pattern, markets, where, "market with liquidations", advice)
 
     def _filtered(self, pattern: str, traffic: Traffic) -> list[str]:
         """What the catalog has of a pattern; nothing where it refuses it as no market."""

@@ -36,7 +36,7 @@ from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, Timese
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.listing import rows_of
-from source_liquidations.vendors.patterns import is_pattern, meant
+from source_liquidations.vendors.patterns import is_pattern, matching_names
 from source_liquidations.vendors.repeats import each_once
 
 DEFAULT_FREQUENCY = "1h"
@@ -153,7 +153,7 @@ class LiquidationMetrics(Timeseries):
 
         def matching(entry: str, where: str) -> list[str]:
             try:
-                return meant(entry, known, where, what, advice)
+                return matching_names(entry, known, where, what, advice)
             except ConfigurationError as error:
                 if not self._optional:
                     raise

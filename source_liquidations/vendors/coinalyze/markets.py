@@ -16,7 +16,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder
 from source_liquidations.vendors.listing import Listing, rows_of
-from source_liquidations.vendors.patterns import is_pattern, meant
+from source_liquidations.vendors.patterns import is_pattern, matching_names
 
 STREAM = Stream("coinalyze_markets", ("symbol",), declared_in=__name__)
 PATH = "/v1/future-markets"
@@ -65,7 +65,7 @@ def matching_markets(known: Mapping[str, Market], entry: str, where: str) -> lis
         return [entry]
     advice = f"Compare it with the stream {STREAM.name}."
     if is_pattern(entry):
-        return sorted(meant(entry, known, where, "market of Coinalyze's list", advice))
+        return sorted(matching_names(entry, known, where, "market of Coinalyze's list", advice))
     raise ConfigurationError(
         where,
         f"{entry!r} is not in Coinalyze's list of markets; a delisted market leaves it.",

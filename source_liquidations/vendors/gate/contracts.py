@@ -21,7 +21,7 @@ from source_liquidations.vendors.contract_sizes import Columns, Contract, column
 from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDecoder
 from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches, meant
+from source_liquidations.vendors.patterns import is_pattern, matches, matching_names
 
 STREAM = Stream("gate_contracts", ("settle", "name"), declared_in=__name__)
 SETTING = "gate.contracts"
@@ -104,7 +104,7 @@ class Contracts:
         settles = [settle for settle in SETTLES if matches(code, settle)] if is_pattern(code) else [code]
         names = [f"{settle}/{name}" for settle in settles for name in sorted(self.of(settle, traffic))]
         advice = f"Compare it with {path('usdt', CALL)}, e.g. usdt/BTC_* or usdt/*."
-        return meant(pattern, names, where, "contract of Gate's list", advice)
+        return matching_names(pattern, names, where, "contract of Gate's list", advice)
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
         """Ask for what the contracts of these partitions are worth. What is not available stops nothing."""

@@ -12,7 +12,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Fields, RowDecoder
 from source_liquidations.vendors.kaiko.calls import PAGE_SIZE, Body, following
 from source_liquidations.vendors.listing import Listing, rows_of
-from source_liquidations.vendors.patterns import is_pattern, matches, meant
+from source_liquidations.vendors.patterns import is_pattern, matches, matching_names
 
 INSTRUMENTS_STREAM = Stream("kaiko_instruments", ("exchange_code", "class", "code"), declared_in=__name__)
 EXCHANGES_STREAM = Stream("kaiko_exchanges", ("code",), declared_in=__name__)
@@ -68,4 +68,4 @@ def matching_instruments(listed: Callable[[Params], list[str]], pattern: str, wh
     classes = [name for name in CLASSES if matches(instrument_class, name)]
     names = [name for one in classes for name in listed((*filters, ("class", one)))]
     advice = "Compare it with https://reference-data-api.kaiko.io/v1/instruments."
-    return sorted(meant(pattern, names, where, "instrument of Kaiko's list", advice))
+    return sorted(matching_names(pattern, names, where, "instrument of Kaiko's list", advice))

@@ -17,7 +17,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import exchange
 from source_liquidations.vendors.decoding import Fields, Row, RowDecoder, snake, without
 from source_liquidations.vendors.listing import DateReader, ListedPeriod, Listing, coverage_of, rows_of
-from source_liquidations.vendors.patterns import is_pattern, meant
+from source_liquidations.vendors.patterns import is_pattern, matching_names
 
 STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__name__)
 PATH = "/v1/markets"
@@ -105,7 +105,9 @@ def matching_markets(
     if request not in lists:
         rows = rows_of(MarketList(client), traffic, request)
         lists[request] = [row.market for row, _ in rows if row.category != "SPOT"]
-    return sorted(meant(pattern, lists[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets."))
+    return sorted(
+        matching_names(pattern, lists[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets.")
+    )
 
 
 def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
