@@ -25,7 +25,7 @@ from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
 from source_liquidations.vendors.bitfinex.rows import FIELDS, LiquidationRow, Row, canonical, page_of, rows_of
-from source_liquidations.vendors.contract_sizes import Contract, columns
+from source_liquidations.vendors.contract_sizes import Contract, converted
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder
 
 STREAM = Stream(
@@ -244,7 +244,7 @@ def to_liquidations(rows: Rows, span: Span) -> Table:
         price=prices,
         amount=amounts,
         amount_base=amounts,
-        computed_usd=columns(contracts, symbols, amounts, prices).notional_usd,
+        computed_usd=converted(contracts, symbols, amounts, prices).notional_usd,
     )
 
 

@@ -18,7 +18,7 @@ from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
 from source_liquidations.vendors.coin_metrics.calls import Body, Catalog, Timeseries, batched
 from source_liquidations.vendors.coin_metrics.markets import CatalogRow, Contracts
-from source_liquidations.vendors.contract_sizes import columns
+from source_liquidations.vendors.contract_sizes import converted
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.patterns import is_pattern, matches, matching_names
@@ -118,7 +118,7 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     rows = rows.without(bad)
     typed: Sequence[LiquidationRow] = rows.typed
     markets = [row.market for row in typed]
-    worth = columns(contracts.known, markets, amount, price)
+    worth = converted(contracts.known, markets, amount, price)
     return liquidations(
         rows,
         names=list(map(_names, markets, [row.type for row in typed])),

@@ -17,7 +17,7 @@ from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.pages import merged
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
-from source_liquidations.vendors.contract_sizes import Columns, Contract, columns
+from source_liquidations.vendors.contract_sizes import Contract, Converted, converted
 from source_liquidations.vendors.decoding import Fields, ListBody, Page, RowDecoder
 from source_liquidations.vendors.gate.calls import LIMIT, SETTLES, assets, market, path
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
@@ -118,7 +118,7 @@ class Contracts:
                     redact(error.cause),
                 )
 
-    def worth(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Columns:
+    def worth(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Converted:
         """What amounts, in contracts, come to by today's sizes; all three are a page's rows, in its order."""
         if unknown := set(markets) - self._sizes.keys():
             self._sizes |= dict.fromkeys(unknown)
@@ -126,7 +126,7 @@ class Contracts:
                 "gate: the list of contracts has no size of %s: amount_base and notional_usd are null there",
                 ", ".join(sorted(unknown)),
             )
-        return columns(self._sizes, markets, amounts, prices)
+        return converted(self._sizes, markets, amounts, prices)
 
 
 def size_of(row: ContractRow) -> Contract | None:

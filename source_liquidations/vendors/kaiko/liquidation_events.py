@@ -19,7 +19,7 @@ from source_liquidations.reading.rows import Later, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import event_names, liquidations
-from source_liquidations.vendors.contract_sizes import Contract, columns
+from source_liquidations.vendors.contract_sizes import Contract, converted
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
@@ -95,5 +95,5 @@ def to_liquidations(rows: Rows, span: Span) -> Table:
         amount=amount,
         amount_usd=[row.amount_usd for row in typed],
         amount_base=amount,
-        computed_usd=Later(lambda: columns(contracts, [market] * len(price), amount, price).notional_usd),
+        computed_usd=Later(lambda: converted(contracts, [market] * len(price), amount, price).notional_usd),
     )
