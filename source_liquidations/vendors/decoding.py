@@ -1,4 +1,7 @@
-"""Bodies into rows: typed and strict in C first; a page that brings something new takes the slower, lenient way."""
+"""Decodes bodies into rows.
+
+A strict typed decoder reads most pages, in C. Pages with new fields or odd numbers take a slower, lenient one.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
 def one_line(valid: bytes | msgspec.Raw) -> msgspec.Raw:
-    """JSON without line breaks, which stand between tokens only: a record is one line."""
+    """Valid JSON without its line breaks, which stand only between tokens: a record is one line."""
     return msgspec.Raw(bytes(valid).translate(_NO_LINE_BREAKS))
 
 
@@ -37,44 +40,47 @@ def snake(name: str) -> str:
 
 
 def column_name(name: str) -> str:
-    """What destinations make of a name: lower case, `_` for all but letters and digits."""
+    """The column that destinations make of a field: lower case, `_` for all but letters and digits."""
     return re.sub(r"\W", "_", name.lower())
 
 
 class Fields:
-    """A stream's columns, documented (`own`: its schema has them) and not; what is new is logged once.
+    """The fields of a stream: those in its schema (`documented`) and new ones, each of which is logged once.
 
-    An undocumented field whose column has the name of another one, or none, is left out: it would break the whole
-    table, or overwrite the other column.
+    A new field is dropped if its name is blank or makes the column of another field. Destinations would fail on the
+    whole table, or overwrite the other column.
     """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream.name
-        self.own = frozenset(stream.json_schema()["properties"])
-        self._columns = {column_name(name): name for name in self.own}
-        self._left_out: set[str] = set()
+        self.documented = frozenset(stream.json_schema()["properties"])
+        self._columns = {column_name(name): name for name in self.documented}
+        self._reported: set[str] = set()  # dropped fields that were logged
 
-    def left_out(self, names: Iterable[str], taken: Iterable[str] = ()) -> set[str]:
-        """Those of a row's fields that have to be left out: `taken` for sure, and of `names` what is no new column."""
-        new = set(names) - self.own - set(taken)
-        columns = {name: column_name(name) for name in sorted(new)}
-        arriving = [name for name, column in columns.items() if name.strip() and column not in self._columns]
-        self._columns |= {columns[name]: name for name in reversed(arriving)}
-        if arriving := [name for name in arriving if self._columns[columns[name]] == name]:
-            logger.warning("%s: undocumented fields, which arrive as sent: %s", self._stream, ", ".join(arriving))
-        found = {name for name, column in columns.items() if self._columns.get(column) != name} | set(taken)
-        if unknown := found - self._left_out:
-            self._left_out |= unknown
+    def to_drop(self, names: Iterable[str], reserved: Iterable[str] = ()) -> set[str]:
+        """Which of a row's fields to drop: all that are `reserved`, and new ones that cannot have their own column."""
+        dropped, accepted = set(reserved), []
+        for name in sorted(set(names) - self.documented - dropped):
+            column = column_name(name)
+            if name.strip() and column not in self._columns:
+                self._columns[column] = name
+                accepted.append(name)
+            elif self._columns.get(column) != name:
+                dropped.add(name)
+        if accepted:
+            logger.warning("%s: undocumented fields, which arrive as sent: %s", self._stream, ", ".join(accepted))
+        if unreported := dropped - self._reported:
+            self._reported |= unreported
             logger.warning(
-                "%s: undocumented fields that a table cannot hold beside its other columns, left out: %s",
+                "%s: dropped undocumented fields whose column names are blank or taken: %s",
                 self._stream,
-                ", ".join(map(repr, sorted(unknown))),
+                ", ".join(map(repr, sorted(unreported))),
             )
-        return found
+        return dropped
 
 
 class ListBody(msgspec.Struct, Generic[Row]):
-    """A body that is a list: a RowDecoder makes it the `data` of an object, where rows are looked for."""
+    """A body that is a bare list. RowDecoder first makes it the `data` of an object."""
 
     data: list[Row] | None
 
@@ -84,10 +90,10 @@ class Page(Generic[Row]):
     """A decoded body.
 
     body        its envelope
-    raw         the rows as written
-    rows        the rows decoded, their numbers as literals
+    raw         rows as the vendor wrote them
+    rows        rows decoded, with their numbers as literals
     collides    whether a row has a field that the connector adds itself
-    bad         by index, what is wrong with a row; `added_rows` leaves it out
+    bad         what is wrong with a row, by its index; `added_rows` drops the row
     """
 
     body: Any
@@ -97,23 +103,23 @@ class Page(Generic[Row]):
     bad: dict[int, LiquidationsError] = field(default_factory=dict)
 
     def column(self, name: str) -> list[Any]:
-        """A field of all rows, that is no number."""
+        """One field of all rows, not a number."""
         return [getattr(row, name) for row in self.body.data]
 
     def floats(self, name: str) -> list[float | None]:
-        """A field that is one: `body` has literals where it was decoded leniently, else values."""
+        """One numeric field of all rows. `body` has literals after lenient decoding, else values."""
         values = self.column(name)
         return numbers.floats(values) if self.rows is self.body.data else values
 
 
 class RowDecoder(Generic[Row]):
-    """Decodes bodies of the generic struct `body` (its `data` a list of rows) with rows of the struct `row`.
+    """Decodes bodies of the generic struct `body`, whose `data` is a list of rows of the struct `row`.
 
-    fields    the columns of the stream that the rows become; None where they become none, and anything may be in them
-    numbers   fields of the struct that hold numbers, and are Raw: so their literals stay. Each is checked; text that is
-              a number is one in the struct, and arrives as it is
-    added     members that the connector adds to each row; should the vendor send one of these itself, it stays
-    ours      ... unless this is set: then it is left out
+    fields      fields of the stream; None if rows are not written to a stream, so that any field is allowed
+    numbers     numeric fields, which are Raw in the struct: so literals survive. Each is checked. A number in text
+                becomes a number in the struct, and is written as sent
+    added       members that the connector adds to each row. If the vendor sends one of them, the vendor's wins,
+    added_wins  ... unless this is set: then the vendor's is dropped
     """
 
     def __init__(
@@ -124,35 +130,35 @@ class RowDecoder(Generic[Row]):
         *,
         numbers: Sequence[str] = (),
         added: Sequence[str] = (),
-        ours: bool = False,
+        added_wins: bool = False,
     ) -> None:
-        known = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
-        others = sorted((fields.own if fields else set()) - known - set(added))
-        # What is documented and not read here may be anything. Numbers are checked by decoding them.
-        quick: list[Any] = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in others]
-        quick += [(name, float | None, None) for name in numbers]
+        in_struct = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
+        unread = sorted((fields.documented if fields else set()) - in_struct - set(added))
+        # Documented fields that are not read here may hold anything. Decoding a number checks it.
+        members: list[Any] = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in unread]
+        members += [(name, float | None, None) for name in numbers]
         strict = msgspec.defstruct(
-            f"Strict{row.__name__}", quick, bases=(row,), forbid_unknown_fields=True, kw_only=True
+            f"Strict{row.__name__}", members, bases=(row,), forbid_unknown_fields=True, kw_only=True
         )
         self._is_list = body is ListBody
         self._strict = msgspec.json.Decoder(body[strict if fields else row])
         self._lenient = msgspec.json.Decoder(body[row])
-        named = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
-        # An answer knows the rows of its `data` already.
-        self._raw = None if named["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
+        encode_names = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
+        # `Answered.rows` already has the rows of `data`. Under another name they are decoded here.
+        self._raw = None if encode_names["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
         self._numbers = tuple(numbers)
-        self._added = frozenset(added) - known
-        self._ours = self._added if ours else frozenset()
+        self._added = frozenset(added) - in_struct
+        self._reserved = self._added if added_wins else frozenset()
         self._fields = fields
 
     def decode(self, answered: Answered) -> Page[Row]:
-        """The page, its numbers checked. Raises UnexpectedAnswer for another shape."""
+        """The page, its numbers checked. Raises UnexpectedAnswer for a body of another shape."""
         if self._is_list:
             answered = replace(answered, body=b'{"data":%b}' % answered.body)
         try:
-            body, new = self._strict.decode(answered.body), False
+            body, is_strict = self._strict.decode(answered.body), True
         except (msgspec.DecodeError, UnicodeDecodeError):
-            body, new = answered.decoded(self._lenient), True
+            body, is_strict = answered.decoded(self._lenient), False
         if body.data is msgspec.UNSET:
             raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(answered.body)}.")
         raw = answered.rows if self._raw is None else self._raw.decode(answered.body).data
@@ -160,18 +166,17 @@ class RowDecoder(Generic[Row]):
             raw = body.data = []
         if b"\n" in answered.body or b"\r" in answered.body:
             raw = [one_line(row) for row in raw]
-        if new or not self._numbers:
-            page: Page[Row] = Page(body, raw, body.data)
-        else:  # literals are for the unified streams, which may not be selected
-            page = Page(body, raw, Later(lambda: self._lenient.decode(answered.body).data or []))
-        if new and self._fields is not None:
+        if is_strict and self._numbers:  # only unified streams need literals, and they may not be selected
+            return Page(body, raw, Later(lambda: self._lenient.decode(answered.body).data or []))
+        page: Page[Row] = Page(body, raw, body.data)
+        if not is_strict and self._fields is not None:
             for field in self._numbers:
                 self._check(page, field)
-            self._note_fields(page, self._fields)
+            self._drop_fields(page, self._fields)
         return page
 
     def _check(self, page: Page[Row], field: str) -> None:
-        """Check a column of numbers: a number as text counts as a number, and empty text as null."""
+        """Check a column of numbers: a number in text counts as a number, and empty text as null."""
         values = page.column(field)
         literals = column(field, values, page.bad)
         if literals is values:
@@ -181,11 +186,11 @@ class RowDecoder(Generic[Row]):
             if literal == NULL != value:
                 page.raw[index] = msgspec.Raw(encode({**members_of(page.raw[index]), field: literal}))
 
-    def _note_fields(self, page: Page[Row], fields: Fields) -> None:
+    def _drop_fields(self, page: Page[Row], fields: Fields) -> None:
         names = {name for row in page.raw for name in members_of(row)}
-        if surplus := fields.left_out(names, names & self._ours):
-            page.raw[:] = [msgspec.Raw(encode(without(members_of(row), surplus))) for row in page.raw]
-        page.collides = bool(names & (self._added - self._ours))
+        if dropped := fields.to_drop(names, names & self._reserved):
+            page.raw[:] = [msgspec.Raw(encode(without(members_of(row), dropped))) for row in page.raw]
+        page.collides = bool(names & (self._added - self._reserved))
 
 
 def added_rows(
@@ -199,14 +204,14 @@ def added_rows(
     owners: list[int] | None = None,
     wanted: Sequence[Sequence[int] | None] | None = None,
 ) -> Rows:
-    """Rows with members added: `constant` to all of them, `each` to each. Bad rows are faults, and not among them.
+    """A page's rows with members added: `constant` to all of them, `each` to each. Bad rows become faults.
 
-    The columns of `each` are JSON text which, row by row, makes members with a comma behind them.
+    The columns of `each` are JSON text. Joined row by row, they make members, each with a comma behind it.
     """
     columns = (members(constant), *each)
     rows = Rows(page.raw, instants, columns, owners, page.rows, times, ids, wanted=wanted)
     if page.collides:
-        ours = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
-        pairs = zip(page.raw, ours, strict=True)
-        rows.raw, rows.added = [merged(row, members_of(b"{%b}" % mine[:-1])) for row, mine in pairs], ()
+        added = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
+        pairs = zip(page.raw, added, strict=True)
+        rows.raw, rows.added = [merged(row, members_of(b"{%b}" % ours[:-1])) for row, ours in pairs], ()
     return rows.without(page.bad)

@@ -689,7 +689,7 @@ def test_no_undocumented_field_gets_in_the_place_of_a_column(place: str, caplog:
         assert records(held, body, span) == documented
     (told,) = caplog.messages
     assert told == (
-        "kiyotaka_liquidation_agg: undocumented fields that a table cannot hold beside its other columns, left out: "
+        "kiyotaka_liquidation_agg: dropped undocumented fields whose column names are blank or taken: "
         + ", ".join(map(repr, sorted(columns)))
     )
 
@@ -708,11 +708,11 @@ def test_a_field_that_differs_from_another_in_case_alone_is_left_out(caplog: pyt
         assert all(name.strip() for name in row)
         assert (row["coin"], row["liquidations"], row["raw_symbol"]) == ("BTC", 0.223, "BTCUSDT")
         assert (row["side"], row["Novel"], "novel" in row) == ("SELL", 7, False)
-    left_out = f"{STREAM}: undocumented fields that a table cannot hold beside its other columns, left out: "
+    dropped = f"{STREAM}: dropped undocumented fields whose column names are blank or taken: "
     assert caplog.messages == [
-        left_out + "'', 'coin', 'side'",
+        dropped + "'', 'coin', 'side'",
         f"{STREAM}: undocumented fields, which arrive as sent: Novel",
-        left_out + "' ', 'Liquidations', 'Raw_Symbol', 'novel'",
+        dropped + "' ', 'Liquidations', 'Raw_Symbol', 'novel'",
     ]
 
 

@@ -159,7 +159,7 @@ def test_no_undocumented_field_gets_in_the_place_of_a_column_of_kiyotakas(
         assert all(found.count('"raw_symbol"') == 1 for found in rows)
     assert caplog.messages == [
         "kiyotaka_markets: undocumented fields, which arrive as sent: novel_one",
-        "kiyotaka_markets: undocumented fields that a table cannot hold beside its other columns, left out: "
+        "kiyotaka_markets: dropped undocumented fields whose column names are blank or taken: "
         "'', ' ', 'available_since', 'exchange', 'raw_symbol'",
     ]
 

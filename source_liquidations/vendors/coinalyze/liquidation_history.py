@@ -81,8 +81,8 @@ class LiquidationHistory(Endpoint):
         self._start = start
         self._at_once = symbols_at_once(per_minute)
         fields = Fields(STREAM)
-        added = tuple(fields.own.difference(Point.__struct_fields__))
-        self._decoder = RowDecoder(ListBody, Point, fields, numbers=("l", "s"), added=added, ours=True)
+        added = tuple(fields.documented.difference(Point.__struct_fields__))
+        self._decoder = RowDecoder(ListBody, Point, fields, numbers=("l", "s"), added=added, added_wins=True)
         self._markets: Mapping[str, Market] = {}
         self._exchanges: Mapping[str, str] = {}
         self._no_exchanges: LiquidationsError | None = None

@@ -99,7 +99,7 @@ def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
 
 def _undocumented(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
     """The members that arrive beside the row's own columns: one of the same name does not take their place."""
-    return without(members, fields.left_out(members, members.keys() & own))
+    return without(members, fields.to_drop(members, members.keys() & own))
 
 
 def identity_of(sent: Members, asked: Mapping[str, str], fields: Fields) -> dict[str, Any]:
@@ -119,7 +119,9 @@ def identity_of(sent: Members, asked: Mapping[str, str], fields: Fields) -> dict
             raise UnexpectedAnswer(f"`{name}` is {told}, but {expected[name]!r} was requested.")
     if "exchanges" in asked:
         documented = without(documented, _OF_A_SYMBOL)
-    others = _undocumented({snake(name): value for name, value in without(sent, ID_FIELDS).items()}, fields.own, fields)
+    others = _undocumented(
+        {snake(name): value for name, value in without(sent, ID_FIELDS).items()}, fields.documented, fields
+    )
     return {**known, **documented, **others, "denomination": asked["denomination"]}
 
 
@@ -253,7 +255,7 @@ class LiquidationAgg(Endpoint):
                 b',"timestamp":%d,"time":"%b"' % (point.timestamp.s, text)
                 for point, text in zip(points, texts, strict=True)
             ]
-            own = self._fields.own | identity.keys()
+            own = self._fields.documented | identity.keys()
             rests = (_undocumented(members, own, self._fields) for members in beside)
             ends = [b"," + encode(rest)[1:] if rest else b"}" for rest in rests] or [b"}"] * len(points)
             series_id = encode(identity)

@@ -72,7 +72,9 @@ class MarketList(Listing):
         since = bytes(members.get("available_since", b"null"))
         if since[:1] not in (b'"', b"n"):
             members["available_since"] = msgspec.Raw(encode(since.decode()))
-        return encode({**members, **without(others, self._columns.left_out(others, others.keys() & self._columns.own))})
+        return encode(
+            {**members, **without(others, self._columns.to_drop(others, others.keys() & self._columns.documented))}
+        )
 
 
 def page_at(offset: int, filters: Params = ()) -> Request:
