@@ -1,4 +1,4 @@
-"""The times of a page's rows: what vendors write, as nanoseconds and as RFC 3339 text. Whole columns, in C."""
+"""The times of a page's rows, from a vendor's spelling to nanoseconds and RFC 3339 text; whole columns, in C."""
 
 import contextlib
 from collections.abc import Sequence
@@ -16,23 +16,23 @@ _FORM = b"0000-00-00T00:00:00.000000000"
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _FEWEST_DIGITS = 3
 _MOST_DIGITS = 9
-# Of ten: so many of the unit to a second.
+# 10 ** power units make one second.
 _POWERS = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
 _NUMPY_UNITS = {3: "ms", 6: "us", 9: "ns"}
 
 
 def unix_instants(name: str, values: Sequence[bytes | msgspec.Raw], *units: str) -> tuple[list[int], list[bytes]]:
-    """Unix times in one of these units, told by its size, as (nanoseconds, RFC 3339 texts with all their digits).
+    """Unix times as (nanoseconds, RFC 3339 texts). The size of a number tells in which of the units it is.
 
-    Numbers or text, with a fraction or without; texts have at least three digits. Raises UnexpectedAnswer, naming the
-    field, for anything else.
+    Values are numbers or text, with or without a fraction. Texts keep all digits, and have at least three. Raises
+    UnexpectedAnswer for anything else, naming the field.
     """
     powers = [_POWERS[unit] for unit in units]
-    with contextlib.suppress(msgspec.DecodeError, ValueError):  # not all are whole numbers, or there are none
-        whole = numbers.integers(values)
-        power = timestamps.unix_power(min(whole), powers)
-        if power is not None and power == timestamps.unix_power(max(whole), powers):
-            return _of_whole(whole, power)
+    with contextlib.suppress(msgspec.DecodeError, ValueError):  # some are not whole numbers, or there are none
+        integers = numbers.integers(values)
+        power = timestamps.unix_power(min(integers), powers)
+        if power is not None and power == timestamps.unix_power(max(integers), powers):
+            return _from_integers(integers, power)
     instants, texts = [], []
     for index, value in enumerate(values):
         try:
@@ -50,43 +50,43 @@ def unix_instants(name: str, values: Sequence[bytes | msgspec.Raw], *units: str)
     return instants, texts
 
 
-def _of_whole(values: Sequence[int], power: int) -> tuple[list[int], list[bytes]]:
+def _from_integers(values: Sequence[int], power: int) -> tuple[list[int], list[bytes]]:
     digits = max(_FEWEST_DIGITS, power)
-    numbered = np.array(values, np.int64) * 10 ** (digits - power)
+    ticks = np.array(values, np.int64) * 10 ** (digits - power)
     width = len("2024-01-01T00:00:00.Z") + digits
-    texts = numbered.view(f"M8[{_NUMPY_UNITS[digits]}]").astype(f"S{width}")
+    texts = ticks.view(f"M8[{_NUMPY_UNITS[digits]}]").astype(f"S{width}")
     texts.view("S1")[width - 1 :: width] = b"Z"
-    return (numbered * 10 ** (_MOST_DIGITS - digits)).tolist(), texts.tolist()
+    return (ticks * 10 ** (_MOST_DIGITS - digits)).tolist(), texts.tolist()
 
 
 def iso_instants(name: str, texts: Sequence[str]) -> tuple[list[int], Sequence[bytes]]:
-    """ISO 8601 texts as (nanoseconds, RFC 3339 texts in UTC, with the vendor's digits, but at least three).
+    """ISO 8601 texts as (nanoseconds, RFC 3339 texts in UTC). Texts keep the vendor's digits, and have at least three.
 
-    Raises UnexpectedAnswer, naming the field, for any other text.
+    Raises UnexpectedAnswer for any other text, naming the field.
     """
-    alike = _alike(texts)
-    if alike is not None:
-        with contextlib.suppress(ValueError):  # one that is no time: it is named below
-            instants = alike.astype(f"S{alike.itemsize - 1}").astype("M8[ns]").view(np.int64)
-            return instants.tolist(), Later(alike.tolist)
+    uniform = _uniform(texts)
+    if uniform is not None:
+        with contextlib.suppress(ValueError):  # an impossible date: the parser below names it
+            nanoseconds = uniform.astype(f"S{uniform.itemsize - 1}").astype("M8[ns]").view(np.int64)
+            return nanoseconds.tolist(), Later(uniform.tolist)
     try:
-        found = [timestamps.parse(text) for text in texts]
+        instants = [timestamps.parse(text) for text in texts]
     except ValueError as error:
         raise UnexpectedAnswer(f"`{name}`: {error}.") from None
     digits = [max(_FEWEST_DIGITS, _fraction_digits(text)) for text in texts]
-    return found, [timestamps.format_instant(*pair).encode() for pair in zip(found, digits, strict=True)]
+    return instants, [timestamps.format_instant(*pair).encode() for pair in zip(instants, digits, strict=True)]
 
 
-def _alike(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bytes_]] | None:
-    """The texts, if all are as `2024-01-01T00:00:00.123Z`, of one length and in this century; else None."""
+def _uniform(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bytes_]] | None:
+    """The texts as an array if all are like `2024-01-01T00:00:00.123Z`, of one length, in 20xx; else None."""
     width = len(texts[0]) if texts else 0
     if not len("2024-01-01T00:00:00.123Z") <= width <= len(_FORM) + 1 or set(map(len, texts)) != {width}:
         return None
     together = "".join(texts).encode()
     form = _FORM[: width - 1] + b"Z"
-    is_alike = together.translate(_DIGITS_TO_ZEROS) == form * len(texts)
-    is_alike = is_alike and set(together[::width]) == {ord("2")} and set(together[1::width]) == {ord("0")}
-    return np.frombuffer(together, f"S{width}") if is_alike else None
+    is_uniform = together.translate(_DIGITS_TO_ZEROS) == form * len(texts)
+    is_uniform = is_uniform and set(together[::width]) == {ord("2")} and set(together[1::width]) == {ord("0")}
+    return np.frombuffer(together, f"S{width}") if is_uniform else None
 
 
 def _fraction_digits(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Lists that a vendor has: instruments, markets, symbols. Read whole, page after page; and the token of a next page."""
+"""A vendor's lists of instruments, markets or symbols, read whole, page after page; and the token of a next page."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -21,16 +21,16 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.vendors.decoding import Page, RowDecoder
 
-# A row, decoded, and as it is written.
+# A row, decoded and as the vendor wrote it.
 Entry = tuple[Any, msgspec.Raw | bytes]
 
-NOWHEN = Span((Partition(()),), 0, 1)
+_NO_TIME = Span((Partition(()),), 0, 1)
 
 
 class Listing(Endpoint):
-    """A list without times: one partition, one window, no progress to remember.
+    """A list without times: one partition, one window, no progress to save.
 
-    `following` makes the next request, of a page's request and its body; without it, there is one page.
+    `next_request` makes the next page's request from a page's request and body. Without it, the list is one page.
     """
 
     ascending = False
@@ -41,12 +41,12 @@ class Listing(Endpoint):
         client: Client,
         first_page: Request,
         decoder: RowDecoder[Any],
-        following: Callable[[Request, Any], Request | None] | None = None,
+        next_request: Callable[[Request, Any], Request | None] | None = None,
     ) -> None:
         self.client = client
         self.first_page = first_page
         self._decoder = decoder
-        self._following = following
+        self._next_request = next_request
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         return [Partition(())]
@@ -61,14 +61,14 @@ class Listing(Endpoint):
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
         """The rows of a page, and the next request."""
-        following = self._following(request, page.body) if self._following else None
+        following = self._next_request(request, page.body) if self._next_request else None
         return list(zip(page.rows, page.raw, strict=True)), following
 
 
 def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) -> Iterator[Entry]:
-    """Every row of a list, for what has to be known before anything is read. Raises NotAdvancing for endless pages.
+    """Every row of a list that has to be known before reading begins. Raises NotAdvancing for endless pages.
 
-    Some come again where a page token was refused: its life is not documented, so the list is read afresh.
+    Vendors do not document when page tokens expire. If one is refused, the list begins again, so rows may repeat.
     """
     first = first or listing.first_page
     request: Request | None = first
@@ -84,41 +84,41 @@ def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) ->
                 raise tokens_refused(error) from None
             request, pages, memory = first, Pages(), {}
             continue
-        answer = listing.decode(answered, NOWHEN, request, memory)
+        answer = listing.decode(answered, _NO_TIME, request, memory)
         pages.accept(request, answer)
         yield from zip(answer.rows.typed, answer.rows.raw, strict=True)
         request = answer.next_request
 
 
 def next_token(client: Client, *, token: str | None, url: str | None, name: str) -> str | None:
-    """The token of the next page, whose parameter is `name`; absent, null or empty on the last one.
+    """The next page's token, whose parameter is `name`. On the last page it is absent, null or empty: then None.
 
-    The address itself is never followed: it may embed the key. Raises UnexpectedAnswer where it is another origin's.
+    The URL itself is never requested: it may embed the key. Raises UnexpectedAnswer for a URL on another origin.
     """
     if url:
         client.check_origin(url)
     if token or not url:
         return token or None
-    values = parse_qs(urlsplit(url).query.replace("+", "%2B"))  # a plus is a plus: only forms write blanks so
+    values = parse_qs(urlsplit(url).query.replace("+", "%2B"))  # parse_qs would read `+` as a space
     if name in values:
         return values[name][0]
-    raise UnexpectedAnswer(f"the next page's address has no {name}.", advice="No page was guessed from it.")
+    raise UnexpectedAnswer(f"the next page's address has no {name}.", advice="No token was guessed.")
 
 
-# Reads a date of a row, by the name of its field; the text names the market in a warning.
+# Reads a row's date: of the row, the field's name, and the market's name for a warning.
 DateReader = Callable[[Any, str, str], int | None]
 
-# Exchange, market, kind, instant (None where it is not known) and a note.
+# Exchange, market, kind, instant (None if unknown) and note.
 ListedPeriod = tuple[str, str, Kind, int | None, str]
 
 
 def coverage_of(
     vendor: str, stream: Stream, source: str, periods_of: Callable[[Any, DateReader, int], Iterable[ListedPeriod]]
 ) -> Mapper:
-    """What the rows of a list say of each market's data.
+    """A mapper that turns rows of a list into coverage: when each market's data starts and ends.
 
-    `periods_of` makes it, of a row, the reader of its dates, and the end of the sync. A date that cannot be read counts
-    as none, and is logged once for each field.
+    `periods_of` makes the periods of a row, with the reader of its dates and the end of the sync. A date that cannot be
+    read counts as absent, and is logged once for each field.
     """
     warned: set[str] = set()
 
@@ -133,7 +133,7 @@ def coverage_of(
             if field not in warned:
                 warned.add(field)
                 logger.warning(
-                    "%s, `%s` of %s is %s, not a date: it has no row of coverage",
+                    "%s, `%s` of %s is %s, not a date: liquidation_coverage has no row for it",
                     stream.name,
                     field,
                     market,
@@ -141,7 +141,7 @@ def coverage_of(
                 )
             return None
 
-    def mapped(rows: Rows, span: Span) -> Table:
+    def to_coverage(rows: Rows, span: Span) -> Table:
         return coverage_rows(
             Period(vendor, exchange, market, kind, instant, None, note, source)
             for row in rows.typed
@@ -149,4 +149,4 @@ def coverage_of(
             if instant is not None
         )
 
-    return mapped
+    return to_coverage

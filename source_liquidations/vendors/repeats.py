@@ -1,4 +1,4 @@
-"""Rows that come again, each key once and never with two values; and ids for rows that have none."""
+"""Rows that come more than once: each interval is kept once, events are checked for equal keys or get ids."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -13,44 +13,44 @@ from source_liquidations.reading.rows import Rows
 
 
 def each_once(rows: Rows, memory: dict[Any, Any], series: Sequence[Any] | None = None) -> Rows:
-    """Rows of an aggregate, each interval once: repeats on this page and the last one are left out.
+    """Drops rows of an aggregate whose interval was on this page already, or on the last one.
 
-    `series` says of each row what it is an interval of, where its partition alone does not. Raises UnexpectedAnswer
-    where one comes with two values.
+    `series` names what each row is an interval of, if the row's partition does not. Raises UnexpectedAnswer if an
+    interval comes with two different values.
     """
-    before: dict[tuple[Any, int], bytes] = memory.get("last page", {})
-    here: dict[tuple[Any, int], bytes] = {}
+    last_page: dict[tuple[Any, int], bytes] = memory.get("last page", {})
+    this_page: dict[tuple[Any, int], bytes] = {}
     keep = []
     for index, key in enumerate(zip(series or rows.owners or [0] * len(rows), rows.instants, strict=True)):
         row = bytes(rows.raw[index])
-        other = here.get(key, before.get(key))
-        if other is None:
+        earlier = this_page.get(key, last_page.get(key))
+        if earlier is None:
             keep.append(index)
-        elif other != row and msgspec.json.decode(other) != msgspec.json.decode(row):
+        elif earlier != row and msgspec.json.decode(earlier) != msgspec.json.decode(row):
             interval = timestamps.format_shortest(rows.instants[index])
             raise UnexpectedAnswer(f"one interval comes twice with different values: {interval}.")
-        here[key] = row
-    memory["last page"] = here
+        this_page[key] = row
+    memory["last page"] = this_page
     return rows if len(keep) == len(rows) else rows.only(keep)
 
 
 class EventIds:
-    """Says once, with the key, that two events have one id: a destination that deduplicates keeps one of them."""
+    """Warns once if two different events have the same primary key: a deduplicating destination keeps one of them."""
 
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._warned = False
 
     def check(self, raw: Sequence[Any], memory: dict[Any, Any], *keys: Sequence[Any]) -> None:
-        """`keys` are the columns of the primary key, the most telling first. Exact repeats are no such events."""
-        before, rows_before = memory.get("last page's ids", ([()] * len(keys), ()))
+        """`keys` are the columns of the primary key, the most selective first. Identical rows are no reason to warn."""
+        last_keys, last_rows = memory.get("last page's ids", ([()] * len(keys), ()))
         memory["last page's ids"] = keys, raw
         first = set(keys[0])
-        if self._warned or (len(first) == len(raw) and first.isdisjoint(before[0])):
+        if self._warned or (len(first) == len(raw) and first.isdisjoint(last_keys[0])):
             return
-        seen = dict(zip(zip(*before, strict=True), rows_before, strict=True))
+        row_by_key = dict(zip(zip(*last_keys, strict=True), last_rows, strict=True))
         for key, row in zip(zip(*keys, strict=True), raw, strict=True):
-            if seen.setdefault(key, row) != row:
+            if row_by_key.setdefault(key, row) != row:
                 self._warned = True
                 logger.warning(
                     "%s: two different rows have the same key, %s: a destination that deduplicates keeps the later one",
@@ -60,22 +60,22 @@ class EventIds:
                 return
 
 
-def ordinals(keys: Sequence[Hashable], tie: Callable[[int], Any], seen: dict[Any, int]) -> list[int]:
-    """A number for each row, among the rows of its key. `seen` has the last number of each key so far.
+def ordinals(keys: Sequence[Hashable], tie: Callable[[int], Any], last: dict[Any, int]) -> list[int]:
+    """Numbers each row among the rows with the same key. `last` holds the last number of each key, and is updated.
 
-    The order of rows is not documented, so equal keys are numbered in the order of what `tie` gives for a row's index.
+    The order of rows is not documented, so rows with the same key are numbered in the order of `tie(index)`.
     """
     order: Iterable[int] = range(len(keys))
     if len(set(keys)) < len(keys):
         order = sorted(order, key=tie)
-    found = [0] * len(keys)
+    numbered = [0] * len(keys)
     for index in order:
         key = keys[index]
-        found[index] = seen[key] = seen.get(key, -1) + 1
-    return found
+        numbered[index] = last[key] = last.get(key, -1) + 1
+    return numbered
 
 
-def identified(contents: Sequence[bytes], tie: Callable[[int], Any], seen: dict[Any, int]) -> list[str]:
-    """A digest of the content and an ordinal for each row, the same on every re-read; the rest as in `ordinals`."""
+def content_ids(contents: Sequence[bytes], tie: Callable[[int], Any], last: dict[Any, int]) -> list[str]:
+    """Ids from a digest of each row's content and its ordinal: the same on every re-read. See `ordinals`."""
     digests = [hashlib.blake2b(content, digest_size=16).hexdigest() for content in contents]
-    return [f"{digest}-{ordinal}" for digest, ordinal in zip(digests, ordinals(digests, tie, seen), strict=True)]
+    return [f"{digest}-{ordinal}" for digest, ordinal in zip(digests, ordinals(digests, tie, last), strict=True)]

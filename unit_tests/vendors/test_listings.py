@@ -230,7 +230,7 @@ def test_a_date_that_no_number_or_text_holds_is_none(literal: str, caplog: pytes
     mapped = held.mappers[COVERAGE](answer.rows, NOWHEN)
     assert mapped.count == 0
     assert caplog.messages == [
-        f"kwery_symbols, `earliest_data` of A is {literal!r}, not a date: it has no row of coverage"
+        f"kwery_symbols, `earliest_data` of A is {literal!r}, not a date: liquidation_coverage has no row for it"
     ]
 
 

@@ -222,7 +222,7 @@ def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -
     for row, instant in zip(rows, instants, strict=True):
         content = [numbers.plain(bytes(literal)) for literal in (row.size, row.order_size, row.order_price)]
         contents.append(msgspec.json.encode([settle, row.contract, instant, *content]))
-    return repeats.identified(contents, lambda index: _changeable(rows[index]), {})
+    return repeats.content_ids(contents, lambda index: _changeable(rows[index]), {})
 
 
 def _changeable(row: OrderRow) -> list[str]:

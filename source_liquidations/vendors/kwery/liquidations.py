@@ -226,7 +226,7 @@ def identified(page: Page[LiquidationRow], instants: Sequence[int], seen: dict[A
         for name in ("quantity", "price", "avg_price")
     ]
     contents = list(map(msgspec.json.encode, zip(instants, *texts, *values, strict=True)))
-    return repeats.identified(contents, lambda index: bytes(page.raw[index]), seen)
+    return repeats.content_ids(contents, lambda index: bytes(page.raw[index]), seen)
 
 
 def to_liquidations(rows: Rows, span: Span) -> Table:
