@@ -105,14 +105,14 @@ class Vendor(ABC):
         """
 
 
-def reaches_back(
-    vendor: str, since: int | None, start: int, *, what: str = "data", older: str = "what is older is not read"
+def reach_notes(
+    vendor: str, first: int | None, start: int, *, what: str = "data", older: str = "what is older is not read"
 ) -> list[str]:
-    """What `check` says of data that do not reach back to start_date; nothing where they do, to the minute."""
-    if since is None or since - start < timestamps.MINUTE:
+    """A note for `check` if the data begins more than a minute after start_date."""
+    if first is None or first - start < timestamps.MINUTE:
         return []
-    wanted, first = timestamps.format_shortest(start), timestamps.format_shortest(since)
-    return [f"{vendor}: {what} reach back to {first}. start_date is {wanted}; {older}."]
+    first_text, start_text = timestamps.format_shortest(first), timestamps.format_shortest(start)
+    return [f"{vendor}: {what} reach back to {first_text}. start_date is {start_text}; {older}."]
 
 
 def problem_with_base_url(url: str) -> str | None:

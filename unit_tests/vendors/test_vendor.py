@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from source_liquidations import timestamps
-from source_liquidations.vendors.vendor import reaches_back
+from source_liquidations.vendors.vendor import reach_notes
 
 
 def test_a_reach_that_nobody_knows_is_not_told_even_of_a_start_before_1970() -> None:
     start = timestamps.parse("1969-12-31T00:00:00Z")
-    assert reaches_back("acme", None, start) == []
-    assert reaches_back("acme", start, start) == []
-    (told,) = reaches_back("acme", timestamps.parse("2024-01-01T00:00:00Z"), start)
+    assert reach_notes("acme", None, start) == []
+    assert reach_notes("acme", start, start) == []
+    (told,) = reach_notes("acme", timestamps.parse("2024-01-01T00:00:00Z"), start)
     assert told.startswith("acme: data reach back to 2024-01-01T00:00:00Z. start_date is 1969-12-31T00:00:00Z;")

@@ -13,7 +13,7 @@ from source_liquidations.vendors.coin_metrics import market_liquidations, market
 from source_liquidations.vendors.coin_metrics.market_liquidations import MarketLiquidations
 from source_liquidations.vendors.coin_metrics.markets import Contracts, LiquidationMarkets
 from source_liquidations.vendors.coin_metrics.metrics import LiquidationMetrics
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reach_notes
 
 PAID_HOST = "https://api.coinmetrics.io"
 COMMUNITY_HOST = "https://community-api.coinmetrics.io"
@@ -106,4 +106,4 @@ class CoinMetrics(Vendor):
         named = [one for one in self._metrics if one.entries and one.level is not metrics.MARKET]
         for endpoint in (self._liquidations, *named):
             endpoint.check(traffic)
-        return reaches_back("coin_metrics", self._liquidations.reach, self._shared.start)
+        return reach_notes("coin_metrics", self._liquidations.reach, self._shared.start)

@@ -15,7 +15,7 @@ from source_liquidations.unified import LIQUIDATION_VOLUMES
 from source_liquidations.vendors.coinalyze import liquidation_history, markets
 from source_liquidations.vendors.coinalyze.liquidation_history import POINTS_KEPT, LiquidationHistory
 from source_liquidations.vendors.decoding import Fields
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reach_notes
 
 HOST = "https://api.coinalyze.net"
 KEY_HEADER = "api_key"
@@ -62,7 +62,7 @@ class Coinalyze(Vendor):
             kept = timestamps.floor_to(time.time_ns() - POINTS_KEPT * history.step, timestamps.MINUTE)
             what = f"the {POINTS_KEPT:,} to 2,000 points that are kept of each market"
             older = "older ones may be gone. The daily interval is kept for good"
-            notes += reaches_back("coinalyze", kept, self._shared.start, what=what, older=older)
+            notes += reach_notes("coinalyze", kept, self._shared.start, what=what, older=older)
         _, without_unit = history.series(partitions)
         odd = [partitions[index]["symbol"] for index in without_unit]
         if odd:

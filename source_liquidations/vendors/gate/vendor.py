@@ -17,7 +17,7 @@ from source_liquidations.vendors.gate.contracts import SETTING, ContractList, Co
 from source_liquidations.vendors.gate.orders import LiquidationOrders, OrderClient
 from source_liquidations.vendors.gate.stats import ContractStats
 from source_liquidations.vendors.patterns import is_pattern
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at, reach_notes
 
 HOST = "https://api.gateio.ws"
 BUDGET = (200, 10.0)  # of each call, and of an address
@@ -70,7 +70,7 @@ class Gate(Vendor):
                 probe_at(self._orders, named, now, traffic)
         probe_at(self._orders, partitions[0], now, traffic)
         probe_at(self._stats, next(iter(self._stats.partitions(traffic))), now, traffic)
-        back = partial(reaches_back, "gate", start=self._shared.start)
+        back = partial(reach_notes, "gate", start=self._shared.start)
         return [
             *back(self._orders.retained_since, what="liquidation orders", older="there may be none that are older"),
             *back(self._stats.reach, what="the sums of contract_stats"),

@@ -14,7 +14,7 @@ from source_liquidations.vendors.kaiko import liquidation_events, reference_data
 from source_liquidations.vendors.kaiko.liquidation_events import LiquidationEvents
 from source_liquidations.vendors.kaiko.token_volumes import TokenVolumes
 from source_liquidations.vendors.patterns import matches
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe, reach_notes
 
 MARKET_DATA = {region: f"https://{region}.market-api.kaiko.io" for region in ("us", "eu")}
 REFERENCE_DATA = "https://reference-data-api.kaiko.io"
@@ -70,5 +70,5 @@ class Kaiko(Vendor):
                     since, _ = probe(endpoint, request, span, traffic).readable_range
                 except AccessRefused as error:  # the key's plan may not cover the entry
                     raise error.named("`kaiko.api_key`") from None
-                notes += reaches_back("kaiko", since, self._shared.start)
+                notes += reach_notes("kaiko", since, self._shared.start)
         return list(dict.fromkeys(notes))

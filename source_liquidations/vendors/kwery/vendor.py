@@ -24,7 +24,7 @@ from source_liquidations.vendors.kwery.credits import CREDITS_PER_REQUEST, CREDI
 from source_liquidations.vendors.kwery.limits import Limits
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.listing import rows_of
-from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at, reaches_back
+from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at, reach_notes
 
 HOST = "https://kwery-api.com"
 REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
@@ -110,7 +110,7 @@ class Kwery(Vendor):
                 "kwery.min_usd", f"the {plan.plan} plan does not have it.", advice="Leave it empty, or upgrade."
             )
         self._check_symbols(traffic)
-        return reaches_back("kwery", plan.reach, self._shared.start)
+        return reach_notes("kwery", plan.reach, self._shared.start)
 
     def _plan(self, traffic: Traffic) -> Limits:
         try:
