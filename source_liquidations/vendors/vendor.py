@@ -93,7 +93,7 @@ class Vendor(ABC):
         """What this configuration can read."""
 
     @cached_property
-    def fed(self) -> Sequence[Feed]:
+    def cached_feeds(self) -> Sequence[Feed]:
         """The feeds, made once: their endpoints read schemas and build decoders."""
         return self.feeds()
 
