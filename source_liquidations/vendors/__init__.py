@@ -1,4 +1,4 @@
-"""The vendors. A further one is a folder beside these, and a line here."""
+"""The vendors. A new one is a folder here and a line in this file."""
 
 from source_liquidations.vendors.bitfinex.vendor import Bitfinex
 from source_liquidations.vendors.coin_metrics.vendor import CoinMetrics

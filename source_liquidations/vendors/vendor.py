@@ -1,4 +1,4 @@
-"""What a vendor's file declares: its streams, its configuration, its endpoints and its check."""
+"""What a vendor declares: its configuration, streams, endpoints and check."""
 
 import ipaddress
 import math
@@ -27,9 +27,9 @@ from source_liquidations.streams import Stream
 
 @dataclass(frozen=True)
 class Feed:
-    """An endpoint, the vendor stream that takes its rows as they are, and the unified streams with their mappers.
+    """An endpoint, the vendor stream that gets its rows unchanged, and the mappers into unified streams.
 
-    `prepare` asks for what the mappers have to know of the partitions.
+    `prepare` requests what the mappers have to know about the partitions.
     """
 
     endpoint: Endpoint
@@ -40,7 +40,7 @@ class Feed:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all vendors get: from when on data is wanted, when to stop."""
+    """What all vendors share: the first instant to read, and the event that stops the sync."""
 
     start: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -50,9 +50,9 @@ class Vendor(ABC):
     """One vendor, configured.
 
     name        its section in the configuration
-    required    the fields that a section needs (Airbyte's form sends every section, so the schema requires none)
-    one_of      the fields of which a section needs at least one
-    coverage    what it documents about gaps in its data, with dates
+    required    fields that a section must have (Airbyte's form sends every section, so the schema requires none)
+    one_of      fields of which a section must have at least one
+    coverage    gaps in its data that it documents with dates
     """
 
     name: ClassVar[str]
@@ -62,12 +62,12 @@ class Vendor(ABC):
 
     @classmethod
     def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
-        """Why a section that is valid by its schema cannot be used. Fields that are not valid are not in it."""
+        """Why a section cannot be used although its schema allows it. Invalid fields have been removed from it."""
         return ()
 
     @classmethod
     def entry_problem(cls, field: str, entry: str) -> tuple[str, str] | None:
-        """What is wrong with an entry of a list that is valid by its schema, and what to do; None if nothing."""
+        """What is wrong with a list entry that its schema allows, and what to do; None if nothing is wrong."""
         return None
 
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
@@ -75,7 +75,7 @@ class Vendor(ABC):
         self._shared = shared
 
     def budget(self, requests: int, seconds: float, *allowances: Allowance) -> Budget:
-        """The documented limit, or the configured one in its place, over about as long a time, and no shorter."""
+        """The documented rate limit, or the configured one over about the same time, never a shorter one."""
         if per_minute := self._config.get("requests_per_minute"):
             requests = math.ceil(per_minute * seconds / 60.0)
             seconds = requests * 60.0 / per_minute
@@ -84,22 +84,22 @@ class Vendor(ABC):
     def client(
         self, host: str, budget: Budget, *, field: str = "base_url", kind: type[Client] = Client, **options: Any
     ) -> Client:
-        """A client of the documented host, or of the URL that a field of the configuration has in its place."""
+        """A client of the documented host, or of the URL that a configuration field sets instead."""
         base = self._config.get(field) or host
         return kind(vendor=self.name, base=base, budget=budget, stop=self._shared.stop, **options)
 
     @abstractmethod
     def feeds(self) -> Sequence[Feed]:
-        """What this configuration can read."""
+        """All that this configuration can read."""
 
     @cached_property
     def cached_feeds(self) -> Sequence[Feed]:
-        """The feeds, made once: their endpoints read schemas and build decoders."""
+        """The feeds, made only once, because their endpoints read schemas and build decoders."""
         return self.feeds()
 
     @abstractmethod
     def check(self, traffic: Traffic) -> list[str]:
-        """Make the cheapest real call that proves the key and the entries. Returns notes that are no errors.
+        """Make the cheapest real call that proves the key and the entries. Returns notes, which are not errors.
 
         Raises a LiquidationsError.
         """
@@ -121,10 +121,10 @@ def problem_with_base_url(url: str) -> str | None:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
         requests.Request("GET", url).prepare()
-    except ValueError as error:  # requests' own are of this class, too
-        return f"is no URL ({error})"
+    except ValueError as error:  # `requests` raises subclasses of ValueError
+        return f"is not a URL ({error})"
     if re.fullmatch(r"(?i:https?)://[^\x00-\x20\x7f\\@?#/]+(/[^\x00-\x20\x7f\\?#]*)?", url) is None:
-        return "must be an absolute https URL without blanks, a user, a password, a query or a fragment"
+        return "must be an absolute https URL without spaces, a user, a password, a query or a fragment"
     if parts.scheme == "http" and not _is_loopback(host):
         return "must be https, or http on a loopback address (127.0.0.1, ::1, localhost)"
     return None
@@ -140,7 +140,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def probe(endpoint: Endpoint, request: Request, span: Span, traffic: Traffic) -> Answer:
-    """What the endpoint answers. Raises what is wrong, naming the entries of the configuration that it is about."""
+    """The decoded answer to a request of `check`. Errors name the entries of the configuration that cause them."""
     try:
         return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
     except LiquidationsError as error:
@@ -149,19 +149,19 @@ def probe(endpoint: Endpoint, request: Request, span: Span, traffic: Traffic) ->
         if isinstance(error, RequestRefused):
             for partition in span.partitions:
                 endpoint.with_code_hint(error, str(partition))
-        raise error.named(", ".join(_at_fault(span.partitions, error.cause))) from None
+        raise error.named(", ".join(_entries_at_fault(span.partitions, error.cause))) from None
 
 
 def probe_at(endpoint: Endpoint, partition: Partition, at: int, traffic: Traffic) -> Answer:
-    """What the endpoint answers to its shortest window at an instant."""
+    """The decoded answer to the shortest window at an instant."""
     span = endpoint.span_at((partition,), at)
     return probe(endpoint, endpoint.first_request(span), span, traffic)
 
 
-def _at_fault(partitions: Sequence[Partition], words: str) -> list[str]:
-    """The entry of a partition; of several, the entries that the vendor's words quote, else the setting of them all."""
+def _entries_at_fault(partitions: Sequence[Partition], words: str) -> list[str]:
+    """A partition's entry; of several, those that the vendor's words quote; if there are none, the whole setting."""
     first = partitions[0]
     if len(partitions) == 1:
         return [f"`{first.entry}` ({first})"]
-    quoted = [f"`{one.entry}`" for one in partitions if f"'{one.values[0][1]}'" in words]
+    quoted = [f"`{partition.entry}`" for partition in partitions if f"'{partition.values[0][1]}'" in words]
     return quoted or [f"`{first.entry.partition('[')[0]}`"]
