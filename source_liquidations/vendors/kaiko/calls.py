@@ -1,4 +1,4 @@
-"""What Kaiko's calls share: the envelope of answers, page tokens, what the key may read."""
+"""What Kaiko's calls share: the envelope of answers, page tokens, the access range of the key."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.decoding import Page, Row, RowDecoder
 from source_liquidations.vendors.listing import next_token
 
-PAGE_SIZE = "1000"
+PAGE_SIZE = "1000"  # the documented maximum
 TOKEN = "continuation_token"  # nosec B105
 
 
@@ -26,21 +26,21 @@ class Body(msgspec.Struct, Generic[Row]):
     access: msgspec.Raw = numbers.NULL
 
     def bound(self, name: str) -> int | None:
-        """Of what the key may read, in nanoseconds; None where there is none, or none that can be read."""
+        """A bound of `access.access_range`, what the key may read, in nanoseconds; None if absent or malformed."""
         try:
             return timestamps.instant_of(str(msgspec.json.decode(self.access)["access_range"][name])) or None
-        except (msgspec.DecodeError, LookupError, TypeError, ValueError):  # nothing that a row depends on
+        except (msgspec.DecodeError, LookupError, TypeError, ValueError):  # no row depends on it
             return None
 
 
-def following(client: Client, request: Request, body: Body[Any]) -> Request | None:
-    """The next page's request: a token carries all parameters, so it stands alone."""
+def next_request(client: Client, request: Request, body: Body[Any]) -> Request | None:
+    """The next page's request. The token is its only parameter, since it stands for all the others."""
     token = next_token(client, token=body.continuation_token, url=body.next_url, name=TOKEN)
     return Request(request.path, ((TOKEN, token),)) if token else None
 
 
 class KaikoEndpoint(Endpoint):
-    """What both data endpoints share: ascending pages of 1,000. `params` go with every request but those of a token."""
+    """What both data endpoints share: ascending pages of 1,000 rows. `params` go with every first request."""
 
     title = "Kaiko"
     codes = "binc bbit okex drbt bmex btmx bfnx huob hbdm krkn ftxx"
@@ -49,7 +49,7 @@ class KaikoEndpoint(Endpoint):
         self.client = client
         self._decoder = decoder
         self._params = params
-        self._reaching_further: set[Partition] = set()  # than its access range, as rows show
+        self._older_than_range: set[Partition] = set()  # partitions with rows from before their access range
 
     @abstractmethod
     def path(self, partition: Partition) -> str: ...
@@ -74,16 +74,16 @@ class KaikoEndpoint(Endpoint):
         page = self._decoder.decode(answered)
         rows = self.rows(page, span, memory)
         readable = self._readable(page.body, span, rows.instants)
-        return Answer.with_next(rows, partial(following, self.client, request, page.body), readable)
+        return Answer.with_next(rows, partial(next_request, self.client, request, page.body), readable)
 
     def _readable(self, body: Body[Any], span: Span, instants: Sequence[int]) -> tuple[int | None, int | None]:
-        """Since when and until when the key may read, if no row shows otherwise.
+        """The access range as [start, end), without the bounds that rows disprove.
 
-        No page says what becomes of rows from outside; they are just not there.
+        Kaiko does not document what happens to rows outside the range; they are silently absent.
         """
-        partition, since, until = span.partitions[0], body.bound("start_timestamp"), body.bound("end_timestamp")
-        if since and instants and instants[0] < since:
-            self._reaching_further.add(partition)
-        since = None if partition in self._reaching_further else since
-        until = None if until and instants and instants[-1] >= until else until
-        return since, until
+        partition, start, end = span.partitions[0], body.bound("start_timestamp"), body.bound("end_timestamp")
+        if start and instants and instants[0] < start:
+            self._older_than_range.add(partition)
+        start = None if partition in self._older_than_range else start
+        end = None if end and instants and instants[-1] >= end else end
+        return start, end

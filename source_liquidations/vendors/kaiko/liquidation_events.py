@@ -23,7 +23,7 @@ from source_liquidations.vendors.contract_sizes import Contract, converted
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, added_rows
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.kaiko.calls import Body, KaikoEndpoint
-from source_liquidations.vendors.kaiko.reference_data import listed, matching_instruments
+from source_liquidations.vendors.kaiko.reference_data import instrument_names, matching_instruments
 from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.repeats import EventIds
 
@@ -32,8 +32,8 @@ STREAM = Stream(
 )
 PATH = "/v2/data/liquidation.v1/trades"
 
-_UNITS = ("milliseconds", "microseconds", "nanoseconds")
-_numbers = ("amount", "amount_quote", "amount_usd", "price", "rate")
+_UNITS = ("milliseconds", "microseconds", "nanoseconds")  # the page's text and its examples contradict each other
+_NUMBERS = ("amount", "amount_quote", "amount_usd", "price", "rate")
 
 
 class TradeRow(msgspec.Struct):
@@ -48,18 +48,18 @@ class TradeRow(msgspec.Struct):
 
 
 class LiquidationEvents(KaikoEndpoint):
-    step = timestamps.MILLISECOND  # times are sent in milliseconds
+    step = timestamps.MILLISECOND  # the precision of start_time and end_time
 
     def __init__(self, client: Client, reference: Client, instruments: Sequence[str]) -> None:
         added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
-        super().__init__(client, RowDecoder(Body, TradeRow, Fields(STREAM), numbers=_numbers, added=added))
+        super().__init__(client, RowDecoder(Body, TradeRow, Fields(STREAM), numbers=_NUMBERS, added=added))
         self._reference = reference
         self._instruments = instruments
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        lists = cache(partial(listed, self._reference, traffic))  # several patterns may need the same
-        matching = partial(matching_instruments, lists)
+        names_by = cache(partial(instrument_names, self._reference, traffic))  # patterns may need the same list
+        matching = partial(matching_instruments, names_by)
         for name, where in self.resolve_entries("kaiko.instruments", self._instruments, is_pattern, matching):
             code, instrument_class, instrument = name.split("/", 2)
             yield Partition.of(exchange=code, instrument_class=instrument_class, instrument=instrument, entry=where)
@@ -80,7 +80,7 @@ class LiquidationEvents(KaikoEndpoint):
 
 
 def to_liquidations(rows: Rows, span: Span) -> Table:
-    """The amount is in the base asset, the price is the execution's, position_side is the position."""
+    """`amount` is in the base asset, `price` is the execution price, `position_side` is what was liquidated."""
     partition = span.partitions[0]
     market, code = str(partition), partition["exchange"]
     base, quote_asset = assets_of(partition["instrument"], code)

@@ -27,7 +27,7 @@ STREAM = Stream(
 )
 PATH = "/v2/data/liquidation.v1/token"
 
-_counts = ("total_trades", "total_amount", "long_trades", "long_amount", "short_trades", "short_amount")
+_COUNTS = ("total_trades", "total_amount", "long_trades", "long_amount", "short_trades", "short_amount")
 
 
 class Counts(msgspec.Struct):
@@ -53,8 +53,8 @@ class TokenVolumes(KaikoEndpoint):
     rows_per_step = 1
 
     def __init__(self, client: Client, assets: Sequence[str], interval: str) -> None:
-        numbers_read = ("interval_timestamp", *_counts)
-        decoder = RowDecoder(Body, TokenRow, Fields(STREAM), numbers=numbers_read, added=("asset", "interval"))
+        numeric = ("interval_timestamp", *_COUNTS)
+        decoder = RowDecoder(Body, TokenRow, Fields(STREAM), numbers=numeric, added=("asset", "interval"))
         super().__init__(client, decoder, (("interval", interval),))
         self._assets = assets
         self._interval = interval
@@ -78,14 +78,14 @@ class TokenVolumes(KaikoEndpoint):
 
 
 def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError]) -> None:
-    """Of the counts of a row's exchanges: text that is a number counts as one, and each exchange comes once."""
+    """Check the counts of a row's exchanges: a number in text counts as a number, and each exchange comes once."""
     exchanges = row.exchanges or ()
-    for field in _counts if exchanges else ():
-        wrong: dict[int, LiquidationsError] = {}
-        literals = numbers.column(field, [getattr(counts, field) for counts in exchanges], wrong)
+    for field in _COUNTS if exchanges else ():
+        errors: dict[int, LiquidationsError] = {}
+        literals = numbers.column(field, [getattr(counts, field) for counts in exchanges], errors)
         for counts, literal in zip(exchanges, literals, strict=True):
             setattr(counts, field, literal)
-        for error in wrong.values():
+        for error in errors.values():
             bad.setdefault(index, UnexpectedAnswer(f"`exchanges` of row {index}: {error.cause}"))
     by_name = {counts.exchange: counts for counts in exchanges}
     if len(by_name) == len(exchanges):
@@ -98,7 +98,7 @@ def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError
 
 
 def to_volumes(rows: Rows, span: Span) -> Table:
-    """For each interval and side: the asset over all exchanges, then each exchange."""
+    """For each interval and side: a row for all exchanges together, then one for each exchange."""
     partition = span.partitions[0]
     code = partition["asset"]
     _, interval = interval_of(partition["interval"])
@@ -107,7 +107,7 @@ def to_volumes(rows: Rows, span: Span) -> Table:
     amounts: list[msgspec.Raw] = []
     counted: list[msgspec.Raw] = []
     for row, instant in zip(rows.typed, rows.instants, strict=True):
-        for place, counts in (("all", row), *((one.exchange, one) for one in row.exchanges or ())):
+        for place, counts in (("all", row), *((counts.exchange, counts) for counts in row.exchanges or ())):
             for side in POSITIONS:
                 names.append(
                     volume_names("kaiko", f"{place}/{code}", exchange(place), asset(code), interval, side, "usd")

@@ -37,7 +37,7 @@ class Kaiko(Vendor):
         if field != "instruments" or any(matches(entry.split("/", 2)[1], name) for name in reference_data.CLASSES):
             return None
         return (
-            f"{entry.split('/', 2)[1]!r} is not a class of instruments with liquidations.",
+            f"{entry.split('/', 2)[1]!r} is not an instrument class with liquidations.",
             f"Allowed: {' or '.join(reference_data.CLASSES)}, or a pattern that matches one of them.",
         )
 
@@ -60,15 +60,15 @@ class Kaiko(Vendor):
         )
 
     def check(self, traffic: Traffic) -> list[str]:
-        """One row of each of the first entries; wildcards must match something."""
+        """Request one row for each of the first entries. Every pattern must match something."""
         notes: list[str] = []
         for endpoint in (self._events, self._volumes):
             for partition in endpoint.all_partitions(traffic)[:ENTRIES_CHECKED]:
                 request = Request(endpoint.path(partition), (("page_size", "1"),))
                 span = Span((partition,), 0, 0)
                 try:
-                    since, _ = probe(endpoint, request, span, traffic).readable_range
+                    readable_from, _ = probe(endpoint, request, span, traffic).readable_range
                 except AccessRefused as error:  # the key's plan may not cover the entry
                     raise error.named("`kaiko.api_key`") from None
-                notes += reach_notes("kaiko", since, self._shared.start)
+                notes += reach_notes("kaiko", readable_from, self._shared.start)
         return list(dict.fromkeys(notes))
