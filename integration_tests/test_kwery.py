@@ -344,7 +344,7 @@ def test_min_usd_needs_the_business_plan(connector: Connector) -> None:
 def test_credits_that_are_spent_end_the_stream_and_keep_what_was_read(connector: Connector) -> None:
     with kwery_sandbox() as sandbox:
         run = connector.read(config_of(sandbox, api_key="sandbox-kwery-exhausted"), [STREAM])
-        refused(run, "HTTP 402", "credits_exhausted", "buy more", "next sync goes on")
+        refused(run, "HTTP 402", "credits_exhausted", "buy more", "next sync continues")
         assert len(paid(sandbox)) <= 2, "not tried again"
     with kwery_sandbox(kwery_credits=9_000) as sandbox:
         config = config_of(sandbox, "2026-02-20T00:00:00Z", symbols=["BTC"])
@@ -417,7 +417,7 @@ def test_a_limit_is_kept_and_every_sync_gets_ahead_until_all_is_read(
             assert len(stopped) == 1
             assert re.search(r"kwery: stopped before spending more than `kwery\.max_credits_per_sync`", stopped[0])
             assert f"of {most:,} credits are spent" in stopped[0]
-            assert "the next sync goes on from there" in stopped[0]
+            assert "the next sync continues from there" in stopped[0]
             assert sum(map(parse, after.values())) > sum(map(parse, before.values())), "no progress"
             before = {symbol: before.get(symbol, START) for symbol in after} | after
             assert all(after[symbol] >= before.get(symbol, "") for symbol in after), "a position went back"
@@ -442,7 +442,7 @@ def test_answers_that_got_lost_count_within_the_limit(connector: Connector) -> N
         assert cost == credits_of([read]) + 3 * credits_of(lost[:1]) > 2_000
         (trace,) = run.traces
         assert trace["failure_type"] == "transient_error", "answers got lost: that is no end to be content with"
-        assert "up to 6,075 credits may have been charged" in trace["message"]
+        assert "may have cost up to 6,075 credits" in trace["message"]
         assert "`kwery.max_credits_per_sync`" in trace["message"]
         assert run.statuses(STREAM)[-1] == "INCOMPLETE"
         sandbox.app.faults.clear()
@@ -460,7 +460,7 @@ def test_a_limit_that_lost_answers_have_used_up_is_no_end_to_be_content_with(con
         assert len(paid(sandbox)) == 2, "and then for as many rows as were left"
         (trace,) = run.traces
         assert trace["failure_type"] == "transient_error"
-        assert "may have been charged" in trace["message"]
+        assert "may have cost up to" in trace["message"]
         assert run.statuses(STREAM)[-1] == "INCOMPLETE"
 
 

@@ -43,7 +43,7 @@ from source_liquidations.reading.pages import Block
 from source_liquidations.reading.paging import Pages
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
-from source_liquidations.vendors.kwery.credits import Credits, Windows, cost
+from source_liquidations.vendors.kwery.credits import AffordableWindows, Credits, cost
 from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.kwery.vendor import Kwery, explain
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor
@@ -337,7 +337,7 @@ def test_a_body_without_meta_is_the_last_page_unless_it_is_full(meta: dict[str, 
     assert decoded(held, {"data": rows * 999, **meta}, span).next_request is None
     with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
         decoded(held, {"data": rows * 1000, **meta}, span)
-    liquidations_of(held).windows.limit = 3
+    liquidations_of(held).sizing.page_size = 3
     assert decoded(held, {"data": rows * 2, **meta}, span).next_request is None
     with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
         decoded(held, {"data": rows * 3, **meta}, span)
@@ -500,7 +500,7 @@ def test_null_is_an_empty_list(meta: dict[str, Any]) -> None:
     held, span = kwery()
     answer = decoded(held, {"data": None, **meta}, span)
     assert (len(answer.rows), answer.next_request, answer.problem) == (0, None, None)
-    assert purse_of(held).windows == 1, "read to its end"
+    assert purse_of(held).complete_windows == 1, "read to its end"
     with pytest.raises(UnexpectedAnswer, match="no `data`"):
         decoded(held, meta, span)
 
@@ -690,7 +690,7 @@ def test_rows_that_differ_in_undocumented_fields_alone_keep_their_ids_in_any_ord
 
 def test_a_capped_answer_asks_for_a_smaller_window_from_then_on() -> None:
     held, span = kwery()
-    windows = liquidations_of(held).windows
+    windows = liquidations_of(held).sizing
     capped = {"X-Rows-Capped": "true"}
     body = {**sample("kwery/docs_example_page"), "meta": {}}
     before = windows.next_length(DAY, 100)
@@ -707,7 +707,7 @@ def test_a_capped_answer_asks_for_a_smaller_window_from_then_on() -> None:
 def test_a_capped_answer_without_a_cursor_is_no_riddle(meta: Any) -> None:
     """The header says why there is more, and no cursor to it."""
     held, span = kwery()
-    liquidations_of(held).windows.limit = 3
+    liquidations_of(held).sizing.page_size = 3
     body = {**sample("kwery/docs_example_page"), "meta": meta}
     with pytest.raises(WindowTooLarge, match="X-Rows-Capped"):
         decoded(held, body, span, headers={"x-rows-capped": "True", "X-Rows-Capped": "True"})
@@ -729,7 +729,6 @@ def test_an_answer_that_is_not_capped_or_has_no_rows_is_whole() -> None:
 def test_windows_follow_the_rows() -> None:
     endpoint = endpoint_of()
     sizing = endpoint.sizing
-    assert sizing is endpoint.windows
     assert not endpoint.splittable, "a window is as long as the one before it says"
     assert sizing.longest() == DAY
     assert sizing.next_length(DAY, 0) == 8 * DAY
@@ -753,12 +752,12 @@ def test_the_last_minute_is_read_apart_where_there_may_be_a_second_page() -> Non
 
 
 def test_the_last_minute_is_read_apart_of_a_plans_pages_too() -> None:
-    windows = endpoint_of().windows
-    windows.limit = 250
+    windows = endpoint_of().sizing
+    windows.page_size = 250
     now = time.time_ns()
     assert windows.window_end(now - 251 * SECOND, now) < now
     assert windows.window_end(now - 250 * SECOND, now) == now
-    windows.limit = 10
+    windows.page_size = 10
     assert windows.window_end(now - 61 * SECOND, now) == now - 51 * SECOND, "not one that is as short as what passed"
 
 
@@ -795,7 +794,7 @@ def with_plan(held: Feed, plan: Any) -> Liquidations:
     """The endpoint, with what /v1/limits says of the key's plan."""
     endpoint = liquidations_of(held)
     with mock.patch.object(endpoint.client, "fetch", return_value=answered(plan)) as fetch:
-        endpoint.follow_plan(Traffic())
+        endpoint.apply_plan(Traffic())
     (request,) = [call.args[0] for call in fetch.call_args_list]
     assert request == Request("/v1/limits")
     return endpoint
@@ -835,7 +834,7 @@ def test_a_request_asks_for_as_many_rows_as_the_plan_has(told: Any, limit: int) 
     held, span = kwery()
     endpoint = with_plan(held, {"max_rows_per_request": told})
     assert dict(endpoint.first_request(span).params)["limit"] == str(limit)
-    assert endpoint.windows.limit == limit
+    assert endpoint.sizing.page_size == limit
 
 
 def test_the_reach_is_what_the_plan_says() -> None:
@@ -867,11 +866,11 @@ def test_a_plan_that_cannot_be_asked_for_stops_nobody(
         caplog.at_level(logging.INFO, logger="airbyte"),
         mock.patch.object(endpoint.client, "fetch", side_effect=error),
     ):
-        assert list(endpoint.partitions(Traffic())) == endpoint.configured()
+        assert list(endpoint.partitions(Traffic())) == endpoint.configured_partitions()
     (line,) = [record.getMessage() for record in caplog.records]
     assert "documented limits of the Free plan" in line
     assert error.cause in line
-    assert (endpoint.reach, endpoint.windows.limit, endpoint.client.budget.requests) == (None, 1000, 15)
+    assert (endpoint.reach, endpoint.sizing.page_size, endpoint.client.budget.requests) == (None, 1000, 15)
 
 
 def test_a_key_that_is_refused_stops_the_reading() -> None:
@@ -1086,7 +1085,7 @@ def test_a_free_call_is_free() -> None:
         paid = credits.payable(Request(path))
         assert paid == Request(path)
         assert credits.lost(Request(path)) == ""
-    assert credits.assumed == 0
+    assert credits.unconfirmed == 0
 
 
 def test_a_request_that_cannot_be_paid_is_not_sent() -> None:
@@ -1097,7 +1096,7 @@ def test_a_request_that_cannot_be_paid_is_not_sent() -> None:
         held.endpoint.client.fetch(held.endpoint.first_request(span))
     assert wire.arrived == []
     assert "27 of 45 credits are spent" in raised.value.message
-    assert "the next sync goes on from there" in raised.value.message
+    assert "the next sync continues from there" in raised.value.message
     assert raised.value.scope == "reading"
 
 
@@ -1162,32 +1161,32 @@ def test_what_requests_and_rows_cost() -> None:
 def test_a_first_window_is_paid_for_whatever_it_holds(most: int, page: int, rows: int) -> None:
     """Two rows a second, in full pages, never cost more than there is."""
     credits = Credits(most)
-    held = credits.rows_left(page)
+    held = credits.affordable_rows(page)
     assert held is not None
     pages = -(-held // page)
     assert pages * 25 + held * 2 <= most
-    own = Windows(credits)
+    own = AffordableWindows(credits)
     own.limit = page
-    for windows in (own, endpoint_of(max_credits_per_sync=most).windows):
+    for windows in (own, endpoint_of(max_credits_per_sync=most).sizing):
         longest = windows.longest()
         in_window = 2 * longest // SECOND
-        assert -(-in_window // windows.limit) * 25 + in_window * 2 <= most
+        assert -(-in_window // windows.page_size) * 25 + in_window * 2 <= most
         longer = windows.next_length(longest, rows)
         assert longer >= longest, "never less than what is paid for anyway"
 
 
 def test_a_window_leaves_room_for_twice_the_rows_that_are_expected() -> None:
-    windows = endpoint_of(max_credits_per_sync=10_000).windows
+    windows = endpoint_of(max_credits_per_sync=10_000).sizing
     payable = 4 * 1000 + (10_000 - 4 * cost(1000) - 25) // 2
     assert windows.longest() == payable // 2 * SECOND
     assert windows.next_length(HOUR, 1000) == HOUR * payable // 2000 // MILLISECOND * MILLISECOND < 4 * HOUR
     assert windows.next_length(HOUR, 100_000) == windows.longest()
-    assert endpoint_of(max_credits_per_sync=10_000_000).windows.next_length(2 * DAY, 1000) == 8 * DAY
+    assert endpoint_of(max_credits_per_sync=10_000_000).sizing.next_length(2 * DAY, 1000) == 8 * DAY
 
 
 def test_what_is_spent_shortens_the_windows_that_follow() -> None:
     held, span = kwery(max_credits_per_sync=10_000)
-    windows = liquidations_of(held).windows
+    windows = liquidations_of(held).sizing
     before = windows.longest()
     decoded(held, sample("kwery/docs_example_page"), span, headers={"X-Credits-Used": "9900"})
     assert windows.longest() == 37 // 2 * SECOND < before
@@ -1214,8 +1213,8 @@ def test_a_lost_answer_counts_as_paid() -> None:
     paid = credits.payable(request_of(40))
     assert rows_paid(paid) == 40
     words = credits.lost(paid)
-    assert "105 credits may have been charged" in words, "105 may be gone, and another 105 is more than there is"
-    assert "`kwery.max_credits_per_sync` allows no other try" in words
+    assert "up to 105 credits" in words, "105 may be gone, and another 105 is more than there is"
+    assert "`kwery.max_credits_per_sync` does not allow another try" in words
     with pytest.raises(SpendingLimit, match="0 of 125 credits are spent, and up to 105 on answers that did not arrive"):
         credits.payable(request_of(1))
     assert credits.spent == 0, "what is told is what the vendor told"
@@ -1225,7 +1224,7 @@ def test_a_lost_answer_may_be_paid_again_while_credits_last() -> None:
     credits = Credits(1_000)
     paid = credits.payable(request_of(100))
     assert [bool(credits.lost(paid)) for _ in range(4)] == [False, False, False, True]
-    assert credits.assumed == 4 * cost(100)
+    assert credits.unconfirmed == 4 * cost(100)
 
 
 def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
@@ -1245,7 +1244,7 @@ def test_answers_that_get_lost_are_not_asked_for_beyond_the_limit() -> None:
     with wire.connected():
         with pytest.raises(VendorUnavailable, match="in 3 tries") as raised:
             held.endpoint.client.fetch(request)
-        assert "For answers that did not arrive, up to 6,075 credits may have been charged" in raised.value.message
+        assert "Answers that did not arrive may have cost up to 6,075 credits" in raised.value.message
         assert len(wire.paid) == 3, "a fourth might have been too much"
         with pytest.raises(VendorUnavailable, match="in 1 tries"):
             held.endpoint.client.fetch(request)
@@ -1261,7 +1260,7 @@ def test_a_request_that_is_not_sent_costs_nothing() -> None:
     with wire.connected(), pytest.raises(VendorUnavailable, match="nobody listens"):
         held.endpoint.client.fetch(held.endpoint.first_request(span))
     assert len(wire.paid) == 6, "the outage ends it, not the limit"
-    assert purse_of(held).assumed == 0
+    assert purse_of(held).unconfirmed == 0
 
 
 def test_without_a_limit_nothing_is_held_back() -> None:
@@ -1270,7 +1269,7 @@ def test_without_a_limit_nothing_is_held_back() -> None:
         paid = credits.payable(request_of(1000))
         assert rows_paid(paid) == 1000
         assert credits.lost(paid) == ""
-    assert credits.rows_left(1000) is None
+    assert credits.affordable_rows(1000) is None
 
 
 @given(
@@ -1300,7 +1299,7 @@ def test_the_ledger_never_exceeds_the_limit(most: int, wishes: list[int], seed: 
                 rows = chance.randint(0, rows_paid(paid))
                 charged += cost(rows)
                 credits.spent += cost(rows)
-        assert charged == credits.spent + credits.assumed <= most
+        assert charged == credits.spent + credits.unconfirmed <= most
 
 
 @pytest.mark.parametrize(
@@ -1368,7 +1367,7 @@ def test_the_check_asks_for_a_millisecond_where_there_is_no_list_of_limits() -> 
     ("plan", "section", "field", "words"),
     [
         ({"credits": {"remaining": 0}}, {}, "kwery.api_key", "credits of this billing cycle are spent"),
-        ({"plan": "Pro"}, {"min_usd": 5}, "kwery.min_usd", "the Pro plan does not have it"),
+        ({"plan": "Pro"}, {"min_usd": 5}, "kwery.min_usd", "the Pro plan does not include it"),
         ({}, {"symbols": ["BTC", "DOGE"]}, "kwery.symbols[1]", "Allowed: BTC, ETH, SOL, XRP"),
     ],
 )

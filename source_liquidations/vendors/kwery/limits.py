@@ -1,4 +1,4 @@
-"""Kwery, GET /v1/limits: a free call. What the key's plan allows."""
+"""Kwery, GET /v1/limits: what the key's plan allows. The call is free."""
 
 import time
 
@@ -10,7 +10,7 @@ PATH = "/v1/limits"
 
 
 class RateLimits(msgspec.Struct):
-    """As below, what is not above zero is no limit."""
+    """Here and below, zero and negative numbers mean no limit."""
 
     requests_per_second: float | None = None
     requests_per_minute: float | None = None
@@ -29,20 +29,20 @@ class Limits(msgspec.Struct):
 
     @property
     def reach(self) -> int | None:
-        """The first instant that the plan has; None where it says nothing."""
+        """The first instant of the plan's history; None if the plan does not name a limit."""
         days = self.max_history_days or 0
         return timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - days * timestamps.DAY if days > 0 else None
 
     @property
     def rate(self) -> tuple[int, float] | None:
-        """So many requests in so many seconds, spread evenly: there is a limit per second, too, documented or not."""
-        told = self.rate_limits or RateLimits()
-        per_minute, per_second = (max(0.0, n or 0.0) for n in (told.requests_per_minute, told.requests_per_second))
+        """(requests, seconds), spread evenly: the plan has a limit per second too, whether it names it or not."""
+        limits = self.rate_limits or RateLimits()
+        per_minute, per_second = (max(0.0, n or 0.0) for n in (limits.requests_per_minute, limits.requests_per_second))
         rate = min(filter(None, (per_minute / 60, per_second)), default=0.0)
         if not rate:
             return None
-        at_once = max(1, int(rate if rate >= 1 else per_second or per_minute))
-        return at_once, at_once / rate
+        burst = max(1, int(rate if rate >= 1 else per_second or per_minute))
+        return burst, burst / rate
 
 
-decoder = msgspec.json.Decoder(Limits, strict=False)  # numbers as text, too
+decoder = msgspec.json.Decoder(Limits, strict=False)  # accepts numbers in text, too

@@ -1,5 +1,5 @@
-"""Kwery, GET /v1/liquidations. What its page documents and what it was seen to answer differ in the form of times,
-meta and cursor; both are taken."""
+"""Kwery, GET /v1/liquidations. Recorded answers differ from the documented ones in times, `meta` and cursor; both are
+accepted."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -25,14 +25,15 @@ from source_liquidations.vendors import repeats
 from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery import limits
-from source_liquidations.vendors.kwery.credits import LARGEST_LIMIT, STEP, Credits, Windows, cost, with_param
+from source_liquidations.vendors.kwery.credits import LARGEST_LIMIT, STEP, AffordableWindows, Credits, cost, with_param
 
 STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
 PATH = "/v1/liquidations"
 LONG_SILENCE = timestamps.DAY
 
+# What a window remembers from page to page.
 _CAPPED = "rows of a page that was cut off"
-_OLDEST = "the window's first row so far"
+_OLDEST = "the oldest row so far"
 _NEVER = 2**63
 
 
@@ -54,7 +55,7 @@ class Meta(msgspec.Struct):
 
     @property
     def cursor(self) -> str | None:
-        """Of the next page; None on the last."""
+        """The cursor of the next page; None on the last page."""
         return None if self.has_more is False or self.next_cursor in (None, "") else str(self.next_cursor)
 
 
@@ -68,12 +69,13 @@ class Liquidations(Endpoint):
     splittable = False
     refuses_old = True
     step = STEP
+    sizing: AffordableWindows
 
     def __init__(self, client: Client, config: Mapping[str, Any], credits: Credits) -> None:
         self.client = client
         self._symbols = tuple(config.get("symbols", ("BTC",)))
         self._filters = {"side": "all"} | {name: str(config[name]) for name in ("side", "min_usd") if name in config}
-        self._own_budget = not config.get("requests_per_minute")
+        self._has_own_rate = bool(config.get("requests_per_minute"))
         self._credits = credits
         self._decoder = RowDecoder(
             Body,
@@ -82,35 +84,35 @@ class Liquidations(Endpoint):
             numbers=("quantity", "price", "avg_price", "usd_value"),
             added=("time", "liquidation_id"),
         )
-        self._silent_since: dict[str, int | None] = {}  # by symbol; None once it had a row
-        self.windows = self.sizing = Windows(credits)
-        # Windows side by side would each spend what another one needs to be read to its end.
-        self.max_concurrent_requests = None if credits.most is None else 1
+        self._requested_from: dict[str, int | None] = {}  # by symbol, until its first row: then None
+        self.sizing = AffordableWindows(credits)
+        # Parallel windows would each spend the credits that another one needs to finish.
+        self.max_concurrent_requests = None if credits.limit is None else 1
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         try:
-            self.follow_plan(traffic)
+            self.apply_plan(traffic)
         except LiquidationsError as error:
             if isinstance(error, AccessRefused) and error.scope == "reading":  # the key itself
                 raise
             logger.info(
-                "kwery: going on with the documented limits of the Free plan; /v1/limits did not return the key's: %s",
+                "kwery: using the documented limits of the Free plan, because /v1/limits did not return the key's: %s",
                 redact(error.cause),
             )
-        return self.configured()
+        return self.configured_partitions()
 
-    def follow_plan(self, traffic: Traffic) -> limits.Limits:
-        """Ask what the key's plan allows, and keep to it."""
+    def apply_plan(self, traffic: Traffic) -> limits.Limits:
+        """Request what the key's plan allows, and keep to it."""
         plan = self.client.fetch(Request(limits.PATH), traffic).decoded(limits.decoder)
-        if self._own_budget and plan.rate is not None:
+        if plan.rate is not None and not self._has_own_rate:
             self.client.budget.change(*plan.rate)
         if (rows := plan.max_rows_per_request or 0) > 0:
-            self.windows.limit = min(LARGEST_LIMIT, rows)
+            self.sizing.page_size = min(LARGEST_LIMIT, rows)
         self.reach = plan.reach
         return plan
 
-    def configured(self) -> list[Partition]:
-        # A narrower filter is another set of rows, with progress of its own.
+    def configured_partitions(self) -> list[Partition]:
+        # Another filter selects other rows, so it has its own progress.
         filters = {name: value for name, value in self._filters.items() if value != "all"}
         return [
             Partition.of(symbol=symbol, entry=f"kwery.symbols[{index}]", **filters)
@@ -126,42 +128,42 @@ class Liquidations(Endpoint):
             "start": timestamps.format_instant(span.start, 3),
             "end": timestamps.format_instant(span.end, 3),
             **self._filters,
-            "limit": str(self.windows.limit),
+            "limit": str(self.sizing.page_size),
         }
         return Request(PATH, tuple(params.items()))
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        limit = self._credits.rows_asked_for(request)
-        # It has been charged, whatever is wrong with it.
+        limit = self._credits.limit_sent(request)
+        # The vendor charges for an answer even if it cannot be decoded.
         self._credits.charge(answered, limit if answered.rows is None else len(answered.rows))
         page = self._decoder.decode(answered)
-        asked = span.partitions[0]["symbol"]
+        requested = span.partitions[0]["symbol"]
         for symbol in set(page.column("symbol")):
-            if asset(asked) not in (asset(symbol), assets_of(symbol, "binance")[0]):
-                raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {asked}.")
-        following = self._following(request, answered, page, limit, memory)
+            if asset(requested) not in (asset(symbol), assets_of(symbol, "binance")[0]):
+                raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {requested}.")
+        following = self._next_request(request, answered, page, limit, memory)
         instants, times = iso_instants("timestamp", page.column("timestamp"))
-        memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows come in no order
+        memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows are not ordered
         if following is None:
-            self._credits.windows += 1
-            self._note_silence(span, memory[_OLDEST])
-        ids = identified(page, instants, memory)
-        each = (b'"time":"', times, b'","liquidation_id":"', [name.encode() for name in ids], b'",')
+            self._credits.complete_windows += 1
+            self._warn_of_silence(span, memory[_OLDEST])
+        ids = liquidation_ids(page, instants, memory)
+        each = (b'"time":"', times, b'","liquidation_id":"', [id_.encode() for id_ in ids], b'",')
         return Answer(added_rows(page, instants, constant={}, each=each, times=times, ids=ids), following)
 
-    def _following(
+    def _next_request(
         self, request: Request, answered: Answered, page: Page[LiquidationRow], limit: int, memory: dict[Any, Any]
     ) -> Request | None:
-        """The same request from the cursor on; None on the last page.
+        """The same request with the next cursor; None on the last page.
 
-        Raises WindowTooLarge where the plan cut the result off, UnexpectedAnswer where more rows are said to be there.
+        Raises WindowTooLarge if the plan cut off the result, UnexpectedAnswer if the answer announces missing rows.
         """
         rows, meta = len(page.raw), page.body.meta or Meta()
-        was_cut, is_cut = memory.get(_CAPPED, 0), answered.headers.get("X-Rows-Capped", "").lower() == "true"
-        memory[_CAPPED] = rows if is_cut else 0
-        # Cut off with a cursor, the rest is on the next page: unless that is empty.
-        if (rows and is_cut and meta.cursor is None) or (was_cut and not rows):
-            self.windows.target_rows = max(1, max(rows, was_cut) // 2)
+        capped_before, is_capped = memory.get(_CAPPED, 0), answered.headers.get("X-Rows-Capped", "").lower() == "true"
+        memory[_CAPPED] = rows if is_capped else 0
+        # With a cursor, the rest of a capped result is on the next page, unless that page is empty.
+        if (rows and is_capped and meta.cursor is None) or (capped_before and not rows):
+            self.sizing.target_rows = max(1, max(rows, capped_before) // 2)
             raise WindowTooLarge(
                 "the plan cut the result off (X-Rows-Capped), so rows are missing.",
                 advice="Even the shortest window has more rows than the plan returns: a larger plan is needed.",
@@ -172,11 +174,11 @@ class Liquidations(Endpoint):
             raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.")
         if meta.cursor is not None and (rows or meta.has_more):
             return with_param(request, "after", meta.cursor)
-        told = {
+        reported_counts = {
             "X-Rows-Returned": answered.headers.get("X-Rows-Returned", ""),
             "returned": bytes(meta.returned).decode(),
         }
-        for name, text in told.items():
+        for name, text in reported_counts.items():
             if text.isdecimal() and int(text) > rows:
                 problem = f"`{name}` is {text}, but the last page has {rows:,} rows."
                 if not rows:
@@ -185,22 +187,23 @@ class Liquidations(Endpoint):
                 break
         return None
 
-    def _note_silence(self, span: Span, oldest: int) -> None:
-        """Say once of each symbol that its first row is much later than what was requested.
+    def _warn_of_silence(self, span: Span, oldest: int) -> None:
+        """Warn once for each symbol whose first row is much later than the requested start.
 
-        Some plans leave out what is older than they reach back, silently. `oldest` is a whole window's, or _NEVER.
+        Some plans silently leave out what is older than their history. `oldest` is the oldest row of a complete
+        window, or _NEVER.
         """
         symbol = span.partitions[0]["symbol"]
-        asked = self._silent_since.setdefault(symbol, span.start)
-        if asked is None or oldest == _NEVER:
+        requested_from = self._requested_from.setdefault(symbol, span.start)
+        if requested_from is None or oldest == _NEVER:
             return
-        self._silent_since[symbol] = None
-        if oldest - asked > LONG_SILENCE:
+        self._requested_from[symbol] = None
+        if oldest - requested_from > LONG_SILENCE:
             logger.warning(
                 "kwery: requested data of %s from %s, but the first row is from %s. Either nothing happened before, or"
                 " the key's history is shorter than the vendor reports.",
                 symbol,
-                timestamps.format_shortest(asked),
+                timestamps.format_shortest(requested_from),
                 timestamps.format_shortest(oldest),
             )
 
@@ -212,13 +215,13 @@ class Liquidations(Endpoint):
         return {"credits used": self._credits.spent} | ({} if left is None else {"credits left": left})
 
 
-def identified(page: Page[LiquidationRow], instants: Sequence[int], seen: dict[Any, Any]) -> list[str]:
+def liquidation_ids(page: Page[LiquidationRow], instants: Sequence[int], last: dict[Any, Any]) -> list[str]:
     """An id for each row: a digest of its content, and an ordinal among identical rows of the same instant.
 
-    The same on every re-read: times are compared as instants and numbers as values, however they are written, and
-    `usd_value`, a product of the others, is left out, and so is what no page documents. Rows that differ in these
-    alone are numbered by how they are written, since the order of rows is not documented. `seen` counts the
-    window's rows so far, over all its pages; identical rows share an instant, so they share a window.
+    It is the same on every re-read: the spelling of times and numbers does not matter. `usd_value`, a product of other
+    fields, and undocumented fields are not part of the content. Rows that differ only in these are numbered by their
+    text, because the order of rows is not documented. `last` holds the last ordinals of the window, over all its
+    pages. Identical rows share an instant, so they share a window.
     """
     texts = [page.column(name) for name in ("symbol", "source", "side")]
     values = [
@@ -226,11 +229,11 @@ def identified(page: Page[LiquidationRow], instants: Sequence[int], seen: dict[A
         for name in ("quantity", "price", "avg_price")
     ]
     contents = list(map(msgspec.json.encode, zip(instants, *texts, *values, strict=True)))
-    return repeats.content_ids(contents, lambda index: bytes(page.raw[index]), seen)
+    return repeats.content_ids(contents, lambda index: bytes(page.raw[index]), last)
 
 
 def to_liquidations(rows: Rows, span: Span) -> Table:
-    """quantity is in the base asset, avg_price is what it was filled at, side is the position."""
+    """`quantity` is in the base asset, `avg_price` is the fill price, `side` is the liquidated position."""
     base = asset(span.partitions[0]["symbol"])
     typed: Sequence[LiquidationRow] = rows.typed
     quantity = [row.quantity for row in typed]

@@ -1,4 +1,4 @@
-"""Kwery, GET /v1/symbols: a free call, one page. For its own stream, for the check, and for the stream of coverage."""
+"""Kwery, GET /v1/symbols: a free call with one page, for its own stream, for `check` and for `liquidation_coverage`."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -30,8 +30,8 @@ def symbol_list(client: Client) -> Listing:
 
 
 def _periods_of(row: SymbolRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
-    since = date(row, "earliest_data", row.symbol)
-    yield "binance", f"binance_futures/{row.symbol}", "starts", since, "earliest data, of any kind"
+    first = date(row, "earliest_data", row.symbol)
+    yield "binance", f"binance_futures/{row.symbol}", "starts", first, "earliest data, of any kind"
 
 
 to_coverage = partial(coverage_of, "kwery", STREAM, PATH, _periods_of)

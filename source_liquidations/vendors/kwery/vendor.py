@@ -27,11 +27,11 @@ from source_liquidations.vendors.listing import rows_of
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at, reach_notes
 
 HOST = "https://kwery-api.com"
-REQUESTS_PER_MINUTE = 15  # the Free plan's, until /v1/limits says more
-FEWEST_ROWS_A_SYNC = 10
+REQUESTS_PER_MINUTE = 15  # of the Free plan, until /v1/limits returns the key's
+LEAST_ROWS_PER_SYNC = 10
 _NOT_FOUND = 404
 
-# code in the vendor's words: (error, status, advice)
+# error code of the vendor: (error, status, advice)
 _REFUSALS: dict[str, tuple[type[AccessRefused], int, str]] = {
     "tier_restricted": (
         AccessRefused,
@@ -43,13 +43,13 @@ _REFUSALS: dict[str, tuple[type[AccessRefused], int, str]] = {
         AccessRefused,
         402,
         "The credits of this billing cycle are spent: wait for the next one, or buy more. Everything read so far is"
-        " kept; the next sync goes on from there.",
+        " kept; the next sync continues from there.",
     ),
 }
 
 
 def explain(answered: Answered) -> LiquidationsError | None:
-    """What a refusal means, by its code."""
+    """The error that a refusal's code stands for."""
     words = words_of(answered) if answered.status < 429 else ""
     for code, (error, status, advice) in _REFUSALS.items():
         if code in words:
@@ -68,12 +68,12 @@ class Kwery(Vendor):
 
     @classmethod
     def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
-        most = config.get("max_credits_per_sync")
-        least = cost(FEWEST_ROWS_A_SYNC)
-        if most is not None and most < least:
+        limit = config.get("max_credits_per_sync")
+        least = cost(LEAST_ROWS_PER_SYNC)
+        if limit is not None and limit < least:
             yield ConfigurationError(
                 "kwery.max_credits_per_sync",
-                f"{most} credits do not pay for {FEWEST_ROWS_A_SYNC} rows, so a sync could never make progress.",
+                f"{limit} credits do not pay for {LEAST_ROWS_PER_SYNC} rows, so a sync could never make progress.",
                 advice=f"Allowed: {least} or more ({CREDITS_PER_REQUEST} a request and {CREDITS_PER_ROW} a row).",
             )
 
@@ -97,7 +97,7 @@ class Kwery(Vendor):
         )
 
     def check(self, traffic: Traffic) -> list[str]:
-        """Two free calls: the plan of the key, and the symbols there are. Without the first: the newest millisecond."""
+        """Two free calls: the key's plan, and the symbols. Without a plan, a paid one for the newest millisecond."""
         plan = self._plan(traffic)
         if plan.credits is not None and plan.credits.remaining == 0:
             raise ConfigurationError(
@@ -107,20 +107,20 @@ class Kwery(Vendor):
             )
         if self._config.get("min_usd") is not None and (plan.plan or "").lower() in {"free", "pro"}:
             raise ConfigurationError(
-                "kwery.min_usd", f"the {plan.plan} plan does not have it.", advice="Leave it empty, or upgrade."
+                "kwery.min_usd", f"the {plan.plan} plan does not include it.", advice="Leave it empty, or upgrade."
             )
         self._check_symbols(traffic)
         return reach_notes("kwery", plan.reach, self._shared.start)
 
     def _plan(self, traffic: Traffic) -> Limits:
         try:
-            return self._liquidations.follow_plan(traffic)
-        except UnexpectedAnswer:  # the key is good, and a read goes on without
+            return self._liquidations.apply_plan(traffic)
+        except UnexpectedAnswer:  # the key is good, and a sync works without the plan
             return Limits()
         except RequestRefused as error:
             if error.status != _NOT_FOUND:
                 raise
-            probe_at(self._liquidations, self._liquidations.configured()[0], time.time_ns(), traffic)
+            probe_at(self._liquidations, self._liquidations.configured_partitions()[0], time.time_ns(), traffic)
             return Limits()
 
     def _check_symbols(self, traffic: Traffic) -> None:
