@@ -1,4 +1,4 @@
-"""What Gate's three calls share: paths, contracts' names, what errors mean.
+"""What Gate's three calls share: paths, contract names, errors, rate limit headers.
 
 Page: Gate API v4, "Futures". Answers are lists of objects. An error is an object with a `label`.
 """
@@ -17,15 +17,15 @@ from source_liquidations.symbols import asset
 from source_liquidations.vendors.decoding import Page
 
 ROOT = "/api/v4/futures"
-LIMIT = 1000  # rows; a sister call refuses more
-# Without it, contract counts are cut to whole numbers.
+LIMIT = 1000  # rows; a related call refuses more
+# Without this header, Gate cuts contract counts to integers.
 HEADERS = {"X-Gate-Size-Decimal": "1"}
-SETTLES = ("usdt", "btc")  # of a pattern that names none
+SETTLES = ("usdt", "btc")  # settle currencies of a pattern that does not name one
 
-# The limit resets at an instant of Gate's clock, and this machine's may be wrong: so many seconds at least and at most.
-_SERVER_ERROR = 500
+# Limits reset at an instant of Gate's clock. Ours may differ, so the delay has bounds, in seconds.
 _SHORTEST_DELAY, _LONGEST_DELAY = 1.0, 60.0
-# What some answers say by their label alone.
+_SERVER_ERROR = 500
+# The statuses that these labels mean, whatever the answer's own status is.
 _STATUS_OF = {
     "TOO_MANY_REQUESTS": TOO_MANY,
     "TOO_FAST": TOO_MANY,
@@ -51,18 +51,18 @@ def path(settle: str, call: str) -> str:
 
 
 def market(settle: str, contract: str) -> str:
-    """A contract in the streams of all vendors: its name, which is its own but for the settle currencies of later."""
+    """A contract's market in unified streams: its name, and before it any settle currency other than these two."""
     return contract if settle in SETTLES else f"{settle}/{contract}"
 
 
 def assets(contract: str) -> tuple[str, str]:
-    """Base and quote asset, lower case: BTC_USDT is btc in usdt."""
+    """Base and quote asset in lower case: BTC_USDT is btc in usdt."""
     base, _, quote = contract.rpartition("_")
     return asset(base), asset(quote)
 
 
-def renamed(page: Page[Any]) -> None:
-    """The vendor's `time` becomes `timestamp`: the stream's `time` is RFC 3339, as everywhere."""
+def rename_time(page: Page[Any]) -> None:
+    """Rename the vendor's `time` to `timestamp`: in every stream, `time` is RFC 3339."""
     for index, row in enumerate(map(bytes, page.raw)):
         if row.startswith(b'{"time":') and row.count(b'"time"') == 1 and not page.collides:
             page.raw[index] = msgspec.Raw(b'{"timestamp":' + row[8:])
@@ -72,7 +72,7 @@ def renamed(page: Page[Any]) -> None:
 
 
 def translated(answered: Answered) -> Answered:
-    """The answer in the words of HTTP: the status that its label means, rate headers by their usual names."""
+    """The answer with the HTTP status that its label means, and with the usual names of its rate limit headers."""
     status = answered.status
     if GOOD < status < _SERVER_ERROR:
         status = _STATUS_OF.get(vendor_words(answered.body).partition(":")[0], status)
@@ -87,10 +87,10 @@ def translated(answered: Answered) -> Answered:
 
 
 def explain(answered: Answered) -> LiquidationsError | None:
-    """What a refusal means where its status does not tell: Gate's public calls take no key."""
+    """The error that a refusal means, if its status would mislead: Gate's public calls take no key."""
     words = words_of(answered)
     if answered.status == 400 and _TOO_OLD.search(words):
-        # As a plan that does not reach so far: it is the window's fault alone.
+        # Like a plan with a shorter history: only this window is at fault. Hence 403.
         return OutOfReach(words, status=403, advice="Gate keeps 180 days. Set a later `start_date`.")
     if "MISSING_REQUIRED_HEADER" in words:
         return UnexpectedAnswer(

@@ -1,4 +1,4 @@
-"""Gate, GET /futures/{settle}/contracts: for its own stream, for patterns, sizes, and the stream of coverage."""
+"""Gate, GET /futures/{settle}/contracts: for its own stream, patterns, contract sizes and `liquidation_coverage`."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ _DEFAULT_LIMIT = 100
 
 
 class ContractRow(msgspec.Struct):
-    """As far as it is read here. Only the name is certain to be text."""
+    """The fields that are read here. Only the name is certain to be text."""
 
     name: str
     type: Any = None
@@ -42,7 +42,7 @@ class ContractRow(msgspec.Struct):
 
 
 class ContractList(Listing):
-    """The contracts of these settle currencies, one currency after the other, by `offset`."""
+    """The contracts of these settle currencies, one currency after the other, in pages by `offset`."""
 
     def __init__(self, client: Client, settles: Sequence[str]) -> None:
         decoder = RowDecoder(ListBody, ContractRow, Fields(STREAM), added=("settle",))
@@ -53,17 +53,17 @@ class ContractList(Listing):
         """Each contract once, with its settle currency."""
         settle = request.path.split("/")[-2]
         names: set[tuple[str, str]] = memory.setdefault("names", set())
-        found: list[Entry] = []
+        entries: list[Entry] = []
         for row, literal in zip(page.rows, page.raw, strict=True):
             if (settle, row.name) not in names:
                 names.add((settle, row.name))
-                found.append(((settle, row), merged(literal, {"settle": settle})))
-        # A page that ends on a full hundred may be cut by a lower maximum than ours.
+                entries.append(((settle, row), merged(literal, {"settle": settle})))
+        # The maximum of `limit` is not documented: a page of full hundreds may be cut off at a lower one than ours.
         count = len(page.raw)
-        if found and (count >= LIMIT or count % _DEFAULT_LIMIT == 0):
-            return found, page_at(settle, int(dict(request.params)["offset"]) + count)
+        if entries and (count >= LIMIT or count % _DEFAULT_LIMIT == 0):
+            return entries, page_at(settle, int(dict(request.params)["offset"]) + count)
         others = self._settles[self._settles.index(settle) + 1 :]
-        return found, page_at(others[0], 0) if others else None
+        return entries, page_at(others[0], 0) if others else None
 
 
 def page_at(settle: str, offset: int) -> Request:
@@ -71,18 +71,18 @@ def page_at(settle: str, offset: int) -> Request:
 
 
 def settles_of(entries: Sequence[str]) -> tuple[str, ...]:
-    """The settle currencies of which the list is read: those of later ones only where an entry names them."""
+    """The settle currencies whose lists are read: the two usual ones, and others that an entry names."""
     named = [settle for settle in (entry.partition("/")[0] for entry in entries) if not is_pattern(settle)]
     return tuple(dict.fromkeys((*SETTLES, *named)))
 
 
 class Contracts:
-    """The lists that a sync needs, by settle currency; each asked for once. Thread-safe."""
+    """The lists of contracts that a sync needs, by settle currency. Each is requested once. Thread-safe."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lists: dict[str, dict[str, ContractRow]] = {}
-        self._sizes: dict[str, Contract | None] = {}  # by market; None once that was said
+        self._sizes: dict[str, Contract | None] = {}  # by market; None once the missing size was logged
         self._lock = threading.Lock()
 
     def of(self, settle: str, traffic: Traffic) -> Mapping[str, ContractRow]:
@@ -95,11 +95,11 @@ class Contracts:
             return self._lists[settle]
 
     def names(self, settle: str) -> list[str]:
-        """Those of a settle currency whose list was asked for."""
+        """The contracts of a settle currency, if its list has been requested."""
         return list(self._lists.get(settle, ()))
 
     def matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
-        """`settle/CONTRACT` of those that a pattern means. Raises ConfigurationError where it means none."""
+        """`settle/CONTRACT` of the contracts that match a pattern. Raises ConfigurationError if none does."""
         code = pattern.partition("/")[0]
         settles = [settle for settle in SETTLES if matches(code, settle)] if is_pattern(code) else [code]
         names = [f"{settle}/{name}" for settle in settles for name in sorted(self.of(settle, traffic))]
@@ -107,7 +107,7 @@ class Contracts:
         return matching_names(pattern, names, where, "contract of Gate's list", advice)
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
-        """Ask for what the contracts of these partitions are worth. What is not available stops nothing."""
+        """Request the sizes of these partitions' contracts. A list that is not available does not stop the sync."""
         for settle in dict.fromkeys(partition["settle"] for partition in partitions):
             try:
                 self.of(settle, traffic)
@@ -118,21 +118,21 @@ class Contracts:
                     redact(error.cause),
                 )
 
-    def worth(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Converted:
-        """What amounts, in contracts, come to by today's sizes; all three are a page's rows, in its order."""
-        if unknown := set(markets) - self._sizes.keys():
-            self._sizes |= dict.fromkeys(unknown)
+    def converted(self, markets: Sequence[str], amounts: Sequence[Any], prices: Sequence[Any]) -> Converted:
+        """Amounts in contracts, converted by today's sizes. All three are columns of one page."""
+        if without_size := set(markets) - self._sizes.keys():
+            self._sizes |= dict.fromkeys(without_size)
             logger.warning(
                 "gate: the list of contracts has no size of %s: amount_base and notional_usd are null there",
-                ", ".join(sorted(unknown)),
+                ", ".join(sorted(without_size)),
             )
         return converted(self._sizes, markets, amounts, prices)
 
 
 def size_of(row: ContractRow) -> Contract | None:
-    """What one contract is; None where the list does not say.
+    """What one contract is; None if the list does not say.
 
-    One direct contract is `quanto_multiplier` of the base asset. One inverse contract is a dollar, and has 0 there.
+    A direct contract is `quanto_multiplier` of the base asset. An inverse one is a dollar, and its multiplier is 0.
     """
     try:
         size = float(numbers.literal_of(row.quanto_multiplier))
@@ -147,8 +147,8 @@ def size_of(row: ContractRow) -> Contract | None:
 def _periods_of(entry: tuple[str, ContractRow], date: DateReader, end: int) -> Iterator[ListedPeriod]:
     settle, row = entry
     name = market(settle, row.name)
-    since = date(row, "launch_time", name) or date(row, "create_time", name)
-    yield "gate", name, "starts", since, "trading began; the history that can be read is shorter"
+    start = date(row, "launch_time", name) or date(row, "create_time", name)
+    yield "gate", name, "starts", start, "trading began; the history that can be read is shorter"
     if row.status == "delisted":
         yield "gate", name, "ends", date(row, "delisted_time", name), "delisted"
 

@@ -1,13 +1,14 @@
-"""Gate, GET /futures/{settle}/liq_orders: liquidation orders, of one contract or of a settle currency's whole market.
+"""Gate, GET /futures/{settle}/liq_orders: liquidation orders of one contract, or of all contracts of a settle currency.
 
-An answer has no pages: one of 1,000 rows is cut, and nobody knows where. Its window is read in halves; where one second
-has that many, contract by contract.
+There are no pages. An answer of 1,000 rows is cut off, and it is not known where: its window is read again in halves.
+A second with that many rows is read contract by contract.
 
-`size` is the whole position, and comes again with every step of a staged liquidation. What is counted is the order:
-`order_size`, less what is `left` of it.
+`size` is the whole position, and comes again with every step of a staged liquidation. The connector counts the order:
+`order_size` less `left`.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import partial
@@ -28,7 +29,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.unified import event_names, liquidations
 from source_liquidations.vendors import repeats
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
-from source_liquidations.vendors.gate.calls import LIMIT, assets, market, path, renamed
+from source_liquidations.vendors.gate.calls import LIMIT, assets, market, path, rename_time
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern, matches
@@ -36,18 +37,18 @@ from source_liquidations.vendors.patterns import is_pattern, matches
 STREAM = Stream("gate_liquidation_orders", ("liquidation_id",), "time", declared_in=__name__)
 CALL = "liq_orders"
 
-LONGEST_WINDOW = timestamps.HOUR  # `to` is inclusive, and 3,600 s after `from` at the most
-# Orders of 90 days ago were answered, of 95 days ago they were not. Without an error: an old window is just empty.
+LONGEST_WINDOW = timestamps.HOUR  # `to` is inclusive, and at most 3,600 s after `from`
+# Orders of 90 days ago were returned, orders of 95 days ago were not: without an error, the answer was empty.
 HISTORY = 90 * timestamps.DAY
 LONGEST_HISTORY = 100 * timestamps.DAY
-# An old window may be refused nevertheless. A newer one must not be.
+# An old window may be refused as well. A newer one must not be.
 _SURELY_READABLE = 89 * timestamps.DAY
 _RANGE_REFUSED = "range from/to"
-_LEFT = "contracts of a crowded second that are still to be asked for"
+_CONTRACTS_LEFT = "contracts of a crowded second that were not requested yet"
 
 
 class OrderRow(msgspec.Struct):
-    """Sizes count contracts: numbers, or text that is one. `size` is the position, `order_size` the order."""
+    """Sizes count contracts, in numbers or text. `size` is the position, `order_size` the order that closes it."""
 
     time: msgspec.Raw
     contract: str
@@ -59,26 +60,26 @@ class OrderRow(msgspec.Struct):
 
 
 class OrderClient(Client):
-    """An old window may be refused instead of answered with an empty list. Both say that there are no rows."""
+    """Gate answers an old window with an empty list, or refuses it. Both mean that there are no rows."""
 
     def fetch(self, request: Request, traffic: Traffic | None = None, **how: Any) -> Answered:
         try:
             return super().fetch(request, traffic, **how)
         except RequestRefused as error:
-            newest = (time.time_ns() - _SURELY_READABLE) // timestamps.SECOND
-            if _RANGE_REFUSED not in error.cause or int(dict(request.params)["from"]) >= newest:
+            surely_readable_from = (time.time_ns() - _SURELY_READABLE) // timestamps.SECOND
+            if _RANGE_REFUSED not in error.cause or int(dict(request.params)["from"]) >= surely_readable_from:
                 raise
             return Answered(200, {}, b"[]")
 
 
 class LiquidationOrders(Endpoint):
-    """Partitions are contracts that are named, and patterns: all of a settle currency's are read by one request.
+    """Partitions are named contracts, and patterns: one request reads all patterns of a settle currency.
 
-    Of `usdt/*` the partition is the settle currency. What a pattern does not mean is left out.
+    The partition of `usdt/*` is the settle currency alone. Rows that no pattern matches are dropped.
     """
 
     ascending = False
-    splittable = False  # windows one after the other, so that the position has no gap behind it
+    splittable = False  # windows are read one after the other, so progress has no gaps
     step = timestamps.SECOND
     page_size = LIMIT
 
@@ -86,7 +87,7 @@ class LiquidationOrders(Endpoint):
         self.client = client
         self._entries = entries
         self._contracts = contracts
-        self._seen: dict[str, set[str]] = {}  # contracts with orders, by settle currency
+        self._with_orders: defaultdict[str, set[str]] = defaultdict(set)  # contracts, by settle currency
         self._decoder = RowDecoder(
             ListBody,
             OrderRow,
@@ -94,7 +95,7 @@ class LiquidationOrders(Endpoint):
             numbers=("size", "order_size", "order_price", "fill_price", "left"),
             added=("timestamp", "settle", "liquidation_id"),
         )
-        # Shorter while orders are so many that an answer would be cut.
+        # Windows get shorter while orders are so frequent that answers would be cut off.
         self.sizing = Sizing(LONGEST_WINDOW, target_rows=LIMIT // 2, step=self.step)
         now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)
         self.reach = now - LONGEST_HISTORY
@@ -103,41 +104,40 @@ class LiquidationOrders(Endpoint):
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         named: list[Partition] = []
         patterns: list[Partition] = []
-        for name, where in self.resolve_entries(
-            SETTING, self._entries, is_pattern, partial(self._whole, traffic=traffic)
-        ):
+        by_settle = partial(self._patterns_by_settle, traffic=traffic)
+        for name, where in self.resolve_entries(SETTING, self._entries, is_pattern, by_settle):
             settle, contract = name.split("/", 1)
-            asked = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
-            (patterns if is_pattern(contract) else named).append(Partition.of(**asked, entry=where))
-        whole = {one["settle"] for one in patterns if len(one.values) == 1}
-        patterns = [one for one in patterns if len(one.values) == 1 or one["settle"] not in whole]
+            values = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
+            (patterns if is_pattern(contract) else named).append(Partition.of(**values, entry=where))
+        whole_settles = {pattern["settle"] for pattern in patterns if len(pattern.values) == 1}
+        patterns = [one for one in patterns if len(one.values) == 1 or one["settle"] not in whole_settles]
         yield from patterns
         for one in named:
-            if not any(other["settle"] == one["settle"] and _means(other, one["contract"]) for other in patterns):
+            if not any(other["settle"] == one["settle"] and _covers(other, one["contract"]) for other in patterns):
                 yield one
 
-    def _whole(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
-        """A pattern for each settle currency that has contracts for it."""
-        names = pattern.rpartition("/")[2]
-        found = self._contracts.matching(pattern, where, traffic)
-        return list(dict.fromkeys(f"{name.partition('/')[0]}/{names}" for name in found))
+    def _patterns_by_settle(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
+        """A pattern for each settle currency that has contracts which match it."""
+        contract_pattern = pattern.rpartition("/")[2]
+        names = self._contracts.matching(pattern, where, traffic)
+        return list(dict.fromkeys(f"{name.partition('/')[0]}/{contract_pattern}" for name in names))
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
-        asked = dict(partition.values)
-        return "gate", market(asked["settle"], asked["contract"]) if "contract" in asked else ALL
+        values = dict(partition.values)
+        return "gate", market(values["settle"], values["contract"]) if "contract" in values else ALL
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
-        """The patterns of a settle currency together: one request brings all of it."""
-        together: dict[str, list[Partition]] = {}
+        """The patterns of a settle currency together, since one request returns all its contracts."""
+        patterns: defaultdict[str, list[Partition]] = defaultdict(list)
         for partition in partitions:
             if _is_named(partition):
                 yield (partition,)
             else:
-                together.setdefault(partition["settle"], []).append(partition)
-        yield from map(tuple, together.values())
+                patterns[partition["settle"]].append(partition)
+        yield from map(tuple, patterns.values())
 
     def first_request(self, span: Span) -> Request:
-        """Both bounds are inclusive. The second that is not over is left for later: of that alone, the one before."""
+        """Both bounds are inclusive. The current second is not over: a window of it alone requests the one before."""
         partition = span.partitions[0]
         contract = partition["contract"] if _is_named(partition) else None
         start, last = span.start // timestamps.SECOND, span.end // timestamps.SECOND - 1
@@ -149,36 +149,36 @@ class LiquidationOrders(Endpoint):
         settle = span.partitions[0]["settle"]
         params = dict(request.params)
         contract, start, last = params.get("contract"), int(params["from"]), int(params["to"])
-        here = {row.contract for row in page.rows}
-        seen = self._seen.setdefault(settle, set())
-        seen |= here
+        on_page = {row.contract for row in page.rows}
+        self._with_orders[settle] |= on_page
         if len(page.raw) >= int(params["limit"]):
-            _must_be_a_second(start, last, contract)
-            rest = sorted({*self._contracts.names(settle), *seen})
-            memory[_LEFT] = [name for name in rest if owners(span, name)]
-            return self._next_of_second(Rows([], []), settle, start, memory)
-        if contract is not None and (others := here - {contract}):
+            _ensure_readable_by_contract(start, last, contract)
+            names = sorted({*self._contracts.names(settle), *self._with_orders[settle]})
+            memory[_CONTRACTS_LEFT] = [name for name in names if owners(span, name)]
+            return _part_of_second(Rows([], []), settle, start, memory)
+        if contract is not None and (others := on_page - {contract}):
             raise UnexpectedAnswer(f"`contract`: rows of {others.pop()!r}, but {contract!r} was requested.")
         instants, times = unix_instants("time", page.column("time"), "seconds")
-        ids = identified(settle, page.rows, instants)
-        renamed(page)
-        each = (b'"time":"', times, b'","liquidation_id":"', [name.encode() for name in ids], b'",')
-        whose = [owners(span, row.contract) for row in page.rows]
+        ids = liquidation_ids(settle, page.rows, instants)
+        rename_time(page)
+        each = (b'"time":"', times, b'","liquidation_id":"', [id_.encode() for id_ in ids], b'",')
+        wanted = [owners(span, row.contract) for row in page.rows]
         constant = {"settle": settle}
-        found = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, wanted=whose)
-        found = found.only(sorted(range(len(found)), key=lambda index: (found.instants[index], found.ids[index])))
-        if memory.get(_LEFT):
-            return self._next_of_second(found, settle, start, memory)
-        whole_until = (last + 1) * timestamps.SECOND
-        if whole_until <= span.start:  # a second of another window
-            found = found.between(span.start, span.end)
-        return Answer(found, readable_range=(None, whole_until if whole_until < span.end else None))
+        rows = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, wanted=wanted)
+        rows = rows.only(sorted(range(len(rows)), key=lambda index: (rows.instants[index], rows.ids[index])))
+        if memory.get(_CONTRACTS_LEFT):
+            return _part_of_second(rows, settle, start, memory)
+        end = (last + 1) * timestamps.SECOND
+        if end <= span.start:  # the second before the window
+            rows = rows.between(span.start, span.end)
+        return Answer(rows, readable_range=(None, end if end < span.end else None))
 
-    def _next_of_second(self, rows: Rows, settle: str, second: int, memory: dict[Any, Any]) -> Answer:
-        """The rows so far of a second with too many for one answer, and the request for its next contract."""
-        names = memory[_LEFT]
-        following = _request(settle, names.pop(0), second, second) if names else None
-        return Answer(rows, following, pages_are_known=True)
+
+def _part_of_second(rows: Rows, settle: str, second: int, memory: dict[Any, Any]) -> Answer:
+    """One contract's rows of a second that is read contract by contract, and the request for the next contract."""
+    names = memory[_CONTRACTS_LEFT]
+    following = _request(settle, names.pop(0), second, second) if names else None
+    return Answer(rows, following, pages_are_known=True)
 
 
 def _request(settle: str, contract: str | None, start: int, last: int) -> Request:
@@ -191,32 +191,32 @@ def _is_named(partition: Partition) -> bool:
     return any(name == "contract" and not is_pattern(value) for name, value in partition.values)
 
 
-def _means(partition: Partition, contract: str) -> bool:
+def _covers(partition: Partition, contract: str) -> bool:
     pattern = dict(partition.values).get("contract", "*")
     return pattern in ("*", contract) or (is_pattern(pattern) and matches(pattern, contract))
 
 
 def owners(span: Span, contract: str) -> list[int]:
-    return [index for index, one in enumerate(span.partitions) if _means(one, contract)]
+    return [index for index, partition in enumerate(span.partitions) if _covers(partition, contract)]
 
 
-def _must_be_a_second(start: int, last: int, contract: str | None) -> None:
-    """What can be done about an answer that was cut. Raises WindowTooLarge, or UnexpectedAnswer where nothing can."""
+def _ensure_readable_by_contract(start: int, last: int, contract: str | None) -> None:
+    """An answer was cut off. Raises WindowTooLarge if it can be halved, UnexpectedAnswer for a contract's second."""
     if start < last:
-        raise WindowTooLarge(f"an answer of {LIMIT:,} rows is cut.", advice="It is read in shorter windows.")
+        raise WindowTooLarge(f"an answer of {LIMIT:,} rows is cut off.", advice="It is read in shorter windows.")
     if contract is not None:
         raise UnexpectedAnswer(
             f"{contract} has {LIMIT:,} orders or more in the second"
-            f" {timestamps.format_instant(start * timestamps.SECOND, 0)}, and Gate gives no more than that.",
+            f" {timestamps.format_instant(start * timestamps.SECOND, 0)}, and Gate does not return more.",
             advice="None of them was written. Report this with the connector's version.",
         )
 
 
-def identified(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -> list[str]:
-    """An id for each row: a digest of its content, and an ordinal among rows of one content.
+def liquidation_ids(settle: str, rows: Sequence[OrderRow], instants: Sequence[int]) -> list[str]:
+    """An id for each row: a digest of its content, and an ordinal among rows with the same content.
 
-    The same on every re-read: numbers count by value. `fill_price` and `left` of an order at work may change, so they
-    are no part of it, and decide only the ordinals. All rows of a second come in one answer.
+    It is the same on every re-read: numbers count by value. `fill_price` and `left` of an open order may change, so
+    they only decide the ordinals. All rows of a second come in one answer.
     """
     contents = []
     for row, instant in zip(rows, instants, strict=True):
@@ -230,7 +230,7 @@ def _changeable(row: OrderRow) -> list[str]:
 
 
 def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
-    """One row for each order, in contracts. An order that nobody filled is an `order`, at the size that was ordered."""
+    """A row for each order, in contracts. An order that was not filled has the event type `order` and its full size."""
     settle = span.partitions[0]["settle"]
     events: list[tuple[str | None, str, bytes]] = []
     bad: dict[int, LiquidationsError] = {}
@@ -250,37 +250,37 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
         event_names("gate", name, "gate", *assets(row.contract), event_type, "contracts")
         for row, name, (_, event_type, _) in zip(orders, markets, events, strict=True)
     ]
-    worth = contracts.worth(markets, amounts, prices)
+    converted = contracts.converted(markets, amounts, prices)
     return liquidations(
         rows,
         names=names,
         positions=[position for position, _, _ in events],
         price=prices,
         amount=amounts,
-        amount_base=worth.amount_base,
-        computed_usd=worth.notional_usd,
+        amount_base=converted.amount_base,
+        computed_usd=converted.notional_usd,
     )
 
 
 def _event(row: OrderRow, size: float | None, order: float | None, left: float | None) -> tuple[str | None, str, bytes]:
-    """The position that an order closed, its event_type, and how many contracts were filled, or ordered (`order`).
+    """The position that an order closed, its event type, and the contracts filled (`trade`) or ordered (`order`).
 
-    Raises UnexpectedAnswer where the fields of a row contradict each other.
+    Raises UnexpectedAnswer if the fields of a row contradict each other.
     """
     if size is None and order is None:
         raise _contradicts(row, "has neither a `size` nor an `order_size`")
     if size and order and (size > 0) == (order > 0):
-        raise _contradicts(row, "has a `size` and an `order_size` of the same sign: one is the other's opposite")
-    closed = -order if order else size  # a position that is long is closed by selling
+        raise _contradicts(row, "has a `size` and an `order_size` of the same sign; they must be opposite")
+    closed = -order if order else size  # selling closes a long position
     position = None if not closed else "long" if closed > 0 else "short"
     counted, literal = (size, row.size) if order is None else (order, row.order_size)
     ordered = bytes(literal).removeprefix(b"-")
-    if not left:  # as nearly always
+    if not left:  # nearly always
         return position, "trade" if counted else "order", ordered
-    rest = Decimal(ordered.decode()) - abs(Decimal(bytes(row.left).decode())) if counted else -1
-    if rest < 0:
+    filled = Decimal(ordered.decode()) - abs(Decimal(bytes(row.left).decode())) if counted else -1
+    if filled < 0:
         raise _contradicts(row, "has more `left` than was ordered")
-    return (position, "trade", f"{rest:f}".encode()) if rest else (position, "order", ordered)
+    return (position, "trade", f"{filled:f}".encode()) if filled else (position, "order", ordered)
 
 
 def _contradicts(row: OrderRow, what: str) -> UnexpectedAnswer:

@@ -1,4 +1,4 @@
-"""Gate, GET /futures/{settle}/contract_stats: sums of a contract's liquidations, and other figures, by interval."""
+"""Gate, GET /futures/{settle}/contract_stats: a contract's liquidations and other figures, summed by interval."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS
 from source_liquidations.unified import interval_of, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder, added_rows
-from source_liquidations.vendors.gate.calls import LIMIT, assets, market, path, renamed
+from source_liquidations.vendors.gate.calls import LIMIT, assets, market, path, rename_time
 from source_liquidations.vendors.gate.contracts import SETTING, Contracts
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import is_pattern
@@ -28,15 +28,15 @@ STREAM = Stream("gate_contract_stats", ("settle", "contract", "interval", "time"
 CALL = "contract_stats"
 
 DEFAULT_INTERVAL = "1h"
-# 180 days are kept. The edge moves on while a sync runs.
+# Gate keeps 180 days. The first of them passes while a sync runs.
 HISTORY = 179 * timestamps.DAY
 
 SIDES = ("long", "short")
-UNITS = {"amount": "coin", "usd": "usd"}  # the end of the vendor's field, and the word of liquidation_volumes
+UNITS = {"amount": "coin", "usd": "usd"}  # the end of the field's name, and `unit` of liquidation_volumes
 
 
 class StatsRow(msgspec.Struct):
-    """All but the time may be missing: later rows have more fields than earlier ones."""
+    """Only the time is always there: newer rows have more fields than older ones."""
 
     time: msgspec.Raw
     long_liq_size: msgspec.Raw = numbers.NULL
@@ -48,11 +48,11 @@ class StatsRow(msgspec.Struct):
 
 
 class ContractStats(Endpoint):
-    """Ascending from `from` on. Where a page ends, only its last time tells: intervals may be absent."""
+    """Rows ascend from `from`. Intervals may be absent, so only the last time of a page shows where it ends."""
 
     page_size = LIMIT
     refuses_old = True
-    rows_per_step = 1  # at the most
+    rows_per_step = 1  # at most
 
     def __init__(self, client: Client, entries: Sequence[str], interval: str, contracts: Contracts) -> None:
         self.client = client
@@ -76,7 +76,7 @@ class ContractStats(Endpoint):
             yield Partition.of(settle=settle, contract=contract, interval=self._interval, entry=where)
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
-        """Not the contract alone: its orders have another history."""
+        """Not the contract's own market, because its orders have another history."""
         return "gate", f"{CALL}/{market(partition['settle'], partition['contract'])}"
 
     def first_request(self, span: Span) -> Request:
@@ -85,10 +85,10 @@ class ContractStats(Endpoint):
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)
         instants, times = unix_instants("time", page.column("time"), "seconds")
-        renamed(page)
+        rename_time(page)
         each = (b'"time":"', times, b'",')
         rows = each_once(added_rows(page, instants, constant=dict(span.partitions[0].values), each=each), memory)
-        # `to` is not documented, so a page may go on behind the window.
+        # `to` is not documented and not sent, so a page may continue past the window.
         after = max(instants, default=span.end) + self.step
         following = _request(span.partitions[0], after) if after < span.end else None
         return Answer(rows.between(0, span.end), following)
@@ -108,7 +108,7 @@ def _request(partition: Partition, start: int) -> Request:
 
 @lru_cache(maxsize=16384)
 def _names(settle: str, contract: str, interval: str) -> list[tuple[str, bytes]]:
-    """The fields of a row that have rows of liquidation_volumes, and what those have in common."""
+    """Each field that makes rows of liquidation_volumes, and the members that these rows share."""
     base, quote = assets(contract)
     return [
         (
@@ -116,21 +116,21 @@ def _names(settle: str, contract: str, interval: str) -> list[tuple[str, bytes]]
             volume_names("gate", market(settle, contract), "gate", base, interval_of(interval)[1], side, unit),
         )
         for ending, unit in UNITS.items()
-        if unit != "usd" or quote in DOLLARS  # `usd` is the quote asset, whatever the name says
+        if unit != "usd" or quote in DOLLARS  # `usd` means the quote asset, despite its name
         for side in SIDES
     ]
 
 
 def to_volumes(rows: Rows, span: Span) -> Table:
-    """For each interval and side, the base asset; and the dollars where the quote is one. What is absent has no row."""
+    """For each interval and side, a row in the base asset, and one in dollars if they are the quote; null has none."""
     partition = span.partitions[0]
     names: list[bytes] = []
     instants: list[int] = []
     amounts: list[msgspec.Raw] = []
     for field, shared in _names(partition["settle"], partition["contract"], partition["interval"]):
         values = [getattr(row, field) for row in rows.typed]
-        there = [index for index, value in enumerate(values) if value != numbers.NULL]
-        names += [shared] * len(there)
-        instants += [rows.instants[index] for index in there]
-        amounts += [values[index] for index in there]
+        present = [index for index, value in enumerate(values) if value != numbers.NULL]
+        names += [shared] * len(present)
+        instants += [rows.instants[index] for index in present]
+        amounts += [values[index] for index in present]
     return volumes(names=names, instants=instants, amount=amounts)

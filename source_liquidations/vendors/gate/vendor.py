@@ -20,8 +20,8 @@ from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at, reach_notes
 
 HOST = "https://api.gateio.ws"
-BUDGET = (200, 10.0)  # of each call, and of an address
-# Orders are asked for hour by hour, by the thousand: half of it, so that what is late on its way is not too much.
+BUDGET = (200, 10.0)  # requests in seconds, for each call and address
+# Orders take thousands of requests. At half the limit, those that arrive late and together do not exceed it.
 ORDERS_BUDGET = (100, 10.0)
 
 
@@ -32,7 +32,7 @@ class Gate(Vendor):
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
         super().__init__(config, shared)
         self._entries: Sequence[str] = config["contracts"]
-        # Each call has a limit of its own, and so a client.
+        # Each call has its own limit, so each has its own client.
         client = partial(self.client, HOST, headers=HEADERS, translate=translated, explain=explain)
         self._list_client = client(self.budget(*BUDGET))
         self._contracts = Contracts(self._list_client)
@@ -51,9 +51,9 @@ class Gate(Vendor):
         )
 
     def check(self, traffic: Traffic) -> list[str]:
-        """The lists of contracts for the entries; the last second of the first orders, and the last of the sums.
+        """Request the lists of contracts, the last second of the first orders, and the newest of the first sums.
 
-        A delisted contract is in no list, so those that are missing there are asked for.
+        A delisted contract is in no list, so the orders of each entry that is not listed are requested.
         """
         partitions = self._orders.all_partitions(traffic)
         now = time.time_ns() - 2 * timestamps.SECOND  # the last whole second
