@@ -1,7 +1,4 @@
-"""Decodes bodies into rows.
-
-A strict typed decoder reads most pages, in C. Pages with new fields or odd numbers take a slower, lenient one.
-"""
+"""Decodes bodies into rows: with a strict typed decoder, in C; pages with anything new take a slower, lenient one."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def gate_orders(contract: str = "BTC_USDT", settle: str = "usdt") -> tuple[Feed,
     contracts = held.endpoint._contracts  # type: ignore[attr-defined]
     for name in ("usdt", "btc"):
         rows = [ContractRow(**fields(row)) for row in sample(f"gate/futures__{name}__contracts.200")]
-        contracts._lists[name] = {row.name: row for row in rows}
+        contracts.lists[name] = {row.name: row for row in rows}
         contracts._sizes |= {row.name: size_of(row) for row in rows}
     values = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
     return held, span_of(Partition.of(**values, entry="gate.contracts[0]"))
@@ -530,7 +530,7 @@ def test_an_odd_contract_of_the_list_stops_no_other(name: str, value: Any) -> No
     assert [row["market"] for row in found["liquidation_coverage"]] == ["ODD_USDT", "A_USDT"]
     held, _ = gate_orders()
     contracts = held.endpoint._contracts  # type: ignore[attr-defined]
-    contracts._lists = {}
+    contracts.lists = {}
     contracts._client.fetch = lambda *_: answered(listed)
     assert contracts.matching("usdt/*", "gate.contracts[0]", Traffic()) == ["usdt/A_USDT", "usdt/ODD_USDT"]
     assert contracts._sizes["A_USDT"].size == 1

@@ -81,22 +81,18 @@ class Contracts:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._lists: dict[str, dict[str, ContractRow]] = {}
+        self.lists: dict[str, dict[str, ContractRow]] = {}
         self._sizes: dict[str, Contract | None] = {}  # by market; None once the missing size was logged
         self._lock = threading.Lock()
 
     def of(self, settle: str, traffic: Traffic) -> Mapping[str, ContractRow]:
         with self._lock:
-            if settle not in self._lists:
+            if settle not in self.lists:
                 rows = rows_of(ContractList(self._client, [settle]), traffic)
-                self._lists[settle] = {row.name: row for (_, row), _ in rows}
-                sizes = {name: size_of(row) for name, row in self._lists[settle].items()}
+                self.lists[settle] = {row.name: row for (_, row), _ in rows}
+                sizes = {name: size_of(row) for name, row in self.lists[settle].items()}
                 self._sizes |= {market(settle, name): size for name, size in sizes.items() if size is not None}
-            return self._lists[settle]
-
-    def names(self, settle: str) -> list[str]:
-        """The contracts of a settle currency, if its list has been requested."""
-        return list(self._lists.get(settle, ()))
+            return self.lists[settle]
 
     def matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         """`settle/CONTRACT` of the contracts that match a pattern. Raises ConfigurationError if none does."""

@@ -109,12 +109,9 @@ class LiquidationOrders(Endpoint):
             settle, contract = name.split("/", 1)
             values = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
             (patterns if is_pattern(contract) else named).append(Partition.of(**values, entry=where))
-        whole_settles = {pattern["settle"] for pattern in patterns if len(pattern.values) == 1}
-        patterns = [one for one in patterns if len(one.values) == 1 or one["settle"] not in whole_settles]
-        yield from patterns
-        for one in named:
-            if not any(other["settle"] == one["settle"] and _covers(other, one["contract"]) for other in patterns):
-                yield one
+        for partition in (*patterns, *named):
+            if not any(_covers(pattern, partition) for pattern in patterns):
+                yield partition
 
     def _patterns_by_settle(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
         """A pattern for each settle currency that has contracts which match it."""
@@ -130,7 +127,7 @@ class LiquidationOrders(Endpoint):
         """The patterns of a settle currency together, since one request returns all its contracts."""
         patterns: defaultdict[str, list[Partition]] = defaultdict(list)
         for partition in partitions:
-            if _is_named(partition):
+            if not is_pattern(_contract_of(partition)):
                 yield (partition,)
             else:
                 patterns[partition["settle"]].append(partition)
@@ -139,10 +136,9 @@ class LiquidationOrders(Endpoint):
     def first_request(self, span: Span) -> Request:
         """Both bounds are inclusive. The current second is not over: a window of it alone requests the one before."""
         partition = span.partitions[0]
-        contract = partition["contract"] if _is_named(partition) else None
         start, last = span.start // timestamps.SECOND, span.end // timestamps.SECOND - 1
         last = min(last, time.time_ns() // timestamps.SECOND - 1)
-        return _request(partition["settle"], contract, min(start, last), last)
+        return _request(partition["settle"], _contract_of(partition), min(start, last), last)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)
@@ -153,7 +149,7 @@ class LiquidationOrders(Endpoint):
         self._with_orders[settle] |= on_page
         if len(page.raw) >= int(params["limit"]):
             _ensure_readable_by_contract(start, last, contract)
-            names = sorted({*self._contracts.names(settle), *self._with_orders[settle]})
+            names = sorted({*self._contracts.lists.get(settle, ()), *self._with_orders[settle]})
             memory[_CONTRACTS_LEFT] = [name for name in names if owners(span, name)]
             return _part_of_second(Rows([], []), settle, start, memory)
         if contract is not None and (others := on_page - {contract}):
@@ -162,7 +158,8 @@ class LiquidationOrders(Endpoint):
         ids = liquidation_ids(settle, page.rows, instants)
         rename_time(page)
         each = (b'"time":"', times, b'","liquidation_id":"', [id_.encode() for id_ in ids], b'",')
-        wanted = [owners(span, row.contract) for row in page.rows]
+        owners_of = {name: owners(span, name) for name in on_page}
+        wanted = [owners_of[row.contract] for row in page.rows]
         constant = {"settle": settle}
         rows = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, wanted=wanted)
         rows = rows.only(sorted(range(len(rows)), key=lambda index: (rows.instants[index], rows.ids[index])))
@@ -181,23 +178,27 @@ def _part_of_second(rows: Rows, settle: str, second: int, memory: dict[Any, Any]
     return Answer(rows, following, pages_are_known=True)
 
 
-def _request(settle: str, contract: str | None, start: int, last: int) -> Request:
-    named = (("contract", contract),) if contract is not None else ()
+def _request(settle: str, contract: str, start: int, last: int) -> Request:
+    """Patterns are read without `contract`: the answer has all contracts of the settle currency."""
+    named = () if is_pattern(contract) else (("contract", contract),)
     bounds = (("from", str(start)), ("to", str(last)), ("limit", str(LIMIT)))
     return Request(path(settle, CALL), (*named, *bounds))
 
 
-def _is_named(partition: Partition) -> bool:
-    return any(name == "contract" and not is_pattern(value) for name, value in partition.values)
+def _contract_of(partition: Partition) -> str:
+    """The contract of a partition, or its pattern: `*` if it is a whole settle currency."""
+    return dict(partition.values).get("contract", "*")
 
 
-def _covers(partition: Partition, contract: str) -> bool:
-    pattern = dict(partition.values).get("contract", "*")
-    return pattern in ("*", contract) or (is_pattern(pattern) and matches(pattern, contract))
+def _covers(pattern: Partition, other: Partition) -> bool:
+    """Whether a pattern reads all rows of another partition."""
+    names, contract = _contract_of(pattern), _contract_of(other)
+    is_covered = matches(names, contract) and (names == "*" or not is_pattern(contract))
+    return is_covered and names != contract and pattern["settle"] == other["settle"]
 
 
 def owners(span: Span, contract: str) -> list[int]:
-    return [index for index, partition in enumerate(span.partitions) if _covers(partition, contract)]
+    return [index for index, one in enumerate(span.partitions) if matches(_contract_of(one), contract)]
 
 
 def _ensure_readable_by_contract(start: int, last: int, contract: str | None) -> None:

@@ -95,15 +95,9 @@ class ContractStats(Endpoint):
 
 
 def _request(partition: Partition, start: int) -> Request:
-    return Request(
-        path(partition["settle"], CALL),
-        (
-            ("contract", partition["contract"]),
-            ("interval", partition["interval"]),
-            ("from", str(timestamps.ceil_to(start, timestamps.SECOND) // timestamps.SECOND)),
-            ("limit", str(LIMIT)),
-        ),
-    )
+    start_second = timestamps.ceil_to(start, timestamps.SECOND) // timestamps.SECOND
+    named = (("contract", partition["contract"]), ("interval", partition["interval"]))
+    return Request(path(partition["settle"], CALL), (*named, ("from", str(start_second)), ("limit", str(LIMIT))))
 
 
 @lru_cache(maxsize=16384)

@@ -58,17 +58,10 @@ class KaikoEndpoint(Endpoint):
     def rows(self, page: Page[Any], span: Span, memory: dict[Any, Any]) -> Rows: ...
 
     def first_request(self, span: Span) -> Request:
-        # start_time is inclusive, end_time exclusive, in milliseconds; `sort` defaults to desc.
-        return Request(
-            self.path(span.partitions[0]),
-            (
-                *self._params,
-                ("start_time", timestamps.format_instant(span.start, 3)),
-                ("end_time", timestamps.format_instant(span.end, 3)),
-                ("sort", "asc"),
-                ("page_size", PAGE_SIZE),
-            ),
-        )
+        # `start_time` is inclusive, `end_time` exclusive, both in milliseconds. `sort` defaults to desc.
+        start, end = (timestamps.format_instant(instant, 3) for instant in (span.start, span.end))
+        window = (("start_time", start), ("end_time", end), ("sort", "asc"), ("page_size", PAGE_SIZE))
+        return Request(self.path(span.partitions[0]), (*self._params, *window))
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)

@@ -31,7 +31,6 @@ STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=_
 PATH = "/v1/liquidations"
 LONG_SILENCE = timestamps.DAY
 
-# What a window remembers from page to page.
 _CAPPED = "rows of a page that was cut off"
 _OLDEST = "the oldest row so far"
 _NEVER = 2**63
