@@ -55,34 +55,34 @@ class Listing(Endpoint):
         return self.first_page
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        entries, following = self.entries(self._decoder.decode(answered), request, memory)
+        entries, next_request = self.entries(self._decoder.decode(answered), request, memory)
         typed = [row for row, _ in entries]
-        return Answer(Rows([literal for _, literal in entries], [span.start] * len(typed), typed=typed), following)
+        return Answer(Rows([literal for _, literal in entries], [span.start] * len(typed), typed=typed), next_request)
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
         """The rows of a page, and the next request."""
-        following = self._next_request(request, page.body) if self._next_request else None
-        return list(zip(page.rows, page.raw, strict=True)), following
+        next_request = self._next_request(request, page.body) if self._next_request else None
+        return list(zip(page.rows, page.raw, strict=True)), next_request
 
 
-def rows_of(listing: Listing, traffic: Traffic, first: Request | None = None) -> Iterator[Entry]:
+def rows_of(listing: Listing, traffic: Traffic, first_page: Request | None = None) -> Iterator[Entry]:
     """Every row of a list that has to be known before reading begins. Raises NotAdvancing for endless pages.
 
     Vendors do not document when page tokens expire. If one is refused, the list begins again, so rows may repeat.
     """
-    first = first or listing.first_page
-    request: Request | None = first
+    first_page = first_page or listing.first_page
+    request: Request | None = first_page
     pages, memory, restarts = Pages(), {}, 0  # type: ignore[var-annotated]
     while request is not None:
         try:
             answered = listing.client.fetch(request, traffic)
         except RequestRefused as error:
-            if request == first:
+            if request == first_page:
                 raise
             restarts += 1
             if restarts > MAX_RESTARTS:
                 raise tokens_refused(error) from None
-            request, pages, memory = first, Pages(), {}
+            request, pages, memory = first_page, Pages(), {}
             continue
         answer = listing.decode(answered, _NO_TIME, request, memory)
         pages.accept(request, answer)
@@ -105,7 +105,7 @@ def next_token(client: Client, *, token: str | None, url: str | None, name: str)
     raise UnexpectedAnswer(f"the next page's address has no {name}.", advice="No token was guessed.")
 
 
-# Reads a row's date: of the row, the field's name, and the market's name for a warning.
+# Reads a date of a row. Takes the row, the name of the field, and the name of the market for a warning.
 DateReader = Callable[[Any, str, str], int | None]
 
 # Exchange, market, kind, instant (None if unknown) and note.

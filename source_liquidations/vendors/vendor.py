@@ -116,7 +116,7 @@ def reach_notes(
 
 
 def problem_with_base_url(url: str) -> str | None:
-    """What is wrong with a replaced base URL, or None. https, or http on loopback; no user, query or fragment."""
+    """What is wrong with a configured base URL; None if nothing. Only http on loopback may replace https."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port

@@ -51,7 +51,7 @@ def path(settle: str, call: str) -> str:
 
 
 def market(settle: str, contract: str) -> str:
-    """A contract's market in unified streams: its name, and before it any settle currency other than these two."""
+    """The market of a contract in unified streams: BTC_USDT, or usd1/BTC_USD1 for a currency not in SETTLES."""
     return contract if settle in SETTLES else f"{settle}/{contract}"
 
 

@@ -174,8 +174,8 @@ class LiquidationOrders(Endpoint):
 def _part_of_second(rows: Rows, settle: str, second: int, memory: dict[Any, Any]) -> Answer:
     """One contract's rows of a second that is read contract by contract, and the request for the next contract."""
     names = memory[_CONTRACTS_LEFT]
-    following = _request(settle, names.pop(0), second, second) if names else None
-    return Answer(rows, following, pages_are_known=True)
+    next_request = _request(settle, names.pop(0), second, second) if names else None
+    return Answer(rows, next_request, pages_are_known=True)
 
 
 def _request(settle: str, contract: str, start: int, last: int) -> Request:

@@ -28,7 +28,7 @@ STREAM = Stream("gate_contract_stats", ("settle", "contract", "interval", "time"
 CALL = "contract_stats"
 
 DEFAULT_INTERVAL = "1h"
-# Gate keeps 180 days. The first of them passes while a sync runs.
+# Gate keeps 180 days. The oldest of them expires while a sync runs.
 HISTORY = 179 * timestamps.DAY
 
 SIDES = ("long", "short")
@@ -90,8 +90,8 @@ class ContractStats(Endpoint):
         rows = each_once(added_rows(page, instants, constant=dict(span.partitions[0].values), each=each), memory)
         # `to` is not documented and not sent, so a page may continue past the window.
         after = max(instants, default=span.end) + self.step
-        following = _request(span.partitions[0], after) if after < span.end else None
-        return Answer(rows.between(0, span.end), following)
+        next_request = _request(span.partitions[0], after) if after < span.end else None
+        return Answer(rows.between(0, span.end), next_request)
 
 
 def _request(partition: Partition, start: int) -> Request:
@@ -116,7 +116,7 @@ def _names(settle: str, contract: str, interval: str) -> list[tuple[str, bytes]]
 
 
 def to_volumes(rows: Rows, span: Span) -> Table:
-    """For each interval and side, a row in the base asset, and one in dollars if they are the quote; null has none."""
+    """For each interval and side, a row in the base asset, and one in dollars if the quote is. Nulls make no row."""
     partition = span.partitions[0]
     names: list[bytes] = []
     instants: list[int] = []

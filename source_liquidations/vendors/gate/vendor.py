@@ -20,8 +20,8 @@ from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at, reach_notes
 
 HOST = "https://api.gateio.ws"
-BUDGET = (200, 10.0)  # requests in seconds, for each call and address
-# Orders take thousands of requests. At half the limit, those that arrive late and together do not exceed it.
+BUDGET = (200, 10.0)  # (requests, seconds) of each call and address
+# Orders take thousands of requests. Half the limit leaves room for requests that arrive late, all at once.
 ORDERS_BUDGET = (100, 10.0)
 
 
@@ -70,8 +70,8 @@ class Gate(Vendor):
                 probe_at(self._orders, named, now, traffic)
         probe_at(self._orders, partitions[0], now, traffic)
         probe_at(self._stats, next(iter(self._stats.partitions(traffic))), now, traffic)
-        back = partial(reach_notes, "gate", start=self._shared.start)
+        notes = partial(reach_notes, "gate", start=self._shared.start)
         return [
-            *back(self._orders.retained_since, what="liquidation orders", older="there may be none that are older"),
-            *back(self._stats.reach, what="the sums of contract_stats"),
+            *notes(self._orders.retained_since, what="liquidation orders", older="older ones may be deleted"),
+            *notes(self._stats.reach, what="the sums of contract_stats"),
         ]

@@ -66,10 +66,10 @@ class KaikoEndpoint(Endpoint):
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)
         rows = self.rows(page, span, memory)
-        readable = self._readable(page.body, span, rows.instants)
-        return Answer.with_next(rows, partial(next_request, self.client, request, page.body), readable)
+        readable_range = self._readable_range(page.body, span, rows.instants)
+        return Answer.with_next(rows, partial(next_request, self.client, request, page.body), readable_range)
 
-    def _readable(self, body: Body[Any], span: Span, instants: Sequence[int]) -> tuple[int | None, int | None]:
+    def _readable_range(self, body: Body[Any], span: Span, instants: Sequence[int]) -> tuple[int | None, int | None]:
         """The access range as [start, end), without the bounds that rows disprove.
 
         Kaiko does not document what happens to rows outside the range; they are silently absent.

@@ -66,6 +66,6 @@ def matching_instruments(names_by: Callable[[Params], list[str]], pattern: str, 
     exchange_code, instrument_class, _ = pattern.split("/", 2)
     filters = () if is_pattern(exchange_code) else (("exchange_code", exchange_code),)
     classes = [name for name in CLASSES if matches(instrument_class, name)]
-    names = [name for each_class in classes for name in names_by((*filters, ("class", each_class)))]
+    names = [name for class_ in classes for name in names_by((*filters, ("class", class_)))]
     advice = "Compare it with https://reference-data-api.kaiko.io/v1/instruments."
     return sorted(matching_names(pattern, names, where, "instrument of Kaiko's list", advice))

@@ -140,15 +140,15 @@ class Liquidations(Endpoint):
         for symbol in set(page.column("symbol")):
             if asset(requested) not in (asset(symbol), assets_of(symbol, "binance")[0]):
                 raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {requested}.")
-        following = self._next_request(request, answered, page, limit, memory)
+        next_request = self._next_request(request, answered, page, limit, memory)
         instants, times = iso_instants("timestamp", page.column("timestamp"))
         memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows are not ordered
-        if following is None:
+        if next_request is None:
             self._credits.complete_windows += 1
             self._warn_of_silence(span, memory[_OLDEST])
         ids = liquidation_ids(page, instants, memory)
         each = (b'"time":"', times, b'","liquidation_id":"', [id_.encode() for id_ in ids], b'",')
-        return Answer(added_rows(page, instants, constant={}, each=each, times=times, ids=ids), following)
+        return Answer(added_rows(page, instants, constant={}, each=each, times=times, ids=ids), next_request)
 
     def _next_request(
         self, request: Request, answered: Answered, page: Page[LiquidationRow], limit: int, memory: dict[Any, Any]
