@@ -138,10 +138,10 @@ def test_times(mts: bytes, time: str, nanoseconds: int) -> None:
 
 BAD_BODIES: dict[str, tuple[Any, str]] = {
     "an object": ({"data": []}, "Expected `array"),
-    "a number in the array": ([1], "which is no row"),
-    "an object in the array": ([[{"pos": 1}]], "which is no row"),
-    "another first word": ([["position", *row(MS)[1:]]], "which is no row"),
-    "too deep": ([[[row(MS)]]], "which is no row"),
+    "a number in the array": ([1], "which is not a row"),
+    "an object in the array": ([[{"pos": 1}]], "which is not a row"),
+    "another first word": ([["position", *row(MS)[1:]]], "which is not a row"),
+    "too deep": ([[[row(MS)]]], "which is not a row"),
     "too short": ([row(MS)[:9]], "has 9 elements"),
     "mts, null": ([row(None)], "`mts` of row 0 is 'null'"),  # type: ignore[arg-type]
     "mts, seconds": ([row(MS // 1000)], "`mts` of row 0 is '1706417848', not a Unix time"),

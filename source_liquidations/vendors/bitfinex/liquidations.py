@@ -1,11 +1,12 @@
-"""Bitfinex, "Liquidations": GET /v2/liquidations/hist, the whole exchange in one list, oldest rows first.
+"""Bitfinex, "Liquidations": GET /v2/liquidations/hist, one list of the whole exchange, oldest rows first.
 
-Page: https://docs.bitfinex.com/reference/rest-public-liquidations. There is no page token: the next page begins at the
-time of the last row, not after it, since a page may end inside a millisecond.
+Page: https://docs.bitfinex.com/reference/rest-public-liquidations. There is no page token. A page may end inside a
+millisecond, so the next page begins at the time of the last row, not after it.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -39,22 +40,36 @@ LIMIT = 500
 ROWS_PER_DAY = 154  # over all symbols, measured in 2026-09
 
 OLDEST_FIRST, NEWEST_FIRST = "1", "-1"
-# A shorter window is no first sync of anybody, and a shorter one that begins later is a regular sync's: neither is
-# worth another request.
+# The end of a longer window is verified with one more request. A window of up to an hour from start_date on is no real
+# first sync, and one of up to two days from any other instant is a regular sync.
 LONG_FIRST_WINDOW, LONG_WINDOW = timestamps.HOUR, 2 * timestamps.DAY
-
-# What a window remembers from page to page.
-_LAST = "the last millisecond of which rows were taken"
-_HAD_FULL_PAGE = "a page was full"
-_HAS_FRACTIONS = "times have fractions of a millisecond"
-_ONE_MILLISECOND = "a full page of one millisecond"
 
 REPORT = "Rows read so far are kept. Report this with the connector's version."
 EVENT_TYPES = {"0": "order", "1": "trade"}  # by IS_MATCH
 
 
+@dataclass
+class Paging:
+    """What a window remembers from page to page.
+
+    last_millisecond     the newest millisecond whose rows were taken; -1 = none yet
+    had_full_page        whether any page was full
+    has_fractions        whether any time has a fraction of a millisecond
+    single_millisecond   a full page whose rows all have the same millisecond
+    """
+
+    last_millisecond: int = -1
+    had_full_page: bool = False
+    has_fractions: bool = False
+    single_millisecond: list[Row] = field(default_factory=list)
+
+    def note_taken(self, rows: Sequence[Row]) -> None:
+        """`rows` are in ascending time, without those that are held back."""
+        self.last_millisecond = max([self.last_millisecond, *(row.millisecond for row in rows[-1:])])
+
+
 class Liquidations(Endpoint):
-    """`start` is the configured first instant: a window that begins there is a first sync's."""
+    """`start` is start_date in nanoseconds: a window that begins there belongs to a first sync."""
 
     splittable = False
     max_concurrent_requests = 1
@@ -66,16 +81,16 @@ class Liquidations(Endpoint):
         self.client = client
         self._entries = entries
         self._start = timestamps.floor_to(start, MILLISECOND)
-        read = [name for name in FIELDS.values() if name != "symbol"]
+        numeric = [name for name in FIELDS.values() if name != "symbol"]
         added = ("time", "ordinal")
-        self._decoder = RowDecoder(ListBody, LiquidationRow, Fields(STREAM), numbers=read, added=added)
+        self._decoder = RowDecoder(ListBody, LiquidationRow, Fields(STREAM), numbers=numeric, added=added)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         for index, entry in enumerate(self._entries):
             yield Partition.of(symbol=entry, entry=f"bitfinex.symbols[{index}]")
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
-        """All in one: a request cannot name symbols, so it brings the rows of every entry."""
+        """One batch: a request cannot name symbols, so it returns the rows of every entry."""
         return [tuple(partitions)]
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
@@ -86,115 +101,113 @@ class Liquidations(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = page_of(answered)
-        memory[_HAS_FRACTIONS] = memory.get(_HAS_FRACTIONS, False) or any(row.instant % MILLISECOND for row in page)
+        paging: Paging = memory.setdefault("paging", Paging())
+        paging.has_fractions = paging.has_fractions or any(row.instant % MILLISECOND for row in page)
         params = dict(request.params)
         if "start" not in params:
-            known_until = _known_until(page, span, memory)
+            first_unread = _first_unread(page, span, paging)
             kept = sorted((row for row in page if span.start <= row.instant < span.end), key=lambda row: row.instant)
-            return Answer(rows_of(kept, span, self._decoder).between(known_until, span.end))
+            return Answer(rows_of(kept, span, self._decoder).between(first_unread, span.end))
         if params["sort"] == OLDEST_FIRST:
-            kept, following = self._in_order(page, span, params, memory)
+            kept, following = self._ascending_page(page, span, int(params["end"]), paging)
         else:
-            kept, following = self._whole_millisecond(page, span, int(params["start"]), memory)
+            kept, following = self._whole_millisecond(page, span, int(params["start"]), paging)
         return Answer(rows_of(kept, span, self._decoder), following)
 
-    def _in_order(
-        self, page: list[Row], span: Span, params: dict[str, str], memory: dict[Any, Any]
+    def _ascending_page(
+        self, page: list[Row], span: Span, end: int, paging: Paging
     ) -> tuple[list[Row], Request | None]:
-        """The rows of a page, and the next request.
+        """The rows of a page that was requested up to the millisecond `end`, and the next request.
 
-        The last millisecond of a full page is held back: the next page brings it whole.
+        The last millisecond of a full page is held back: the next page has all of its rows.
         """
         is_full = len(page) >= LIMIT
         if is_full and page[0].instant > page[-1].instant and all(a.instant >= b.instant for a, b in pairwise(page)):
             raise UnexpectedAnswer("the rows come newest first, although `sort` was 1, so older ones may be missing.")
         page = sorted(page, key=lambda row: row.instant)
-        if int(params["end"]) > _last_millisecond(span):  # for the fractions of the last millisecond
+        if end > _last_millisecond(span):  # requested for the fractions of the last millisecond only
             page = [row for row in page if span.end - MILLISECOND < row.instant < span.end]
         if not is_full or not page:
-            _note_last(page, memory)
-            return page, self._after_last(span, params, memory)
-        memory[_HAD_FULL_PAGE] = True
+            paging.note_taken(page)
+            return page, self._after_last_page(span, end, paging)
+        paging.had_full_page = True
         last = page[-1].millisecond
         if page[0].millisecond == last:
-            memory[_ONE_MILLISECOND] = page
-            return [], _request(NEWEST_FIRST, last, last + int(memory[_HAS_FRACTIONS]))
+            paging.single_millisecond = page
+            return [], _request(NEWEST_FIRST, last, last + int(paging.has_fractions))
         kept = [row for row in page if row.millisecond < last]
-        _note_last(kept, memory)
-        return kept, _request(OLDEST_FIRST, last, int(params["end"]))
+        paging.note_taken(kept)
+        return kept, _request(OLDEST_FIRST, last, end)
 
-    def _after_last(self, span: Span, params: dict[str, str], memory: dict[Any, Any]) -> Request | None:
-        """What to request after the last page.
+    def _after_last_page(self, span: Span, end: int, paging: Paging) -> Request | None:
+        """The request after a page that is not full.
 
-        `end` is inclusive and a whole millisecond, so times with a fraction may follow it. And a list that was cut off
-        would look like its end: after a long window or several pages, the newest rows have to be known.
+        The parameter `end` is inclusive and a whole millisecond, so times with a fraction may follow it. And a list
+        that the vendor cuts off looks complete: after a long window or a full page, the newest rows are requested to
+        compare.
         """
-        end = _last_millisecond(span)
-        if memory[_HAS_FRACTIONS] and int(params["end"]) == end:
-            return _request(OLDEST_FIRST, end, end + 1)
-        long = LONG_FIRST_WINDOW if span.start == self._start else LONG_WINDOW
-        if span.end - span.start > long or memory.get(_HAD_FULL_PAGE):
-            return _request(NEWEST_FIRST, None, int(params["end"]))
+        last = _last_millisecond(span)
+        if paging.has_fractions and end == last:
+            return _request(OLDEST_FIRST, last, last + 1)
+        longest_unverified = LONG_FIRST_WINDOW if span.start == self._start else LONG_WINDOW
+        if span.end - span.start > longest_unverified or paging.had_full_page:
+            return _request(NEWEST_FIRST, None, end)
         return None
 
     def _whole_millisecond(
-        self, page: Sequence[Row], span: Span, millisecond: int, memory: dict[Any, Any]
+        self, page: Sequence[Row], span: Span, millisecond: int, paging: Paging
     ) -> tuple[list[Row], Request | None]:
-        """All rows of a millisecond that fills a page, from its two ends.
+        """All rows of a millisecond that fills a page, read oldest first and newest first.
 
-        Raises UnexpectedAnswer unless they overlap.
+        Raises UnexpectedAnswer unless the two pages overlap.
         """
-        oldest: list[Row] = memory.pop(_ONE_MILLISECOND)
-        newest = [row for row in page[::-1] if row.millisecond == millisecond]
-        newest.sort(key=lambda row: row.instant)
-        whole = _joined(oldest, newest)
+        descending = [row for row in page[::-1] if row.millisecond == millisecond]
+        descending.sort(key=lambda row: row.instant)
+        whole = _joined(paging.single_millisecond, descending)
         if whole is None:
             at = timestamps.format_instant(millisecond * MILLISECOND, 3)
             raise UnexpectedAnswer(
-                f"{at} has more rows than can be requested of one millisecond, so some would be missing.",
+                f"the millisecond {at} has more rows than can be requested, so some would be missing.",
                 advice=REPORT,
             )
-        _note_last(whole, memory)
-        end = _last_millisecond(span)
-        if millisecond < end:
-            return whole, _request(OLDEST_FIRST, millisecond + 1, end)
-        return whole, self._after_last(span, {"end": str(end + int(memory[_HAS_FRACTIONS]))}, memory)
+        paging.note_taken(whole)
+        last = _last_millisecond(span)
+        if millisecond < last:
+            return whole, _request(OLDEST_FIRST, millisecond + 1, last)
+        return whole, self._after_last_page(span, last + int(paging.has_fractions), paging)
 
 
-def _note_last(kept: Sequence[Row], memory: dict[Any, Any]) -> None:
-    """Remember up to where rows were taken; those that were held back are not among them."""
-    memory[_LAST] = max([memory.get(_LAST, -1), *(row.millisecond for row in kept[-1:])])
+def _first_unread(newest: Sequence[Row], span: Span, paging: Paging) -> int:
+    """The instant from which on the list had no rows: any rows of the newest page from there on are new.
 
-
-def _known_until(newest: Sequence[Row], span: Span, memory: dict[Any, Any]) -> int:
-    """From which instant on the newest page has rows that the list did not have.
-
-    Raises UnexpectedAnswer where there are others between, or where the page does not have the list's last row.
+    Raises UnexpectedAnswer if rows between the two may be missing, or if the newest page lacks the list's last row.
     """
-    last: int = memory[_LAST]
-    begins = max(last + 1, span.start // MILLISECOND)
+    last = paging.last_millisecond
+    first_unread = max(last + 1, span.start // MILLISECOND)
     if last >= 0 and not any(row.millisecond >= last for row in newest):
         raise UnexpectedAnswer(
-            "the newest rows are outside the time asked for: all are older than the list's last one, of"
+            "the newest rows are outside the time asked for: all are older than the last row of the list, of"
             f" {timestamps.format_shortest(last * MILLISECOND)}.",
             advice=REPORT,
         )
-    new = [row for row in newest if row.millisecond >= begins and row.instant < span.end]
-    ended = timestamps.format_shortest(begins * MILLISECOND)
+    new = [row for row in newest if row.millisecond >= first_unread and row.instant < span.end]
+    list_end = timestamps.format_shortest(first_unread * MILLISECOND)
     if new and len(new) == len(newest):
         first = timestamps.format_shortest(min(row.instant for row in new))
         raise UnexpectedAnswer(
-            f"the list stopped early: it has no row from {ended} on, but there are some from {first} on, and perhaps"
-            " others before.",
+            f"the list stopped early: it has no rows from {list_end} on, but the newest page has rows from {first} on."
+            " Rows in between may be missing.",
             advice=REPORT,
         )
     if new:
-        logger.warning("bitfinex: the list stopped early, at %s; %d newer rows were read from its end", ended, len(new))
-    return begins * MILLISECOND
+        logger.warning(
+            "bitfinex: the list stopped early, at %s; %d later rows were read from the newest page", list_end, len(new)
+        )
+    return first_unread * MILLISECOND
 
 
 def _request(sort: str, start: int | None, end: int) -> Request:
-    """Both bounds are milliseconds, inclusive."""
+    """`start` and `end` are milliseconds; both are inclusive."""
     params = [("sort", sort), ("limit", str(LIMIT))]
     if start is not None:
         params.append(("start", str(start)))
@@ -205,31 +218,31 @@ def _last_millisecond(span: Span) -> int:
     return span.end // MILLISECOND - 1
 
 
-def _joined(oldest: list[Row], newest: list[Row]) -> list[Row] | None:
-    """Two ends of a list as one: where the end of one is the beginning of the other. None unless there is one such way.
+def _joined(ascending: list[Row], descending: list[Row]) -> list[Row] | None:
+    """Two pages of one millisecond as one list, by the rows at the end of one and the beginning of the other.
 
-    Equal rows may leave it open how many there are. So may a vendor that has rows of one millisecond in the same order
-    from both ends: then some would come twice.
+    None unless exactly one overlap fits. Equal rows may leave the number of rows open. So may a vendor that returns
+    rows of one millisecond in the same order for both sort directions: some rows would then come twice.
     """
-    left, right = ([tuple(map(bytes, row.elements)) for row in rows] for rows in (oldest, newest))
-    most = min(len(left), len(right))
-    overlaps = [length for length in range(1, most + 1) if left[-length:] == right[:length]]
+    older, newer = ([tuple(map(bytes, row.elements)) for row in rows] for rows in (ascending, descending))
+    longest = min(len(older), len(newer))
+    overlaps = [length for length in range(1, longest + 1) if older[-length:] == newer[:length]]
     if len(overlaps) != 1:
         return None
-    whole = Counter(left + right[overlaps[0] :])
-    if whole - (Counter(left) | Counter(right)):
+    whole = Counter(older + newer[overlaps[0] :])
+    if whole - (Counter(older) | Counter(newer)):
         return None
-    return oldest + newest[overlaps[0] :]
+    return ascending + descending[overlaps[0] :]
 
 
 def to_liquidations(rows: Rows, span: Span) -> Table:
-    """The sign of the amount is the position's side. A trigger has no price: base_price is where it was opened."""
-    kinds = [EVENT_TYPES.get(canonical(bytes(row.is_match)), "") for row in rows.typed]
+    """The sign of `amount` is the position side. A trigger has no price: `base_price` is the entry price."""
+    event_types = [EVENT_TYPES.get(canonical(bytes(row.is_match)), "") for row in rows.typed]
     rows = rows.without(
         {
             index: UnexpectedAnswer(f"`is_match` is {shown(bytes(row.is_match))}, neither 0 nor 1.")
             for index, row in enumerate(rows.typed)
-            if not kinds[index]
+            if not event_types[index]
         }
     )
     typed: Sequence[LiquidationRow] = rows.typed
@@ -239,7 +252,7 @@ def to_liquidations(rows: Rows, span: Span) -> Table:
     contracts = {symbol: Contract.of_base(pair_of(symbol)[1]) for symbol in set(symbols)}
     return unified_rows(
         rows,
-        names=list(map(_names, symbols, filter(None, kinds))),
+        names=list(map(_names, symbols, filter(None, event_types))),
         positions=[None if not value else "long" if value > 0 else "short" for value in signed],
         price=prices,
         amount=amounts,
@@ -254,13 +267,13 @@ def _names(symbol: str, event_type: str) -> bytes:
 
 @lru_cache(maxsize=4096)
 def pair_of(symbol: str) -> tuple[str | None, str | None]:
-    """Base and quote asset: what stands around the colon; without one, three letters each."""
-    known = assets_of(symbol, "bitfinex")
-    if None not in known:
-        return known
+    """Base and quote asset: the texts around the colon; without a colon, three letters each."""
+    assets = assets_of(symbol, "bitfinex")
+    if None not in assets:
+        return assets
     pair = symbol.removeprefix("t")
     halves = pair.split(":") if ":" in pair else [pair[:3], pair[3:]] if len(pair) == 6 else []
     if len(halves) != 2 or not all(half.isalnum() for half in halves):
-        return known
+        return assets
     base, quote = (assets_of(f"t{half}:USD", "bitfinex")[0] for half in halves)
     return base, quote

@@ -1,6 +1,7 @@
-"""Bitfinex, the body of GET /v2/liquidations/hist: rows that are arrays, and what they are as objects.
+"""Bitfinex, the body of GET /v2/liquidations/hist: rows are arrays, which become JSON objects.
 
-Page: https://docs.bitfinex.com/reference/rest-public-liquidations. Three nestings are about; all of them are taken.
+Page: https://docs.bitfinex.com/reference/rest-public-liquidations. Pages and clients show three nestings of rows; all
+of them are accepted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +23,10 @@ from source_liquidations.vendors.decoding import RowDecoder, added_rows
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.patterns import matches
 
-MTS = 2
+MTS = 2  # the index of this element
 KEY = ("pos_id", "mts", "is_match", "is_market_sold", "amount", "price_acquired")
 ELEMENTS = 12
-FEWEST_ELEMENTS = 10  # older rows may end there
+FEWEST_ELEMENTS = 10  # older rows may have no more
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _list_or_null = msgspec.json.Decoder(list[msgspec.Raw] | None)
@@ -42,12 +43,12 @@ class LiquidationRow(msgspec.Struct):
     price_acquired: msgspec.Raw
 
 
-FIELDS = dict(zip((1, MTS, 4, 5, 6, 8, 9, 11), LiquidationRow.__struct_fields__, strict=True))  # by place in a row
+FIELDS = dict(zip((1, MTS, 4, 5, 6, 8, 9, 11), LiquidationRow.__struct_fields__, strict=True))  # by index
 
 
 @dataclass(slots=True)
 class Row:
-    """One row as it was sent, and its time."""
+    """One row as sent, and its time."""
 
     elements: list[msgspec.Raw]
     instant: int
@@ -58,13 +59,13 @@ class Row:
         return self.instant // MILLISECOND
 
     def as_object(self) -> bytes:
-        """With null for what is missing, and what stands in a placeholder or beyond the documented elements."""
-        there = {
-            FIELDS.get(at, f"_{at}"): value
-            for at, value in enumerate(self.elements)
-            if at in FIELDS or at >= ELEMENTS or (at and value != NULL)
+        """Missing fields are null. Placeholders that are not null and undocumented elements become `_3`, `_12` etc."""
+        members = {
+            FIELDS.get(index, f"_{index}"): value
+            for index, value in enumerate(self.elements)
+            if index in FIELDS or index >= ELEMENTS or (index and value != NULL)
         }
-        return encode({**dict.fromkeys(FIELDS.values(), NULL), **there})
+        return encode({**dict.fromkeys(FIELDS.values(), NULL), **members})
 
 
 def page_of(answered: Answered) -> list[Row]:
@@ -72,13 +73,12 @@ def page_of(answered: Answered) -> list[Row]:
     rows = list(_flat(answered.decoded(_list_or_null) or ()))
     for index, elements in enumerate(rows):
         if len(elements) < FEWEST_ELEMENTS:
-            problem = f"row {index} has {len(elements)} elements, where {ELEMENTS} are documented."
-            raise UnexpectedAnswer(problem)
+            raise UnexpectedAnswer(f"row {index} has {len(elements)} elements, but {ELEMENTS} are documented.")
     return list(map(Row, rows, *unix_instants("mts", [elements[MTS] for elements in rows], "milliseconds")))
 
 
 def _flat(items: Iterable[msgspec.Raw], levels: int = 1) -> Iterator[list[msgspec.Raw]]:
-    """The rows: of an array of rows, or of arrays of rows."""
+    """The rows of an array of rows, or of an array of such arrays."""
     for item in items:
         try:
             elements = _list.decode(item)
@@ -89,26 +89,27 @@ def _flat(items: Iterable[msgspec.Raw], levels: int = 1) -> Iterator[list[msgspe
         elif elements is not None and levels:
             yield from _flat(elements, levels - 1)
         else:
-            raise UnexpectedAnswer(f'the answer holds {shown(bytes(item))}, which is no row that begins with "pos".')
+            raise UnexpectedAnswer(f'the answer holds {shown(bytes(item))}, which is not a row that begins with "pos".')
 
 
 def rows_of(sent: Sequence[Row], span: Span, decoder: RowDecoder[LiquidationRow]) -> Rows:
-    """A page's rows as JSON objects, with `time` and `ordinal`; those of unwanted symbols only tell the time.
+    """A page's rows as JSON objects with `time` and `ordinal`.
 
-    A wanted row whose symbol or a number cannot be taken is a fault.
+    A row that no partition matches only shows how far the page reaches. A row with an invalid symbol or number is a
+    fault, unless no partition matches it.
     """
     page = decoder.decode(Answered(200, {}, b"[%b]" % b",".join(row.as_object() for row in sent)))
     patterns = [partition["symbol"] for partition in span.partitions]
     owners: list[Sequence[int] | None] = []
     for index, row in enumerate(page.rows):
         is_named = isinstance(row.symbol, str) and row.symbol
-        owners.append([at for at, one in enumerate(patterns) if matches(one, row.symbol)] if is_named else None)
+        owners.append([at for at, pattern in enumerate(patterns) if matches(pattern, row.symbol)] if is_named else None)
         if not is_named:
             page.bad[index] = UnexpectedAnswer(f"`symbol` of row {index} is {shown(encode(row.symbol))}, not text.")
         elif row.pos_id == NULL:
             page.bad.setdefault(index, UnexpectedAnswer(f"`pos_id` of row {index} is null, not a number."))
     keys = [[canonical(bytes(getattr(row, name))) for name in KEY] for row in page.rows]
-    # Rows of one key have one time, and a page never ends inside a millisecond.
+    # Rows with the same key have the same time, and `sent` holds every millisecond whole: ordinals can start at 0.
     ordinals = repeats.ordinals(
         [(str(row.symbol), *key) for row, key in zip(page.rows, keys, strict=True)],
         lambda index: [bytes(element) for element in sent[index].elements],
@@ -128,5 +129,5 @@ def rows_of(sent: Sequence[Row], span: Span, decoder: RowDecoder[LiquidationRow]
 
 
 def canonical(literal: bytes) -> str:
-    """One spelling of a number, and of null, for keys."""
+    """The one spelling of a number or null that keys use: `-8.0` and `-8` are equal."""
     return numbers.plain(literal) or "null"

@@ -1,7 +1,7 @@
 """Bitfinex: host, budget, error words, streams, check. There is no key.
 
-For the check, "Platform Status", "Configs" and "Candles": whether it is operative, which pairs there are, and were.
-Pages: reference/rest-public-platform-status, -conf and -candles of https://docs.bitfinex.com.
+`check` uses "Platform Status" (maintenance), "Configs" (today's pairs) and "Candles" (delisted pairs). Pages:
+reference/rest-public-platform-status, -conf and -candles of https://docs.bitfinex.com.
 """
 
 import re
@@ -46,46 +46,46 @@ _candles = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Busy(VendorUnavailable):
-    """Too many requests: the vendor can be reached, and says nothing else for now."""
+    """A 429 during `check`: the vendor can be reached, but the check cannot be completed now."""
 
 
 HOST = "https://api-pub.bitfinex.com"
-# Documented are 3 requests a minute and address; measured, the second of two at once is refused, and the pause that
-# follows lasts minutes. So requests keep this distance, and a 429 is waited out for as long.
+# The page allows 3 requests a minute and address. Measured: the second of two requests sent at once is refused, and the
+# pause after it lasts minutes. So requests are spaced this far apart, and the delays after a 429 are this long.
 SECONDS_BETWEEN_REQUESTS = 25.0
 DELAYS = (60.0, 240.0)
-PLATFORM_REQUESTS_PER_MINUTE = 30  # of its status, and of candles; lists have 90
+PLATFORM_REQUESTS_PER_MINUTE = 30  # for status and candles; lists allow 90
 
-# In a body of rows, which begins with two brackets, any number may stand.
+# A body of rows begins with two brackets and may contain any number, 11010 included.
 _RATE_LIMIT = re.compile(rb"(?!\s*\[\s*\[).*(ERR_RATE_LIMIT|\b11010\b)", re.DOTALL)
 _BAD_PARAMETER = re.compile(r"\b10020\b")
 
-# status: what may refuse a request that needs no key
+# status: what to do
 _REFUSALS = {
     401: "Bitfinex needs no key. Check the key of the proxy, if `bitfinex.base_url` is one.",
     402: "Bitfinex needs no key. Check the key of the proxy, if `bitfinex.base_url` is one.",
     403: "Bitfinex needs no key and no plan. It may not cover this address or its country.",
 }
 
-_budgets: dict[str, Budget] = {}  # by base URL: the limit is one of the address, whichever command spends it
+_budgets: dict[str, Budget] = {}  # by base URL: all commands of a process share the limit of its address
 
 
 def budget_of(url: str, seconds: float) -> Budget:
-    """The budget of this process: one request at a time, with so many seconds between two."""
+    """The budget of this process: one request every `seconds`."""
     budget = _budgets.setdefault(url.rstrip("/"), Budget(1, seconds))
     budget.change(1, seconds)
     return budget
 
 
 def translated(answered: Answered) -> Answered:
-    """A rate limit as a 429; one of its bodies has been seen with a status that is not known."""
+    """A rate limit as a 429: for the body with code 11010, the vendor's status is unknown."""
     return answered if _RATE_LIMIT.match(answered.body) is None else replace(answered, status=429)
 
 
 def explain(answered: Answered) -> LiquidationsError | None:
-    """What an error means that another try would not change.
+    """The error for an answer that a retry would not change; None for other answers.
 
-    It is one of the address or of the request, never of a symbol.
+    Requests name no symbol, so the error is about the address or the request.
     """
     status, words = answered.status, words_of(answered)
     is_refused = 400 <= status < 500 and status not in {408, 429}
@@ -96,7 +96,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
 
 def explain_at_once(answered: Answered) -> LiquidationsError | None:
-    """As `explain`; and a check does not wait for minutes."""
+    """Like `explain`, but a 429 is an error too: `check` must not wait for minutes."""
     return Busy(words_of(answered), status=429) if answered.status == 429 else explain(answered)
 
 
@@ -116,30 +116,30 @@ class Bitfinex(Vendor):
         seconds = 60.0 / per_minute if per_minute else SECONDS_BETWEEN_REQUESTS
         budget = budget_of(config.get("base_url", HOST), seconds)
         client = self.client(HOST, budget, explain=explain, translate=translated, delays=DELAYS)
-        own = Budget(PLATFORM_REQUESTS_PER_MINUTE, 60.0)
-        self._platform = self.client(HOST, own, explain=explain_at_once, translate=translated)
+        platform_budget = Budget(PLATFORM_REQUESTS_PER_MINUTE, 60.0)
+        self._platform = self.client(HOST, platform_budget, explain=explain_at_once, translate=translated)
         self._liquidations = Liquidations(client, self._symbols, shared.start)
 
     def feeds(self) -> Sequence[Feed]:
         return (Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS: liquidations.to_liquidations}),)
 
     def check(self, traffic: Traffic) -> list[str]:
-        """The platform's status and, unless the whole exchange is wanted, its lists of pairs.
+        """Request the platform's status and, unless all entries are `*`, the lists of pairs.
 
-        A symbol that is in none of them may have been delisted: its candles tell. All of these calls have limits of
-        their own, so that a read right after has its first request. A 429 means reachable.
+        A symbol that is in no list may be delisted: it then has candles. These calls have rate limits of their own, so
+        a read right after the check can send its first request. A 429 proves that the vendor can be reached.
         """
         try:
             self._must_be_operative(traffic)
         except Busy as error:
-            logger.info("bitfinex: the platform's status is not known: %s", redact(error.cause))
+            logger.info("bitfinex: the platform's status could not be read: %s", redact(error.cause))
         if all(entry == EVERYTHING for entry in self._symbols):
             return []
         try:
             delisted = self._delisted(traffic)
         except Busy as error:
-            return [f"bitfinex: the symbols were not compared with the vendor's lists: {error.cause}."]
-        note = f"bitfinex: {some_of(delisted)}: not among today's pairs, so only earlier liquidations can be read."
+            return [f"bitfinex: the symbols were not compared with the vendor's lists of pairs: {error.cause}."]
+        note = f"bitfinex: {some_of(delisted)}: not among today's pairs, so there are only earlier liquidations."
         return [note] if delisted else []
 
     def _must_be_operative(self, traffic: Traffic) -> None:
@@ -152,12 +152,12 @@ class Bitfinex(Vendor):
             raise UnexpectedAnswer(f"`status` of the platform is {shown(answered.body)}, neither [1] nor [0].")
 
     def _delisted(self, traffic: Traffic) -> list[str]:
-        """The entries that mean no symbol of today's pairs, but an earlier one.
+        """The entries that are not among today's pairs, but were traded before.
 
-        Raises ConfigurationError for the first that means none at all.
+        Raises ConfigurationError for the first entry that is neither.
         """
-        found = self._platform.fetch(Request(PAIRS), traffic).decoded(_pairs)
-        listed = [f"t{pair}" for pairs in found for pair in pairs or ()]
+        lists = self._platform.fetch(Request(PAIRS), traffic).decoded(_pairs)
+        listed = [f"t{pair}" for pairs in lists for pair in pairs or ()]
         delisted: list[str] = []
         for index, entry in enumerate(self._symbols):
             where = f"bitfinex.symbols[{index}]"
@@ -170,16 +170,16 @@ class Bitfinex(Vendor):
             if close is not None or not self._was_traded(entry, traffic):
                 raise ConfigurationError(
                     where,
-                    f"{entry!r} is not among the pairs that Bitfinex lists, and there are no candles of it.",
+                    f"{entry!r} is not among the pairs that Bitfinex lists, and has no candles.",
                     advice=f"Did you mean {close}?" if close else "E.g. tBTCF0:USTF0, or * for the whole exchange.",
                 )
             delisted.append(entry)
         return delisted
 
     def _was_traded(self, symbol: str, traffic: Traffic) -> bool:
-        """Whether the exchange has a daily candle of a symbol, as it has of a delisted one; never of an unknown one."""
+        """Whether the exchange has a daily candle of a symbol: delisted symbols have some, unknown ones never."""
         request = Request(CANDLES.format(quote(symbol, safe=":")), (("limit", "1"),))
         try:
             return bool(self._platform.fetch(request, traffic).decoded(_candles))
-        except RequestRefused:  # unknown
+        except RequestRefused:  # an unknown symbol
             return False
