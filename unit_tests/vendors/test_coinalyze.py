@@ -20,7 +20,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading import coverage
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.unified import LIQUIDATION_VOLUMES
-from source_liquidations.vendors.coinalyze.liquidation_history import STREAM, LiquidationHistory, symbols_at_once
+from source_liquidations.vendors.coinalyze.liquidation_history import STREAM, LiquidationHistory, symbols_per_request
 from source_liquidations.vendors.coinalyze.vendor import Coinalyze, budget_of, explain
 from source_liquidations.vendors.vendor import Shared
 from unit_tests.vendors.bodies import (
@@ -144,7 +144,7 @@ def test_more_than_two_thousand_markets_are_warned_of(caplog: pytest.LogCaptureF
         assert caplog.messages == []
         partitions_of("*", listed=listed)
     assert caplog.messages == [
-        "coinalyze: `coinalyze.symbols` means 2,001 markets. Each is a call, so every sync takes 53 minutes."
+        "coinalyze: `coinalyze.symbols` matches 2,001 markets. Each costs a call, so every sync takes 53 minutes."
     ]
 
 
@@ -157,7 +157,7 @@ def test_a_request_names_no_more_symbols_than_fit_and_none_is_left_out(count: in
     endpoint = endpoint_of(*symbols, requests_per_minute=per_minute)
     batches = list(endpoint.batches(endpoint.partitions(Traffic()), 0, 1))
     assert [p["symbol"] for batch in batches for p in batch] == symbols
-    most = symbols_at_once(per_minute)
+    most = symbols_per_request(per_minute)
     assert most <= 20
     assert all(len(batch) == most for batch in batches[:-1])
     for batch in batches:
@@ -183,7 +183,7 @@ def test_never_more_symbols_in_a_minute_than_calls_and_hardly_less(sizes: list[i
     budget._clock = clock  # type: ignore[assignment]
     sent: list[float] = []
     for size in sizes:
-        size = min(size, symbols_at_once(per_minute))
+        size = min(size, symbols_per_request(per_minute))
         while wait := budget.reserve(float(size)):
             clock.now += wait
         sent += [clock.now] * size
@@ -314,7 +314,7 @@ def test_a_time_as_text() -> None:
         ([[1, 2]], "object"),
         ([{"symbol": "BTCUSDT_PERP.A", "history": [None]}], "object"),
         ([{"symbol": "BTCUSDT_PERP.A", "history": [None], "undocumented": 1}], "object"),
-        ([series("ETHUSDT_PERP.A", point())], "'ETHUSDT_PERP.A', which was not asked for"),
+        ([series("ETHUSDT_PERP.A", point())], "'ETHUSDT_PERP.A', which was not requested"),
     ],
 )
 def test_bodies_of_another_shape_are_refused(body: Any, words: str) -> None:

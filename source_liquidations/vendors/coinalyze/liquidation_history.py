@@ -31,18 +31,18 @@ STREAM = Stream(
     "coinalyze_liquidation_history", ("symbol", "interval", "denomination", "time"), "time", declared_in=__name__
 )
 
-# Of an interval shorter than a day, so many of a market's newest points are kept for sure; older ones are deleted.
+# The vendor keeps at least this many of a market's newest points at an interval shorter than a day.
 POINTS_KEPT = 1_500
 REVISED_FOR = 5 * timestamps.MINUTE
-MOST_SYMBOLS = 20  # a request
-MANY_MARKETS = 2_000  # take an hour each sync
+SYMBOLS_PER_REQUEST = 20
+MANY_MARKETS = 2_000  # a sync of so many takes an hour
 
 _DOLLAR = "usd"
 IN_BASE, IN_QUOTE = "BASE_ASSET", "QUOTE_ASSET"
 
 
 class Point(msgspec.Struct, gc=False):
-    """One interval: its start in Unix seconds, and what was liquidated of longs and of shorts."""
+    """One interval: its start in Unix seconds, the liquidated longs and the liquidated shorts."""
 
     t: msgspec.Raw
     l: msgspec.Raw = numbers.NULL  # noqa: E741 - the vendor's name
@@ -58,19 +58,19 @@ _body = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _series = msgspec.json.Decoder(Series)
 
 
-def symbols_at_once(per_minute: int) -> int:
-    """The most symbols of a request: half of what a minute has, so that two requests make use of all of it."""
-    return max(1, min(MOST_SYMBOLS, per_minute // 2))
+def symbols_per_request(calls_per_minute: int) -> int:
+    """At most half of a minute's calls, so that two requests use all of them."""
+    return max(1, min(SYMBOLS_PER_REQUEST, calls_per_minute // 2))
 
 
 class LiquidationHistory(Endpoint):
-    """One answer has the whole window of up to 20 symbols. A call is counted for each of them, however long it is."""
+    """One answer holds the whole window of up to 20 symbols. Each symbol is a call, whatever the window's length."""
 
-    ascending = False  # one answer a window, symbols in any order
-    splittable = False  # every other window would be counted once more
+    ascending = False  # symbols come in any order
+    splittable = False  # every part would cost all calls again
     paged = False
     page_size = 2**31
-    rows_per_step = 1  # at the most: an interval without liquidations has no row
+    rows_per_step = 1  # at most: an interval without liquidations has no row
     revised_for = REVISED_FOR
 
     def __init__(self, client: Client, config: Mapping[str, Any], *, per_minute: int, start: int) -> None:
@@ -79,7 +79,7 @@ class LiquidationHistory(Endpoint):
         self._interval = config.get("interval", "daily")
         self._denomination = config.get("denomination", "usd")
         self._start = start
-        self._at_once = symbols_at_once(per_minute)
+        self._batch_size = symbols_per_request(per_minute)
         fields = Fields(STREAM)
         added = tuple(fields.documented.difference(Point.__struct_fields__))
         self._decoder = RowDecoder(ListBody, Point, fields, numbers=("l", "s"), added=added, added_wins=True)
@@ -88,36 +88,35 @@ class LiquidationHistory(Endpoint):
         self._no_exchanges: LiquidationsError | None = None
         self.step, self._iso_interval = interval_of(self._interval)
 
-    # What is asked for.
+    # Partitions.
 
     def partitions(self, traffic: Traffic) -> Sequence[Partition]:
-        found = self.configured(traffic)
-        for note in self.many_markets(found):
-            logger.warning("%s", note)
+        partitions = self.listed_partitions(traffic)
+        for warning in self.duration_warnings(partitions):
+            logger.warning("%s", warning)
         try:
             self._exchanges = exchanges(self.client, traffic)
         except LiquidationsError as error:
             if error.scope == "reading":  # the key itself
                 raise
-            self._no_exchanges = error  # only the unified stream needs them
-        return found
+            self._no_exchanges = error  # only liquidation_volumes needs them
+        return partitions
 
-    def configured(self, traffic: Traffic) -> list[Partition]:
-        """The markets that the configuration means, by the vendor's list: one call."""
+    def listed_partitions(self, traffic: Traffic) -> list[Partition]:
+        """The partitions of all configured markets in the vendor's list, which costs one call."""
         self._markets = markets(self.client, traffic)
-        rest = {"interval": self._interval, "denomination": self._denomination}
+        shared = {"interval": self._interval, "denomination": self._denomination}
         matching = partial(matching_markets, self._markets)
-        meant = self.resolve_entries("coinalyze.symbols", self._symbols, lambda entry: True, matching)
-        return list(dict.fromkeys(Partition.of(symbol=symbol, **rest, entry=where) for symbol, where in meant))
+        symbols = self.resolve_entries("coinalyze.symbols", self._symbols, lambda entry: True, matching)
+        return list(dict.fromkeys(Partition.of(symbol=symbol, **shared, entry=where) for symbol, where in symbols))
 
-    def many_markets(self, partitions: Sequence[Partition]) -> list[str]:
-        """What there is to say of so many."""
+    def duration_warnings(self, partitions: Sequence[Partition]) -> list[str]:
         count = len(partitions)
+        if count <= MANY_MARKETS:
+            return []
         minutes = count * self.client.budget.seconds / self.client.budget.requests / 60
-        words = (
-            f"`coinalyze.symbols` means {count:,} markets. Each is a call, so every sync takes {minutes:,.0f} minutes."
-        )
-        return [f"coinalyze: {words}"] if count > MANY_MARKETS else []
+        matched = f"coinalyze: `coinalyze.symbols` matches {count:,} markets."
+        return [f"{matched} Each costs a call, so every sync takes {minutes:,.0f} minutes."]
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         code = _text(self._markets[partition["symbol"]].exchange)
@@ -126,11 +125,11 @@ class LiquidationHistory(Endpoint):
     # Requests.
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
-        for first in range(0, len(partitions), self._at_once):
-            yield tuple(partitions[first : first + self._at_once])
+        for first in range(0, len(partitions), self._batch_size):
+            yield tuple(partitions[first : first + self._batch_size])
 
     def first_request(self, span: Span) -> Request:
-        """Both bounds are inclusive, and seconds: milliseconds would find nothing."""
+        """`from` and `to` are inclusive, in seconds. With milliseconds, the vendor returns no rows and no error."""
         params = (
             ("symbols", ",".join(partition["symbol"] for partition in span.partitions)),
             ("interval", self._interval),
@@ -147,32 +146,32 @@ class LiquidationHistory(Endpoint):
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         rows = each_once(self._rows(answered, span), memory)
-        self._note_edges(span, rows)
+        self._note_coverage(span, rows)
         return Answer(rows)
 
     def _rows(self, answered: Answered, span: Span) -> Rows:
-        """A row for each point of each series. Symbols come in any order, and some are left out."""
+        """A row for each point of each series. The vendor returns symbols in any order, and leaves out some."""
         owner_of = {partition["symbol"]: index for index, partition in enumerate(span.partitions)}
         points: list[msgspec.Raw | bytes] = []
         owners: list[int] = []
         for literal in answered.decoded(_body) or ():
             series = Answered(200, {}, bytes(literal)).decoded(_series)
             if series.symbol not in owner_of:
-                raise UnexpectedAnswer(f"`symbol`: a series of {shown(series.symbol)}, which was not asked for.")
-            around = without(members_of(literal), (*Series.__struct_fields__, *Point.__struct_fields__))
-            held: list[Any] = series.history or []
-            if around:  # what is undocumented in a series is in its points; of the same name, the point's own
-                held = [encode(around | Answered(200, {}, bytes(point)).decoded(MEMBERS)) for point in held]
-            points += held
-            owners += [owner_of[series.symbol]] * len(held)
+                raise UnexpectedAnswer(f"`symbol`: rows of {shown(series.symbol)}, which was not requested.")
+            history: list[Any] = series.history or []
+            undocumented = without(members_of(literal), (*Series.__struct_fields__, *Point.__struct_fields__))
+            if undocumented:  # each point gets the members of its series; its own members replace them
+                history = [encode(undocumented | Answered(200, {}, bytes(point)).decoded(MEMBERS)) for point in history]
+            points += history
+            owners += [owner_of[series.symbol]] * len(history)
         page = self._decoder.decode(Answered(200, {}, b"[%b]" % b",".join(points)))
         instants, times = unix_instants("t", page.column("t"), "seconds")
-        ours = [members(self._known(partition)) for partition in span.partitions]
-        each = (b'"time":"', times, b'",', [ours[owner] for owner in owners])
+        added = [members(self._added_members(partition)) for partition in span.partitions]
+        each = (b'"time":"', times, b'",', [added[owner] for owner in owners])
         return added_rows(page, instants, constant={}, each=each, owners=owners)
 
-    def _known(self, partition: Partition) -> dict[str, Any]:
-        """What the request and the list of markets say, and a row does not."""
+    def _added_members(self, partition: Partition) -> dict[str, Any]:
+        """What a point lacks: the request's parameters, and the market's description in the list of markets."""
         market = self._markets[partition["symbol"]]
         return {
             **dict(partition.values),
@@ -182,23 +181,23 @@ class LiquidationHistory(Endpoint):
             "oi_lq_vol_denominated_in": market.unit,
         }
 
-    def _note_edges(self, span: Span, rows: Rows) -> None:
-        """What the answer says of where each market's data begin: a row of coverage; and which markets have none."""
+    def _note_coverage(self, span: Span, rows: Rows) -> None:
+        """Observe where each market's data begin, for liquidation_coverage, and log which markets have no rows."""
         instants: list[list[int]] = [[] for _ in span.partitions]
         for owner, instant in zip(rows.owners or (), rows.instants, strict=True):
             instants[owner].append(instant)
-        silent = [partition["symbol"] for partition, held in zip(span.partitions, instants, strict=True) if not held]
-        if silent:
-            asked = f"{timestamps.format_shortest(span.start)} to {timestamps.format_shortest(span.end)}"
-            logger.info("coinalyze: no liquidations from %s of %s", asked, some_of(silent))
-        for partition, held in zip(span.partitions, instants, strict=True):
-            first = min(held, default=span.end)
+        empty = [partition["symbol"] for index, partition in enumerate(span.partitions) if not instants[index]]
+        if empty:
+            start, end = timestamps.format_shortest(span.start), timestamps.format_shortest(span.end)
+            logger.info("coinalyze: no liquidations from %s to %s of %s", start, end, some_of(empty))
+        for partition, own_instants in zip(span.partitions, instants, strict=True):
+            first = min(own_instants, default=span.end)
             if first < span.start + self.step:
                 continue
             if self.step < timestamps.DAY:
-                if len(held) + max(0, time.time_ns() - span.end) // self.step >= POINTS_KEPT:
+                if len(own_instants) + max(0, time.time_ns() - span.end) // self.step >= POINTS_KEPT:
                     self._note_deleted(partition, span.start, first)
-            elif held and span.start <= timestamps.floor_to(self._start, self.step):
+            elif own_instants and span.start <= timestamps.floor_to(self._start, self.step):
                 note = f"the first day with a liquidation; asked for from {timestamps.format_shortest(span.start)} on"
                 self.observations.append(
                     Period(self.vendor, *self.exchange_and_market(partition), "starts", first, None, note)
@@ -224,11 +223,11 @@ class LiquidationHistory(Endpoint):
     # The unified stream.
 
     def to_volumes(self, rows: Rows, span: Span) -> Table:
-        """For each row two: `l` are longs, `s` are shorts. A market without a unit has none, and is one fault."""
+        """Two rows for each point: `l` are longs, `s` are shorts. A market without a unit has no rows and one fault."""
         if self._no_exchanges is not None:
             raise copy(self._no_exchanges)
-        names, wrong = self.series(span.partitions)
-        rows = rows.without({at: wrong[owner] for at, owner in enumerate(rows.owners or ()) if owner in wrong})
+        names, errors = self.names_of(span.partitions)
+        rows = rows.without({index: errors[owner] for index, owner in enumerate(rows.owners or ()) if owner in errors})
         return volumes(
             names=[name for owner in rows.owners or () for name in names[owner]],
             instants=[instant for instant in rows.instants for _ in POSITIONS],
@@ -236,20 +235,20 @@ class LiquidationHistory(Endpoint):
             faults=rows.faults,
         )
 
-    def series(self, partitions: Sequence[Partition]) -> tuple[dict[int, list[bytes]], dict[int, LiquidationsError]]:
-        """By index, the members of a market's longs and of its shorts; or why liquidation_volumes has none of it."""
+    def names_of(self, partitions: Sequence[Partition]) -> tuple[dict[int, list[bytes]], dict[int, LiquidationsError]]:
+        """By index, the members that a market's longs and shorts have in liquidation_volumes, or why it has none."""
         names: dict[int, list[bytes]] = {}
-        wrong: dict[int, LiquidationsError] = {}
+        errors: dict[int, LiquidationsError] = {}
         for index, partition in enumerate(partitions):
             market = self._markets[partition["symbol"]]
             exchange, symbol = self.exchange_and_market(partition)
-            of_all = (self.vendor, symbol, exchange, asset(_text(market.base_asset)), self._iso_interval)
+            shared = (self.vendor, symbol, exchange, asset(_text(market.base_asset)), self._iso_interval)
             try:
                 unit = self._unit(market)
-                names[index] = [volume_names(*of_all, side, unit) for side in POSITIONS]
+                names[index] = [volume_names(*shared, side, unit) for side in POSITIONS]
             except LiquidationsError as error:
-                wrong[index] = error
-        return names, wrong
+                errors[index] = error
+        return names, errors
 
     def _unit(self, market: Market) -> str:
         if self._denomination == "usd":
@@ -263,8 +262,8 @@ class LiquidationHistory(Endpoint):
             return "coin"
         if asset(_text(market.quote_asset)) != _DOLLAR:
             raise NotUnified(
-                f"the liquidations of {market.symbol} are counted in {market.quote_asset}, and liquidation_volumes has"
-                " only coins of the base asset and US dollars.",
+                f"the liquidations of {market.symbol} are counted in {market.quote_asset}, but liquidation_volumes has"
+                " only units of the base asset and US dollars.",
                 advice="Set `coinalyze.denomination` to usd, or take the market out of `coinalyze.symbols`. The stream"
                 f" {STREAM.name} has its rows.",
             )
@@ -272,11 +271,11 @@ class LiquidationHistory(Endpoint):
 
 
 def _text(value: Any) -> str:
-    """A value of the list of markets; "" where it is no text."""
+    """A value of the list of markets; "" if it is not text."""
     return value if isinstance(value, str) else ""
 
 
 class NotUnified(LiquidationsError):
-    """The unit of a market's rows is none that liquidation_volumes has."""
+    """liquidation_volumes does not have the unit of a market's rows."""
 
     failure_type = "config_error"

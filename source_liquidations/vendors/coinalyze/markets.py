@@ -1,6 +1,6 @@
-"""Coinalyze, GET /future-markets: for its own stream, for patterns, and for what a row does not say of its market.
+"""Coinalyze, GET /future-markets: for its own stream, for patterns, and for columns that rows lack.
 
-And GET /exchanges: the exchanges' names by code. The codes are the vendor's own, and the list may grow.
+And GET /exchanges: the exchanges' names by the vendor's own codes. The list may grow, so no code is written here.
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ _SUGGESTED = 3
 
 
 class Market(msgspec.Struct):
-    """What a market's rows do not say. Only the symbol is certain to be text.
+    """One market. Only the symbol is certain to be text.
 
-    `unit` is what its liquidations are counted in: BASE_ASSET or QUOTE_ASSET.
+    `unit` is the asset that its liquidations count: BASE_ASSET or QUOTE_ASSET.
     """
 
     symbol: str
@@ -45,7 +45,7 @@ class ExchangeRow(msgspec.Struct):
 
 
 def market_list(client: Client, fields: Fields | None = None) -> Listing:
-    """All markets in one array. Delisted ones are not in it."""
+    """All markets, in one array. Delisted markets are not in it."""
     return Listing(client, Request(PATH), RowDecoder(ListBody, Market, fields))
 
 
@@ -54,27 +54,27 @@ def markets(client: Client, traffic: Traffic) -> dict[str, Market]:
 
 
 def exchanges(client: Client, traffic: Traffic) -> dict[str, str]:
-    """The exchanges by code, in the spelling that all vendors' rows have: `A` is `binance`."""
+    """The exchanges by code, as the unified streams spell them: `A` is `binance`."""
     listing = Listing(client, Request(EXCHANGES), RowDecoder(ListBody, ExchangeRow))
     return {row.code: exchange(row.name.lower()) for row, _ in rows_of(listing, traffic)}
 
 
-def matching_markets(known: Mapping[str, Market], entry: str, where: str) -> list[str]:
-    """The symbols that an entry of the configuration means. Raises ConfigurationError where there are none."""
-    if entry in known:
+def matching_markets(listed: Mapping[str, Market], entry: str, where: str) -> list[str]:
+    """The symbols that match an entry of the configuration. Raises ConfigurationError if none does."""
+    if entry in listed:
         return [entry]
     advice = f"Compare it with the stream {STREAM.name}."
     if is_pattern(entry):
-        return sorted(matching_names(entry, known, where, "market of Coinalyze's list", advice))
+        return sorted(matching_names(entry, listed, where, "market of Coinalyze's list", advice))
     raise ConfigurationError(
         where,
-        f"{entry!r} is not in Coinalyze's list of markets; a delisted market leaves it.",
-        advice=_suggestion(known, entry) + advice,
+        f"{entry!r} is not in Coinalyze's list of markets. Delisted markets are not in it.",
+        advice=_suggestion(listed, entry) + advice,
     )
 
 
-def _suggestion(known: Mapping[str, Market], entry: str) -> str:
-    """Symbols that may be meant: the exchange's name of a market is none, and a code is easily mistaken."""
-    same = sorted(symbol for symbol, market in known.items() if market.symbol_on_exchange == entry)
-    found = same[:_SUGGESTED] or get_close_matches(entry, known, _SUGGESTED)
-    return f"Did you mean {' or '.join(found)}? " if found else ""
+def _suggestion(listed: Mapping[str, Market], entry: str) -> str:
+    """Similar symbols: users often enter the exchange's own symbol, or a wrong code of the exchange."""
+    same = sorted(symbol for symbol, market in listed.items() if market.symbol_on_exchange == entry)
+    similar = same[:_SUGGESTED] or get_close_matches(entry, listed, _SUGGESTED)
+    return f"Did you mean {' or '.join(similar)}? " if similar else ""

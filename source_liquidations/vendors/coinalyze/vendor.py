@@ -19,19 +19,19 @@ from source_liquidations.vendors.vendor import Feed, Shared, Vendor, reach_notes
 
 HOST = "https://api.coinalyze.net"
 KEY_HEADER = "api_key"
-# 40 calls a minute and key, and each symbol of a request is one. Two are left for a check, or for another sync.
+# The vendor allows 40 calls a minute and key; each symbol of a request is a call. Two are left for a check.
 CALLS_PER_MINUTE = 38
 
 _ADVICE = {
-    401: f"Check the key. If it is right: a proxy on the way may drop the header {KEY_HEADER}, for its underscore.",
+    401: f"Check the key. If it is right, a proxy may drop the header {KEY_HEADER}: some drop names with underscores.",
     403: "The key's plan does not cover this. Plans are not documented: ask the vendor.",
 }
 
 
 def budget_of(per_minute: int) -> Budget:
-    """The calls of a minute, spread over it: half of them may be saved up and spent at once."""
-    saved = Allowance(per_minute, 60.0, capacity=float(max(1, per_minute // 2)))
-    return Budget(per_minute, 60.0, saved, counts_weight=True)
+    """A budget of calls, spread over each minute: at most half of them may be sent at once."""
+    calls = Allowance(per_minute, 60.0, capacity=float(max(1, per_minute // 2)))
+    return Budget(per_minute, 60.0, calls, counts_weight=True)
 
 
 class Coinalyze(Vendor):
@@ -53,28 +53,28 @@ class Coinalyze(Vendor):
         )
 
     def check(self, traffic: Traffic) -> list[str]:
-        """One call: the list of markets proves the key and the entries."""
+        """Request the list of markets: this one call proves the key and the entries."""
         history = self._history
-        partitions = history.configured(traffic)
+        partitions = history.listed_partitions(traffic)
         history.raise_entry_errors()
-        notes = history.many_markets(partitions)
+        notes = history.duration_warnings(partitions)
         if history.step < timestamps.DAY:
             kept = timestamps.floor_to(time.time_ns() - POINTS_KEPT * history.step, timestamps.MINUTE)
             what = f"the {POINTS_KEPT:,} to 2,000 points that are kept of each market"
             older = "older ones may be gone. The daily interval is kept for good"
             notes += reach_notes("coinalyze", kept, self._shared.start, what=what, older=older)
-        _, without_unit = history.series(partitions)
-        odd = [partitions[index]["symbol"] for index in without_unit]
-        if odd:
+        _, errors = history.names_of(partitions)
+        without_unit = [partitions[index]["symbol"] for index in errors]
+        if without_unit:
             notes.append(
-                f"coinalyze: liquidation_volumes has no unit for the liquidations of {', '.join(odd[:5])}: with"
-                " `coinalyze.denomination` native, it fails for them."
+                f"coinalyze: liquidation_volumes has no unit for the liquidations of {', '.join(without_unit[:5])}: it"
+                " fails for them while `coinalyze.denomination` is native."
             )
         return notes
 
 
 def explain(answered: Answered) -> LiquidationsError | None:
-    """A refused key, and what to do. All markets are open to all keys, so a 403 is about the key, too."""
+    """The error for a refused key. Every key may read all markets, so a 403 is about the key, too."""
     if answered.status not in _ADVICE:
         return None
     return AccessRefused(words_of(answered), status=answered.status, advice=_ADVICE[answered.status]).of_reading()
