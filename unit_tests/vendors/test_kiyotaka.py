@@ -904,7 +904,7 @@ def test_a_sum_that_comes_exchange_by_exchange_is_refused() -> None:
     for amounts in ((7, 8), (7, 7)):
         for series, amount in zip(body["series"], amounts, strict=True):
             series["points"][0]["Point"]["liquidations"] = amount
-        with pytest.raises(UnexpectedAnswer, match="two series of one answer have the same id"):
+        with pytest.raises(UnexpectedAnswer, match="two series of one answer have the same key"):
             decoded(held, body, span)
 
 

@@ -1,4 +1,4 @@
-"""Kiyotaka, "LIQUIDATION_AGG": GET /v1/points. Volumes per side and interval, of a symbol or summed over exchanges."""
+"""Kiyotaka, "LIQUIDATION_AGG": GET /v1/points. Volumes per side and interval, of a symbol or of a coin's sum."""
 
 import contextlib
 import math
@@ -32,7 +32,7 @@ PATH = "/v1/points"
 TYPE = "LIQUIDATION_AGG"
 KEY = ("exchange", "raw_symbol", "coin", "category", "interval", "side", "denomination", "time")
 ID_FIELDS = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "interval", "side", "coin")
-# Documented as: BUY = longs getting liquidated, SELL = shorts. The opposite of Coin Metrics.
+# The page says: BUY = longs getting liquidated, SELL = shorts. That is the opposite of Coin Metrics.
 POSITION_OF = {"BUY": "long", "SELL": "short"}
 
 _ID_COLUMNS = {**dict.fromkeys(map(snake, ID_FIELDS), ""), "normalized_symbol": None}
@@ -41,10 +41,10 @@ _NOT_GIVEN = (NULL, msgspec.Raw(b'""'))
 
 STREAM = Stream("kiyotaka_liquidation_agg", KEY, "time", declared_in=__name__)
 
-MOST_POINTS = 100_000  # a request, over all series
+POINTS_PER_REQUEST = 100_000  # over all series
 SERIES = 2  # one for each side
 POINTS_PER_WEIGHT = 1_000
-WEIGHT_PER_EXCHANGE = 0.2  # of a sum, more
+WEIGHT_PER_EXCHANGE = 0.2  # a sum over n exchanges weighs 1 + 0.2 n times as much
 DEFAULTS = {"interval": "HOUR", "denomination": "coin"}
 
 
@@ -52,14 +52,14 @@ Members = dict[str, msgspec.Raw]
 
 
 class Instant(msgspec.Struct, gc=False):
-    """Unix seconds and nanoseconds; a 64-bit number is text, as a rule."""
+    """Unix seconds and nanoseconds. Protocol-buffer JSON usually writes a 64-bit number as text."""
 
     s: int
     ns: Annotated[int, msgspec.Meta(ge=0, lt=timestamps.SECOND)] = 0
 
 
 class Point(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A zero `liquidations` may be left out."""
+    """The vendor may leave out a `liquidations` of zero."""
 
     timestamp: Instant
     liquidations: msgspec.Raw = NULL
@@ -70,7 +70,7 @@ class Wrapped(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Body(msgspec.Struct):
-    """An empty list may be left out, and then the body is empty."""
+    """The vendor may leave out an empty list: the body is then `{}`."""
 
     series: list[Members] | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -82,80 +82,80 @@ _points = msgspec.json.Decoder(list[Point], strict=False)
 
 
 def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
-    """The points of a series without its id; and of each, what is undocumented: in it, around it, beside the points.
+    """The points of a series whose id is taken out, and the undocumented members of each; no such list if none has any.
 
-    Of the same name in several of these places, the one nearest to the number counts. Raises UnexpectedAnswer.
+    A point gets those of its series, of its entry in the list and its own. The innermost of one name counts. Raises
+    UnexpectedAnswer for another shape.
     """
     literal = series.pop("points", NULL)
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         if not series:
             return [entry.Point for entry in _documented.decode(literal) or ()], []
     entries = shaped(literal, _entries, "`points` of a series") or ()
-    inside = [shaped(entry.pop("Point", b"{}"), MEMBERS, "`Point` of a series") for entry in entries]
-    known = [{name: point.pop(name) for name in Point.__struct_fields__ if name in point} for point in inside]
-    beside = [{**series, **entry, **point} for entry, point in zip(entries, inside, strict=True)]
-    return shaped(encode(known), _points, "`points` of a series"), beside
+    points = [shaped(entry.pop("Point", b"{}"), MEMBERS, "`Point` of a series") for entry in entries]
+    documented = [{name: point.pop(name) for name in Point.__struct_fields__ if name in point} for point in points]
+    undocumented = [{**series, **entry, **point} for entry, point in zip(entries, points, strict=True)]
+    return shaped(encode(documented), _points, "`points` of a series"), undocumented
 
 
-def _undocumented(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
-    """The members that arrive beside the row's own columns: one of the same name does not take their place."""
-    return without(members, fields.to_drop(members, members.keys() & own))
+def _beside(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
+    """The members that a row can have beside its `own` columns: without any of the same name."""
+    return without(members, fields.left_out(members, members.keys() & own))
 
 
-def identity_of(sent: Members, asked: Mapping[str, str], fields: Fields) -> dict[str, Any]:
-    """A series' id in the stream's spelling. Key columns that it lacks are what was asked for, or "".
+def identity_of(series_id: Members, requested: Mapping[str, str], fields: Fields) -> dict[str, Any]:
+    """A series' id in the stream's spelling. Key columns that it lacks are taken from the request, or are "".
 
-    A sum has no symbol and no exchange, whatever stands in the answer: else its key would be that of one of its
-    symbols. Raises UnexpectedAnswer for a series of something else than asked for.
+    A sum never has a symbol or an exchange, even if the answer names one: its key would be that of one of its symbols.
+    Raises UnexpectedAnswer for a series that was not requested.
     """
-    expected = {"type": TYPE, **asked}
-    known = {name: expected.get(name, default) for name, default in _ID_COLUMNS.items()}
-    documented = {snake(name): sent[name] for name in ID_FIELDS if sent.get(name, NULL) not in _NOT_GIVEN}
+    expected = {"type": TYPE, **requested}
+    columns = {name: expected.get(name, default) for name, default in _ID_COLUMNS.items()}
+    documented = {snake(name): series_id[name] for name in ID_FIELDS if series_id.get(name, NULL) not in _NOT_GIVEN}
     for name in expected.keys() & documented.keys():
-        found = msgspec.json.decode(documented[name])
-        fold = str.lower if name == "coin" else str  # what was asked for as btc may be answered as BTC
-        if not isinstance(found, str) or fold(found) != fold(expected[name]):
-            told = shown(bytes(documented[name]))
-            raise UnexpectedAnswer(f"`{name}` is {told}, but {expected[name]!r} was requested.")
-    if "exchanges" in asked:
+        value = msgspec.json.decode(documented[name])
+        fold = str.lower if name == "coin" else str  # the vendor may answer a request for btc with BTC
+        if not isinstance(value, str) or fold(value) != fold(expected[name]):
+            raise UnexpectedAnswer(
+                f"`{name}` is {shown(bytes(documented[name]))}, but {expected[name]!r} was requested."
+            )
+    if "exchanges" in requested:
         documented = without(documented, _OF_A_SYMBOL)
-    others = _undocumented(
-        {snake(name): value for name, value in without(sent, ID_FIELDS).items()}, fields.documented, fields
-    )
-    return {**known, **documented, **others, "denomination": asked["denomination"]}
+    others = {snake(name): value for name, value in without(series_id, ID_FIELDS).items()}
+    return {**columns, **documented, **_beside(others, fields.own, fields), "denomination": requested["denomination"]}
 
 
-def _names_of(identity: bytes, asked: Mapping[str, str]) -> bytes | LiquidationsError:
-    """The members of a series' rows in liquidation_volumes, or why it has none there."""
-    sent = members_of(identity)
-    texts = {name: msgspec.json.decode(sent[name]) for name in ("side", "coin", "normalized_symbol")}
+def _names_of(identity: bytes, requested: Mapping[str, str]) -> bytes | LiquidationsError:
+    """The members of a series' rows in liquidation_volumes, or why it has no rows there."""
+    literals = members_of(identity)
+    texts = {name: msgspec.json.decode(literals[name]) for name in ("side", "coin", "normalized_symbol")}
     for name, text in texts.items():
         if not isinstance(text, str | None):
-            return UnexpectedAnswer(f"`{name}` is {shown(bytes(sent[name]))}, not text.")
-    side, coin, normalized = (text or "" for text in texts.values())
+            return UnexpectedAnswer(f"`{name}` is {shown(bytes(literals[name]))}, not text.")
+    side, coin, normalized_symbol = (text or "" for text in texts.values())
     if side not in POSITION_OF:
         return UnexpectedAnswer(f"`side` is {shown(side)}, neither BUY nor SELL.")
-    symbol, code = asked.get("raw_symbol", ""), asked.get("exchange", "")
-    name = asset_of(coin, normalized, symbol, code)
-    places = asked.get("exchanges", code)
+    symbol, code = requested.get("raw_symbol", ""), requested.get("exchange", "")
+    asset_name = asset_of(coin, normalized_symbol, symbol, code)
+    codes = requested.get("exchanges", code)
     return volume_names(
         "kiyotaka",
-        f"{places}/{symbol or name}",
-        exchanges_of(places),
-        name,
-        interval_of(asked["interval"])[1],
+        f"{codes}/{symbol or asset_name}",
+        exchanges_of(codes),
+        asset_name,
+        interval_of(requested["interval"])[1],
         POSITION_OF[side],
-        asked["denomination"],
+        requested["denomination"],
     )
 
 
 def exchanges_of(codes: str) -> str:
-    """The exchanges of one or several of the vendor's codes, joined by `+`."""
+    """The names of the exchanges whose codes `codes` joins by `+`, joined in the same way."""
     return "+".join(dict.fromkeys(map(exchange, codes.split("+"))))
 
 
 def asset_of(coin: str, normalized_symbol: str, symbol: str, code: str) -> str:
-    """The vendor's coin; where that is a symbol or missing, the base of the symbol; empty where no base is known."""
+    """The vendor's coin. If that is a symbol or missing, the symbol's base asset, or "" if no base is known."""
     is_symbol = symbol and (coin.lower() == symbol.lower() or assets_of(coin, code)[1])
     if coin.isalnum() and not is_symbol:
         return asset(coin)
@@ -168,10 +168,10 @@ class LiquidationAgg(Endpoint):
         "BINANCE_FUTURES BINANCE_DELIVERY BYBIT OKEX_SWAP OKEX_FUTURES DERIBIT BITMEX BITGET BITFINEX_DERIVATIVES"
         " GATE_IO_FUTURES HYPERLIQUID_FUTURES HUOBI_DM HUOBI_DM_SWAP HUOBI_DM_LINEAR_SWAP"
     )
-    ascending = False  # one answer a window, series by series
+    ascending = False  # one answer holds the whole window, series by series
     paged = False
     refuses_old = True
-    page_size = MOST_POINTS
+    page_size = POINTS_PER_REQUEST
     max_concurrent_requests = 2
     rows_per_step = SERIES
 
@@ -179,45 +179,45 @@ class LiquidationAgg(Endpoint):
         self.client = client
         self._symbols = config.get("symbols", ())
         self._coins = config.get("coins", ())
-        self._exchanges = "+".join(sorted(set(config.get("coin_exchanges", ()))))  # the same sum in whatever order
-        self._rest = {name: config.get(name, default) for name, default in DEFAULTS.items()}
+        self._exchanges = "+".join(sorted(set(config.get("coin_exchanges", ()))))  # one sum, in any order
+        self._options = {name: config.get(name, default) for name, default in DEFAULTS.items()}
         self._fields = Fields(STREAM)
-        self._lists: dict[Request, list[str]] = {}
-        self.step, _ = interval_of(self._rest["interval"])
+        self._listed_markets: dict[Request, list[str]] = {}
+        self.step, _ = interval_of(self._options["interval"])
         self._sum_factor = 1 + WEIGHT_PER_EXCHANGE * len(self._exchanges.split("+"))
         factor = self._sum_factor if self._coins else 1.0
         points = max(1, math.floor(most_weight / factor)) * POINTS_PER_WEIGHT
-        self.sizing = Sizing(min(MOST_POINTS, points) // SERIES * self.step)
+        self.sizing = Sizing(min(POINTS_PER_REQUEST, points) // SERIES * self.step)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        matching = partial(matching_markets, self.client, traffic, self._lists)
+        matching = partial(matching_markets, self.client, traffic, self._listed_markets)
         for name, where in self.resolve_entries("kiyotaka.symbols", self._symbols, is_pattern, matching):
             exchange_id, raw_symbol = name.split("/", 1)
-            yield Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **self._rest, entry=where)
+            yield Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **self._options, entry=where)
         for index, coin in enumerate(self._coins):
-            yield Partition.of(coin=coin, exchanges=self._exchanges, **self._rest, entry=f"kiyotaka.coins[{index}]")
+            yield Partition.of(coin=coin, exchanges=self._exchanges, **self._options, entry=f"kiyotaka.coins[{index}]")
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
-        asked = dict(partition.values)
-        codes = asked.get("exchanges") or asked["exchange"]
-        return exchanges_of(codes), f"{codes}/{asked.get('raw_symbol') or asset(asked['coin'])}"
+        values = dict(partition.values)
+        codes = values.get("exchanges") or values["exchange"]
+        return exchanges_of(codes), f"{codes}/{values.get('raw_symbol') or asset(values['coin'])}"
 
     def first_request(self, span: Span) -> Request:
-        asked = dict(span.partitions[0].values)
-        is_sum = "exchanges" in asked
-        codes = asked["exchanges"].split("+") if is_sum else [asked["exchange"]]
+        values = dict(span.partitions[0].values)
+        is_sum = "exchanges" in values
+        codes = values["exchanges"].split("+") if is_sum else [values["exchange"]]
         params = [
             ("type", TYPE),
             *(("exchange", code) for code in codes),
-            ("coin", asked["coin"]) if is_sum else ("rawSymbol", asked["raw_symbol"]),
-            ("interval", asked["interval"]),
+            ("coin", values["coin"]) if is_sum else ("rawSymbol", values["raw_symbol"]),
+            ("interval", values["interval"]),
             ("from", str(span.start // timestamps.SECOND)),
             ("period", str((span.end - span.start) // timestamps.SECOND)),
             ("sortDirection", "SORT_DIRECTION_ASC"),
         ]
         if is_sum:
             params.append(("transform.groupBy.type", "GROUP_BY_TYPE_SUM"))
-        if asked["denomination"] == "usd":
+        if values["denomination"] == "usd":
             params.append(("transform.normalize.quote", "USD"))
         points = (span.end - span.start) // self.step * SERIES
         weight = math.ceil(points / POINTS_PER_WEIGHT) * (self._sum_factor if is_sum else 1.0)
@@ -229,25 +229,23 @@ class LiquidationAgg(Endpoint):
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         body = answered.decoded(_decoder)
         if body.series is msgspec.UNSET and answered.decoded(MEMBERS):
-            # Nothing but an empty body means an empty list; another one has something to say.
-            raise UnexpectedAnswer("the answer has no `series`.")
+            raise UnexpectedAnswer("the answer has no `series`.")  # only `{}` means an empty list
+        requested = dict(span.partitions[0].values)
         raw: list[bytes] = []
         instants: list[int] = []
-        typed: list[tuple[bytes, bytes]] = []  # the series' id as JSON, and the amount
+        typed: list[tuple[bytes, bytes]] = []  # the series' identity as JSON, and the amount
         bad: dict[int, LiquidationsError] = {}
-        ids: dict[bytes, Members] = {}
+        id_of_key: dict[bytes, Members] = {}
         for series in body.series or ():
-            sent = shaped(series.pop("id", b"{}"), MEMBERS, "`id` of a series")
-            identity = identity_of(sent, dict(span.partitions[0].values), self._fields)
-            key = encode([identity[name] for name in KEY if name != "time"])
-            if ids.setdefault(key, sent) != sent:
-                raise UnexpectedAnswer(
-                    "two series of one answer have the same id, so that one would overwrite the other."
-                )
-            points, beside = _points_of(series)
-            wrong: dict[int, LiquidationsError] = {}
-            literals = numbers.column("liquidations", [point.liquidations for point in points], wrong)
-            bad |= {len(raw) + index: error for index, error in wrong.items()}
+            series_id = shaped(series.pop("id", b"{}"), MEMBERS, "`id` of a series")
+            columns = identity_of(series_id, requested, self._fields)
+            key = encode([columns[name] for name in KEY if name != "time"])
+            if id_of_key.setdefault(key, series_id) != series_id:
+                raise UnexpectedAnswer("two series of one answer have the same key: one would overwrite the other.")
+            points, undocumented = _points_of(series)
+            errors: dict[int, LiquidationsError] = {}
+            literals = numbers.column("liquidations", [point.liquidations for point in points], errors)
+            bad |= {len(raw) + index: error for index, error in errors.items()}
             amounts = [b"0" if literal == NULL else bytes(literal) for literal in literals]
             seconds = [b"%d.%09d" % (at.s, at.ns) if at.ns else b"%d" % at.s for at in (p.timestamp for p in points)]
             starts, texts = unix_instants("timestamp.s", seconds, "seconds")
@@ -255,34 +253,34 @@ class LiquidationAgg(Endpoint):
                 b',"timestamp":%d,"time":"%b"' % (point.timestamp.s, text)
                 for point, text in zip(points, texts, strict=True)
             ]
-            own = self._fields.documented | identity.keys()
-            rests = (_undocumented(members, own, self._fields) for members in beside)
-            ends = [b"," + encode(rest)[1:] if rest else b"}" for rest in rests] or [b"}"] * len(points)
-            series_id = encode(identity)
-            head = series_id[:-1] + b',"liquidations":'
-            raw += map(b"".join, zip(repeat(head), amounts, times, ends))
+            own = self._fields.own | columns.keys()
+            others = (_beside(members, own, self._fields) for members in undocumented)
+            tails = [b"," + encode(members)[1:] if members else b"}" for members in others] or [b"}"] * len(points)
+            identity = encode(columns)
+            head = identity[:-1] + b',"liquidations":'
+            raw += map(b"".join, zip(repeat(head), amounts, times, tails))
             instants += starts
-            typed += zip(repeat(series_id), amounts)
+            typed += zip(repeat(identity), amounts)
         rows = Rows(raw, instants, typed=typed).without(bad)
-        rows = each_once(rows, memory, [series_id for series_id, _ in rows.typed])
+        rows = each_once(rows, memory, [identity for identity, _ in rows.typed])
         if b"\n" in answered.body or b"\r" in answered.body:
             rows.raw = [bytes(one_line(row)) for row in rows.raw]
         return Answer(rows)
 
 
 def to_volumes(rows: Rows, span: Span) -> Table:
-    """`typed` of a row has the id of its series, as JSON, and its amount."""
+    """A row's `typed` is the identity of its series, as JSON, and its amount."""
     names: dict[bytes, bytes | LiquidationsError] = {}
     for identity in dict.fromkeys(identity for identity, _ in rows.typed):
-        found = _names_of(identity, dict(span.partitions[0].values))
-        if found in names.values():
-            found = UnexpectedAnswer(
+        series_names = _names_of(identity, dict(span.partitions[0].values))
+        if series_names in names.values():
+            series_names = UnexpectedAnswer(
                 "two series of one answer have the same symbol and side: they differ in a field that"
                 " liquidation_volumes does not have, such as `category`."
             )
-        names[identity] = found
-    of_rows = [names[identity] for identity, _ in rows.typed]
-    rows = rows.without({at: name for at, name in enumerate(of_rows) if isinstance(name, LiquidationsError)})
+        names[identity] = series_names
+    row_names = [names[identity] for identity, _ in rows.typed]
+    rows = rows.without({index: name for index, name in enumerate(row_names) if isinstance(name, LiquidationsError)})
     return volumes(
         names=[names[identity] for identity, _ in rows.typed],
         instants=rows.instants,

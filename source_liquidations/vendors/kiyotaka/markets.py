@@ -1,4 +1,4 @@
-"""Kiyotaka, GET /v1/markets: for its own stream, for patterns, and for the stream of coverage. Weighs nothing."""
+"""Kiyotaka, GET /v1/markets: for its own stream, for patterns, and for liquidation_coverage. Calls weigh nothing."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -25,14 +25,14 @@ PAGE_SIZE = 100
 
 
 class Body(msgspec.Struct, Generic[Row]):
-    """An empty list, and the offset behind the last page, may be left out."""
+    """The vendor may leave out an empty list, and `nextOffset` on the last page."""
 
     data: list[Row] | None = msgspec.field(name="symbols", default_factory=list)
     nextOffset: int | str | None = None
 
 
 class MarketRow(msgspec.Struct):
-    """As the vendor sends it; the columns of the stream are in snake_case."""
+    """A row in the vendor's spelling; the stream's columns are in snake_case."""
 
     exchange: str
     rawSymbol: str
@@ -50,22 +50,22 @@ FIELDS = MarketRow.__struct_fields__
 
 
 class MarketList(Listing):
-    """All markets, spot included: what its filter `type` takes is not documented."""
+    """All markets, spot included: the values of the filter `type` are not documented."""
 
     def __init__(self, client: Client) -> None:
         super().__init__(client, page_at(0), RowDecoder(Body, MarketRow), following)
         self._columns = Fields(STREAM)
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        found = super().decode(answered, span, request, memory)
-        others = members_of(answered.body).keys() - {"nextOffset"}
-        if others and "symbols" not in others:
+        answer = super().decode(answered, span, request, memory)
+        names = members_of(answered.body).keys() - {"nextOffset"}
+        if names and "symbols" not in names:
             raise UnexpectedAnswer("the answer has no `symbols`.")
-        found.rows.raw = [self._columns_of(literal) for literal in found.rows.raw]
-        return found
+        answer.rows.raw = [self._columns_of(literal) for literal in answer.rows.raw]
+        return answer
 
     def _columns_of(self, literal: msgspec.Raw | bytes) -> bytes:
-        """A row with the stream's names. `available_since` is text, however the vendor writes it."""
+        """A row with the stream's names. `available_since` is always text, even if the vendor writes a number."""
         sent = members_of(literal)
         members = {snake(name): value for name, value in sent.items() if name in FIELDS}
         others = {snake(name): value for name, value in without(sent, FIELDS).items()}
@@ -82,7 +82,7 @@ def page_at(offset: int, filters: Params = ()) -> Request:
 
 
 def following(request: Request, body: Body[Any]) -> Request | None:
-    """The next page; none after an empty one."""
+    """The request of the next page; None after an empty page."""
     try:
         offset = int(body.nextOffset or 0)
     except ValueError:
@@ -90,26 +90,25 @@ def following(request: Request, body: Body[Any]) -> Request | None:
     if not body.data or not offset:
         return None
     if offset <= int(dict(request.params)["pageOffset"]):
-        raise UnexpectedAnswer("the list of markets repeats its offset; it would never end.")
+        raise UnexpectedAnswer("the list of markets repeats its offset, so it would never end.")
     return page_at(offset, request.params[:-2])
 
 
 def matching_markets(
-    client: Client, traffic: Traffic, lists: dict[Request, list[str]], pattern: str, where: str
+    client: Client, traffic: Traffic, listed_markets: dict[Request, list[str]], pattern: str, where: str
 ) -> list[str]:
-    """`EXCHANGE/rawSymbol` of the markets that match a pattern and may have liquidations: all but spot.
+    """`EXCHANGE/rawSymbol` of the markets that match a pattern. Spot markets are left out: they have no liquidations.
 
-    Raises ConfigurationError where none does. `lists` keeps what was listed already.
+    `listed_markets` caches each list. Raises ConfigurationError if no market matches.
     """
     code = pattern.split("/", 1)[0]
     filters = () if is_pattern(code) else (("exchange", code),)
     request = page_at(0, filters)
-    if request not in lists:
+    if request not in listed_markets:
         rows = rows_of(MarketList(client), traffic, request)
-        lists[request] = [row.market for row, _ in rows if row.category != "SPOT"]
-    return sorted(
-        matching_names(pattern, lists[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets.")
-    )
+        listed_markets[request] = [row.market for row, _ in rows if row.category != "SPOT"]
+    what, advice = "market of Kiyotaka's list", "Compare it with /v1/markets."
+    return sorted(matching_names(pattern, listed_markets[request], where, what, advice))
 
 
 def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:

@@ -19,18 +19,18 @@ from source_liquidations.vendors.kiyotaka import liquidation_agg, markets
 from source_liquidations.vendors.kiyotaka.liquidation_agg import LiquidationAgg
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor, probe_at
 
-# platform: (host, header that carries the key)
+# platform: (host, header of the key)
 PLATFORMS = {
     "kiyotaka": ("https://api.kiyotaka.ai", "X-Kiyotaka-Key"),
     "openmarket": ("https://api.openmarket.xyz", "X-OpenMarket-Key"),
 }
 ENTRIES_CHECKED = 25
-# The smallest plan's; answers do not tell the plan.
+# The smallest plan's limits: answers do not name the plan.
 PER_MINUTE = 10
 WEIGHT_PER_DAY = 1_000
-# No page documents the words. A key that may read nothing at all is refused in the end, whatever its 403 says.
-_OF_HISTORY = re.compile(r"histor|look-?back|retention|\b(?:ranges?|window|days|old|older|earlier)\b", re.IGNORECASE)
-BURST = 2  # times what a minute has may be saved up
+# No page documents the vendor's words. A key that may not even read the newest day fails in any case.
+_HISTORY_WORDS = re.compile(r"histor|look-?back|retention|\b(?:ranges?|window|days|old|older|earlier)\b", re.IGNORECASE)
+BURST = 2  # minutes of weight that may be saved up and spent at once
 
 
 class Kiyotaka(Vendor):
@@ -44,7 +44,7 @@ class Kiyotaka(Vendor):
         if config.get("coins") and not config.get("coin_exchanges"):
             yield ConfigurationError(
                 "kiyotaka.coin_exchanges",
-                "is required with coins and missing.",
+                "is required with coins, but missing.",
                 advice='Name the exchanges to sum over, e.g. ["BINANCE_FUTURES", "BYBIT"].',
             )
 
@@ -55,7 +55,7 @@ class Kiyotaka(Vendor):
         requests = config.get("requests_per_minute")
         weight = config.get("weight_per_minute", requests or PER_MINUTE)
         allowances = [Allowance(weight, 60.0, capacity=BURST * weight)]
-        # If the user gives a plan's figure, it is not the smallest plan.
+        # A user who sets a limit does not have the smallest plan.
         per_day = config.get("weight_per_day", None if requests or "weight_per_minute" in config else WEIGHT_PER_DAY)
         if per_day is not None:
             allowances.append(Allowance(per_day, 86_400.0, capacity=per_day))
@@ -72,9 +72,10 @@ class Kiyotaka(Vendor):
         )
 
     def check(self, traffic: Traffic) -> list[str]:
-        """One interval of the first symbols and coins: half of what the budget has for a minute.
+        """Request one interval of the first entries, for at most half of a minute's budget.
 
-        The one under way; but the first of all is the one at start_date: whether the key's history goes back that far.
+        It is the current interval. But for the first entry it is the one at start_date, which shows whether the key's
+        history goes back that far.
         """
         by_entry: dict[str, Partition] = {}
         for partition in self._points.all_partitions(traffic):
@@ -89,15 +90,15 @@ class Kiyotaka(Vendor):
             probe_at(self._points, first, self._shared.start, traffic)
         except OutOfReach as error:
             probe_at(self._points, first, newest, traffic)
-            wanted = timestamps.format_shortest(self._shared.start)
-            notes = [f"kiyotaka: the key's history begins after {wanted}: {error.cause}. What is older is not read."]
+            start = timestamps.format_shortest(self._shared.start)
+            notes = [f"kiyotaka: the key's history begins after {start}: {error.cause}. Older data are not read."]
         for partition in others:
             probe_at(self._points, partition, newest, traffic)
         return notes
 
 
 def explain(platform: str, answered: Answered) -> LiquidationsError | None:
-    """What a refusal means, by its words: 403 is used for three things."""
+    """The error for a refusal, by its words: the vendor uses 403 for the plan, the history and too many points."""
     words = words_of(answered)
     if answered.status == 401:
         other = next(name for name in PLATFORMS if name != platform)
@@ -107,6 +108,6 @@ def explain(platform: str, answered: Answered) -> LiquidationsError | None:
         return None
     if "point count" in words.lower():
         return WindowTooLarge(f"{words}.", advice="Choose a longer interval.")
-    if _OF_HISTORY.search(words):
+    if _HISTORY_WORDS.search(words):
         return OutOfReach(words, status=403, advice="Set `start_date` within your plan's history, or upgrade the plan.")
     return None
