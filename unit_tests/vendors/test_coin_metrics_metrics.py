@@ -246,7 +246,7 @@ def test_rows_of_several_entities_know_their_partition() -> None:
         ({"data": [{"pair": "a-b"}]}, "time"),
         ({"data": [{"pair": 1, "time": "2026-03-08T01:00:00Z"}]}, "pair"),
         ({"data": [{"pair": ENTITIES[PAIR], "time": "yesterday"}]}, "`time`"),
-        ({"data": [{"pair": "a-b", "time": "2026-03-08T01:00:00Z"}]}, "rows of 'a-b', which was not asked for"),
+        ({"data": [{"pair": "a-b", "time": "2026-03-08T01:00:00Z"}]}, "rows of 'a-b', which was not requested"),
         ({}, "no `data`"),
     ],
 )
@@ -336,7 +336,7 @@ def test_pairs_and_exchanges_have_no_five_minutes(level: Level) -> None:
     config = {"markets": ["a-B-future"], "metrics_frequency": "5m", level.setting: [ENTITIES[level]]}
     with pytest.raises(ConfigurationError, match="metrics_frequency") as told:
         configured("coin_metrics", config)
-    assert f"of {level.words} at 5m" in told.value.message
+    assert f"of {level.plural} at 5m" in told.value.message
     configured("coin_metrics", {**config, "metrics_frequency": "1d"})
     configured("coin_metrics", {**config, level.setting: []})
 

@@ -16,7 +16,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.coverage import COVERAGE
 from source_liquidations.reading.endpoint import Answer, Partition, Span
 from source_liquidations.reading.rows import Rows
-from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets, beside
+from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets, joined
 from source_liquidations.vendors.kiyotaka.markets import matching_markets
 from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import all_streams, answered, feed, records, sample
@@ -375,15 +375,15 @@ _ROWS = st.dictionaries(st.text("abc", min_size=1, max_size=2), _VALUES)
 def test_a_row_beside_another_keeps_its_own_members(row: dict[str, Any], other: dict[str, Any]) -> None:
     import msgspec
 
-    joined = beside(msgspec.Raw(json.dumps(row).encode()), msgspec.Raw(json.dumps(other).encode()))
-    assert json.loads(joined) == {**other, **row}
+    row_bytes = joined(msgspec.Raw(json.dumps(row).encode()), msgspec.Raw(json.dumps(other).encode()))
+    assert json.loads(row_bytes) == {**other, **row}
 
 
 def test_literals_stay_beside_each_other() -> None:
     import msgspec
 
-    joined = beside(msgspec.Raw(b'{"a":1.50,"n":1e400}'), msgspec.Raw(b'{"b":0.10,"a":2,"c":{"d":-0.0}}'))
-    assert joined == b'{"a":1.50,"n":1e400,"b":0.10,"c":{"d":-0.0}}'
+    row_bytes = joined(msgspec.Raw(b'{"a":1.50,"n":1e400}'), msgspec.Raw(b'{"b":0.10,"a":2,"c":{"d":-0.0}}'))
+    assert row_bytes == b'{"a":1.50,"n":1e400,"b":0.10,"c":{"d":-0.0}}'
 
 
 # Rows of any list.

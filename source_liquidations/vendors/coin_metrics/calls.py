@@ -1,4 +1,4 @@
-"""What Coin Metrics' calls share: bodies, page tokens, several entities in a request, catalogs, timeseries."""
+"""What Coin Metrics' calls share: bodies, page tokens, batches of entities, catalogs, timeseries."""
 
 import time
 from abc import abstractmethod
@@ -20,13 +20,13 @@ from source_liquidations.vendors.decoding import Page, Row, RowDecoder
 from source_liquidations.vendors.listing import Entry, Listing, next_token, rows_of
 from source_liquidations.vendors.vendor import probe
 
-CATALOG = "/v4/catalog-v2/"  # what the key sees
-CATALOG_ALL = "/v4/catalog-all-v2/"  # all there is
+CATALOG = "/v4/catalog-v2/"  # entities that the key may read
+CATALOG_ALL = "/v4/catalog-all-v2/"  # all entities
 TOKEN = "next_page_token"  # nosec B105
 
 PAGE_SIZE = "10000"
 CATALOG_PAGE_SIZE = "1000"
-# A URL of more than 10,000 characters is refused (414); this much is for the list of entities.
+# The vendor refuses a URL of more than 10,000 characters (414). The list of entities may take this many.
 LONGEST_LIST = 9_000
 COMMUNITY_HISTORY = timestamps.DAY
 
@@ -38,7 +38,7 @@ class Body(msgspec.Struct, Generic[Row]):
 
 
 def following(client: Client, request: Request, body: Body[Any]) -> Request | None:
-    """The request of the next page: the same with its token. next_page_url embeds the key, so it is not followed."""
+    """The next page's request: the same with its token. next_page_url embeds the key, so it is never requested."""
     token = next_token(client, token=body.next_page_token, url=body.next_page_url, name=TOKEN)
     if token is None:
         return None
@@ -53,7 +53,7 @@ class Catalog(Listing):
         self._all = Request(CATALOG_ALL + table, params)
 
     def rows(self, traffic: Traffic) -> list[Entry]:
-        """What the key sees of the table; all there is where the key may not ask what it sees."""
+        """The table's entities that the key may read. All entities if the vendor refuses that request."""
         try:
             return list(rows_of(self, traffic))
         except (AccessRefused, RequestRefused) as error:
@@ -62,32 +62,32 @@ class Catalog(Listing):
         return list(rows_of(self, traffic, self._all))
 
 
-def batched(partitions: Sequence[Partition], field: str, most: int) -> list[tuple[Partition, ...]]:
-    """Partitions in the vendor's order, as many together as a request may name, and `most` at the most."""
+def batched(partitions: Sequence[Partition], field: str, largest: int) -> list[tuple[Partition, ...]]:
+    """Batches that one request can name, of at most `largest` partitions, sorted by entity as the vendor's rows are."""
     batches: list[list[Partition]] = []
-    length = 0
+    list_length = 0
     for partition in sorted(partitions, key=lambda partition: partition[field]):
-        own = len(quote(partition[field])) + 1
-        if not batches or length + own > LONGEST_LIST or len(batches[-1]) >= most:
+        length = len(quote(partition[field])) + 1
+        if not batches or list_length + length > LONGEST_LIST or len(batches[-1]) >= largest:
             batches.append([])
-            length = 0
-        length += own
+            list_length = 0
+        list_length += length
         batches[-1].append(partition)
     return [tuple(batch) for batch in batches]
 
 
 class Timeseries(Endpoint):
-    """A timeseries by the end of its path; `field` is the entity in its rows and partitions.
+    """A timeseries. `table` is the end of its path; `field` names the entity in its rows and partitions.
 
-    Without a key, the vendor leaves out what is older than a day, silently.
+    Without a key, the vendor silently leaves out rows older than a day.
 
-    one_row     parameters of a request for one row of each entity
+    one_row_params   the parameters that make `check` read as little as possible
     """
 
     title = "Coin Metrics"
     codes = "binance bybit okex deribit bitmex bitfinex huobi kraken ftx"
     page_size = int(PAGE_SIZE)
-    one_row: Params = (("page_size", "1"),)
+    one_row_params: Params = (("page_size", "1"),)
 
     def __init__(
         self, client: Client, config: Mapping[str, Any], table: str, field: str, decoder: RowDecoder[Any], step: int = 1
@@ -98,15 +98,15 @@ class Timeseries(Endpoint):
         self._field = field
         self._decoder = decoder
         self.step = step
-        begins = timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - COMMUNITY_HISTORY
-        self.reach = None if self.has_key else timestamps.ceil_to(begins, step)
+        community_start = timestamps.ceil_to(time.time_ns(), timestamps.SECOND) - COMMUNITY_HISTORY
+        self.reach = None if self.has_key else timestamps.ceil_to(community_start, step)
 
-    def asked(self, partitions: Sequence[Partition]) -> Params:
-        """The parameters that say what a request asks for, but for its time."""
+    def entity_params(self, partitions: Sequence[Partition]) -> Params:
+        """A request's parameters without its time and page size."""
         return ((f"{self._field}s", ",".join(partition[self._field] for partition in partitions)),)
 
     def first_request(self, span: Span) -> Request:
-        # Both bounds are inclusive by default, and pages begin at the end of the time asked for.
+        # By default both bounds are inclusive, and the first page is the newest.
         params = (
             ("start_time", timestamps.format_instant(span.start)),
             ("end_time", timestamps.format_instant(span.end)),
@@ -114,23 +114,24 @@ class Timeseries(Endpoint):
             ("paging_from", "start"),
             ("page_size", PAGE_SIZE),
         )
-        return Request(self._path, (*self.asked(span.partitions), *params))
+        return Request(self._path, (*self.entity_params(span.partitions), *params))
 
     def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         page = self._decoder.decode(answered)
         entities = page.column(self._field)
         index = {partition[self._field]: number for number, partition in enumerate(span.partitions)}
         for entity in set(entities) - index.keys():
-            raise UnexpectedAnswer(f"`{self._field}`: rows of {shown(entity)}, which was not asked for.")
+            raise UnexpectedAnswer(f"`{self._field}`: rows of {shown(entity)}, which was not requested.")
         owners = [index[entity] for entity in entities] if len(index) > 1 else None
         rows = self.rows(page, owners, memory)
         return Answer.with_next(rows, partial(following, self.client, request, page.body))
 
     @abstractmethod
     def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
-        """The rows of a page. `owners` are their partitions, where the request asked for several."""
+        """The rows of a page. `owners` are the indices of their partitions, if the request has several."""
 
     def check(self, traffic: Traffic) -> None:
-        """One row of as many entities as one request takes. Raises what the vendor refuses, with its entries."""
+        """Request one row of as many entities as one request can name. Raises a refusal, with the entries at fault."""
         for batch in batched(self.all_partitions(traffic), self._field, self.page_size)[:1]:
-            probe(self, Request(self._path, (*self.asked(batch), *self.one_row)), Span(batch, 0, 1), traffic)
+            params = (*self.entity_params(batch), *self.one_row_params)
+            probe(self, Request(self._path, params), Span(batch, 0, 1), traffic)

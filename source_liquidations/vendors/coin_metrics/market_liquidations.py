@@ -27,13 +27,13 @@ from source_liquidations.vendors.repeats import EventIds
 STREAM = Stream("coin_metrics_market_liquidations", ("market", "coin_metrics_id", "type"), "time", declared_in=__name__)
 SETTING = "coin_metrics.markets"
 
-# Over up to so much time, many markets are read by one request, ordered by (market, time). Over more, each market is
-# read for itself, so that all workers have something to do and every page can be checkpointed.
+# Up to this length, one window reads many markets; its rows are ordered by (market, time). A longer window reads one
+# market, so that all workers are busy and every page is a checkpoint.
 LONGEST_BATCH = 2 * timestamps.DAY
 
 
 class LiquidationRow(msgspec.Struct):
-    """Every value is documented as a string; `side` may be absent."""
+    """The page documents every value as a string. `side` may be absent."""
 
     market: str
     time: str
@@ -46,13 +46,13 @@ class LiquidationRow(msgspec.Struct):
 
 
 class MarketLiquidations(Timeseries):
-    one_row = (("limit_per_market", "1"), ("page_size", "1"))
+    one_row_params = (("limit_per_market", "1"), ("page_size", "1"))
 
     def __init__(self, client: Client, config: Mapping[str, Any]) -> None:
         decoder = RowDecoder(Body, LiquidationRow, Fields(STREAM), added=("time_ns",))
         super().__init__(client, config, "market-liquidations", "market", decoder)
         self._entries = config["markets"]
-        self._lists: dict[Params, list[str]] = {}
+        self._listed_markets: dict[Params, list[str]] = {}
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -61,10 +61,10 @@ class MarketLiquidations(Timeseries):
             yield Partition.of(market=market, entry=where)
 
     def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
-        """The markets with liquidations that match, of those that the key can see.
+        """The markets with liquidations that match a pattern, of those that the key may read.
 
-        Whether the catalog's filter takes a pattern is documented nowhere, and `?` is not: where it does not, its list
-        is matched here.
+        No page says whether the catalog's filter accepts patterns, and none mentions `?`. If the filter returns
+        nothing, the connector matches the whole list itself.
         """
         code = pattern.partition("-")[0]
         markets = [] if "?" in pattern else self._filtered(pattern, traffic)
@@ -74,22 +74,22 @@ class MarketLiquidations(Timeseries):
         return matching_names(pattern, markets, where, "market with liquidations", advice)
 
     def _filtered(self, pattern: str, traffic: Traffic) -> list[str]:
-        """What the catalog has of a pattern; nothing where it refuses it as no market."""
+        """The markets that the catalog's filter returns for a pattern; none if it refuses the pattern (400)."""
         try:
-            listed = self._listed((("markets", pattern),), traffic)
+            markets = self._listed((("markets", pattern),), traffic)
         except RequestRefused as error:
             if error.status != 400:
                 raise
             return []
-        return [market for market in listed if matches(pattern, market)]
+        return [market for market in markets if matches(pattern, market)]
 
     def _listed(self, filters: Params, traffic: Traffic) -> list[str]:
-        """The markets of the catalog, asked for once: several patterns may need the same ones."""
-        if filters not in self._lists:
+        """The markets of the catalog, requested once: several patterns may need the same list."""
+        if filters not in self._listed_markets:
             decoder = RowDecoder(Body, CatalogRow)
             rows = Catalog(self.client, "market-liquidations", decoder, filters).rows(traffic)
-            self._lists[filters] = [row.market for row, _ in rows]
-        return self._lists[filters]
+            self._listed_markets[filters] = [row.market for row, _ in rows]
+        return self._listed_markets[filters]
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         return exchange(partition["market"].partition("-")[0]), partition["market"]
@@ -109,24 +109,24 @@ class MarketLiquidations(Timeseries):
 
 
 def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
-    """The amount counts contracts; the side is that of the order that closed the position: a sell closed a long."""
+    """`amount` counts contracts. `side` is the side of the order that closed the position: a sell closed a long."""
     bad: dict[int, LiquidationsError] = {}
     price = numbers.column_of_texts("price", [row.price for row in rows.typed], bad)
     amount = numbers.column_of_texts("amount", [row.amount for row in rows.typed], bad)
     if bad:
-        price, amount = ([one for at, one in enumerate(column) if at not in bad] for column in (price, amount))
+        price, amount = ([literal for i, literal in enumerate(column) if i not in bad] for column in (price, amount))
     rows = rows.without(bad)
     typed: Sequence[LiquidationRow] = rows.typed
     markets = [row.market for row in typed]
-    worth = converted(contracts.known, markets, amount, price)
+    converted = columns(contracts.by_market, markets, amount, price)
     return liquidations(
         rows,
         names=list(map(_names, markets, [row.type for row in typed])),
         positions=[POSITION_OF.get(row.side or "") for row in typed],
         price=price,
         amount=amount,
-        amount_base=worth.amount_base,
-        computed_usd=worth.notional_usd,
+        amount_base=converted.amount_base,
+        computed_usd=converted.notional_usd,
     )
 
 

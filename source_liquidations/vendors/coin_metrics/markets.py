@@ -1,8 +1,7 @@
-"""Coin Metrics: which markets have liquidations, from when to when; and what one contract of each is.
+"""Coin Metrics: the markets with liquidations, with their first and last liquidation, and their contract sizes.
 
-Pages: https://docs.coinmetrics.io/api/v4, "catalog-v2/market-liquidations" and "reference-data/markets": there,
-`contract_size` counts units of `size_asset`, which is the base asset of a linear contract, and the quote asset of an
-inverse one.
+Pages: https://docs.coinmetrics.io/api/v4, "catalog-v2/market-liquidations" and "reference-data/markets". The latter's
+`contract_size` counts units of `size_asset`: the base asset of a linear contract, the quote asset of an inverse one.
 """
 
 import re
@@ -28,8 +27,8 @@ from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, witho
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 
 STREAM = Stream("coin_metrics_liquidation_markets", ("market",), declared_in=__name__)
-# A market without a liquidation for so long counts as ended.
-_LATELY = 30 * timestamps.DAY
+# A market without a liquidation for this long counts as ended.
+_ENDED_AFTER = 30 * timestamps.DAY
 
 
 def _reference(name: str, value: str) -> Request:
@@ -40,7 +39,7 @@ FUTURES = _reference("type", "future")
 
 
 class ReferenceRow(msgspec.Struct):
-    """As far as it is needed here. Only the market is certain to be text."""
+    """The fields that are used here. Only the market is certain to be text."""
 
     market: str
     base: Any = None
@@ -50,7 +49,7 @@ class ReferenceRow(msgspec.Struct):
 
 
 def contract_of(row: ReferenceRow) -> Contract | None:
-    """None where the reference data do not say."""
+    """None if the reference data do not have it."""
     try:
         size = float(numbers.literal_of(row.contract_size))
     except ValueError:
@@ -65,45 +64,45 @@ def contract_of(row: ReferenceRow) -> Contract | None:
 
 
 def _multiple(counted: str | None, base: str, size: float) -> int:
-    """How many units of the base the market's own name counts as one: 1000SHIBUSDT has the price of 1,000 SHIB."""
-    found = re.fullmatch(rf"(10+|1m)?{re.escape(asset(base))}(10+)?", counted or "")  # 1MBABYDOGE counts millions
-    multiple = int((found[1] or found[2] or "1").replace("m", "0" * 6)) if found else 1
+    """How many units of the base asset the market's symbol prices as one: 1000SHIBUSDT has the price of 1,000 SHIB."""
+    match = re.fullmatch(rf"(10+|1m)?{re.escape(asset(base))}(10+)?", counted or "")  # 1MBABYDOGE counts millions
+    multiple = int((match[1] or match[2] or "1").replace("m", "0" * 6)) if match else 1
     return multiple if size % multiple == 0 else 1
 
 
 class Contracts:
-    """The contracts of a sync's markets, asked for once."""
+    """The contracts of a sync's markets, requested once."""
 
     def __init__(self, client: Client) -> None:
         decoder = RowDecoder(Body, ReferenceRow)
         self._list = Listing(client, FUTURES, decoder, partial(following, client))
-        self.known: dict[str, Contract] = {}
+        self.by_market: dict[str, Contract] = {}
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
-        """Ask for the contracts of these markets. A missing one is logged once, and stops nothing.
+        """Request the contracts of these markets. Missing ones are logged, and do not stop the sync.
 
-        One unknown market may have the whole call refused. Then all futures are listed instead.
+        The vendor may refuse the whole call for one unknown market. All futures are then listed instead.
         """
         markets = {partition["market"] for partition in partitions}
         batches = batched(partitions, "market", int(PAGE_SIZE))
         requests = [_reference("markets", ",".join(partition["market"] for partition in batch)) for batch in batches]
-        why = ""
+        reason = ""
         while requests:
             request = requests.pop()
             try:
                 for row, _ in rows_of(self._list, traffic, request):
-                    if row.market in markets and (found := contract_of(row)):
-                        self.known[row.market] = found
+                    if row.market in markets and (contract := contract_of(row)):
+                        self.by_market[row.market] = contract
             except LiquidationsError as error:
-                why = f" ({redact(error.cause)})"
-                is_of_a_market = isinstance(error, RequestRefused) and error.status in {400, 404}
-                requests = [FUTURES] if is_of_a_market and request != FUTURES else []
-        if missing := sorted(markets - self.known.keys()):
+                reason = f" ({redact(error.cause)})"
+                is_unknown_market = isinstance(error, RequestRefused) and error.status in {400, 404}
+                requests = [FUTURES] if is_unknown_market and request != FUTURES else []
+        if missing := sorted(markets - self.by_market.keys()):
             logger.warning(
                 "coin_metrics: the reference data have no contract size of %s%s: amount_base and notional_usd are"
                 " null there",
                 some_of(missing),
-                why,
+                reason,
             )
 
 
@@ -114,14 +113,14 @@ class CatalogRow(msgspec.Struct):
 
 
 class LiquidationMarkets(Listing):
-    """The catalog's rows, each with the members of its market's reference data behind its own.
+    """The catalog's rows, each followed by the members of its market's reference data.
 
-    The catalog, the smaller of the two lists, is held; the reference data pass by page after page. A market of the
-    catalog that they do not have comes last, as the catalog has it.
+    The catalog is the smaller list, so it is held in memory while the reference data are read page by page. Markets
+    without reference data come last, as the catalog has them.
     """
 
     def __init__(self, client: Client) -> None:
-        fields = Fields(STREAM)  # both make one row
+        fields = Fields(STREAM)  # the two lists make one row
         decoder = RowDecoder(Body, ReferenceRow, fields)
         super().__init__(client, FUTURES, decoder, partial(following, client))
         self._catalog_list = Catalog(client, "market-liquidations", RowDecoder(Body, CatalogRow, fields))
@@ -135,28 +134,28 @@ class LiquidationMarkets(Listing):
         return super().partitions(traffic)
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
-        reference, after = super().entries(page, request, memory)
-        left: dict[str, Entry] = memory.setdefault("left", dict(self._catalog))
-        found: list[Entry] = []
-        for other, literal in reference:
-            if other.market in left:
-                row, own = left.pop(other.market)
-                found.append((row, beside(own, literal)))
-        return (found if after else [*found, *left.values()]), after
+        reference, following_request = super().entries(page, request, memory)
+        unmatched: dict[str, Entry] = memory.setdefault("unmatched", dict(self._catalog))
+        entries: list[Entry] = []
+        for reference_row, reference_literal in reference:
+            if reference_row.market in unmatched:
+                row, literal = unmatched.pop(reference_row.market)
+                entries.append((row, joined(literal, reference_literal)))
+        return (entries if following_request else [*entries, *unmatched.values()]), following_request
 
 
-def beside(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
-    """A row with the members of another that it does not have itself; literals stay as written."""
-    own = members_of(row)
-    return encode({**own, **without(members_of(other), own)})
+def joined(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
+    """A row with those members of another that it lacks. Literals stay as written."""
+    members = members_of(row)
+    return encode({**members, **without(members_of(other), members)})
 
 
 def _periods_of(row: CatalogRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
-    """From when to when the catalog says that each market has liquidations; one that had some lately has not ended."""
+    """A market's first liquidation, and its last one if the market has ended."""
     code = exchange(row.market.partition("-")[0])
     first, last = date(row, "min_time", row.market), date(row, "max_time", row.market)
     yield code, row.market, "starts", first, "first liquidation"
-    if last is not None and last < end - _LATELY:
+    if last is not None and last < end - _ENDED_AFTER:
         yield code, row.market, "ends", last, "last liquidation so far"
 
 

@@ -2,9 +2,9 @@
 
 Pages: https://docs.coinmetrics.io, "Liquidation Metrics"; timeseries/market-metrics and its three siblings.
 
-A row of the streams is the vendor's: one entity and interval, with a column for each metric under the vendor's name,
-and `frequency` added. `liquidation_volumes` has long rows instead, one per side and unit. The three frequencies share
-the table: `frequency` is in the primary key, and the columns of the two that a row does not have are null.
+A row of these streams is the vendor's: one entity and interval, a column for each metric under the vendor's name, and
+`frequency`, which the connector adds to the primary key. The three frequencies share a table: a row has only the
+columns of its own. `liquidation_volumes` has one row per side and unit instead.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,25 +41,26 @@ from source_liquidations.vendors.repeats import each_once
 
 DEFAULT_FREQUENCY = "1h"
 SIDES = ("buy", "sell")
-UNITS = {"units": "coin", "usd": "usd"}  # the vendor's word, and that of liquidation_volumes
-# How a value may be written: as text, as a rule; what the text says is for liquidation_volumes to know.
-_WRITTEN_AS = {str, int, float, type(None)}
+UNITS = {"units": "coin", "usd": "usd"}  # the vendor's word (units of the base asset): the one of liquidation_volumes
+# The types that a value may have; it is usually text. Only liquidation_volumes needs the text to be a number.
+_VALUE_TYPES = {str, int, float, type(None)}
 
-# What liquidation_volumes says of an entity: (market, exchange, asset).
+# An entity's (market, exchange, asset) in liquidation_volumes.
 Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Level:
-    """What is summed over, and the endpoint that has it.
+    """A kind of entity that the metrics sum up, with an endpoint and a stream of its own.
 
-    field           of its rows, its partitions and its stream
-    setting         the field of the configuration that asks for it
-    place           an entity in liquidation_volumes. A sum over markets says what it is: nobody may add it to theirs
+    field           names the entity in rows, partitions and the stream's name
+    plural          names the entities in messages
+    setting         the field of the configuration that selects entities
+    place           an entity's place. `market` says what a sum covers, so that nobody adds it to its own markets
     """
 
     field: str
-    words: str
+    plural: str
     setting: str
     frequencies: tuple[str, ...]
     place: Callable[[str], Place]
@@ -104,30 +105,30 @@ LEVELS = (MARKET, EXCHANGE_ASSET, PAIR, EXCHANGE)
 
 
 def metrics_of(frequency: str) -> tuple[str, ...]:
-    """The four metrics of one frequency; a call has one."""
+    """The four metrics of one frequency. A request has a single frequency."""
     return tuple(f"liquidations_reported_future_{side}_{unit}_{frequency}" for side in SIDES for unit in UNITS)
 
 
-class KnownMetric(msgspec.Struct):
+class CatalogMetric(msgspec.Struct):
     metric: str
 
 
 class LiquidationMetrics(Timeseries):
     """The metrics of one level at one frequency.
 
-    Entities that the configuration names are asked for as they are: what the key may not see is refused, with the
-    entry. Markets are configured for their liquidations, not for metrics; so one of their patterns that the catalog
-    has no metrics for is said and left out. Without a key the catalog alone tells which of them there are, and nothing
-    is asked that is not in it.
+    An entity that the configuration names is requested without asking the catalog: if the key may not read it, the
+    vendor refuses it, and the error names the entry. Users configure markets for their liquidations, not for metrics.
+    So a pattern of markets without metrics is logged and left out, and without a key only markets in the catalog are
+    requested.
     """
 
-    rows_per_step = 1  # at the most: an interval without liquidations has no row
+    rows_per_step = 1  # at most: an interval without liquidations has no row
 
     def __init__(self, client: Client, config: Mapping[str, Any], level: Level) -> None:
         self.level = level
         self.frequency = config.get("metrics_frequency", DEFAULT_FREQUENCY)
-        self._optional = level is MARKET
-        is_on = not self._optional or config.get("metrics_for_markets", True)
+        self._is_optional = level is MARKET
+        is_on = not self._is_optional or config.get("metrics_for_markets", True)
         self.entries: Sequence[str] = config.get(level.setting, ()) if is_on else ()
         names = metrics_of(self.frequency)
         fields: list[Any] = [(level.field, str), ("time", str), *((name, Any, None) for name in names)]
@@ -135,83 +136,78 @@ class LiquidationMetrics(Timeseries):
         decoder: RowDecoder[Any] = RowDecoder(Body, row, Fields(level.stream), added=("frequency",))
         step, _ = interval_of(self.frequency)
         super().__init__(client, config, level.table, level.field, decoder, step)
-        self._only_known = self._optional and not self.has_key
+        self._only_in_catalog = self._is_optional and not self.has_key
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         if not self.entries:
             switch = "metrics_for_markets" if self.level is MARKET else self.level.setting
             logger.info(
-                "coin_metrics: no metrics of %s are configured (`coin_metrics.%s`): none are read",
-                self.level.words,
+                "coin_metrics: no metrics of %s are read, because `coin_metrics.%s` selects none",
+                self.level.plural,
                 switch,
             )
             return
-        is_looked_up = (lambda entry: True) if self._only_known else is_pattern
-        known = self._known(traffic) if any(map(is_looked_up, self.entries)) else []
-        what = f"entity with liquidation metrics at {self.frequency}{' without a key' if self._only_known else ''}"
+        needs_catalog = (lambda entry: True) if self._only_in_catalog else is_pattern
+        entities = self._catalog_entities(traffic) if any(map(needs_catalog, self.entries)) else []
+        what = f"entity with liquidation metrics at {self.frequency}{' without a key' if self._only_in_catalog else ''}"
         advice = f"Compare it with the catalog (catalog-v2/{self.level.table})."
 
         def matching(entry: str, where: str) -> list[str]:
             try:
-                return matching_names(entry, known, where, what, advice)
+                return matching_names(entry, entities, where, what, advice)
             except ConfigurationError as error:
-                if not self._optional:
+                if not self._is_optional:
                     raise
-                logger.info("coin_metrics: %s None are read of it", error)
+                logger.info("coin_metrics: %s No metrics are read for it", error)
                 return []
 
         setting = f"coin_metrics.{self.level.setting}"
-        for name, where in self.resolve_entries(setting, self.entries, is_looked_up, matching):
+        for name, where in self.resolve_entries(setting, self.entries, needs_catalog, matching):
             yield Partition.of(**{self.level.field: name}, frequency=self.frequency, entry=where)
 
-    def _known(self, traffic: Traffic) -> list[str]:
-        """The entities that the key sees these metrics of."""
-        wanted = metrics_of(self.frequency)
-        fields: list[Any] = [(self.level.field, str), ("metrics", list[KnownMetric] | None, None)]
-        decoder: RowDecoder[Any] = RowDecoder(Body, msgspec.defstruct("KnownEntity", fields))
-        table = Catalog(self.client, self.level.table, decoder, (("metrics", ",".join(wanted)),))
+    def _catalog_entities(self, traffic: Traffic) -> list[str]:
+        """The entities with any of these metrics, of those that the key may read."""
+        names = metrics_of(self.frequency)
+        fields: list[Any] = [(self.level.field, str), ("metrics", list[CatalogMetric] | None, None)]
+        decoder: RowDecoder[Any] = RowDecoder(Body, msgspec.defstruct("CatalogEntity", fields))
+        table = Catalog(self.client, self.level.table, decoder, (("metrics", ",".join(names)),))
         try:
-            rows = list(rows_of(table, traffic)) if self._only_known else table.rows(traffic)
+            rows = list(rows_of(table, traffic)) if self._only_in_catalog else table.rows(traffic)
         except (AccessRefused, RequestRefused) as error:
-            if self._only_known:
+            if self._only_in_catalog:
                 return []
             raise error.named(f"`coin_metrics.{self.level.setting}`") from None
         return [
-            getattr(row, self.level.field)
-            for row, _ in rows
-            if any(known.metric in wanted for known in row.metrics or ())
+            getattr(row, self.level.field) for row, _ in rows if any(one.metric in names for one in row.metrics or ())
         ]
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
-        """Not the entity alone: a market's liquidations have another history."""
+        """The market includes the table: the metrics of an entity and its liquidations have different coverage."""
         entity = partition[self.level.field]
         _, code, _ = self.level.place(entity)
         return code, f"{self.level.table}/{entity}"
 
     def batches(self, partitions: Sequence[Partition], start: int, end: int) -> Iterable[tuple[Partition, ...]]:
-        """As many together as fit on one page: least requests, and none that another worker could not have helped."""
+        """As many entities as fit on one page. With larger batches, a single worker would read all of their pages."""
         return batched(partitions, self.level.field, max(1, self.page_size * self.step // (end - start)))
 
-    def asked(self, partitions: Sequence[Partition]) -> Params:
+    def entity_params(self, partitions: Sequence[Partition]) -> Params:
         metrics = (("metrics", ",".join(metrics_of(self.frequency))), ("frequency", self.frequency))
-        return super().asked(partitions) + metrics
+        return super().entity_params(partitions) + metrics
 
     def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
         instants, _ = iso_instants("time", page.column("time"))
         for name in metrics_of(self.frequency):
             values = page.column(name)
-            if _WRITTEN_AS.issuperset(map(type, values)):
+            if _VALUE_TYPES.issuperset(map(type, values)):
                 continue
             for index, value in enumerate(values):
-                if type(value) not in _WRITTEN_AS:
+                if type(value) not in _VALUE_TYPES:
                     page.bad[index] = UnexpectedAnswer(f"`{name}` of row {index} is {shown(str(value))}, not a number.")
         return each_once(added_rows(page, instants, constant={"frequency": self.frequency}, owners=owners), memory)
 
     def to_volumes(self, rows: Rows, span: Span) -> Table:
-        """A row for every side and unit that has a value.
-
-        The side is that of the closing order: a sell closed a long. Units are the base asset's.
-        """
+        """A row for each side and unit with a value. The side is the closing order's: a sell closed a long."""
         _, interval = interval_of(self.frequency)
         series = [(POSITION_OF[side], unit) for side in SIDES for unit in UNITS.values()]
         entities = [getattr(row, self.level.field) for row in rows.typed]
@@ -236,7 +232,7 @@ class LiquidationMetrics(Timeseries):
 
 
 def refused_metric(answered: Answered) -> LiquidationsError | None:
-    """A plan without a metric, recognized by the vendor's words; what to take out of the configuration."""
+    """The error for a plan without a metric, recognized by the vendor's words, with advice on the configuration."""
     words = vendor_words(answered.body)
     if answered.status != 403 or "liquidations_reported" not in words:
         return None

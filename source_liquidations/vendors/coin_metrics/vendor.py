@@ -63,7 +63,7 @@ class CoinMetrics(Vendor):
             if config.get(level.setting) and frequency not in level.frequencies:
                 yield ConfigurationError(
                     "coin_metrics.metrics_frequency",
-                    f"there are no liquidation metrics of {level.words} at {frequency}.",
+                    f"there are no liquidation metrics of {level.plural} at {frequency}.",
                     advice=f"Allowed: {' or '.join(level.frequencies)}; or leave `coin_metrics.{level.setting}` empty.",
                 )
 
@@ -82,7 +82,7 @@ class CoinMetrics(Vendor):
 
     def feeds(self) -> Sequence[Feed]:
         contracts = Contracts(self._client)
-        # Not every key may read metrics, and `liquidation_volumes` works without them.
+        # Not every key may read metrics: without a metrics field, `liquidation_volumes` does not request them.
         with_metrics = any(value for name, value in self._config.items() if name.startswith("metrics_"))
         return (
             Feed(
@@ -92,18 +92,18 @@ class CoinMetrics(Vendor):
                 contracts.prepare,
             ),
             *(
-                Feed(one, one.level.stream, {LIQUIDATION_VOLUMES: one.to_volumes} if with_metrics else {})
-                for one in self._metrics
+                Feed(metric, metric.level.stream, {LIQUIDATION_VOLUMES: metric.to_volumes} if with_metrics else {})
+                for metric in self._metrics
             ),
             Feed(LiquidationMarkets(self._client), markets.STREAM, {COVERAGE: markets.to_coverage()}),
         )
 
     def check(self, traffic: Traffic) -> list[str]:
-        """One row of as many of the named markets as one request takes, and of the entities with metrics.
+        """Request one row of the configured markets, and one of the entities that the metrics fields select.
 
-        The markets' metrics are not requested: a key may have the markets' liquidations alone.
+        The metrics of markets are not requested: a key may be able to read the markets' liquidations only.
         """
-        named = [one for one in self._metrics if one.entries and one.level is not metrics.MARKET]
-        for endpoint in (self._liquidations, *named):
+        selected = [metric for metric in self._metrics if metric.entries and metric.level is not metrics.MARKET]
+        for endpoint in (self._liquidations, *selected):
             endpoint.check(traffic)
         return reach_notes("coin_metrics", self._liquidations.reach, self._shared.start)
