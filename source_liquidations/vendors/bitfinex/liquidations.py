@@ -63,10 +63,6 @@ class Paging:
     has_fractions: bool = False
     single_millisecond: list[Row] = field(default_factory=list)
 
-    def note_taken(self, rows: Sequence[Row]) -> None:
-        """`rows` are in ascending time, without those that are held back."""
-        self.last_millisecond = max([self.last_millisecond, *(row.millisecond for row in rows[-1:])])
-
 
 class Liquidations(Endpoint):
     """`start` is start_date in nanoseconds: a window that begins there belongs to a first sync."""
@@ -112,12 +108,13 @@ class Liquidations(Endpoint):
             kept, following = self._ascending_page(page, span, int(params["end"]), paging)
         else:
             kept, following = self._whole_millisecond(page, span, int(params["start"]), paging)
+        paging.last_millisecond = max([paging.last_millisecond, *(row.millisecond for row in kept[-1:])])
         return Answer(rows_of(kept, span, self._decoder), following)
 
     def _ascending_page(
         self, page: list[Row], span: Span, end: int, paging: Paging
     ) -> tuple[list[Row], Request | None]:
-        """The rows of a page that was requested up to the millisecond `end`, and the next request.
+        """The rows of a page that was requested up to the millisecond `end`, ascending, and the next request.
 
         The last millisecond of a full page is held back: the next page has all of its rows.
         """
@@ -128,16 +125,13 @@ class Liquidations(Endpoint):
         if end > _last_millisecond(span):  # requested for the fractions of the last millisecond only
             page = [row for row in page if span.end - MILLISECOND < row.instant < span.end]
         if not is_full or not page:
-            paging.note_taken(page)
             return page, self._after_last_page(span, end, paging)
         paging.had_full_page = True
         last = page[-1].millisecond
         if page[0].millisecond == last:
             paging.single_millisecond = page
             return [], _request(NEWEST_FIRST, last, last + int(paging.has_fractions))
-        kept = [row for row in page if row.millisecond < last]
-        paging.note_taken(kept)
-        return kept, _request(OLDEST_FIRST, last, end)
+        return [row for row in page if row.millisecond < last], _request(OLDEST_FIRST, last, end)
 
     def _after_last_page(self, span: Span, end: int, paging: Paging) -> Request | None:
         """The request after a page that is not full.
@@ -170,7 +164,6 @@ class Liquidations(Endpoint):
                 f"the millisecond {at} has more rows than can be requested, so some would be missing.",
                 advice=REPORT,
             )
-        paging.note_taken(whole)
         last = _last_millisecond(span)
         if millisecond < last:
             return whole, _request(OLDEST_FIRST, millisecond + 1, last)

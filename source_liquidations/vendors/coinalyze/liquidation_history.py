@@ -10,7 +10,7 @@ import msgspec
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, some_of
-from source_liquidations.http.answers import MEMBERS, Answered
+from source_liquidations.http.answers import MEMBERS, Answered, shaped
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
@@ -155,13 +155,13 @@ class LiquidationHistory(Endpoint):
         points: list[msgspec.Raw | bytes] = []
         owners: list[int] = []
         for literal in answered.decoded(_body) or ():
-            series = Answered(200, {}, bytes(literal)).decoded(_series)
+            series = shaped(literal, _series, "the answer")
             if series.symbol not in owner_of:
                 raise UnexpectedAnswer(f"`symbol`: rows of {shown(series.symbol)}, which was not requested.")
             history: list[Any] = series.history or []
             undocumented = without(members_of(literal), (*Series.__struct_fields__, *Point.__struct_fields__))
             if undocumented:  # each point gets the members of its series; its own members replace them
-                history = [encode(undocumented | Answered(200, {}, bytes(point)).decoded(MEMBERS)) for point in history]
+                history = [encode(undocumented | shaped(point, MEMBERS, "the answer")) for point in history]
             points += history
             owners += [owner_of[series.symbol]] * len(history)
         page = self._decoder.decode(Answered(200, {}, b"[%b]" % b",".join(points)))
