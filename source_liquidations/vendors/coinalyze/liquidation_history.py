@@ -97,7 +97,7 @@ class LiquidationHistory(Endpoint):
         try:
             self._exchanges = exchanges(self.client, traffic)
         except LiquidationsError as error:
-            if error.scope == "reading":  # the key itself
+            if error.scope == "reading":  # the key itself is refused
                 raise
             self._no_exchanges = error  # only liquidation_volumes needs them
         return partitions

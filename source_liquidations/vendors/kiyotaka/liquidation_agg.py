@@ -82,10 +82,10 @@ _points = msgspec.json.Decoder(list[Point], strict=False)
 
 
 def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
-    """The points of a series whose id is taken out, and the undocumented members of each; no such list if none has any.
+    """The points of a series, which comes without its id, and each point's undocumented members; [] if none has any.
 
-    A point gets those of its series, of its entry in the list and its own. The innermost of one name counts. Raises
-    UnexpectedAnswer for another shape.
+    A point gets those of its series, of its entry in the list and its own. If a name comes twice, the innermost counts.
+    Raises UnexpectedAnswer for another shape.
     """
     literal = series.pop("points", NULL)
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
