@@ -96,9 +96,8 @@ def of_exchange(entity: str) -> Place:
 
 MARKET = Level("market", "markets", "markets", ("5m", "1h", "1d"), of_market)
 EXCHANGE_ASSET = Level(
-    "exchange_asset", "assets of exchanges", "metrics_exchange_assets", ("5m", "1h", "1d"),
-    of_exchange_asset,
-)  # fmt: skip
+    "exchange_asset", "assets of exchanges", "metrics_exchange_assets", ("5m", "1h", "1d"), of_exchange_asset
+)
 PAIR = Level("pair", "pairs", "metrics_pairs", ("1h", "1d"), of_pair)
 EXCHANGE = Level("exchange", "exchanges", "metrics_exchanges", ("1h", "1d"), of_exchange)
 LEVELS = (MARKET, EXCHANGE_ASSET, PAIR, EXCHANGE)
@@ -130,8 +129,8 @@ class LiquidationMetrics(Timeseries):
         self._is_optional = level is MARKET
         is_on = not self._is_optional or config.get("metrics_for_markets", True)
         self.entries: Sequence[str] = config.get(level.setting, ()) if is_on else ()
-        names = metrics_of(self.frequency)
-        fields: list[Any] = [(level.field, str), ("time", str), *((name, Any, None) for name in names)]
+        self._metrics = metrics_of(self.frequency)
+        fields: list[Any] = [(level.field, str), ("time", str), *((metric, Any, None) for metric in self._metrics)]
         row = msgspec.defstruct("MetricsRow", fields)
         decoder: RowDecoder[Any] = RowDecoder(Body, row, Fields(level.stream), added=("frequency",))
         step, _ = interval_of(self.frequency)
@@ -140,7 +139,7 @@ class LiquidationMetrics(Timeseries):
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         if not self.entries:
-            switch = "metrics_for_markets" if self.level is MARKET else self.level.setting
+            switch = "metrics_for_markets" if self._is_optional else self.level.setting
             logger.info(
                 "coin_metrics: no metrics of %s are read, because `coin_metrics.%s` selects none",
                 self.level.plural,
@@ -167,10 +166,9 @@ class LiquidationMetrics(Timeseries):
 
     def _catalog_entities(self, traffic: Traffic) -> list[str]:
         """The entities with any of these metrics, of those that the key may read."""
-        names = metrics_of(self.frequency)
         fields: list[Any] = [(self.level.field, str), ("metrics", list[CatalogMetric] | None, None)]
         decoder: RowDecoder[Any] = RowDecoder(Body, msgspec.defstruct("CatalogEntity", fields))
-        table = Catalog(self.client, self.level.table, decoder, (("metrics", ",".join(names)),))
+        table = Catalog(self.client, self.level.table, decoder, (("metrics", ",".join(self._metrics)),))
         try:
             rows = list(rows_of(table, traffic)) if self._only_in_catalog else table.rows(traffic)
         except (AccessRefused, RequestRefused) as error:
@@ -178,7 +176,9 @@ class LiquidationMetrics(Timeseries):
                 return []
             raise error.named(f"`coin_metrics.{self.level.setting}`") from None
         return [
-            getattr(row, self.level.field) for row, _ in rows if any(one.metric in names for one in row.metrics or ())
+            getattr(row, self.level.field)
+            for row, _ in rows
+            if any(listed.metric in self._metrics for listed in row.metrics or ())
         ]
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
@@ -192,18 +192,19 @@ class LiquidationMetrics(Timeseries):
         return batched(partitions, self.level.field, max(1, self.page_size * self.step // (end - start)))
 
     def entity_params(self, partitions: Sequence[Partition]) -> Params:
-        metrics = (("metrics", ",".join(metrics_of(self.frequency))), ("frequency", self.frequency))
-        return super().entity_params(partitions) + metrics
+        metrics = ",".join(self._metrics)
+        return (*super().entity_params(partitions), ("metrics", metrics), ("frequency", self.frequency))
 
     def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:
         instants, _ = iso_instants("time", page.column("time"))
-        for name in metrics_of(self.frequency):
-            values = page.column(name)
+        for metric in self._metrics:
+            values = page.column(metric)
             if _VALUE_TYPES.issuperset(map(type, values)):
                 continue
             for index, value in enumerate(values):
                 if type(value) not in _VALUE_TYPES:
-                    page.bad[index] = UnexpectedAnswer(f"`{name}` of row {index} is {shown(str(value))}, not a number.")
+                    problem = f"`{metric}` of row {index} is {shown(str(value))}, not a number."
+                    page.bad[index] = UnexpectedAnswer(problem)
         return each_once(added_rows(page, instants, constant={"frequency": self.frequency}, owners=owners), memory)
 
     def to_volumes(self, rows: Rows, span: Span) -> Table:
@@ -216,15 +217,15 @@ class LiquidationMetrics(Timeseries):
             entity: [volume_names(self.vendor, *place, interval, position, unit) for position, unit in series]
             for entity, place in places.items()
         }
-        columns = metrics_of(self.frequency)
         bad: dict[int, LiquidationsError] = {}
-        values = [numbers.column_of_texts(name, [getattr(row, name) for row in rows.typed], bad) for name in columns]
+        columns = [[getattr(row, metric) for row in rows.typed] for metric in self._metrics]
+        literals = [numbers.column_of_texts(*column, bad) for column in zip(self._metrics, columns, strict=True)]
         names, instants, amounts = [], [], []
-        for index, (row, instant) in enumerate(zip(rows.typed, rows.instants, strict=True)):
+        for index, (entity, instant) in enumerate(zip(entities, rows.instants, strict=True)):
             if index in bad:
                 continue
-            for column, name, amount in zip(columns, names_of[entities[index]], values, strict=True):
-                if getattr(row, column) not in (None, ""):
+            for name, column, amount in zip(names_of[entity], columns, literals, strict=True):
+                if column[index] not in (None, ""):
                     names.append(name)
                     instants.append(instant)
                     amounts.append(amount[index])
