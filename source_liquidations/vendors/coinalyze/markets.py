@@ -68,7 +68,7 @@ def matching_markets(listed: Mapping[str, Market], entry: str, where: str) -> li
         return sorted(matching_names(entry, listed, where, "market of Coinalyze's list", advice))
     raise ConfigurationError(
         where,
-        f"{entry!r} is not in Coinalyze's list of markets. Delisted markets are not in it.",
+        f"{entry!r} is not in Coinalyze's list of markets. The list has no delisted markets.",
         advice=_suggestion(listed, entry) + advice,
     )
 
