@@ -190,7 +190,7 @@ def test_nothing_configured_reads_nothing_and_says_so(connector: Connector, sand
         assert run.statuses(case.stream)[-1] == "COMPLETE"
         (log,) = [m["log"] for m in run.of("LOG") if f"`coin_metrics.metrics_{field}`" in m["log"]["message"]]
         assert log["level"] == "INFO"
-        assert "no metrics of markets are read" in log["message"]
+        assert "are read, because" in log["message"]
 
 
 # liquidation_volumes.

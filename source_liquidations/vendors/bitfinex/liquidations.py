@@ -102,8 +102,8 @@ class Liquidations(Endpoint):
         params = dict(request.params)
         if "start" not in params:
             first_unread = _first_unread(page, span, paging)
-            kept = sorted((row for row in page if span.start <= row.instant < span.end), key=lambda row: row.instant)
-            return Answer(rows_of(kept, span, self._decoder).between(first_unread, span.end))
+            new_rows = [row for row in page if first_unread <= row.instant < span.end]
+            return Answer(rows_of(sorted(new_rows, key=lambda row: row.instant), span, self._decoder))
         if params["sort"] == OLDEST_FIRST:
             kept, following = self._ascending_page(page, span, int(params["end"]), paging)
         else:

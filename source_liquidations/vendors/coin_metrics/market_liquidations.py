@@ -86,9 +86,8 @@ class MarketLiquidations(Timeseries):
     def _listed(self, filters: Params, traffic: Traffic) -> list[str]:
         """The markets of the catalog, requested once: several patterns may need the same list."""
         if filters not in self._listed_markets:
-            decoder = RowDecoder(Body, CatalogRow)
-            rows = Catalog(self.client, "market-liquidations", decoder, filters).rows(traffic)
-            self._listed_markets[filters] = [row.market for row, _ in rows]
+            catalog = Catalog(self.client, "market-liquidations", RowDecoder(Body, CatalogRow), filters)
+            self._listed_markets[filters] = [row.market for row, _ in catalog.rows(traffic)]
         return self._listed_markets[filters]
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:

@@ -74,8 +74,7 @@ class Contracts:
     """The contracts of a sync's markets, requested once."""
 
     def __init__(self, client: Client) -> None:
-        decoder = RowDecoder(Body, ReferenceRow)
-        self._list = Listing(client, FUTURES, decoder, partial(following, client))
+        self._list = Listing(client, FUTURES, RowDecoder(Body, ReferenceRow), partial(following, client))
         self.by_market: dict[str, Contract] = {}
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
@@ -121,8 +120,7 @@ class LiquidationMarkets(Listing):
 
     def __init__(self, client: Client) -> None:
         fields = Fields(STREAM)  # the two lists make one row
-        decoder = RowDecoder(Body, ReferenceRow, fields)
-        super().__init__(client, FUTURES, decoder, partial(following, client))
+        super().__init__(client, FUTURES, RowDecoder(Body, ReferenceRow, fields), partial(following, client))
         self._catalog_list = Catalog(client, "market-liquidations", RowDecoder(Body, CatalogRow, fields))
         self._catalog: dict[str, Entry] = {}
 

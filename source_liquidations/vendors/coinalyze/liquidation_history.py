@@ -199,9 +199,8 @@ class LiquidationHistory(Endpoint):
                     self._note_deleted(partition, span.start, first)
             elif own_instants and span.start <= timestamps.floor_to(self._start, self.step):
                 note = f"the first day with a liquidation; asked for from {timestamps.format_shortest(span.start)} on"
-                self.observations.append(
-                    Period(self.vendor, *self.exchange_and_market(partition), "starts", first, None, note)
-                )
+                market = self.exchange_and_market(partition)
+                self.observations.append(Period(self.vendor, *market, "starts", first, None, note))
 
     def _note_deleted(self, partition: Partition, start: int, first: int) -> None:
         note = (
@@ -216,9 +215,8 @@ class LiquidationHistory(Endpoint):
                 timestamps.format_shortest(first),
                 note,
             )
-        self.observations.append(
-            Period(self.vendor, *self.exchange_and_market(partition), "missing", start, first, note)
-        )
+        market = self.exchange_and_market(partition)
+        self.observations.append(Period(self.vendor, *market, "missing", start, first, note))
 
     # The unified stream.
 

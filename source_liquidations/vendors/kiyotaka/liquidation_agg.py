@@ -47,7 +47,6 @@ POINTS_PER_WEIGHT = 1_000
 WEIGHT_PER_EXCHANGE = 0.2  # a sum over n exchanges weighs 1 + 0.2 n times as much
 DEFAULTS = {"interval": "HOUR", "denomination": "coin"}
 
-
 Members = dict[str, msgspec.Raw]
 
 
@@ -116,9 +115,8 @@ def identity_of(series_id: Members, requested: Mapping[str, str], fields: Fields
         value = msgspec.json.decode(documented[name])
         fold = str.lower if name == "coin" else str  # the vendor may answer a request for btc with BTC
         if not isinstance(value, str) or fold(value) != fold(expected[name]):
-            raise UnexpectedAnswer(
-                f"`{name}` is {shown(bytes(documented[name]))}, but {expected[name]!r} was requested."
-            )
+            literal = bytes(documented[name])
+            raise UnexpectedAnswer(f"`{name}` is {shown(literal)}, but {expected[name]!r} was requested.")
     if "exchanges" in requested:
         documented = without(documented, _OF_A_SYMBOL)
     others = {snake(name): value for name, value in without(series_id, ID_FIELDS).items()}
@@ -247,12 +245,10 @@ class LiquidationAgg(Endpoint):
             literals = numbers.column("liquidations", [point.liquidations for point in points], errors)
             bad |= {len(raw) + index: error for index, error in errors.items()}
             amounts = [b"0" if literal == NULL else bytes(literal) for literal in literals]
-            seconds = [b"%d.%09d" % (at.s, at.ns) if at.ns else b"%d" % at.s for at in (p.timestamp for p in points)]
+            stamps = [point.timestamp for point in points]
+            seconds = [b"%d.%09d" % (stamp.s, stamp.ns) if stamp.ns else b"%d" % stamp.s for stamp in stamps]
             starts, texts = unix_instants("timestamp.s", seconds, "seconds")
-            times = [
-                b',"timestamp":%d,"time":"%b"' % (point.timestamp.s, text)
-                for point, text in zip(points, texts, strict=True)
-            ]
+            times = [b',"timestamp":%d,"time":"%b"' % (at.s, text) for at, text in zip(stamps, texts, strict=True)]
             own = self._fields.own | columns.keys()
             others = (_beside(members, own, self._fields) for members in undocumented)
             tails = [b"," + encode(members)[1:] if members else b"}" for members in others] or [b"}"] * len(points)

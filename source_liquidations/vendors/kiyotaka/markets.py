@@ -95,20 +95,19 @@ def following(request: Request, body: Body[Any]) -> Request | None:
 
 
 def matching_markets(
-    client: Client, traffic: Traffic, listed_markets: dict[Request, list[str]], pattern: str, where: str
+    client: Client, traffic: Traffic, listed: dict[Request, list[str]], pattern: str, where: str
 ) -> list[str]:
     """`EXCHANGE/rawSymbol` of the markets that match a pattern. Spot markets are left out: they have no liquidations.
 
-    `listed_markets` caches each list. Raises ConfigurationError if no market matches.
+    `listed` caches each list. Raises ConfigurationError if no market matches.
     """
     code = pattern.split("/", 1)[0]
     filters = () if is_pattern(code) else (("exchange", code),)
     request = page_at(0, filters)
-    if request not in listed_markets:
+    if request not in listed:
         rows = rows_of(MarketList(client), traffic, request)
-        listed_markets[request] = [row.market for row, _ in rows if row.category != "SPOT"]
-    what, advice = "market of Kiyotaka's list", "Compare it with /v1/markets."
-    return sorted(matching_names(pattern, listed_markets[request], where, what, advice))
+        listed[request] = [row.market for row, _ in rows if row.category != "SPOT"]
+    return sorted(matching_names(pattern, listed[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets."))
 
 
 def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
