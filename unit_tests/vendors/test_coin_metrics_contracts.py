@@ -118,7 +118,7 @@ def test_an_amount_in_contracts(
     row: dict[str, str], amount: str, price: str, base: str | None, usd: str | None
 ) -> None:
     contracts, _ = prepared({"data": [row]}, markets=(row["market"],))
-    found = columns(contracts.by_market, [row["market"]], [amount.encode()], [price.encode()])
+    found = converted(contracts.by_market, [row["market"]], [amount.encode()], [price.encode()])
     assert literals(found.amount_base) == [None if base is None else float(base)]
     assert literals(found.notional_usd) == [None if usd is None else float(usd)]
 
@@ -128,7 +128,7 @@ def test_markets_of_one_page_have_their_own_contracts() -> None:
     markets = [rows[0]["market"], rows[0]["market"], rows[1]["market"], "unknown-XYZ-future", rows[0]["market"]]
     contracts, _ = prepared({"data": rows}, markets=tuple(markets))
     amounts, prices = [b"100", b"null", b"60000", b"5", b"300"], [b"60000", b"1", b"60000", b"6", msgspec.Raw(b"null")]
-    found = columns(contracts.by_market, markets, amounts, prices)
+    found = converted(contracts.by_market, markets, amounts, prices)
     assert literals(found.amount_base) == [1, None, 1, None, 3]
     assert literals(found.notional_usd) == [60000, None, 60000, None, None]
 
@@ -138,7 +138,7 @@ def test_an_amount_in_the_base_asset_keeps_its_digits_beside_other_contracts() -
     markets = tuple(row["market"] for row in rows)
     contracts, _ = prepared({"data": rows}, markets=markets)
     amounts = [b"0.123456789012345678", b"123456789012345678"]
-    found = columns(contracts.by_market, markets, amounts, [b"60000", b"60000"])
+    found = converted(contracts.by_market, markets, amounts, [b"60000", b"60000"])
     assert found.amount_base == [amounts[0], b"2057613150205.76"]
     assert found.notional_usd == [b"7407.40734074074", amounts[1]]
 
@@ -152,7 +152,7 @@ def test_all_markets_are_asked_for_at_once_and_pages_are_followed() -> None:
     assert [request.path for request in wire.asked] == ["/v4/reference-data/markets"] * 2
     assert wire.asked[0].params == (listed, ("page_size", "10000"))
     assert wire.asked[1].params == (listed, ("page_size", "10000"), ("next_page_token", "x"))
-    found = columns(contracts.by_market, markets, [b"60000", b"100"], [b"60000", b"60000"])
+    found = converted(contracts.by_market, markets, [b"60000", b"100"], [b"60000", b"60000"])
     assert literals(found.amount_base) == [1, 1]
 
 
@@ -163,7 +163,7 @@ def test_an_odd_row_stops_no_other(name: str, value: Any) -> None:
     rows += [{**LINEAR, "contract_size": "0.01"}]
     markets = [row["market"] for row in rows]
     contracts, _ = prepared({"data": rows}, markets=tuple(markets))
-    found = columns(contracts.by_market, markets, [b"1", b"100"], [b"6", b"60000"])
+    found = converted(contracts.by_market, markets, [b"1", b"100"], [b"6", b"60000"])
     assert literals(found.amount_base) == [1 if name == "quote" else None, 1]
     assert literals(found.notional_usd) == [None, 60000]
 
@@ -194,7 +194,7 @@ def told_of(wire: Refusing, markets: list[str], caplog: pytest.LogCaptureFixture
     """The markets whose sizes are known, and what was said."""
     contracts = Contracts(wire)  # type: ignore[arg-type]
     contracts.prepare([Partition.of(market=market) for market in markets], Traffic())
-    bases = literals(columns(contracts.by_market, markets, [b"1"] * len(markets), [b"2"] * len(markets)).amount_base)
+    bases = literals(converted(contracts.by_market, markets, [b"1"] * len(markets), [b"2"] * len(markets)).amount_base)
     return [market for market, base in zip(markets, bases, strict=True) if base is not None], caplog.messages
 
 
@@ -236,5 +236,5 @@ def test_what_cannot_be_had_is_told_once_and_stops_nothing(
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("coin_metrics: the reference data have no contract size of okex-0-future, okex-1-future")
     assert "and 2 more (HTTP 403: forbidden): amount_base and notional_usd are null there" in line
-    found = columns(contracts.by_market, ["okex-0-future"], [b"1"], [b"2"])
+    found = converted(contracts.by_market, ["okex-0-future"], [b"1"], [b"2"])
     assert literals(found.amount_base) == literals(found.notional_usd) == [None]

@@ -117,15 +117,15 @@ def to_liquidations(contracts: Contracts, rows: Rows, span: Span) -> Table:
     rows = rows.without(bad)
     typed: Sequence[LiquidationRow] = rows.typed
     markets = [row.market for row in typed]
-    converted = columns(contracts.by_market, markets, amount, price)
+    in_base_and_usd = converted(contracts.by_market, markets, amount, price)
     return liquidations(
         rows,
         names=list(map(_names, markets, [row.type for row in typed])),
         positions=[POSITION_OF.get(row.side or "") for row in typed],
         price=price,
         amount=amount,
-        amount_base=converted.amount_base,
-        computed_usd=converted.notional_usd,
+        amount_base=in_base_and_usd.amount_base,
+        computed_usd=in_base_and_usd.notional_usd,
     )
 
 

@@ -99,7 +99,7 @@ def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
 
 def _beside(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
     """The members that a row can have beside its `own` columns: without any of the same name."""
-    return without(members, fields.left_out(members, members.keys() & own))
+    return without(members, fields.to_drop(members, members.keys() & own))
 
 
 def identity_of(series_id: Members, requested: Mapping[str, str], fields: Fields) -> dict[str, Any]:
@@ -120,7 +120,12 @@ def identity_of(series_id: Members, requested: Mapping[str, str], fields: Fields
     if "exchanges" in requested:
         documented = without(documented, _OF_A_SYMBOL)
     others = {snake(name): value for name, value in without(series_id, ID_FIELDS).items()}
-    return {**columns, **documented, **_beside(others, fields.own, fields), "denomination": requested["denomination"]}
+    return {
+        **columns,
+        **documented,
+        **_beside(others, fields.documented, fields),
+        "denomination": requested["denomination"],
+    }
 
 
 def _names_of(identity: bytes, requested: Mapping[str, str]) -> bytes | LiquidationsError:
@@ -249,7 +254,7 @@ class LiquidationAgg(Endpoint):
             seconds = [b"%d.%09d" % (stamp.s, stamp.ns) if stamp.ns else b"%d" % stamp.s for stamp in stamps]
             starts, texts = unix_instants("timestamp.s", seconds, "seconds")
             times = [b',"timestamp":%d,"time":"%b"' % (at.s, text) for at, text in zip(stamps, texts, strict=True)]
-            own = self._fields.own | columns.keys()
+            own = self._fields.documented | columns.keys()
             others = (_beside(members, own, self._fields) for members in undocumented)
             tails = [b"," + encode(members)[1:] if members else b"}" for members in others] or [b"}"] * len(points)
             identity = encode(columns)

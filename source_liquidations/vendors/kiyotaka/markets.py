@@ -107,7 +107,9 @@ def matching_markets(
     if request not in listed:
         rows = rows_of(MarketList(client), traffic, request)
         listed[request] = [row.market for row, _ in rows if row.category != "SPOT"]
-    return sorted(matching_names(pattern, listed[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets."))
+    return sorted(
+        matching_names(pattern, listed[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets.")
+    )
 
 
 def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
