@@ -301,7 +301,7 @@ def test_a_file_of_something_else_is_told_in_a_sentence(
     assert trace["failure_type"] == "config_error"
     assert trace["message"].startswith(f"`--{option} /")
     assert says in trace["message"]
-    assert "Wanted: " in trace["message"]
+    assert "Expected: " in trace["message"]
     assert "Error" not in trace["message"]
     assert "\n" not in trace["message"]
 

@@ -1,4 +1,4 @@
-"""Saved state as it arrives, in any envelope, taken apart into one blob for each stream."""
+"""Saved state, split into one blob for each stream, from any envelope that a platform sends."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,27 +7,27 @@ from airbyte_cdk.models import AirbyteStateMessage, AirbyteStateMessageSerialize
 
 from source_liquidations.errors import ConfigurationError
 
-# What each stream has saved, by its name.
+# Stream name: the stream's saved state.
 Blobs = Mapping[str, Mapping[str, Any]]
 
-WANTED = (
+EXPECTED_STATE = (
     'a list such as [{"type": "STREAM", "stream": {"stream_descriptor": {"name": "liquidations"},'
     ' "stream_state": {"states": […]}}}], or the whole output of a `read`'
 )
 
 
 def blobs_of_messages(saved: Any) -> Blobs:
-    """By stream, the last state in a list of messages: of type STREAM, GLOBAL or LEGACY. Raises ConfigurationError.
+    """Each stream's last state in a list of messages of type STREAM, GLOBAL or LEGACY. Raises ConfigurationError.
 
-    What else a `read` prints may stand among them.
+    Skips the other messages that a `read` prints.
     """
-    if not saved or _is_no_state(saved):
+    if not saved or _is_other_message(saved):
         return {}
     if not isinstance(saved, list):
         raise _unusable("is not a list of state messages, one for each stream")
     blobs: dict[str, Mapping[str, Any]] = {}
     for message in saved:
-        if _is_no_state(message):
+        if _is_other_message(message):
             continue
         if isinstance(message, Mapping) and message.get("type") == "STATE":
             message = message.get("state")
@@ -38,19 +38,19 @@ def blobs_of_messages(saved: Any) -> Blobs:
 
 
 def blobs_of_objects(saved: Sequence[AirbyteStateMessage]) -> Blobs:
-    """The same for a caller in this process, whose messages are objects."""
+    """The same for a caller in this process, which passes objects."""
     return blobs_of_messages(
         [AirbyteStateMessageSerializer.dump(item) if isinstance(item, AirbyteStateMessage) else item for item in saved]
     )
 
 
-def _is_no_state(message: Any) -> bool:
-    """Whether a `read` prints it beside its states."""
+def _is_other_message(message: Any) -> bool:
+    """Whether it is a message that a `read` prints between its states."""
     return isinstance(message, Mapping) and message.get("type") in ("RECORD", "LOG", "TRACE")
 
 
 def _blobs(message: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Each stream and its blob. A message without a type is recognized by its content."""
+    """Each stream and its blob. The content of a message without a type shows its envelope."""
     envelope = message.get("type")
     try:
         if envelope == "LEGACY" or (envelope is None and "data" in message):
@@ -65,4 +65,4 @@ def _blobs(message: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]
 
 
 def _unusable(problem: str) -> ConfigurationError:
-    return ConfigurationError("state", f"{problem}.", advice=f"Wanted: {WANTED}.")
+    return ConfigurationError("state", f"{problem}.", advice=f"Expected: {EXPECTED_STATE}.")
