@@ -1,4 +1,4 @@
-"""The configuration: checked once and completely, before any vendor is asked for anything."""
+"""The configuration: checked once and completely, before the first request to a vendor."""
 
 import json
 import time
@@ -11,22 +11,21 @@ from typing import Any, cast
 import pendulum
 
 from source_liquidations import timestamps
-from source_liquidations.config_fields import checked, given, missing, unknown_fields
+from source_liquidations.config_fields import checked, given_values, missing, unknown_fields
 from source_liquidations.errors import ConfigurationError
 from source_liquidations.logs import logger
 from source_liquidations.vendors import VENDORS
 from source_liquidations.vendors.vendor import Vendor, problem_with_base_url
 
-# The platform adds fields of its own, whose names begin with an underscore.
-_INTERNAL = "_"
+_PLATFORM_PREFIX = "_"  # of the fields that the platform adds
 EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-*-future"]}}'
 
 
 @dataclass(frozen=True)
 class Config:
-    """A valid configuration. Instants and durations are nanoseconds (since the epoch, in UTC).
+    """A valid configuration. Instants are nanoseconds since the epoch, durations nanoseconds.
 
-    `start_moves` says that start_date is a duration back from now.
+    `start_moves` means that `start_date` is a duration back from now.
     """
 
     start: int
@@ -40,15 +39,15 @@ class Config:
 def spec() -> dict[str, Any]:
     """The connector's specification: the common fields, and one section per vendor."""
     package = resources.files(__package__)
-    whole: dict[str, Any] = json.loads((package / "spec.json").read_text("utf-8"))
+    specification: dict[str, Any] = json.loads((package / "spec.json").read_text("utf-8"))
     for vendor in VENDORS:
         section = json.loads((package / "vendors" / vendor.name / "config.json").read_text("utf-8"))
-        whole["connectionSpecification"]["properties"][vendor.name] = section
-    return whole
+        specification["connectionSpecification"]["properties"][vendor.name] = section
+    return specification
 
 
 def secrets(config: Any) -> Iterator[str]:
-    """Every value of a configuration, valid or not, that its field's name says is a key or a password."""
+    """The values in a configuration, valid or not, whose field is named like a key or a password."""
     for name, value in config.items() if isinstance(config, Mapping) else ():
         if isinstance(value, Mapping):
             yield from secrets(value)
@@ -61,25 +60,25 @@ _SECRET_WORDS = ("key", "secret", "token", "password")
 
 
 def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
-    """A valid configuration out of a raw one.
+    """The valid configuration in a raw one. Warns about unknown fields.
 
-    Raises ConfigurationError that names every mistake: the field, and what is allowed. Warns of unknown fields.
+    Raises ConfigurationError, which names every mistake: the field, and what is allowed.
     """
     if not isinstance(config, Mapping):
         raise ConfigurationError("configuration", "is not a JSON object.", advice=f"E.g. {EXAMPLE}.")
-    config = {name: value for name, value in config.items() if not str(name).startswith(_INTERNAL)}
+    config = {name: value for name, value in config.items() if not str(name).startswith(_PLATFORM_PREFIX)}
     schema = spec()["connectionSpecification"]
     sections = {vendor.name: schema["properties"][vendor.name] for vendor in VENDORS}
     problems = []
-    for path, meant in unknown_fields(config, schema):
-        if meant is None:
+    for path, similar in unknown_fields(config, schema):
+        if similar is None:
             logger.warning("`%s` is not a field of this version and is ignored.", path)
         else:
-            advice = f"Did you mean `{meant}`?"
+            advice = f"Did you mean `{similar}`?"
             problems.append(ConfigurationError(path, "is not a field of this connector.", advice=advice))
-    values = given(config, schema)
-    valid, others = checked(values, schema)
-    problems += others
+    values = given_values(config, schema)
+    valid, invalid = checked(values, schema)
+    problems += invalid
     problems += missing(schema["required"], values, schema)
     chosen = {vendor: valid[vendor.name] for vendor in VENDORS if vendor.name in valid}
     for vendor, section in chosen.items():
@@ -91,9 +90,9 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
         problems.append(
             ConfigurationError(", ".join(sections), "no vendor is configured.", advice="Fill in at least one of these.")
         )
-    # In the precision of the vendors' parameters.
+    # Vendors' parameters have milliseconds.
     now = timestamps.floor_to(time.time_ns() if now is None else now, timestamps.MILLISECOND)
-    # What cannot be parsed is in `problems`, so that any value does.
+    # A date that cannot be parsed is a problem, so its default is never used.
     start = _time(problems, valid, "start_date", partial(_start, now=now), default=-(2**63))
     end = _time(problems, valid, "end_date", timestamps.parse, default=now)
     lookback = _time(problems, valid, "lookback_window", _lookback, default=timestamps.HOUR)
@@ -146,20 +145,20 @@ def _section_problems(vendor: type[Vendor], section: Mapping[str, Any]) -> Itera
 
 
 def _entry_problems(vendor: type[Vendor], section: Mapping[str, Any], named: set[str]) -> Iterator[ConfigurationError]:
-    """What is wrong with entries of lists that the specification allows."""
+    """What is wrong with entries of lists, apart from those that the specification does not allow."""
     lists = ((field, entries) for field, entries in section.items() if isinstance(entries, list))
     for field, entries in lists:
         for index, entry in enumerate(entries):
-            where = f"{vendor.name}.{field}[{index}]"
-            found = None if where in named else vendor.entry_problem(field, entry)
-            if found is not None:
-                yield ConfigurationError(where, found[0], advice=found[1])
+            entry_name = f"{vendor.name}.{field}[{index}]"
+            problem = None if entry_name in named else vendor.entry_problem(field, entry)
+            if problem is not None:
+                yield ConfigurationError(entry_name, problem[0], advice=problem[1])
 
 
 def _time(
     problems: list[ConfigurationError], values: Mapping[str, Any], field: str, parse: Callable[[str], int], default: int
 ) -> int:
-    """The field's value; the default where it is absent or, which is a problem more, cannot be parsed."""
+    """The field's value; the default if it is absent, or if it cannot be parsed, which also adds a problem."""
     if field not in values:
         return default
     text = values[field]
@@ -168,7 +167,7 @@ def _time(
     except (OverflowError, ValueError) as error:
         problem, allowed = f"is not a date ({error})", "YYYY-MM-DD or YYYY-MM-DDTHH:mm:ssZ"
         if field == "lookback_window" or text.startswith("P"):
-            problem, allowed = "is not a duration that can be used", "ISO 8601, e.g. P90D or PT1H"
+            problem, allowed = "is not a usable duration", "ISO 8601, e.g. P90D or PT1H"
         problems.append(ConfigurationError(field, f"{text!r} {problem}.", advice=f"Allowed: {allowed}."))
         return default
 
@@ -186,5 +185,5 @@ def _lookback(text: str) -> int:
 
 
 def _duration(text: str) -> pendulum.Duration:
-    """Of a text that the specification allows, which is nothing else if it begins with a P."""
+    """The duration in a text that matches the specification."""
     return cast("pendulum.Duration", pendulum.parse(text))
