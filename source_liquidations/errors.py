@@ -1,6 +1,6 @@
-"""What can go wrong, in words that let the user act: who, what, and what to do.
+"""Errors that let the user act: they say where, what happened, and what to do.
 
-Nothing here knows the CDK; `source.py` turns an error into Airbyte's trace message.
+This module does not depend on the CDK; `messages.py` turns an error into Airbyte's trace message.
 """
 
 from __future__ import annotations
@@ -11,27 +11,29 @@ from typing import Literal
 FailureType = Literal["config_error", "transient_error", "system_error"]
 Scope = Literal["partition", "reading"]
 
-_LONGEST_SHOWN = 60
-_MOST_NAMES = 5
+_MAX_SHOWN = 60  # characters
+_MAX_NAMES = 5
 
 
 def shown(value: str | bytes) -> str:
-    """A value of a vendor's in a message. Of a long one, a part could be half of a key, which no redaction knows."""
+    """A value for a message; only its length if it is long. Half of a key would not be redacted, so nothing is cut."""
     text = value if isinstance(value, str) else value.decode(errors="replace")
-    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{len(text)} characters"
+    return repr(text) if len(text) <= _MAX_SHOWN else f"{len(text)} characters"
 
 
 def some_of(names: Sequence[str]) -> str:
-    """Names in a message: the first few, and how many more there are."""
-    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+    """The first few names for a message, and how many more there are."""
+    more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
 
 
 class LiquidationsError(Exception):
     """An error that ends a partition, a stream or the sync.
 
-    `who` names the vendor and, once known, the stream and the partition; `cause` says what happened,
-    in the vendor's own words where there are any; `advice` says what to do, `usual_advice` where that is not given.
+    who      where it happened: the vendor and, once known, the stream and the partition
+    cause    what happened, in the vendor's own words if there are any
+    advice   what to do; `usual_advice` if none is given
+    scope    what fails: the partition, or every partition of the reading alike
     """
 
     usual_advice = ""
@@ -39,14 +41,14 @@ class LiquidationsError(Exception):
     scope: Scope = "partition"
 
     def __init__(self, cause: str, *, advice: str | None = None, who: str = "", status: int | None = None) -> None:
-        self.cause = cause  # `args` stay what each class is made of: so `copy` works
+        self.cause = cause  # not passed to Exception: `copy` needs `args` to be the arguments of each class
         self.advice = self.usual_advice if advice is None else advice
         self.who = who
         self.status = status
 
     def named(self, who: str) -> LiquidationsError:
-        """The same error, with its place in front of what it already names."""
-        self.who = ", ".join(part for part in (who, self.who) if part)
+        """The same error, with another name in front of `who`."""
+        self.who = ", ".join(filter(None, (who, self.who)))
         return self
 
     def of_vendor(self, vendor: str) -> LiquidationsError:
@@ -54,21 +56,21 @@ class LiquidationsError(Exception):
         return self.named(vendor)
 
     def of_reading(self) -> LiquidationsError:
-        """The same error, which every partition of the reading would meet alike."""
+        """The same error, for every partition of the reading."""
         self.scope = "reading"
         return self
 
     @property
     def message(self) -> str:
         cause = self.cause if not self.advice or self.cause.endswith((".", "!", "?")) else f"{self.cause}."
-        return " ".join(part for part in (f"{self.who}:" if self.who else "", cause, self.advice) if part)
+        return " ".join(filter(None, (f"{self.who}:" if self.who else "", cause, self.advice)))
 
     def __str__(self) -> str:
         return self.message
 
 
 class ConfigurationError(LiquidationsError):
-    """Something that the user sets cannot be used: a field, a file, or a variable of the environment."""
+    """A setting of the user cannot be used: a field, a file, or an environment variable."""
 
     failure_type: FailureType = "config_error"
     scope: Scope = "reading"
@@ -94,36 +96,36 @@ class AccessRefused(LiquidationsError):
 
     def __init__(self, cause: str, *, status: int | None = None, advice: str = "") -> None:
         super().__init__(cause, advice=advice, status=status)
-        # A bad or spent key fails every partition alike; a plan may allow one market and not another.
+        # A bad key or a spent plan fails every partition; a 403 may mean that the plan excludes one market.
         self.scope: Scope = "partition" if status == 403 else "reading"
 
     def of_vendor(self, vendor: str) -> LiquidationsError:
-        """... and its key, where no partition or entry is to blame."""
+        """The same error, with the vendor named, and its key if no partition or entry is to blame."""
         return self.named(f"`{vendor}.api_key`" if self.scope == "reading" and not self.who else "").named(vendor)
 
 
 class RequestRefused(LiquidationsError):
-    """The vendor refuses one request (400, 404 and their like): mostly an unknown market or symbol."""
+    """The vendor refuses one request (400, 404 and other 4xx), usually for an unknown market or symbol."""
 
     failure_type: FailureType = "config_error"
 
 
 class OutOfReach(AccessRefused):
-    """The vendor refuses a window because it begins before the history that the key may read."""
+    """The vendor refuses a window that begins before the history that the key may read."""
 
 
 class WindowTooLarge(LiquidationsError):
-    """The vendor refuses a window for its size; a smaller one will do."""
+    """The vendor refuses a window for its size and would accept a smaller one."""
 
 
 class VendorUnavailable(LiquidationsError):
-    """No usable answer after all retries: refused, reset, cut off, 5xx, 429 without end, silence."""
+    """No usable answer after all retries: connection refused, reset or cut off, 5xx, repeated 429, timeout."""
 
     failure_type: FailureType = "transient_error"
 
 
 class UnexpectedAnswer(LiquidationsError):
-    """An answer of a shape or with a value that no documentation allows."""
+    """An answer whose shape or value no documentation allows."""
 
     usual_advice = "No row was guessed from it."
 
@@ -135,10 +137,10 @@ class NotAdvancing(UnexpectedAnswer):
 
 
 class SpendingLimit(LiquidationsError):
-    """The user's own limit on spending is reached. The stream ends early, keeps its progress, and has not failed."""
+    """The user's spending limit is reached. The stream ends early without failing, and keeps its progress."""
 
     scope: Scope = "reading"
 
 
 class Stopped(Exception):
-    """Raised inside waiting code when the sync has to stop."""
+    """The sync has to stop. Raised in code that waits."""
