@@ -1,4 +1,4 @@
-"""Statuses, checkpoints, estimates and records as Airbyte's messages; errors as Airbyte's traces."""
+"""Airbyte's messages: records, statuses, checkpoints, estimates, and traces for errors."""
 
 import json
 import time
@@ -33,12 +33,12 @@ from source_liquidations.reading.progress import StreamState
 
 
 def records(block: Block) -> Iterator[AirbyteMessage]:
-    """A block's records as messages: the same lines, decoded."""
+    """A block's records as messages."""
     for line in block.data.splitlines():
         try:
             record = msgspec.json.decode(line)["record"]
         except msgspec.ValidationError:
-            record = json.loads(line)["record"]  # a number that is larger than any float
+            record = json.loads(line)["record"]  # it has a number that no float can hold
         yield AirbyteMessage(type=Type.RECORD, record=AirbyteRecordMessage(**record))
 
 
@@ -47,14 +47,15 @@ def status(stream: str, name: str) -> AirbyteMessage:
 
 
 def traced(error: LiquidationsError, stream: str | None = None, more: int = 0) -> AirbyteTracedException:
-    """An error as Airbyte reports it, without a key in it: why a stream failed, where it is one's first of several."""
+    """An error as Airbyte reports it, redacted. A stream's first failure also says how many more the stream has."""
     text = f"{stream}: {error.message}" if stream else error.message
     if more:
         text += f" ({more} more failures; the log names them.)"
+    text = redact(text)
     cause = error.__cause__ or error
     return AirbyteTracedException(
-        message=redact(text),
-        internal_message=redact(text),
+        message=text,
+        internal_message=text,
         failure_type=FailureType(error.failure_type),
         exception=cause if isinstance(cause, Exception) else error,
         stream_descriptor=StreamDescriptor(name=stream) if stream else None,
@@ -63,7 +64,7 @@ def traced(error: LiquidationsError, stream: str | None = None, more: int = 0) -
 
 @contextmanager
 def errors_traced() -> Iterator[None]:
-    """Errors leave as Airbyte reports them."""
+    """Turns this connector's errors into Airbyte's."""
     try:
         yield
     except LiquidationsError as error:
@@ -71,7 +72,7 @@ def errors_traced() -> Iterator[None]:
 
 
 def trace_message(error: AirbyteTracedException) -> AirbyteMessage:
-    """The error as a trace message; with a stack only where the fault is ours."""
+    """The error as a trace message, with a stack trace only if the connector is to blame."""
     message = error.as_sanitized_airbyte_message()
     if error.failure_type != FailureType.system_error and message.trace is not None and message.trace.error is not None:
         message.trace.error.stack_trace = None
@@ -79,25 +80,24 @@ def trace_message(error: AirbyteTracedException) -> AirbyteMessage:
 
 
 def estimate(stream: str, rows: int, size: int) -> AirbyteMessage:
-    """How much a stream will bring: rows, which are known of aggregates, and their bytes, judged by the first."""
+    """How much a stream will emit: its rows, known for aggregates, and their bytes, estimated from the first row."""
     return AirbyteMessage(
         type=Type.TRACE,
         trace=AirbyteTraceMessage(
             type=TraceType.ESTIMATE,
             emitted_at=time.time() * 1000,
-            # Airbyte's tracker needs both figures.
             estimate=AirbyteEstimateTraceMessage(
                 name=stream,
                 type=EstimateType.STREAM,
                 row_estimate=rows,
-                byte_estimate=size,
+                byte_estimate=size,  # Airbyte's tracker needs both figures
             ),
         ),
     )
 
 
 def checkpoint(state: StreamState) -> AirbyteMessage:
-    """A stream's state, and the count of its records since the one before."""
+    """A stream's state, with the number of its records since the previous one."""
     blob = state.blob()
     count = state.reset_counts(len(msgspec.json.encode(blob)))
     return AirbyteMessage(
