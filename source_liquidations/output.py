@@ -1,4 +1,4 @@
-"""Standard output: whole lines, one writer at a time, and what happens when they cannot be written."""
+"""Standard output: it writes whole lines, one thread at a time, and reports when it cannot."""
 
 import errno
 import os
@@ -10,9 +10,9 @@ from orjson import dumps
 
 from source_liquidations.http.redaction import redact_message
 
-_PIECE = 64 * 1024  # as much as a pipe holds: so that `written` shows whether somebody reads
+_PIECE = 64 * 1024  # bytes, the size of a pipe: `written` shows whether somebody reads
 
-# Allowed in a JSON text, and the end of a line to some who read line by line: NEL, and the two that Unicode has for it.
+# JSON allows these characters, but some programs end a line at them: NEL, and Unicode's line and paragraph separators.
 _LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 
 
@@ -25,10 +25,10 @@ class OutputLost(Exception):
 
 
 class Output:
-    """Standard output, for records and log lines alike.
+    """Standard output, for records and log lines.
 
     written   bytes so far
-    lost      why it cannot be written any more, once that is known
+    lost      why it can no longer be written; None as long as it can
     """
 
     def __init__(self, descriptor: int, on_lost: Callable[[], object]) -> None:
@@ -44,25 +44,25 @@ class Output:
             for character, escape in _LINE_ENDS:
                 data = data.replace(character, escape)
         with self._lock:
-            rest = memoryview(data)
+            unwritten = memoryview(data)
             try:
-                while rest:
-                    count = os.write(self._descriptor, rest[:_PIECE])
+                while unwritten:
+                    count = os.write(self._descriptor, unwritten[:_PIECE])
                     self.written += count
-                    rest = rest[count:]
+                    unwritten = unwritten[count:]
             except OSError as error:
                 self.lost = OutputLost(error)
                 raise self.lost from None
 
     def message(self, message: AirbyteMessage) -> None:
-        """Write a message that is no record. Raises OutputLost."""
+        """Write any message but a record. Raises OutputLost."""
         dumped = AirbyteMessageSerializer.dump(message)
         if message.type in {Type.TRACE, Type.CONNECTION_STATUS}:
             dumped = redact_message(dumped)
         self.block(dumps(dumped) + b"\n")
 
     def write(self, text: str) -> int:
-        """What logging calls, which cannot handle an error: `on_lost` hears of it."""
+        """Logging calls this and cannot handle errors, so `on_lost` is called instead."""
         try:
             self.block(text.encode("utf-8", "replace"))
         except OutputLost:
@@ -70,4 +70,4 @@ class Output:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered."""

@@ -1,4 +1,4 @@
-"""The console script: `source-liquidations spec|check|discover|read`, as every Airbyte source, and `estimate`."""
+"""The console script: `source-liquidations spec|check|discover|read`, like every Airbyte source, and `estimate`."""
 
 import argparse
 import logging
@@ -19,7 +19,7 @@ from source_liquidations.logs import logger
 from source_liquidations.messages import errors_traced, trace_message
 from source_liquidations.output import Output, OutputLost
 from source_liquidations.reading.pages import Block
-from source_liquidations.signals import Signals, die_of
+from source_liquidations.signals import Signals, end_by_signal
 from source_liquidations.source import SourceLiquidations
 
 _STDOUT = 1
@@ -30,11 +30,11 @@ _FAILED = 1
 def run(args: list[str] | None = None) -> None:
     """Run one command and exit.
 
-    Exit code 0 on success, 1 on failure, 2 on wrong usage; 141, quietly, where the reader of the output is gone. On
+    Exit code 0 on success, 1 on failure, 2 on wrong usage; 141, silently, if the reader of the output is gone. On
     SIGTERM and SIGINT the process ends by that signal.
     """
     parsed = command_line.arguments(sys.argv[1:] if args is None else args)
-    _occupy_closed_streams()
+    _occupy_standard_descriptors()
     source = SourceLiquidations()
     output = Output(_STDOUT, source.terminate)
     signals = Signals(source.terminate if parsed.command == "read" else None, lambda: output.written)
@@ -47,28 +47,28 @@ def run(args: list[str] | None = None) -> None:
         if not lost.reader_gone:
             print(f"source-liquidations: {lost}", file=sys.stderr, flush=True)
     if signals.received is not None:
-        die_of(signals.received)
-    os._exit(code)  # workers may sit in a request that nobody waits for any more
+        end_by_signal(signals.received)
+    os._exit(code)  # does not wait for workers whose requests are still under way
 
 
-def _occupy_closed_streams() -> None:
-    """What cannot be written takes their numbers: else a connection to a vendor does, and gets what is printed."""
+def _occupy_standard_descriptors() -> None:
+    """Open a read-only file for each closed one: else a connection to a vendor would get its number and the output."""
     while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= _STDERR:
         pass
     os.close(descriptor)
 
 
 def _log_to(output: Output, parsed: argparse.Namespace) -> None:
-    logs = sys.stderr if parsed.command == "estimate" else output
+    log_stream = sys.stderr if parsed.command == "estimate" else output
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.stream = logs  # `setStream` would flush the CDK's buffer into an output that may be lost
+            handler.stream = log_stream  # `setStream` would flush the CDK's buffer into an output that may be lost
     if parsed.debug or os.environ.get("LOG_LEVEL", "").lower() == "debug":
         logger.setLevel(logging.DEBUG)
 
 
 def _attempt(source: SourceLiquidations, output: Output, parsed: argparse.Namespace) -> int:
-    """Run the command, and report what ends it. The exit code. Raises OutputLost."""
+    """Run the command, report its failure, and return the exit code. Raises OutputLost."""
     try:
         with errors_traced():
             _do(source, output, parsed)
@@ -81,9 +81,9 @@ def _attempt(source: SourceLiquidations, output: Output, parsed: argparse.Namesp
         failure = error
     except Exception as error:
         logger.debug("unexpected", exc_info=True)
-        words = f"internal error: {type(error).__name__}: {error}. Please report this, with this trace."
-        failure = AirbyteTracedException.from_exception(error, message=words)
-    # `check` says by its own answer what the user can act on.
+        message = f"internal error: {type(error).__name__}: {error}. Please report this, with this trace."
+        failure = AirbyteTracedException.from_exception(error, message=message)
+    # `check` reports what the user can fix as its result.
     status = failure.as_connection_status_message() if parsed.command == "check" else None
     output.message(trace_message(failure) if status is None else status)
     return _FAILED if status is None else 0
@@ -115,7 +115,7 @@ def _estimate(
 ) -> None:
     names = command_line.catalog_file(parsed.catalog, parsed.streams) if parsed.catalog else None
     if names is None and parsed.streams:
-        names = command_line.chosen([one.name for one in source.discover(logger, config).streams], parsed.streams)
-    found = source.estimate(config, names, command_line.state_file(parsed.state), sample=parsed.sample)
-    text = msgspec.json.encode({"estimates": found}).decode() if parsed.json else estimate.as_table(found)
+        names = command_line.chosen([stream.name for stream in source.discover(logger, config).streams], parsed.streams)
+    estimates = source.estimate(config, names, command_line.state_file(parsed.state), sample=parsed.sample)
+    text = msgspec.json.encode({"estimates": estimates}).decode() if parsed.json else estimate.as_table(estimates)
     output.block(f"{redact(text)}\n".encode())
