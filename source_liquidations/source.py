@@ -40,7 +40,7 @@ from source_liquidations.vendors.vendor import Shared, Vendor
 
 
 class SourceLiquidations(Source):
-    """Liquidation data of the vendors that are configured."""
+    """Liquidation data from the configured vendors."""
 
     # `configuration.parse` checks more than the schema can say, and names the field.
     check_config_against_spec = False
@@ -49,11 +49,11 @@ class SourceLiquidations(Source):
         self._stop = threading.Event()
 
     def terminate(self) -> None:
-        """End the command under way, or the next one where there is none; a sync with its last checkpoints."""
+        """End the current command, or else the next one. A sync emits its last checkpoints first."""
         self._stop.set()
 
     def _configured(self, config: Mapping[str, Any]) -> tuple[configuration.Config, list[Vendor]]:
-        """What the command that begins works with. Raises ConfigurationError."""
+        """The parsed configuration and its vendors, for one command. Raises ConfigurationError."""
         keep_secret(configuration.secrets(config))
         for handler in logging.getLogger().handlers:
             if type(handler.formatter) is AirbyteLogFormatter:
@@ -62,14 +62,14 @@ class SourceLiquidations(Source):
         return parsed, planning.configured_vendors(parsed, Shared(parsed.start, self._stop))
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Takes the configuration as it is; the CDK's own way writes the keys to a file."""
+        """Returns the configuration unchanged: the CDK's own method would write the keys to a file."""
         return config
 
     def spec(self, logger: logging.Logger) -> ConnectorSpecification:
         return ConnectorSpecificationSerializer.load(configuration.spec())
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
-        """One cheap call to each configured vendor. Names all that refuse it; the first that is not reached ends it."""
+        """One cheap call to each configured vendor. Names all that refuse; stops at the first that it cannot reach."""
         notes: list[str] = []
         refusals: list[str] = []
         try:
@@ -79,7 +79,7 @@ class SourceLiquidations(Source):
                 except LiquidationsError as error:
                     refusals.append(error.of_vendor(vendor.name).message)
                     if error.failure_type == "transient_error":
-                        break  # each vendor takes minutes where the network is down
+                        break  # while the network is down, each vendor would take minutes
         except LiquidationsError as error:
             refusals.append(error.message)
         if refusals:
@@ -90,7 +90,7 @@ class SourceLiquidations(Source):
 
     @errors_traced()
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
-        """The streams of the configured vendors; sends no request."""
+        """The streams of the configured vendors. Sends no request."""
         _, vendors = self._configured(config)
         return AirbyteCatalog(streams=[_airbyte_stream(stream) for stream in planning.streams(vendors)])
 
@@ -101,8 +101,8 @@ class SourceLiquidations(Source):
         catalog: ConfiguredAirbyteCatalog,
         state: Sequence[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
-        """Messages one by one, for callers in this process. The command line takes `read_items`."""
-        names = [one.stream.name for one in catalog.streams]
+        """Messages one by one, for callers in this process. The command line uses `read_items`."""
+        names = [configured.stream.name for configured in catalog.streams]
         with errors_traced():
             for item in self.read_items(config, names, blobs_of_objects(state or ())):
                 if isinstance(item, Block):
@@ -113,20 +113,20 @@ class SourceLiquidations(Source):
     def read_items(
         self, config: Mapping[str, Any], names: Sequence[str], saved: Blobs
     ) -> Iterator[Block | AirbyteMessage]:
-        """Blocks of the streams' records, checkpoints and statuses, in the order in which they have to be written.
+        """Blocks of records, checkpoints and statuses, in the order in which they must be written.
 
-        Failed streams are reported at the end: the last of them by raising AirbyteTracedException. Raises
-        ConfigurationError; Stopped after `terminate`, after the last checkpoints.
+        Reports failed streams at the end, the last one by raising AirbyteTracedException. Raises ConfigurationError;
+        after `terminate`, emits the last checkpoints and raises Stopped.
         """
         parsed, vendors, states = self._prepared(config, names, saved)
-        found = planning.readings(parsed, vendors, states)
-        coverage = partial(planning.coverage_rows, vendors, found, start_moves=parsed.start_moves)
+        readings = planning.readings(parsed, vendors, states)
+        coverage = partial(planning.coverage_rows, vendors, readings, start_moves=parsed.start_moves)
         last = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
-        sync = loop.Sync(found, states, workers=parsed.workers, stop=self._stop, last=last)
+        sync = loop.Sync(readings, states, workers=parsed.workers, stop=self._stop, last=last)
         try:
             yield from sync
         finally:
-            self._stop = threading.Event()  # what ended this one ends no other
+            self._stop = threading.Event()  # `terminate` ends one command, not the next
         yield from map(trace_message, sync.failures[:-1])
         if sync.failures:
             raise sync.failures[-1]
@@ -134,26 +134,25 @@ class SourceLiquidations(Source):
     def estimate(
         self, config: Mapping[str, Any], names: Sequence[str] | None, saved: Blobs, *, sample: bool
     ) -> list[Estimate]:
-        """What a sync of these streams (all, without names) would read and cost. Raises LiquidationsError."""
+        """What a sync of these streams (all if None) would read and cost. Raises LiquidationsError."""
         return estimating.estimate(*self._prepared(config, names, saved), sample=sample)
 
     def _prepared(
         self, config: Mapping[str, Any], names: Sequence[str] | None, saved: Blobs
     ) -> tuple[configuration.Config, list[Vendor], dict[str, StreamState]]:
-        """With a state for each of the streams (all of them without names), and what was saved of it."""
+        """The configuration, its vendors, and the state of each of these streams (all if None)."""
         parsed, vendors = self._configured(config)
-        known = {stream.name: stream for stream in planning.streams(vendors)}
-        names = list(known) if names is None else names
+        cursors = {stream.name: stream.cursor_field for stream in planning.streams(vendors)}
+        names = list(cursors) if names is None else names
         for name in names:
-            if name not in known:
+            if name not in cursors:
                 raise ConfigurationError(
                     f"catalog, stream {name}",
                     "is not a stream of the configured vendors.",
-                    advice=f"Available: {', '.join(known)}. Configure its vendor, or refresh the connection's schema.",
+                    advice=f"Available: {', '.join(cursors)}."
+                    " Configure its vendor, or refresh the connection's schema.",
                 )
-        states = {
-            name: StreamState(name, known[name].cursor_field, saved.get(name), start=parsed.start) for name in names
-        }
+        states = {name: StreamState(name, cursors[name], saved.get(name), start=parsed.start) for name in names}
         return parsed, vendors, states
 
 

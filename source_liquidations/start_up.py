@@ -1,4 +1,4 @@
-"""What is done around importing the CDK and numpy: what serves nothing here is left out, which saves a second or so."""
+"""Makes importing the CDK and numpy about a second faster, by skipping work that this connector does not need."""
 
 import gc
 import inspect
@@ -12,12 +12,12 @@ _THREADS = "OPENBLAS_NUM_THREADS"
 
 @contextmanager
 def importing_the_cdk() -> Iterator[None]:
-    """What is imported here comes without three things; afterwards all is as before.
+    """Imports in this context skip three things; afterwards everything is as before.
 
-    - A search for garbage, of which importing makes hardly any.
-    - Parsing sources for docstrings of fields: the CDK's serializers have serpyco_rs gather them for JSON schemas that
-      nobody asks them for. The CDK's own messages have no such descriptions.
-    - Threads of numpy: one that is older than `signals.Signals` would take SIGTERM, and die of it.
+    - Garbage collection: imports leave hardly any garbage.
+    - Parsing source files for docstrings of fields: the CDK's serializers make serpyco_rs collect them for JSON schemas
+      that nobody requests. The CDK's own messages have no such descriptions.
+    - Threads of numpy: SIGTERM would go to a thread that is older than `signals.Signals`, and end the process.
     """
     collecting, getsource, threads = gc.isenabled(), inspect.getsource, os.environ.get(_THREADS)
     gc.disable()
@@ -25,7 +25,7 @@ def importing_the_cdk() -> Iterator[None]:
     os.environ[_THREADS] = "1"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of others' code: as errors, they would keep the connector from starting
+            warnings.simplefilter("ignore")  # in others' code; where warnings are errors, the connector would not start
             yield
     finally:
         inspect.getsource = getsource
@@ -34,9 +34,9 @@ def importing_the_cdk() -> Iterator[None]:
             os.environ[_THREADS] = threads
         if collecting:
             gc.enable()
-        gc.freeze()  # what is imported stays, and no search for garbage has to look at it again
+        gc.freeze()  # imported objects stay, so no later collection needs to look at them
 
 
 def _no_source(_: object) -> str:
-    """As if none were installed."""
+    """`inspect.getsource`, as if no source files were installed."""
     raise OSError

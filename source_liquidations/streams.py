@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stream:
-    """Name, primary key and cursor. Its JSON schema is `schemas/<name>.json` beside the module that declares it.
+    """Name, primary key and cursor. The JSON schema is `schemas/<name>.json` beside the module `declared_in`.
 
-    A stream without a cursor is a list that is read whole each time (full refresh).
+    A stream without a cursor is a list that every sync reads whole (full refresh).
     """
 
     name: str
