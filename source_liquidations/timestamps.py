@@ -1,7 +1,7 @@
-"""Instants as integer nanoseconds since the Unix epoch, exact in both directions.
+"""Instants as integer nanoseconds since the Unix epoch, parsed and formatted exactly.
 
-Python's datetime and pendulum stop at microseconds; vendors do not. Inside the connector an instant
-is an `int`; outside it is RFC 3339 text in UTC with a `Z`.
+Python's datetime and pendulum stop at microseconds; vendors do not. Inside the connector an instant is an `int`;
+outside it is RFC 3339 text in UTC with a `Z`.
 """
 
 import re
@@ -26,27 +26,27 @@ _ISO = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
-# Unix timestamps between 2009-01-01 and 2100-01-01 fall in ranges that do not touch, so their size tells their unit.
+# The size of a Unix time shows its unit: from 2009-01-01 to 2100-01-01, the units' ranges do not overlap.
 _FIRST_SECOND = 1_230_768_000
 _LAST_SECOND = 4_102_444_800
 
 
 def parse(text: str) -> int:
-    """Nanoseconds since the epoch of an ISO 8601 date or date-time; UTC where it names no offset.
+    """Nanoseconds since the epoch of an ISO 8601 date or date-time; in UTC if it has no offset.
 
-    Raises ValueError where the text is none, or has more than nine fraction digits.
+    Raises ValueError for other text, and for more than nine fraction digits.
     """
-    found = _ISO.fullmatch(text)
+    match = _ISO.fullmatch(text)
     try:
-        if found is None:
+        if match is None:
             raise ValueError
-        date, hour, minute, second, fraction, offset = (part or "" for part in found.groups())
+        date, hour, minute, second, fraction, offset = (group or "" for group in match.groups())
         offset = f"{offset[:3]}:{offset[-2:]}" if offset[1:] else "+00:00"
         local = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}{offset}")
-        at = local.astimezone(timezone.utc)
+        utc = local.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         raise ValueError(f"not an ISO 8601 instant: {shown(text)}") from None
-    return (at - _EPOCH) // timedelta(seconds=1) * SECOND + int(fraction.ljust(9, "0"))
+    return (utc - _EPOCH) // timedelta(seconds=1) * SECOND + int(fraction.ljust(9, "0"))
 
 
 @lru_cache(maxsize=4096)
@@ -55,7 +55,7 @@ def _format_hour(hours: int) -> str:
 
 
 def format_instant(nanoseconds: int, digits: int = 9) -> str:
-    """RFC 3339 text in UTC, with `digits` (0 to 9) fraction digits; digits beyond are cut off."""
+    """RFC 3339 text in UTC with `digits` (0 to 9) fraction digits, not rounded."""
     seconds, fraction = divmod(nanoseconds, SECOND)
     hours, rest = divmod(seconds, 3600)
     text = f"{_format_hour(hours)}{rest // 60:02d}:{rest % 60:02d}"
@@ -70,14 +70,14 @@ def format_shortest(nanoseconds: int) -> str:
 
 
 def unix_power(value: int | Decimal, powers: Iterable[int] = (0, 3, 6, 9)) -> int | None:
-    """Of ten: how many of its unit make a second, of a Unix time between 2009 and 2100; None where it is none."""
+    """The unit of a Unix time: 0 for seconds, 3 for milliseconds, …; None unless it is between 2009 and 2100."""
     return next((power for power in powers if _FIRST_SECOND <= Decimal(value).scaleb(-power) < _LAST_SECOND), None)
 
 
 def instant_of(value: str | int) -> int:
-    """Nanoseconds since the epoch of a time in any form: ISO 8601 text, or a Unix time as number or text.
+    """Nanoseconds since the epoch of ISO 8601 text, or of a Unix time as a number or text.
 
-    The unit of a Unix time (seconds to nanoseconds) is told by its size. Raises ValueError for anything else.
+    The size of a Unix time shows its unit (seconds to nanoseconds). Raises ValueError for anything else.
     """
     text = str(value).strip()
     if not re.fullmatch(r"\d{9,20}(\.\d+)?([eE][+]?\d{1,2})?|\d\.\d+[eE][+]?\d{1,2}", text, re.ASCII):
@@ -90,10 +90,10 @@ def instant_of(value: str | int) -> int:
 
 
 def floor_to(nanoseconds: int, step: int) -> int:
-    """The last multiple of `step` (counted from the epoch) that is not after the instant."""
+    """The last multiple of `step`, counted from the epoch, at or before the instant."""
     return nanoseconds - nanoseconds % step
 
 
 def ceil_to(nanoseconds: int, step: int) -> int:
-    """The first multiple of `step` (counted from the epoch) that is not before the instant."""
+    """The first multiple of `step`, counted from the epoch, at or after the instant."""
     return -floor_to(-nanoseconds, step)
