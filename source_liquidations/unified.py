@@ -1,7 +1,7 @@
 """One shape for all vendors: the streams `liquidations` and `liquidation_volumes`.
 
-A vendor's file says which of its fields means what; this module says what the words are. Rows are made by columns, a
-page at a time: nothing here is done for each row by itself.
+A vendor's module says which of its fields is which column; this module writes them in one vocabulary. It works by
+columns, a page at a time, never row by row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,15 +25,15 @@ LIQUIDATION_VOLUMES = Stream(
 
 T = TypeVar("T")
 
-POSITIONS = {"long": "sell", "short": "buy"}  # the order that closes each
+POSITIONS = {"long": "sell", "short": "buy"}  # position side: side of the order that closes it
 
 
-def _as_vendors_write(names: Mapping[str, T]) -> dict[str, T]:
-    """Each name in lower case, in capitals, and with a capital in front: they are looked up for each row."""
-    return {text: value for name, value in names.items() for text in (name, name.upper(), name.capitalize())}
+def _in_each_case(by_name: Mapping[str, T]) -> dict[str, T]:
+    """The mapping with each name as `long`, `LONG` and `Long`: a lookup for each row is faster than converting it."""
+    return {text: value for name, value in by_name.items() for text in (name, name.upper(), name.capitalize())}
 
 
-POSITION_OF = _as_vendors_write({order: position for position, order in POSITIONS.items()})
+POSITION_OF = _in_each_case({order: position for position, order in POSITIONS.items()})
 
 _UNITS = {
     "m": (timestamps.MINUTE, "PT{}M"),
@@ -41,7 +41,7 @@ _UNITS = {
     "d": (timestamps.DAY, "P{}D"),
     "w": (7 * timestamps.DAY, "P{}W"),
 }
-_WORDS = {
+_INTERVALS = {
     "MINUTE": "1m",
     "FIVE_MINUTES": "5m",
     "FIFTEEN_MINUTES": "15m",
@@ -54,8 +54,8 @@ _WORDS = {
 _NULL = b"null"
 _NULLS = (_NULL, NULL)
 _VENDOR, _COMPUTED = b'"vendor"', b'"computed"'
-# The members that say which side, by position.
-_SIDES: Mapping[Any, bytes] = _as_vendors_write(
+# Position side: a row's members `position_side` and `order_side`.
+_SIDES: Mapping[Any, bytes] = _in_each_case(
     {position: members({"position_side": position, "order_side": order}) for position, order in POSITIONS.items()}
 )
 _NO_SIDE = members({"position_side": None, "order_side": None})
@@ -71,8 +71,8 @@ def event_names(
     event_type: str,
     amount_unit: str,
 ) -> bytes:
-    """The members of `liquidations` that all events of one market and kind share, ready to splice."""
-    names = {
+    """The JSON members of `liquidations` that all events of one market and type share."""
+    shared = {
         "vendor": vendor,
         "market": market,
         "exchange": exchange(exchange_code),
@@ -81,7 +81,7 @@ def event_names(
         "event_type": event_type,
         "amount_unit": amount_unit,
     }
-    return members(names)
+    return members(shared)
 
 
 def liquidations(
@@ -95,17 +95,17 @@ def liquidations(
     amount_base: Column = _NULL,
     computed_usd: Column = _NULL,
 ) -> Table:
-    """A row of `liquidations` for each. Columns are JSON texts, one for each row or one for all of them.
+    """A row of `liquidations` for each row. A column is a JSON text for each row, or one for all rows.
 
-    positions   long, short (LONG, Long), or anything else for not known
-    computed_usd   notional_usd where the vendor states no amount_usd
+    positions      long or short (or LONG, Long); anything else is unknown
+    computed_usd   notional_usd for rows without an amount_usd from the vendor
     """
     notional_usd, notional_source = _notional(amount_usd, computed_usd)
     return Table(
         len(rows),
         (
             b"{",
-            _one_if_alike(names),
+            _single_if_equal(names),
             b'"liquidation_id":"',
             _without_quotes(list(rows.ids)),
             b'","liquidated_at":"',
@@ -132,16 +132,16 @@ def liquidations(
     )
 
 
-def _one_if_alike(column: Column) -> Column:
-    """A column in one text, where all its texts are one: that is quicker to write."""
+def _single_if_equal(column: Column) -> Column:
+    """One text for a column whose texts are all equal, which is faster to write; else the column."""
     if isinstance(column, bytes) or not len(column) or column.count(column[0]) < len(column):
         return column
     return bytes(column[0])
 
 
 def _notional(stated: Column, computed: Column) -> tuple[Column, Column]:
-    """`notional_usd` and `notional_source`: what the vendor states, else what was computed, else null."""
-    if isinstance(stated, bytes):  # null, of every row
+    """`notional_usd` and `notional_source`: the vendor's value, else the computed one, else null."""
+    if isinstance(stated, bytes):  # null for all rows
         return computed, _sources(computed, _COMPUTED)
     sources = _sources(stated, _VENDOR)
     if isinstance(sources, bytes) or isinstance(computed, bytes):
@@ -152,7 +152,7 @@ def _notional(stated: Column, computed: Column) -> tuple[Column, Column]:
 
 
 def _sources(values: Column, source: bytes) -> Column:
-    """A source for each value, null where that is; or one for all of them."""
+    """The source for each value, null for null; or one source for all values."""
     if isinstance(values, bytes):
         return _NULL
     if not any(null in values for null in _NULLS):
@@ -161,19 +161,19 @@ def _sources(values: Column, source: bytes) -> Column:
 
 
 def _without_quotes(texts: Sequence[str]) -> list[bytes]:
-    """Each text as JSON, without the quotes around it."""
-    together = encode(texts)
-    if b"\\" in together:
+    """Each text as JSON, without its quotes."""
+    encoded = encode(texts)
+    if b"\\" in encoded:
         return [encode(text)[1:-1] for text in texts]
-    return together[2:-2].split(b'","')
+    return encoded[2:-2].split(b'","')
 
 
 @lru_cache(maxsize=16384)
 def volume_names(
     vendor: str, market: str, exchange_name: str, asset: str, interval: str, position_side: str, unit: str
 ) -> bytes:
-    """The members of `liquidation_volumes` that all intervals of one series share, ready to splice."""
-    names = {
+    """The JSON members of `liquidation_volumes` that all intervals of one series share."""
+    shared = {
         "vendor": vendor,
         "market": market,
         "exchange": exchange_name,
@@ -182,7 +182,7 @@ def volume_names(
         "position_side": position_side,
         "unit": unit,
     }
-    return members(names)
+    return members(shared)
 
 
 def volumes(
@@ -193,7 +193,7 @@ def volumes(
     count: Column = _NULL,
     faults: Sequence[Fault] = (),
 ) -> Table:
-    """Rows of `liquidation_volumes`, for the starts of intervals; names, amount and count are JSON texts."""
+    """Rows of `liquidation_volumes`. `instants` are the intervals' starts; names, amount and count are JSON texts."""
     return Table(
         len(names),
         (
@@ -213,13 +213,13 @@ def volumes(
 
 @lru_cache(maxsize=65536)
 def _interval_start(instant: int) -> bytes:
-    """An interval's start: RFC 3339 in UTC, to the second."""
+    """An interval's start as RFC 3339 text in UTC, to the second."""
     return timestamps.format_instant(instant, 0).encode()
 
 
 def interval_of(name: str) -> tuple[int, str]:
-    """An interval by a vendor's name: its nanoseconds, and the ISO 8601 duration that says the same: 24h is PT24H."""
-    text = _WORDS.get(name, name)
-    count = text.rstrip(ascii_lowercase)
-    length, form = _UNITS[text[len(count)]]
-    return int(count) * length, form.format(count)
+    """A vendor's interval in nanoseconds and as an ISO 8601 duration in the same unit: 24h is PT24H."""
+    interval = _INTERVALS.get(name, name)
+    count = interval.rstrip(ascii_lowercase)
+    length, iso_format = _UNITS[interval[len(count)]]
+    return int(count) * length, iso_format.format(count)
