@@ -125,10 +125,10 @@ class Client:
                 failed, delay = error, self._requested_delay(error, delays)
             if not failed.sent:
                 self.budget.give_back(request.weight)
-            may_be_charged = failed.sent and failed.status in (None, 0, statuses.GOOD)
+            may_be_charged = failed.sent and failed.status in (None, 0, statuses.OK)
             unaffordable = self.purse.lost(request) if may_be_charged else ""
             # A 429 with a delay is no failed try: others may use the key, or the plan is smaller than documented.
-            is_delay = delay is not None and failed.status == statuses.TOO_MANY
+            is_delay = delay is not None and failed.status == statuses.TOO_MANY_REQUESTS
             delays, tries = delays + is_delay, tries + (not is_delay)
             if (
                 unaffordable
@@ -143,14 +143,14 @@ class Client:
 
     def _requested_delay(self, failed: FailedTry, delays: int) -> float | None:
         """Seconds to wait: from the answer, else from `self.delays` after this many delays; None if neither has any."""
-        if failed.retry_after is None and failed.status == statuses.TOO_MANY and self.delays:
+        if failed.retry_after is None and failed.status == statuses.TOO_MANY_REQUESTS and self.delays:
             return self.delays[min(delays, len(self.delays) - 1)] * self.patience.scale
         return failed.retry_after
 
     def _pause_before(
         self, next_try: str, seconds: float, failed: FailedTry, request: Request, traffic: Traffic
     ) -> None:
-        if failed.status == statuses.TOO_MANY:
+        if failed.status == statuses.TOO_MANY_REQUESTS:
             self.budget.refused(seconds)
         reason = f"{next_try} in {seconds:.1f} s, after: {failed}"
         logger.info("%s: %s: %s", self.vendor, redact(str(request)), redact(reason))
@@ -162,15 +162,15 @@ class Client:
         sent_headers = self.headers
         answered = self.translate(self._send(request, traffic))
         self._note_limits(answered)
-        if answered.status == statuses.GOOD:
+        if answered.status == statuses.OK:
             problem = answered.problem()
             if problem is None:
                 self.budget.succeeded()
                 if self.other_key_params:
                     self._proven_paths.add(request.path)
                 return answered
-            raise FailedTry(redact(problem), statuses.GOOD)
-        if answered.status == statuses.NO_KEY and self._moved_the_key(request, sent_headers):
+            raise FailedTry(redact(problem), statuses.OK)
+        if answered.status == statuses.UNAUTHORIZED and self._moved_the_key(request, sent_headers):
             self._await_budget(request, traffic)
             return self._try(request, traffic)
         error = self.explain(answered) or statuses.refusal(answered)
@@ -196,7 +196,7 @@ class Client:
             status=failed.status,
             advice="Nothing is lost: the next sync resumes from the last checkpoint. If this persists, ask the vendor.",
         )
-        if failed.status == statuses.TOO_MANY:
+        if failed.status == statuses.TOO_MANY_REQUESTS:
             error.of_reading()  # the limit holds for the key, whatever it requests
         return error
 
@@ -231,7 +231,7 @@ class Client:
 
     def _backoff(self, tries: int, failed: FailedTry) -> float:
         """Seconds before the next try: growing, jittered. After 429s, they add up to more than the budget's period."""
-        period = self.budget.seconds if failed.status == statuses.TOO_MANY else 0.0
+        period = self.budget.seconds if failed.status == statuses.TOO_MANY_REQUESTS else 0.0
         units = 2.0 ** (self.patience.tries - 1) - 1  # all pauses, in multiples of the first
         first = self.patience.first_pause * max(1.0, period / (units * _MIN_JITTER))
         pause = min(first * 2.0 ** (tries - 1), self.patience.longest_pause)
@@ -241,7 +241,7 @@ class Client:
         """Note what the headers say about the key: its remaining requests, and its plan (Coin Metrics)."""
         remaining = answered.headers.get("X-RateLimit-Remaining", "")
         reset = reset_seconds(answered)
-        if remaining.isdecimal() and reset is not None and answered.status == statuses.GOOD:
+        if remaining.isdecimal() and reset is not None and answered.status == statuses.OK:
             self.budget.note_remaining(int(remaining), min(reset, self.patience.longest_total))
         plan = answered.headers.get("X-RateLimit-Plan", "")
         if plan != self._plan and re.fullmatch(r"[\w-]{1,40}", plan, re.ASCII):

@@ -3,13 +3,13 @@
 from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, vendor_words
 
-GOOD = 200
-NO_KEY = 401
-TOO_MANY = 429
+OK = 200
+UNAUTHORIZED = 401
+TOO_MANY_REQUESTS = 429
 PROXY_REFUSES = 407
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # 5xx are retried as well.
-_RETRIED = frozenset({408, TOO_MANY})
+_RETRIED = frozenset({408, TOO_MANY_REQUESTS})
 
 _CHECK_THE_KEY = "Check the key and the plan of the vendor's account."
 # status: (error, advice); any other 4xx is as 400

@@ -11,7 +11,7 @@ from requests.structures import CaseInsensitiveDict
 
 from source_liquidations.errors import LiquidationsError, OutOfReach, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
-from source_liquidations.http.statuses import GOOD, TOO_MANY, words_of
+from source_liquidations.http.statuses import OK, TOO_MANY_REQUESTS, words_of
 from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.symbols import asset
 from source_liquidations.vendors.decoding import Page
@@ -27,8 +27,8 @@ _SHORTEST_DELAY, _LONGEST_DELAY = 1.0, 60.0
 _SERVER_ERROR = 500
 # The statuses that these labels mean, whatever the answer's own status is.
 _STATUS_OF = {
-    "TOO_MANY_REQUESTS": TOO_MANY,
-    "TOO_FAST": TOO_MANY,
+    "TOO_MANY_REQUESTS": TOO_MANY_REQUESTS,
+    "TOO_FAST": TOO_MANY_REQUESTS,
     "INTERNAL": _SERVER_ERROR,
     "SERVER_ERROR": _SERVER_ERROR,
 }
@@ -74,7 +74,7 @@ def rename_time(page: Page[Any]) -> None:
 def translated(answered: Answered) -> Answered:
     """The answer with the HTTP status that its label means, and with the usual names of its rate limit headers."""
     status = answered.status
-    if GOOD < status < _SERVER_ERROR:
+    if OK < status < _SERVER_ERROR:
         status = _STATUS_OF.get(vendor_words(answered.body).partition(":")[0], status)
     headers = CaseInsensitiveDict(answered.headers)
     for theirs, usual in _RATE_HEADERS.items():
