@@ -177,7 +177,9 @@ class Client:
         if error is not None:
             raise error
         # `Retry-After: 0` means the same as no header.
-        raise FailedTry(statuses.words_of(answered), answered.status, retry_after=reset_seconds(answered) or None)
+        raise FailedTry(
+            statuses.status_and_words(answered), answered.status, retry_after=reset_seconds(answered) or None
+        )
 
     def _moved_the_key(self, request: Request, refused: Mapping[str, str]) -> bool:
         """Send the key as a parameter after the first 401, where a vendor's pages disagree on where it belongs.

@@ -32,10 +32,10 @@ def refusal(answered: Answered) -> LiquidationsError | None:
     if not 400 <= status < 500:
         return UnexpectedAnswer(f"the answer has status {status}, which is not documented.")
     error, advice = _REFUSALS.get(status, _REFUSALS[400])
-    return error(words_of(answered), status=status, advice=advice)
+    return error(status_and_words(answered), status=status, advice=advice)
 
 
-def words_of(answered: Answered) -> str:
+def status_and_words(answered: Answered) -> str:
     """The status, the vendor's words, and the request's id for the vendor's support (Cloudflare's `CF-RAY`)."""
     ray = answered.headers.get("CF-RAY")
     return f"HTTP {answered.status}: {vendor_words(answered.body)}{f' (CF-RAY {ray})' if ray else ''}"

@@ -25,7 +25,7 @@ from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Request
 from source_liquidations.http.redaction import redact
-from source_liquidations.http.statuses import words_of
+from source_liquidations.http.statuses import status_and_words
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.coverage import documented
@@ -87,7 +87,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
     Requests name no symbol, so the error is about the address or the request.
     """
-    status, words = answered.status, words_of(answered)
+    status, words = answered.status, status_and_words(answered)
     is_refused = 400 <= status < 500 and status not in {408, 429}
     if not is_refused and not (status >= 500 and _BAD_PARAMETER.search(words)):
         return None
@@ -97,7 +97,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
 
 def explain_at_once(answered: Answered) -> LiquidationsError | None:
     """Like `explain`, but a 429 is an error too: `check` must not wait for minutes."""
-    return Busy(words_of(answered), status=429) if answered.status == 429 else explain(answered)
+    return Busy(status_and_words(answered), status=429) if answered.status == 429 else explain(answered)
 
 
 class Bitfinex(Vendor):

@@ -8,7 +8,7 @@ from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, LiquidationsError
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Allowance, Budget
-from source_liquidations.http.statuses import words_of
+from source_liquidations.http.statuses import status_and_words
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.coverage import throttled_at_binance
 from source_liquidations.unified import LIQUIDATION_VOLUMES
@@ -77,4 +77,6 @@ def explain(answered: Answered) -> LiquidationsError | None:
     """The error for a refused key. Every key may read all markets, so a 403 is about the key, too."""
     if answered.status not in _ADVICE:
         return None
-    return AccessRefused(words_of(answered), status=answered.status, advice=_ADVICE[answered.status]).of_reading()
+    return AccessRefused(
+        status_and_words(answered), status=answered.status, advice=_ADVICE[answered.status]
+    ).of_reading()

@@ -11,7 +11,7 @@ from requests.structures import CaseInsensitiveDict
 
 from source_liquidations.errors import LiquidationsError, OutOfReach, RequestRefused, UnexpectedAnswer
 from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
-from source_liquidations.http.statuses import OK, TOO_MANY_REQUESTS, words_of
+from source_liquidations.http.statuses import OK, TOO_MANY_REQUESTS, status_and_words
 from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.symbols import asset
 from source_liquidations.vendors.decoding import Page
@@ -88,7 +88,7 @@ def translated(answered: Answered) -> Answered:
 
 def explain(answered: Answered) -> LiquidationsError | None:
     """The error that a refusal means, if its status would mislead: Gate's public calls take no key."""
-    words = words_of(answered)
+    words = status_and_words(answered)
     if answered.status == 400 and _TOO_OLD.search(words):
         # Like a plan with a shorter history: only this window is at fault. Hence 403.
         return OutOfReach(words, status=403, advice="Gate keeps 180 days. Set a later `start_date`.")

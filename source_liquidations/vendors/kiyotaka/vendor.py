@@ -10,7 +10,7 @@ from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, WindowTooLarge
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Allowance
-from source_liquidations.http.statuses import words_of
+from source_liquidations.http.statuses import status_and_words
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.coverage import COVERAGE, throttled_at_binance
 from source_liquidations.reading.endpoint import Partition
@@ -99,7 +99,7 @@ class Kiyotaka(Vendor):
 
 def explain(platform: str, answered: Answered) -> LiquidationsError | None:
     """The error for a refusal, by its words: the vendor uses 403 for the plan, the history and too many points."""
-    words = words_of(answered)
+    words = status_and_words(answered)
     if answered.status == 401:
         other = next(name for name in PLATFORMS if name != platform)
         advice = f"Check the key. If it is one of {other}, set `kiyotaka.platform` to {other}."

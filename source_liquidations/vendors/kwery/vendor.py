@@ -14,7 +14,7 @@ from source_liquidations.errors import (
 )
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.redaction import redact
-from source_liquidations.http.statuses import words_of
+from source_liquidations.http.statuses import status_and_words
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.coverage import COVERAGE, documented
@@ -50,7 +50,7 @@ _REFUSALS: dict[str, tuple[type[AccessRefused], int, str]] = {
 
 def explain(answered: Answered) -> LiquidationsError | None:
     """The error that a refusal's code stands for."""
-    words = words_of(answered) if answered.status < 429 else ""
+    words = status_and_words(answered) if answered.status < 429 else ""
     for code, (error, status, advice) in _REFUSALS.items():
         if code in words:
             return error(words, status=status, advice=advice)
