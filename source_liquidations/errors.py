@@ -32,17 +32,17 @@ class LiquidationsError(Exception):
 
     who      where it happened: the vendor and, once known, the stream and the partition
     cause    what happened, in the vendor's own words if there are any
-    advice   what to do; `usual_advice` if none is given
+    advice   what to do; `default_advice` if none is given
     scope    what fails: the partition, or every partition of the reading alike
     """
 
-    usual_advice = ""
+    default_advice = ""
     failure_type: FailureType = "system_error"
     scope: Scope = "partition"
 
     def __init__(self, cause: str, *, advice: str | None = None, who: str = "", status: int | None = None) -> None:
         self.cause = cause  # not passed to Exception: `copy` needs `args` to be the arguments of each class
-        self.advice = self.usual_advice if advice is None else advice
+        self.advice = self.default_advice if advice is None else advice
         self.who = who
         self.status = status
 
@@ -127,13 +127,13 @@ class VendorUnavailable(LiquidationsError):
 class UnexpectedAnswer(LiquidationsError):
     """An answer whose shape or value no documentation allows."""
 
-    usual_advice = "No row was guessed from it."
+    default_advice = "No row was guessed from it."
 
 
 class NotAdvancing(UnexpectedAnswer):
     """Pages repeat: the sync would never end."""
 
-    usual_advice = "Rows read so far are kept. Report this to the vendor."
+    default_advice = "Rows read so far are kept. Report this to the vendor."
 
 
 class SpendingLimit(LiquidationsError):

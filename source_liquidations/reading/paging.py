@@ -17,7 +17,8 @@ _REPEATS_OF_TWINS = 20
 def tokens_refused(error: LiquidationsError) -> VendorUnavailable:
     """What becomes of a refused page token once there are no more restarts."""
     return VendorUnavailable(
-        f"page tokens are refused again and again, though used at once: {error.cause}", advice=NotAdvancing.usual_advice
+        f"page tokens are refused again and again, though used at once: {error.cause}",
+        advice=NotAdvancing.default_advice,
     )
 
 

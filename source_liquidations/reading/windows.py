@@ -79,7 +79,7 @@ class Window:
         if instants and (rows.latest < too_early or rows.earliest > too_late):
             raise UnexpectedAnswer(
                 f"a page has rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
-                advice=NotAdvancing.usual_advice,
+                advice=NotAdvancing.default_advice,
             )
         reading.rows_outside += len(instants) - len(rows.between(begins, self.span.end).instants)
         return rows.between(begins if reading.is_aggregate else self.start, min(self.span.end, reading.end))
