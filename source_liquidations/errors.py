@@ -21,7 +21,7 @@ def shown(value: str | bytes) -> str:
     return repr(text) if len(text) <= _MAX_SHOWN else f"{len(text)} characters"
 
 
-def some_of(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
     """The first few names for a message, and how many more there are."""
     more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(names[:_MAX_NAMES]) + more

@@ -18,8 +18,8 @@ from source_liquidations.errors import (
     RequestRefused,
     UnexpectedAnswer,
     VendorUnavailable,
+    first_few,
     shown,
-    some_of,
 )
 from source_liquidations.http.answers import Answered
 from source_liquidations.http.budgets import Budget
@@ -139,7 +139,7 @@ class Bitfinex(Vendor):
             delisted = self._delisted(traffic)
         except Busy as error:
             return [f"bitfinex: the symbols were not compared with the vendor's lists of pairs: {error.cause}."]
-        note = f"bitfinex: {some_of(delisted)}: not among today's pairs, so there are only earlier liquidations."
+        note = f"bitfinex: {first_few(delisted)}: not among today's pairs, so there are only earlier liquidations."
         return [note] if delisted else []
 
     def _must_be_operative(self, traffic: Traffic) -> None:

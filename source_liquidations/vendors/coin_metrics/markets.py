@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import LiquidationsError, RequestRefused, some_of
+from source_liquidations.errors import LiquidationsError, RequestRefused, first_few
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
@@ -100,7 +100,7 @@ class Contracts:
             logger.warning(
                 "coin_metrics: the reference data have no contract size of %s%s: amount_base and notional_usd are"
                 " null there",
-                some_of(missing),
+                first_few(missing),
                 reason,
             )
 

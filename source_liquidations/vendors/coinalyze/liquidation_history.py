@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, some_of
-from source_liquidations.http.answers import MEMBERS, Answered, shaped
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, first_few
+from source_liquidations.http.answers import MEMBERS, Answered, decode_value
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
@@ -189,7 +189,7 @@ class LiquidationHistory(Endpoint):
         empty = [partition["symbol"] for index, partition in enumerate(span.partitions) if not instants[index]]
         if empty:
             start, end = timestamps.format_shortest(span.start), timestamps.format_shortest(span.end)
-            logger.info("coinalyze: no liquidations from %s to %s of %s", start, end, some_of(empty))
+            logger.info("coinalyze: no liquidations from %s to %s of %s", start, end, first_few(empty))
         for partition, own_instants in zip(span.partitions, instants, strict=True):
             first = min(own_instants, default=span.end)
             if first < span.start + self.step:
