@@ -39,7 +39,7 @@ class FailedTry(Exception):
         self.sent = sent
 
 
-def shaped(literal: bytes, decoder: msgspec.json.Decoder[T], name: str) -> T:
+def decode_value(literal: bytes, decoder: msgspec.json.Decoder[T], name: str) -> T:
     """A value decoded from JSON. Raises UnexpectedAnswer with the value's name and the field if the shape is wrong."""
     try:
         return decoder.decode(literal)
@@ -63,7 +63,7 @@ class Answered:
 
         Raises UnexpectedAnswer with the field if the shape is wrong.
         """
-        return shaped(self.body, decoder, "the answer")
+        return decode_value(self.body, decoder, "the answer")
 
     def problem(self) -> str | None:
         """Why the body of a 200 is not usable: not whole, not JSON, or an error. None if it is usable."""

@@ -12,7 +12,7 @@ import msgspec
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
-from source_liquidations.http.answers import MEMBERS, Answered, shaped
+from source_liquidations.http.answers import MEMBERS, Answered, decode_value
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.numbers import NULL
@@ -90,11 +90,11 @@ def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         if not series:
             return [entry.Point for entry in _documented.decode(literal) or ()], []
-    entries = shaped(literal, _entries, "`points` of a series") or ()
-    points = [shaped(entry.pop("Point", b"{}"), MEMBERS, "`Point` of a series") for entry in entries]
+    entries = decode_value(literal, _entries, "`points` of a series") or ()
+    points = [decode_value(entry.pop("Point", b"{}"), MEMBERS, "`Point` of a series") for entry in entries]
     documented = [{name: point.pop(name) for name in Point.__struct_fields__ if name in point} for point in points]
     undocumented = [{**series, **entry, **point} for entry, point in zip(entries, points, strict=True)]
-    return shaped(encode(documented), _points, "`points` of a series"), undocumented
+    return decode_value(encode(documented), _points, "`points` of a series"), undocumented
 
 
 def _beside(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
@@ -240,7 +240,7 @@ class LiquidationAgg(Endpoint):
         bad: dict[int, LiquidationsError] = {}
         id_of_key: dict[bytes, Members] = {}
         for series in body.series or ():
-            series_id = shaped(series.pop("id", b"{}"), MEMBERS, "`id` of a series")
+            series_id = decode_value(series.pop("id", b"{}"), MEMBERS, "`id` of a series")
             columns = identity_of(series_id, requested, self._fields)
             key = encode([columns[name] for name in KEY if name != "time"])
             if id_of_key.setdefault(key, series_id) != series_id:
