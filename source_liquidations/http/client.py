@@ -18,7 +18,7 @@ from source_liquidations.errors import LiquidationsError, Stopped, UnexpectedAns
 from source_liquidations.http import statuses
 from source_liquidations.http.answers import Answered, FailedTry, reset_seconds
 from source_liquidations.http.budgets import Budget
-from source_liquidations.http.patience import LONGEST_HOLD, Patience
+from source_liquidations.http.patience import MAX_BUDGET_WAIT, Patience
 from source_liquidations.http.redaction import body_without, forms_in_bodies, redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import Transport, origin
@@ -213,7 +213,7 @@ class Client:
 
     def _await_budget(self, request: Request, traffic: Traffic) -> None:
         while seconds := self.budget.reserve(request.weight):
-            if seconds > LONGEST_HOLD:
+            if seconds > MAX_BUDGET_WAIT:
                 raise VendorUnavailable(
                     f"the request budget is spent and has room again in {seconds / 3600:.1f} hours.",
                     advice="Nothing is lost: a later sync resumes from the last checkpoint.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-LONGEST_HOLD = 1_800.0  # seconds to wait for the budget: a daily quota that is spent is left to the next sync
+MAX_BUDGET_WAIT = 1_800.0  # seconds to wait for the budget: a daily quota that is spent is left to the next sync
 _MIN_TIMEOUT = 1.0  # seconds, at any scale: a busy machine is no outage
 
 

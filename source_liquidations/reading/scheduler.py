@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, VendorUnavailable
-from source_liquidations.http.patience import LONGEST_HOLD
+from source_liquidations.http.patience import MAX_BUDGET_WAIT
 from source_liquidations.reading.queues import Queue
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.windows import Gap, Window
@@ -216,7 +216,7 @@ class Scheduler:
             reading, seconds = queue.reading, 0.0
             if queue.planned:  # then its request needs a place in the vendor's budget
                 seconds = reading.endpoint.client.budget.reserve(queue.ready[0].request().weight)
-            if seconds == 0.0 or seconds > LONGEST_HOLD:
+            if seconds == 0.0 or seconds > MAX_BUDGET_WAIT:
                 reading.traffic.note("", queue)
                 queue.busy += 1
                 work: Window | Reading = reading
