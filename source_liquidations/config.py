@@ -25,11 +25,11 @@ EXAMPLE = '{"start_date": "2024-01-01", "coin_metrics": {"markets": ["binance-*-
 class Config:
     """A valid configuration. Instants are nanoseconds since the epoch, durations nanoseconds.
 
-    `start_moves` means that `start_date` is a duration back from now.
+    `rolling_start` means that `start_date` is a duration back from now.
     """
 
     start: int
-    start_moves: bool
+    rolling_start: bool
     end: int
     lookback: int
     workers: int
@@ -110,7 +110,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
         raise ConfigurationError.of_all(problems)
     return Config(
         start=start,
-        start_moves=valid["start_date"].startswith("P"),
+        rolling_start=valid["start_date"].startswith("P"),
         end=min(end, now),
         lookback=lookback,
         workers=values.get("num_workers", 8),

@@ -43,7 +43,7 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
     return found
 
 
-def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading], *, start_moves: bool = False) -> Table:
+def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading], *, rolling_start: bool = False) -> Table:
     """What the vendors document, and what these readings saw.
 
     Where start_date is a duration, what is missing from there on is said of all time before: the instant is part of the
@@ -51,7 +51,7 @@ def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading], *, start_
     """
     documented = [period for vendor in vendors for period in vendor.coverage]
     seen = [
-        period._replace(period_start=0) if start_moves and _begins(reading, period) else period
+        period._replace(period_start=0) if rolling_start and _begins(reading, period) else period
         for reading in found
         for period in reading.endpoint.observations
     ]

@@ -120,7 +120,7 @@ class SourceLiquidations(Source):
         """
         parsed, vendors, states = self._prepared(config, names, saved)
         readings = planning.readings(parsed, vendors, states)
-        coverage = partial(planning.coverage_rows, vendors, readings, start_moves=parsed.start_moves)
+        coverage = partial(planning.coverage_rows, vendors, readings, rolling_start=parsed.rolling_start)
         last = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
         sync = loop.Sync(readings, states, workers=parsed.workers, stop=self._stop, last=last)
         try:
