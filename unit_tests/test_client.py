@@ -275,7 +275,7 @@ def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, m
 def test_a_status_that_says_the_question_is_too_large_is_tried_twice(vendor: Vendor, make: Make) -> None:
     vendor.will(status(503), status(504))
     with pytest.raises(VendorUnavailable, match="in 2 tries: HTTP 504"):
-        decode(make().fetch(Request("/x"), twice_at_most=504))
+        decode(make().fetch(Request("/x"), retry_once_status=504))
     assert len(vendor.arrived) == 2
 
 

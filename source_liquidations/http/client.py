@@ -102,11 +102,11 @@ class Client:
         traffic: Traffic | None = None,
         *,
         reserved: bool = False,
-        twice_at_most: int | None = None,
+        retry_once_status: int | None = None,
     ) -> Answered:
         """A whole, valid answer. Retries while the vendor or the network fails.
 
-        `reserved` means that the first try already has its place in the budget; `twice_at_most` is a status that a
+        `reserved` means that the first try already has its place in the budget; `retry_once_status` is a status that a
         third try would not change. Raises AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable,
         ConfigurationError, SpendingLimit, or the error from `explain`.
         """
@@ -133,7 +133,7 @@ class Client:
             if (
                 unaffordable
                 or tries == self.patience.tries
-                or (tries >= 2 and failed.status is not None and failed.status == twice_at_most)
+                or (tries >= 2 and failed.status is not None and failed.status == retry_once_status)
                 or delays > _MAX_DELAYS
                 or time.monotonic() - started + (delay or 0.0) > self.patience.longest_total
             ):

@@ -115,7 +115,7 @@ class Workers:
         endpoint = window.gap.reading.endpoint
         is_large = not endpoint.paged and (window.end - window.start) // endpoint.step > _LARGE_QUERY
         try:
-            self._read_page(window, twice_at_most=_QUERY_TIMED_OUT if is_large else None)
+            self._read_page(window, retry_once_status=_QUERY_TIMED_OUT if is_large else None)
         except OutOfReach as error:
             if window.gap.reading.reach.may_read_nothing(window.start):
                 self._ask_for_newest(window)
@@ -149,7 +149,7 @@ class Workers:
             endpoint.decode(answered, newest, request, {})  # it may have to be paid for
         reading.reach.any_granted = True
 
-    def _read_page(self, window: Window, *, twice_at_most: int | None) -> None:
+    def _read_page(self, window: Window, *, retry_once_status: int | None) -> None:
         reading = window.gap.reading
         with _surprises_explained():
             request = window.request()
@@ -157,7 +157,7 @@ class Workers:
                 request,
                 reading.traffic,
                 reserved=window.reserved,
-                twice_at_most=twice_at_most,
+                retry_once_status=retry_once_status,
             )
         self._scheduler.answered(window)
         with self._decoding, _surprises_explained():

@@ -313,10 +313,10 @@ class FromMemory:
         self._most = most
         self._status = status
 
-    def fetch(self, request: Request, traffic: Traffic, *, twice_at_most: int | None, **_: Any) -> Answered:
+    def fetch(self, request: Request, traffic: Traffic, *, retry_once_status: int | None, **_: Any) -> Answered:
         params = dict(request.params)
         start, period = int(params["from"]), int(params["period"])
-        self.sent.append((period // 3600, twice_at_most))
+        self.sent.append((period // 3600, retry_once_status))
         if period // 3600 > self._most:
             raise VendorUnavailable(f"HTTP {self._status}", status=self._status)
         points = [{"timestamp": {"s": at}, "liquidations": 1} for at in range(start, start + period, 3600)]
@@ -379,9 +379,9 @@ def test_pages_that_time_out_are_not_asked_for_in_halves() -> None:
     endpoint = FakeVendor({"a": [*range(2_000)]})
     assert endpoint.paged
 
-    def fetch(request: Request, *_: Any, twice_at_most: int | None, **__: Any) -> Any:
+    def fetch(request: Request, *_: Any, retry_once_status: int | None, **__: Any) -> Any:
         endpoint.client.sent.append(request)
-        assert twice_at_most is None
+        assert retry_once_status is None
         raise VendorUnavailable("HTTP 504", status=504)
 
     endpoint.client.fetch = fetch  # type: ignore[method-assign, assignment]
