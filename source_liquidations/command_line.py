@@ -79,14 +79,14 @@ def catalog_file(path: str, streams: str | None) -> list[str]:
         names = [str(entry.get("stream", entry)["name"]) for entry in catalogs[-1]["streams"]]
     except (AttributeError, KeyError, TypeError):
         raise _unusable("--catalog", path, "is not a catalog: a stream or its name is missing", expected) from None
-    return chosen(names, streams)
+    return picked_streams(names, streams)
 
 
 def _is_catalog(item: Any) -> bool:
     return isinstance(item, dict) and (item.get("type") == "CATALOG" or "streams" in item)
 
 
-def chosen(names: list[str], streams: str | None) -> list[str]:
+def picked_streams(names: list[str], streams: str | None) -> list[str]:
     """The streams that `--streams` picks; all without it. Raises ConfigurationError."""
     if streams is None:
         return names

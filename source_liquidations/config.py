@@ -80,13 +80,13 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
     valid, invalid = checked(values, schema)
     problems += invalid
     problems += missing(schema["required"], values, schema)
-    chosen = {vendor: valid[vendor.name] for vendor in VENDORS if vendor.name in valid}
-    for vendor, section in chosen.items():
+    configured = {vendor: valid[vendor.name] for vendor in VENDORS if vendor.name in valid}
+    for vendor, section in configured.items():
         problems += missing(vendor.required, values[vendor.name], sections[vendor.name], f"{vendor.name}.")
         problems += _nothing_to_read(vendor, values[vendor.name], sections[vendor.name]["properties"])
         problems += _section_problems(vendor, section)
         problems += _entry_problems(vendor, values[vendor.name], {problem.field for problem in problems})
-    if not chosen and not any(problem.field.partition(".")[0] in sections for problem in problems):
+    if not configured and not any(problem.field.partition(".")[0] in sections for problem in problems):
         problems.append(
             ConfigurationError(", ".join(sections), "no vendor is configured.", advice="Fill in at least one of these.")
         )
@@ -114,7 +114,7 @@ def parse(config: Mapping[str, Any], *, now: int | None = None) -> Config:
         end=min(end, now),
         lookback=lookback,
         workers=values.get("num_workers", 8),
-        vendors=chosen,
+        vendors=configured,
     )
 
 

@@ -115,7 +115,8 @@ def _estimate(
 ) -> None:
     names = command_line.catalog_file(parsed.catalog, parsed.streams) if parsed.catalog else None
     if names is None and parsed.streams:
-        names = command_line.chosen([stream.name for stream in source.discover(logger, config).streams], parsed.streams)
+        all_names = [stream.name for stream in source.discover(logger, config).streams]
+        names = command_line.picked_streams(all_names, parsed.streams)
     estimates = source.estimate(config, names, command_line.state_file(parsed.state), sample=parsed.sample)
     text = msgspec.json.encode({"estimates": estimates}).decode() if parsed.json else estimate.as_table(estimates)
     output.block(f"{redact(text)}\n".encode())

@@ -176,10 +176,8 @@ class Client:
         error = self.explain(answered) or statuses.refusal(answered)
         if error is not None:
             raise error
-        # `Retry-After: 0` means the same as no header.
-        raise FailedTry(
-            statuses.status_and_words(answered), answered.status, retry_after=reset_seconds(answered) or None
-        )
+        delay = reset_seconds(answered) or None  # `Retry-After: 0` means the same as no header
+        raise FailedTry(statuses.status_and_words(answered), answered.status, retry_after=delay)
 
     def _moved_the_key(self, request: Request, refused: Mapping[str, str]) -> bool:
         """Send the key as a parameter after the first 401, where a vendor's pages disagree on where it belongs.
