@@ -114,7 +114,7 @@ def impatient_once(make: Make) -> Client:
 class Patient(Purse):
     client: Client
 
-    def lost(self, request: Request) -> str:
+    def charge_lost(self, request: Request) -> str:
         self.client.patience = vars(self.client._transport)["_patience"] = QUICK
         return ""
 

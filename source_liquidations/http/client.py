@@ -56,7 +56,7 @@ class Purse:
         """The request, or a smaller one that the user's limit still covers. Raises SpendingLimit if none is."""
         return request
 
-    def lost(self, request: Request) -> str:
+    def charge_lost(self, request: Request) -> str:
         """Book the charge for a request whose answer did not arrive; return why no retry is affordable, or nothing."""
         return ""
 
@@ -126,7 +126,7 @@ class Client:
             if not failed.sent:
                 self.budget.give_back(request.weight)
             may_be_charged = failed.sent and failed.status in (None, 0, statuses.OK)
-            unaffordable = self.purse.lost(request) if may_be_charged else ""
+            unaffordable = self.purse.charge_lost(request) if may_be_charged else ""
             # A 429 with a delay is no failed try: others may use the key, or the plan is smaller than documented.
             is_delay = delay is not None and failed.status == statuses.TOO_MANY_REQUESTS
             delays, tries = delays + is_delay, tries + (not is_delay)

@@ -1084,7 +1084,7 @@ def test_a_free_call_is_free() -> None:
     for path in ("/v1/limits", "/v1/symbols"):
         paid = credits.payable(Request(path))
         assert paid == Request(path)
-        assert credits.lost(Request(path)) == ""
+        assert credits.charge_lost(Request(path)) == ""
     assert credits.unconfirmed == 0
 
 
@@ -1212,7 +1212,7 @@ def test_a_lost_answer_counts_as_paid() -> None:
     credits = Credits(125)
     paid = credits.payable(request_of(40))
     assert rows_paid(paid) == 40
-    words = credits.lost(paid)
+    words = credits.charge_lost(paid)
     assert "up to 105 credits" in words, "105 may be gone, and another 105 is more than there is"
     assert "`kwery.max_credits_per_sync` does not allow another try" in words
     with pytest.raises(SpendingLimit, match="0 of 125 credits are spent, and up to 105 on answers that did not arrive"):
@@ -1223,7 +1223,7 @@ def test_a_lost_answer_counts_as_paid() -> None:
 def test_a_lost_answer_may_be_paid_again_while_credits_last() -> None:
     credits = Credits(1_000)
     paid = credits.payable(request_of(100))
-    assert [bool(credits.lost(paid)) for _ in range(4)] == [False, False, False, True]
+    assert [bool(credits.charge_lost(paid)) for _ in range(4)] == [False, False, False, True]
     assert credits.unconfirmed == 4 * cost(100)
 
 
@@ -1231,7 +1231,7 @@ def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
     credits = Credits(125)
     credits.spent += 27
     paid = credits.payable(request_of(30))
-    credits.lost(paid)
+    credits.charge_lost(paid)
     with pytest.raises(SpendingLimit) as raised:
         credits.payable(request_of(30))
     assert "27 of 125 credits are spent, and up to 85 on answers that did not arrive" in raised.value.message
@@ -1268,7 +1268,7 @@ def test_without_a_limit_nothing_is_held_back() -> None:
     for _ in range(3):
         paid = credits.payable(request_of(1000))
         assert rows_paid(paid) == 1000
-        assert credits.lost(paid) == ""
+        assert credits.charge_lost(paid) == ""
     assert credits.affordable_rows(1000) is None
 
 
@@ -1287,7 +1287,7 @@ def test_the_ledger_never_exceeds_the_limit(most: int, wishes: list[int], seed: 
         while chance.random() < 0.3:
             charged += cost(rows_paid(paid))
             assert charged <= most
-            if credits.lost(paid):
+            if credits.charge_lost(paid):
                 return True
         return False
 

@@ -58,7 +58,7 @@ class Credits(Purse):
         """The `limit` that an answered request was sent with."""
         return self._payable_rows or int(dict(request.params)["limit"])
 
-    def lost(self, request: Request) -> str:
+    def charge_lost(self, request: Request) -> str:
         params = dict(request.params)
         if self.limit is None or "limit" not in params:
             return ""
