@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urljoin
 
@@ -25,7 +25,7 @@ from source_liquidations.http.transport import Transport, origin
 from source_liquidations.logs import logger
 
 _MAX_REDIRECTS = 2
-_MAX_DELAYS = 30  # that the vendor may request before a request fails
+_MAX_DELAYS = 30  # requested by the vendor, for one request
 _MIN_JITTER = 0.75  # factor of a pause; the largest is as far above 1
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "source-liquidations"}
 _random = random.SystemRandom()
@@ -202,12 +202,7 @@ class Client:
 
     def check_origin(self, url: str) -> None:
         """Raise UnexpectedAnswer unless the URL, which may be relative, is on one of this vendor's own origins."""
-        url_origin = origin(url.replace("\\", "/"), self.base)
-        if url_origin not in self.own_origins:
-            raise UnexpectedAnswer(
-                f"a next-page address on another origin was refused: {redact(url_origin)}.",
-                advice="The key was not sent there. Report this to the vendor.",
-            )
+        _check_origin("a next-page address on", origin(url.replace("\\", "/"), self.base), self.own_origins)
 
     def _await_budget(self, request: Request, traffic: Traffic) -> None:
         while seconds := self.budget.reserve(request.weight):
@@ -264,12 +259,16 @@ class Client:
                 url = requests.utils.requote_uri(urljoin(url, answered.headers.get("Location", "")))
             except ValueError as error:
                 raise FailedTry(f"a redirect to an invalid address ({error})") from None
-            if origin(url) != origin(self.base):
-                raise UnexpectedAnswer(
-                    f"a redirect to another origin was refused: {redact(origin(url))}.",
-                    advice="The key was not sent there. Report this to the vendor.",
-                )
+            _check_origin("a redirect to", origin(url), {origin(self.base)})
         raise FailedTry("redirected more than twice")
+
+
+def _check_origin(what: str, url_origin: str, allowed: Set[str]) -> None:
+    if url_origin not in allowed:
+        raise UnexpectedAnswer(
+            f"{what} another origin was refused: {redact(url_origin)}.",
+            advice="The key was not sent there. Report this to the vendor.",
+        )
 
 
 def _quoted(url: str) -> str:
