@@ -190,7 +190,7 @@ def test_a_fault_that_lasts_is_told_and_costs_no_row(
         message = failed(run, case, "transient_error", fault.says)
         is_waited_out = case is BITFINEX and fault.details.get("status") == 429
         assert f"in {31 if is_waited_out else 6} tries" in message
-        assert "next sync goes on" in message
+        assert "next sync resumes" in message
     all_complete(run, sandbox, but=half)
     resumes(connector, sandbox, run, half)
 
