@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown, first_few
+from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, first_few, shown
 from source_liquidations.http.answers import MEMBERS, Answered, decode_value
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
@@ -155,13 +155,13 @@ class LiquidationHistory(Endpoint):
         points: list[msgspec.Raw | bytes] = []
         owners: list[int] = []
         for literal in answered.decoded(_body) or ():
-            series = shaped(literal, _series, "the answer")
+            series = decode_value(literal, _series, "the answer")
             if series.symbol not in owner_of:
                 raise UnexpectedAnswer(f"`symbol`: rows of {shown(series.symbol)}, which was not requested.")
             history: list[Any] = series.history or []
             undocumented = without(members_of(literal), (*Series.__struct_fields__, *Point.__struct_fields__))
             if undocumented:  # each point gets the members of its series; its own members replace them
-                history = [encode(undocumented | shaped(point, MEMBERS, "the answer")) for point in history]
+                history = [encode(undocumented | decode_value(point, MEMBERS, "the answer")) for point in history]
             points += history
             owners += [owner_of[series.symbol]] * len(history)
         page = self._decoder.decode(Answered(200, {}, b"[%b]" % b",".join(points)))
