@@ -1,4 +1,4 @@
-"""One reading's work. The scheduler holds its lock around every call."""
+"""One reading's work. The scheduler holds its lock during every call."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -9,7 +9,13 @@ from source_liquidations.reading.windows import Gap, Window
 
 @dataclass(eq=False)
 class Queue:
-    """Gaps not begun, gaps begun, and windows whose next page nobody requests yet."""
+    """A reading's gaps, and its windows that no worker has.
+
+    pending     gaps that have not begun
+    begun       gaps that have; a dict for its order
+    ready       windows whose next request can be sent
+    busy        how many workers have a task of this reading
+    """
 
     reading: Reading
     pending: deque[Gap] = field(default_factory=deque)
@@ -26,18 +32,19 @@ class Queue:
 
     @property
     def demand(self) -> int:
-        """How many workers it could use, as far as is known."""
+        """How many workers it could use, at most."""
         if self.ended:
             return 0
+        limit = self.reading.endpoint.max_concurrent_requests or 2**31
         if not self.planned:
             return 2**31
-        helpable = 2**31 if self.reading.endpoint.splittable and self.begun else 0
-        paused = sum(not gap.under_way for gap in self.begun)  # they waited for a probe
-        wanted = self.busy + len(self.ready) + len(self.pending) + paused + helpable
-        return min(wanted, self.reading.endpoint.max_concurrent_requests or 2**31)
+        if self.reading.endpoint.splittable and self.begun:
+            return limit
+        paused = sum(not gap.under_way for gap in self.begun)  # they wait for a probe
+        return min(self.busy + len(self.ready) + len(self.pending) + paused, limit)
 
     def open(self, gap: Gap) -> bool:
-        """Make the gap's next window ready, if one can be opened now."""
+        """Open the gap's next window, if that is possible now. Returns whether it is."""
         window = gap.open()
         if window is not None:
             self.ready.appendleft(window)
@@ -46,14 +53,14 @@ class Queue:
         return window is not None
 
     def forget(self, gap: Gap) -> None:
-        """Nothing more is requested of a gap."""
+        """Request nothing more of a gap."""
         self.begun.pop(gap, None)
         for window in [window for window in self.ready if window.gap is gap]:
             self.ready.remove(window)
             self.reading.reach.request_ended(window.start)
 
     def give_up(self) -> None:
-        """Begin nothing more."""
+        """Request nothing more."""
         self.given_up = True
         self.pending.clear()
         self.begun.clear()
