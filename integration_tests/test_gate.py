@@ -395,10 +395,10 @@ def test_orders_of_a_long_time_ago_cost_no_request(connector: Connector) -> None
         rows = sandbox.expected("gate", "usdt/BTC_USDT", now - 400 * DAY, now - 60 * DAY)
         assert rows
         assert len(run.records(ORDERS)) == len(rows), "older than 90 days, there may be some"
-        said = [log for log in run.logs if "data are kept for sure since" in log]
+        said = [log for log in run.logs if "the vendor keeps all rows only since" in log]
         assert len(said) == 1
-        assert said[0].endswith("only. Where there are no older rows, they may be deleted")
-        assert f"{ORDERS}: gate: data are" in said[0], "the sums have another history"
+        assert said[0].endswith(". Older ones may be deleted.")
+        assert f"{ORDERS}: gate: the vendor keeps" in said[0], "the sums have another history"
         periods = {(p["kind"], p["market"]): p for p in run.records("liquidation_coverage") if p["period_end"]}
         assert set(periods) == {("missing", "BTC_USDT"), ("under_reported", "BTC_USDT")}
         assert {p["period_start"] for p in periods.values()} == {iso(now - 400 * DAY, 0)}
@@ -466,7 +466,7 @@ def test_a_period_that_is_too_old_as_a_whole_is_no_failure(connector: Connector,
     run = connector.read(config(sandbox, "usdt/BTC_USDT", start=iso(start, 0), end=iso(end, 0)), [STATS])
     assert run.code == 0, run
     assert not run.records()
-    assert [log for log in run.logs if "nothing older is read" in log]
+    assert [log for log in run.logs if "Older data are not read" in log]
     assert len(asked(sandbox, "contract_stats")) < 15
 
 

@@ -186,7 +186,7 @@ def test_a_window_that_is_refused_is_halved(most: int, connector: Connector) -> 
 def test_a_single_interval_that_is_refused_is_an_error(connector: Connector) -> None:
     with kiyotaka_sandbox(kiyotaka_max_points=1) as sandbox:
         run = connector.read(config_of(sandbox, symbols=["BYBIT/BTCUSDT"]), [STREAM])
-        failed(run, "system_error", "exceeded (for the smallest window", "longer interval")
+        failed(run, "system_error", "exceeded (for the smallest possible window", "longer interval")
         assert len(points(sandbox)) < 10
 
 
@@ -347,7 +347,7 @@ def test_an_end_that_lies_behind_the_history_is_no_failure(before: str, connecto
         run = connector.read(config, [STREAM, "liquidation_coverage"], state=state)
         assert run.code == 0, run
         assert run.records(STREAM) == []
-        assert [log for log in run.logs if "nothing older is read" in log]
+        assert [log for log in run.logs if "Older data are not read" in log]
         assert [row for row in run.records("liquidation_coverage") if row["kind"] == "missing"]
         assert len(points(sandbox)) < 15, "halved until nothing is left"
 

@@ -246,7 +246,7 @@ def test_what_is_newer_than_a_kaiko_key_may_read_is_missing_until_it_may(
         config["kaiko"]["instruments"] = [market]
         first = connector.read(config, streams)
         assert missing(first) == [(until, END)]
-        assert [log for log in first.logs if f"the key may read until {until}, and nothing newer is read" in log]
+        assert [log for log in first.logs if f"the key may read until {until}. Newer data are not read." in log]
         assert slices(first.final_state, EVENTS.stream)[tuple(sorted(EVENTS.partition(market).items()))] == [
             (EARLIER, until)
         ]

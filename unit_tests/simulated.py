@@ -250,7 +250,7 @@ class Simulation:
         item = self.handover.get()
         before = self.read_slices()
         self.ended = isinstance(item, Ended)
-        for passed in self.sync.take(item):
+        for passed in self.sync.pass_on(item):
             self.items.append(passed)
             if isinstance(passed, Block):
                 self.written.update(rows_of(passed.data))

@@ -83,7 +83,7 @@ def test_a_checkpoint_says_nothing_that_was_not_taken_before(
 
 def test_a_slow_consumer_bounds_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers wait for the writer, and the writer for its consumer: memory does not grow with rows."""
-    monkeypatch.setattr(loop, "_BYTES_HELD", 5_000)
+    monkeypatch.setattr(loop, "_MAX_HANDOVER_BYTES", 5_000)
     endpoint = many(50, 200)
     items = iter(sync_of(endpoint, workers=8))
     first = next(item for item in items if isinstance(item, Block))

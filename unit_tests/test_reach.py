@@ -159,14 +159,15 @@ def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFi
         new: Slices.of([(END - HOUR, END)]),
     }
     found = {
-        name: {part: slices.ranges for part, slices in getattr(reading, name).items()} for name in ("too_old", "unsure")
+        name: {part: slices.ranges for part, slices in getattr(reading, name).items()}
+        for name in ("too_old", "maybe_deleted")
     }
     assert found["too_old"] == {one: ((END - 9 * DAY, END - 8 * DAY),), other: ((END - 9 * DAY, END - 7 * DAY),)}
-    assert found["unsure"] == {one: ((END - 9 * DAY, END - 8 * DAY),), other: ((END - 9 * DAY, END - DAY),)}
-    reading.tell()
+    assert found["maybe_deleted"] == {one: ((END - 9 * DAY, END - 8 * DAY),), other: ((END - 9 * DAY, END - DAY),)}
+    reading.warn_of_missing_data()
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].endswith(
-        f": data reach back to {timestamps.format_shortest(END - 7 * DAY)}, and nothing older is read."
+        f": data reach back to {timestamps.format_shortest(END - 7 * DAY)}. Older data are not read."
     )
     assert len(lines) == 2
     reading.reach.note_rows([END - 9 * DAY])

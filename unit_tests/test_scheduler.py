@@ -147,7 +147,7 @@ def test_a_window_too_large_however_small_is_an_error_and_no_endless_loop() -> N
     sync = Simulation(endpoint, START, END)
     sync.run()
     assert [str(failed.error) for failed in sync.reading.failures] == [
-        "fake, a (`fake.markets[0]`): too many rows (for the smallest window that there is)"
+        "fake, a (`fake.markets[0]`): too many rows (for the smallest possible window)"
     ]
     assert sync.written[("b", 1_300, 0)] == 1
 

@@ -1,8 +1,8 @@
-"""A sync: workers read, one writer passes on what they hand over, with statuses, checkpoints and progress.
+"""A sync: workers read, and one writer yields their blocks, with statuses, checkpoints and progress.
 
     readings ─► scheduler ─► workers (a request each) ─► handover ─► writer ─► blocks, checkpoints, statuses
 
-Only the writer records progress, and only after its consumer has taken the rows: a checkpoint never runs ahead.
+Only the writer records slices, after its consumer has taken the rows: a checkpoint never runs ahead of its records.
 """
 
 import threading
@@ -28,18 +28,18 @@ from source_liquidations.reading.workers import TICK, Handover, Workers
 from source_liquidations.reading.workers import Item as Handed
 
 SECONDS_BETWEEN_PROGRESS = 30.0
-_MOST_DECODING = 2  # threads beyond those whose requests are under way
-_BYTES_HELD = 8 * 1024 * 1024  # handed over and not yet written: what bounds memory, with one body per thread
+_MAX_EXTRA_THREADS = 2  # that decode while the others send requests
+_MAX_HANDOVER_BYTES = 8 * 1024 * 1024  # not yet written. This and one body per thread limit memory
 
 Item = Block | AirbyteMessage
 
 
 class Sync:
-    """One `read`: give it readings and states, iterate over what it yields.
+    """One `read`. Iterate over it to get blocks and messages in the order to write them.
 
-    The consumer must have written an item before it asks for the next. `stop` ends the sync early, with the last
-    checkpoints; the iteration then ends with Stopped. `last` gives, by stream, rows that are known only when
-    everything else has been read. `failures` tell, once it has ended, why streams are incomplete.
+    The consumer must have written an item before it takes the next. `stop` ends the sync early, with a last checkpoint
+    of each stream; the iteration then raises Stopped. `final_rows` makes, by stream, rows that are known only once
+    everything else has been read. At the end, `failures` says why streams are incomplete.
     """
 
     def __init__(
@@ -49,21 +49,21 @@ class Sync:
         *,
         workers: int,
         stop: threading.Event,
-        last: Mapping[str, Callable[[], Table]] | None = None,
+        final_rows: Mapping[str, Callable[[], Table]] | None = None,
     ) -> None:
         self.failures: list[AirbyteTracedException] = []
-        self._last = last or {}
+        self._final_rows = final_rows or {}
         self._stop = stop
         self._scheduler = Scheduler(readings, workers=workers)
-        self._handover = Handover(_BYTES_HELD)
+        self._handover = Handover(_MAX_HANDOVER_BYTES)
         self._workers = Workers(self._scheduler, self._handover, stop)
-        # While a page is decoded, the worker's place is taken by another.
-        self._threads = workers + min(workers // 4, _MOST_DECODING)
+        # While a thread decodes a page, another one sends a request in its place.
+        self._threads = workers + min(workers // 4, _MAX_EXTRA_THREADS)
         self._streams = {
             name: Outcome(state, [r for r in readings if any(o.stream == name for o in r.outputs)])
             for name, state in states.items()
         }
-        self._waiting = set(readings)
+        self._unfinished = set(readings)
         self._began = self._progress_at = time.monotonic()
 
     def __iter__(self) -> Iterator[Item]:
@@ -84,8 +84,8 @@ class Sync:
             log_report(self._streams.values(), seconds=time.monotonic() - self._began)
 
     def _write(self) -> Iterator[Item]:
-        yield from self._end_those_that_are_done()
-        while self._waiting:
+        yield from self._end_finished_streams()
+        while self._unfinished:
             self._log_progress()
             item: Handed | BaseException | None = None
             with suppress(Empty):
@@ -94,21 +94,21 @@ class Sync:
                 raise Stopped
             if isinstance(item, BaseException):
                 raise item
-            yield from self.take(item)
-        for name, rows in self._last.items():
+            yield from self.pass_on(item)
+        for name, rows in self._final_rows.items():
             yield from self._emit(block(name, rows()))
             yield from self._end(name)
 
-    def take(self, item: Handed | None) -> Iterator[Item]:
-        """Pass on what a worker handed over; nothing came where it is None."""
+    def pass_on(self, item: Handed | None) -> Iterator[Item]:
+        """Yield what follows from an item of a worker (None = there was none within a tick)."""
         ended: set[str] = set()
         if isinstance(item, Block):
             yield from self._emit(item)
         elif isinstance(item, Ended):
-            self._waiting.discard(item.reading)
-            for name, covered in item.reading.out_of_reach():
+            self._unfinished.discard(item.reading)
+            for name, covered in item.reading.limits():
                 self._streams[name].state.add(*covered)
-            yield from self._end_those_that_are_done()
+            yield from self._end_finished_streams()
         elif item is not None:
             ended = {output.stream for output in item.outputs}
         for name, stream in self._streams.items():
@@ -121,23 +121,23 @@ class Sync:
             if stream.status == "STARTED":
                 yield self._set_status(lines.stream, "RUNNING")
             yield lines
-            yield from self._expected(stream, lines)
+            yield from self._size_estimate(stream, lines)
             stream.rows[lines.reading] += lines.records
             stream.state.count_written(lines.records, len(lines.data))
         for covered in lines.covers:
             stream.state.add(*covered)
         stream.position = lines.position or stream.position
 
-    def _expected(self, stream: Outcome, first: Block) -> Iterator[Item]:
-        """What is known of a stream's size, with its first block: of a vendor's own, not of one made of its rows."""
+    def _size_estimate(self, stream: Outcome, first: Block) -> Iterator[Item]:
+        """With the first block of a vendor's own stream: how large the stream will be, if that is known."""
         own = Output(first.stream)
         rows = next((reading.rows_expected for reading in stream.readings if own in reading.outputs), None)
         if rows is not None and not stream.rows:
             yield estimate(first.stream, rows, round(rows * first.bytes_per_record))
 
-    def _end_those_that_are_done(self) -> Iterator[Item]:
+    def _end_finished_streams(self) -> Iterator[Item]:
         for name, stream in self._streams.items():
-            if stream.is_running and name not in self._last and self._waiting.isdisjoint(stream.readings):
+            if stream.is_running and name not in self._final_rows and self._unfinished.isdisjoint(stream.readings):
                 yield from self._end(name)
 
     def _end(self, name: str) -> Iterator[Item]:
@@ -146,7 +146,7 @@ class Sync:
         if stream.state.has_changed:
             yield checkpoint(stream.state)
         yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")
-        logger.info("%s: %s", name, self._account(name))
+        logger.info("%s: %s", name, self._progress(name))
         if failures:
             self.failures.append(traced(failures[0], name, len(failures) - 1))
 
@@ -160,9 +160,9 @@ class Sync:
         self._progress_at = time.monotonic()
         for name, stream in self._streams.items():
             if stream.is_running:
-                logger.info("%s: so far %s", name, self._account(name))
+                logger.info("%s: so far %s", name, self._progress(name))
 
-    def _account(self, name: str) -> str:
+    def _progress(self, name: str) -> str:
         stream = self._streams[name]
         traffic = [reading.traffic for reading in stream.readings]
         done = sum(reading.counts_of(name)[0] for reading in stream.readings)

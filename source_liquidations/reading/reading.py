@@ -1,4 +1,4 @@
-"""A reading: one endpoint's part in a sync, what it is for, and what has become of it."""
+"""A reading: one endpoint's part of a sync, the streams that it feeds, and its results."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ Prepare = Callable[[Sequence[Partition], Traffic], None]
 
 
 @dataclass(frozen=True)
-class Failed:
-    """Why the streams lack something: all that the reading feeds, or the one some of whose rows could not be made.
+class Failure:
+    """Why rows are missing.
 
-    partitions   whose rows these are
+    stream      the only stream that lacks them; None = all streams of the reading
+    partitions  whose rows could not be made; empty if whole gaps failed
     """
 
     error: LiquidationsError
@@ -43,8 +44,13 @@ class Failed:
 class Reading:
     """One endpoint, the streams that it feeds, and [start, end) of the configuration.
 
-    plan      from partitions to what has to be read of them
-    prepare   asks for what the unified streams have to know of the partitions
+    plan                makes the gaps of the partitions
+    prepare             requests what the unified streams need to know of the partitions
+    gaps                all of this sync, whether read or not
+    rows_expected       by the vendor's own stream, if known beforehand
+    missing             what no earlier sync has read of each partition
+    readable_ranges     what the key may read of each partition, if answers say so
+    rows_outside        the number of rows outside the time asked for
     """
 
     endpoint: Endpoint
@@ -55,28 +61,28 @@ class Reading:
     prepare: Prepare | None = None
     traffic: Traffic = field(default_factory=Traffic)
     partitions: Sequence[Partition] = ()
-    gaps: list[Gap] = field(default_factory=list)  # all of this sync, read or not
-    rows_expected: int | None = None  # of the vendor's own stream, where it is known beforehand
-    failures: list[Failed] = field(default_factory=list)
-    missing: dict[Partition, Slices] = field(default_factory=dict)  # what no earlier sync has read of each
-    readable_ranges: dict[Partition, Slice] = field(default_factory=dict)  # as answers say
-    _phase: int | None = None
+    gaps: list[Gap] = field(default_factory=list)
+    rows_expected: int | None = None
+    failures: list[Failure] = field(default_factory=list)
+    missing: dict[Partition, Slices] = field(default_factory=dict)
+    readable_ranges: dict[Partition, Slice] = field(default_factory=dict)
+    rows_outside: int = 0
+    _phase: int | None = None  # where the vendor's intervals begin, from multiples of the step
     _began_at: int = field(default_factory=time.time_ns)
-    rows_outside: int = 0  # rows outside the time asked for
     _doubtful: dict[str, list[Covered]] = field(default_factory=dict)  # by stream
 
     @cached_property
     def reach(self) -> Reach:
-        """What the endpoint knows of it once its partitions are known, and what is found from then on."""
+        """Made late: an endpoint may know its reach only after it has listed its partitions."""
         return Reach(
             self.endpoint.reach,
             refuses_old=self.endpoint.refuses_old,
             step=self.endpoint.step,
-            end=timestamps.ceil_to(self.end, self.endpoint.step),  # as far as requests go
+            end=timestamps.ceil_to(self.end, self.endpoint.step),  # requests end at whole steps
         )
 
     @property
-    def names(self) -> str:
+    def stream_names(self) -> str:
         return ", ".join(output.stream for output in self.outputs)
 
     @property
@@ -84,13 +90,13 @@ class Reading:
         return self.endpoint.rows_per_step is not None
 
     def note_phase(self, instants: Sequence[int]) -> None:
-        """Rows of an aggregate tell when its intervals begin: a day may begin at 16:00 UTC."""
+        """Note when an aggregate's intervals begin, as rows show: a day may begin at 16:00 UTC."""
         if self._phase is None and instants and self.is_aggregate:
             self._phase = instants[0] % self.endpoint.step
 
     @property
     def settled_until(self) -> int:
-        """Nothing from this instant on is recorded as read: intervals that may still change are read again."""
+        """Nothing from this instant on is recorded as read, so the next sync reads intervals again that may change."""
         if not self.is_aggregate:
             return self.end
         step = self.endpoint.step
@@ -99,51 +105,53 @@ class Reading:
             return timestamps.floor_to(end, step) - self.endpoint.misalignment
         return timestamps.floor_to(end - self._phase, step) + self._phase
 
-    def believed(self, stream: str, covers: list[Covered]) -> list[Covered]:
-        """What counts as read of a stream by now. Nothing does while it may lie behind what the key can read."""
-        held = [*self._doubtful.pop(stream, ()), *covers]
+    def confirmed(self, stream: str, covers: list[Covered]) -> list[Covered]:
+        """What counts as read of a stream: nothing while the reach is doubtful, then all that was withheld, too."""
+        withheld = [*self._doubtful.pop(stream, ()), *covers]
         if self.reach.is_doubtful:
-            self._doubtful[stream] = held
+            self._doubtful[stream] = withheld
             return []
-        return held
+        return withheld
 
     def first_available(self, partition: Partition) -> int:
-        """Nothing of it before this instant is available, as far as is known."""
+        """Nothing of the partition before this instant is available, as far as is known."""
         return max(self.reach.first_available or EVER, self.readable_range_of(partition)[0])
 
     def readable_range_of(self, partition: Partition) -> Slice:
-        """Since when and until when the key may read it, as answers say."""
         return self.readable_ranges.get(partition, (EVER, NEVER))
 
-    def out_of_reach(self) -> Iterator[tuple[str, Covered]]:
-        """By stream and partition, at the end: from when on there is data. So far, that was not known of all."""
+    def limits(self) -> Iterator[tuple[str, Covered]]:
+        """By stream and partition, the first available instant, which may be known only at the end of the reading."""
         for output in () if self.reach.is_doubtful else self.outputs:
             for partition in self.partitions:
-                since = self.first_available(partition)
-                yield output.stream, Covered(output.state_partition(partition), (since, since), since)
+                first = self.first_available(partition)
+                yield output.stream, Covered(output.state_partition(partition), (first, first), first)
 
     @property
     def too_old(self) -> dict[Partition, Slices]:
-        """What is missing of each partition and older than what can be read."""
+        """What is missing of each partition because it is older than what the key may read."""
         return self._missing_in(lambda partition: (EVER, self.first_available(partition)))
 
     @property
     def too_new(self) -> dict[Partition, Slices]:
-        """What is missing of each partition and newer than what can be read: if all is, from then on."""
-        found = self._missing_in(lambda partition: (self.readable_range_of(partition)[1], NEVER))
-        return {
-            one: slices if slices.ranges[0][0] > self.start else slices | [(self.readable_range_of(one)[1], self.start)]
-            for one, slices in found.items()
-        }
+        """What is missing of each partition because it is newer than what the key may read.
+
+        If the key may read nothing from `start` on, the time before `start` that it may not read is included.
+        """
+        too_new = self._missing_in(lambda partition: (self.readable_range_of(partition)[1], NEVER))
+        for partition, slices in too_new.items():
+            if slices.ranges[0][0] <= self.start:
+                too_new[partition] = slices | [(self.readable_range_of(partition)[1], self.start)]
+        return too_new
 
     @property
-    def unsure(self) -> dict[Partition, Slices]:
-        """What is missing of each partition and may be gone, which an empty answer does not tell."""
-        sure = self.endpoint.retained_since or EVER
-        return self._missing_in(lambda _: (EVER, sure))
+    def maybe_deleted(self) -> dict[Partition, Slices]:
+        """What is missing of each partition and may be deleted, which an empty answer does not show."""
+        retained_since = self.endpoint.retained_since or EVER
+        return self._missing_in(lambda _: (EVER, retained_since))
 
     def _missing_in(self, range_of: Callable[[Partition], Slice]) -> dict[Partition, Slices]:
-        """Less than a minute is not missing: a start_date of P90D is counted back before the reach is."""
+        """Ignores less than a minute: a start_date of P90D is counted back from an earlier instant than the reach."""
         parts = {partition: slices.within(*range_of(partition)) for partition, slices in self.missing.items()}
         return {
             partition: slices
@@ -152,46 +160,49 @@ class Reading:
         }
 
     def fail(self, error: LiquidationsError, stream: str | None = None, partitions: tuple[Partition, ...] = ()) -> None:
-        """The log says it now, the streams say it at their end; a limit on spending ends them, and is no failure."""
+        """Log an error now, and report it at the end of the streams. A spending limit is only logged: no failure."""
         is_limit = isinstance(error, SpendingLimit)
         if not is_limit:
-            self.failures.append(Failed(error, stream, partitions))
+            self.failures.append(Failure(error, stream, partitions))
         level = logging.WARNING if is_limit else logging.ERROR
-        logger.log(level, "%s: %s", stream or self.names, redact(error.message))
+        logger.log(level, "%s: %s", stream or self.stream_names, redact(error.message))
 
-    def tell(self) -> None:
-        """Warn, at the end, of what was left out, and of what was not available, or not for sure."""
-        if self.rows_outside:
-            logger.warning("%s: %s rows outside the time asked for were left out", self.names, f"{self.rows_outside:,}")
+    def warn_of_missing_data(self) -> None:
+        """Warn, at the end, of rows that were left out, and of data that are not available or may be deleted."""
+        if count := self.rows_outside:
+            logger.warning("%s: %s rows outside the time asked for were left out", self.stream_names, f"{count:,}")
         if too_old := self.too_old:
-            since = timestamps.format_shortest(max(map(self.first_available, too_old)))
-            words = f" ({self.reach.refusal})" if self.reach.refusal else ""
-            warning = f"data reach back to {since}, and nothing older is read.{words}"
-            self._tell_of("missing", too_old, "older than what can be read", warning)
+            first = timestamps.format_shortest(max(map(self.first_available, too_old)))
+            refusal = f" ({self.reach.refusal})" if self.reach.refusal else ""
+            warning = f"data reach back to {first}. Older data are not read.{refusal}"
+            self._warn("missing", too_old, "older than what can be read", warning)
         if too_new := self.too_new:
             until = timestamps.format_shortest(min(self.readable_range_of(partition)[1] for partition in too_new))
-            warning = f"the key may read until {until}, and nothing newer is read"
-            self._tell_of("missing", too_new, "newer than what can be read", warning)
-        if unsure := self.unsure:
-            since = timestamps.format_shortest(self.endpoint.retained_since or EVER)
-            warning = f"data are kept for sure since {since} only. Where there are no older rows, they may be deleted"
-            self._tell_of("under_reported", unsure, "older than what is kept for sure: rows may be deleted", warning)
+            warning = f"the key may read until {until}. Newer data are not read."
+            self._warn("missing", too_new, "newer than what can be read", warning)
+        if maybe_deleted := self.maybe_deleted:
+            first = timestamps.format_shortest(self.endpoint.retained_since or EVER)
+            warning = f"the vendor keeps all rows only since {first}. Older ones may be deleted."
+            self._warn(
+                "under_reported", maybe_deleted, "older than what is kept for sure: rows may be deleted", warning
+            )
 
-    def _tell_of(self, kind: Kind, found: Mapping[Partition, Slices], note: str, warning: str) -> None:
-        """One warning, and rows of coverage."""
+    def _warn(self, kind: Kind, missing: Mapping[Partition, Slices], note: str, warning: str) -> None:
+        """Log one warning, and add rows of `liquidation_coverage`."""
         endpoint = self.endpoint
-        logger.warning("%s: %s: %s", self.names, endpoint.vendor, warning)
-        for partition, slices in found.items():
-            place = endpoint.exchange_and_market(partition)
-            endpoint.observations += [Period(endpoint.vendor, *place, kind, *part, note) for part in slices]
+        logger.warning("%s: %s: %s", self.stream_names, endpoint.vendor, warning)
+        for partition, slices in missing.items():
+            market = endpoint.exchange_and_market(partition)
+            endpoint.observations += [Period(endpoint.vendor, *market, kind, *part, note) for part in slices]
 
     def counts_of(self, stream: str) -> tuple[int, int, int]:
-        """How many partitions of a stream are done, failed, and not (all) read yet."""
-        open_gaps = [gap for gap in self.gaps if gap.is_unread and any(one.stream == stream for one in gap.outputs)]
-        unread = {partition for gap in open_gaps for partition in gap.partitions}
-        failed = {partition for gap in open_gaps if gap.failed for partition in gap.partitions}
-        failed.update(partition for one in self.failures if one.stream == stream for partition in one.partitions)
+        """How many partitions of a stream are done, failed, and not completely read."""
+        unread_gaps = [gap for gap in self.gaps if gap.is_unread and any(o.stream == stream for o in gap.outputs)]
+        unread = {partition for gap in unread_gaps for partition in gap.partitions}
+        failed = {partition for gap in unread_gaps if gap.failed for partition in gap.partitions}
+        failures = [failure for failure in self.failures if failure.stream == stream]
+        failed.update(partition for failure in failures for partition in failure.partitions)
         return len(self.partitions) - len(unread | failed), len(failed), len(unread - failed)
 
     def failures_of(self, stream: str) -> list[LiquidationsError]:
-        return [failed.error for failed in self.failures if failed.stream in (None, stream)]
+        return [failure.error for failure in self.failures if failure.stream in (None, stream)]

@@ -1,7 +1,7 @@
-"""Which request is sent next, by whom: every vendor has its share of the workers, every reading its turn.
+"""Decides which request a worker sends next. Vendors share the workers equally, and readings take turns.
 
-The unit of work is one request. A worker takes a window, hands over its page, and asks for the next; nothing is bound
-to a thread, so a vendor that is out of budget or slow holds up no other.
+The unit of work is one request. A worker takes a window, hands over its page, and returns the window. No vendor and no
+partition belongs to a thread, so a vendor that is slow or at its rate limit does not delay the others.
 """
 
 import threading
@@ -16,17 +16,17 @@ from source_liquidations.reading.queues import Queue
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.windows import Gap, Window
 
-_FAILURES_IN_A_ROW = 6  # and as many as may be under way beside them
+_MAX_FAILURES_IN_A_ROW = 6  # plus those that may be under way beside them
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Nothing is left to be done for a reading."""
+    """A reading has nothing left to do."""
 
     reading: Reading
 
 
-# What a worker is asked to do: list a reading's partitions, read a window's next page, or say that a reading has ended.
+# A worker's task: plan a reading, read a window's next page, or tell the writer that a reading has ended.
 Work = Reading | Window | Ended
 
 
@@ -38,17 +38,17 @@ class Scheduler:
         self._queues = deque(Queue(reading) for reading in readings)
         self._queue_of = {queue.reading: queue for queue in self._queues}
         self._workers = workers
-        self._most_failures = _FAILURES_IN_A_ROW + workers - 1  # in a row
-        self._under_way: dict[Window | Reading, str] = {}  # whose request has no answer yet: the vendor
+        self._max_failures = _MAX_FAILURES_IN_A_ROW + workers - 1
+        self._under_way: dict[Window | Reading, str] = {}  # the vendor of each request that has no answer yet
         self._stopped = False
 
-    # What a worker calls.
+    # Workers call these.
 
     def next(self) -> Work | None:
-        """The next piece of work, its request's place in the vendor's budget taken; waits for one. None at the end.
+        """Wait for a task, and return it with its place in the vendor's rate limit taken. None at the end.
 
-        All who wait would find the same. So one at a time is woken, and wakes another when it leaves: each that wakes
-        takes the interpreter from the others.
+        Only one waiting worker is woken at a time, and wakes the next one when it leaves: all of them would find the
+        same task, and each that wakes takes the interpreter from the others.
         """
         with self._lock:
             work: Work | None = None
@@ -60,16 +60,16 @@ class Scheduler:
             return work
 
     def answered(self, window: Window) -> None:
-        """The answer is here: another request goes out while it is decoded."""
+        """The answer has arrived: another request may be sent while it is decoded."""
         with self._lock:
-            awaited = self._leave_place(window)
-        if awaited:
+            were_all_busy = self._free_place(window)
+        if were_all_busy:
             time.sleep(0)  # yields the interpreter, which decoding would keep for longer than sending takes
 
     def planned(self, reading: Reading, gaps: Iterable[Gap]) -> None:
-        """What a reading has to read is known."""
+        """The gaps of a reading are known."""
         with self._lock:
-            queue = self._leave(reading)
+            queue = self._release(reading)
             queue.planned = True
             reading.gaps += gaps
             for gap in reading.gaps:
@@ -77,9 +77,9 @@ class Scheduler:
             queue.pending += reading.gaps
 
     def returned(self, window: Window) -> bool:
-        """A page of a window was handed over. Whether its gap has ended with it."""
+        """A page of a window was handed over. Returns whether that ended its gap."""
         with self._lock:
-            queue = self._leave(window)
+            queue = self._release(window)
             queue.failures_in_a_row = 0
             if window.gap.failed:
                 return False
@@ -88,108 +88,108 @@ class Scheduler:
                 queue.ready.appendleft(window)
                 return False
             window.gap.close(window)
-            return self._go_on(queue, window.gap)
+            return self._open_next(queue, window.gap)
 
-    def restarted(self, window: Window) -> bool:
-        """A window's page token was refused: read what is left of it from a fresh request, if that may help."""
+    def token_refused(self, window: Window) -> bool:
+        """A page token was refused: read the rest of the window from a new first request. False after the last try."""
         with self._lock:
             return window.gap.restart() and self._replace(window, window.unread_groups())
 
-    def parted(self, window: Window, error: LiquidationsError) -> bool:
-        """One of a window's partitions is at fault: ask for what is left in parts, until it is alone.
+    def isolate_fault(self, window: Window, error: LiquidationsError) -> bool:
+        """One partition of a window is at fault: request them in halves until it is alone.
 
-        False where it is, or where the vendor's requests cannot name partitions, or where it seems to be out of order.
+        False if it is alone, if the endpoint cannot request some partitions only, or if the vendor seems to be down.
         """
         with self._lock:
-            parts = window.unread_groups()
-            if len(parts) == 1:
-                indices, start = parts[0]
+            groups = window.unread_groups()
+            if len(groups) == 1:
+                indices, start = groups[0]
                 half = (len(indices) + 1) // 2
                 if not window.can_request(indices[:half]):
                     return False
-                parts = [(indices[:half], start), (indices[half:], start)]
+                groups = [(indices[:half], start), (indices[half:], start)]
             if isinstance(error, VendorUnavailable):
                 queue = self._queue(window)
                 queue.failures_in_a_row += 1
-                if queue.failures_in_a_row >= self._most_failures:
+                if queue.failures_in_a_row >= self._max_failures:
                     return False
-            return self._replace(window, parts)
+            return self._replace(window, groups)
 
     def too_large(self, window: Window, error: LiquidationsError) -> None:
         """The vendor finds a window too large: read it in smaller ones. Raises UnexpectedAnswer for the smallest."""
         with self._lock:
             if not window.gap.halve(window):
-                problem = f"{error.cause.rstrip('.')} (for the smallest window that there is)"
-                raise UnexpectedAnswer(problem, advice=error.advice)
-            self._go_on(self._leave(window), window.gap)
+                cause = f"{error.cause.rstrip('.')} (for the smallest possible window)"
+                raise UnexpectedAnswer(cause, advice=error.advice)
+            self._open_next(self._release(window), window.gap)
 
     def too_old(self, window: Window, error: LiquidationsError) -> None:
         """The key does not reach back to a window's start."""
         with self._lock:
             window.gap.reading.reach.was_refused(window.start, error.cause)
             window.gap.give_back(window, window.start)
-            self._go_on(self._leave(window), window.gap)
+            self._open_next(self._release(window), window.gap)
 
     def failed(self, work: Window | Reading, error: LiquidationsError) -> None:
-        """A window or a reading failed, and with it its partitions; at once all of them where each would fail alike.
+        """A window failed, and so its partitions; or a reading, or all of its partitions would fail in the same way.
 
-        It is told once, as another window of the same partitions may have failed before; and before the reading ends.
+        The error is recorded once, although several windows of a gap may fail, and before the reading ends.
         """
         with self._lock:
             queue = self._queue(work)
             if not queue.given_up and not (isinstance(work, Window) and work.gap.failed):
                 queue.reading.fail(error)
                 queue.failures_in_a_row += error.failure_type != "config_error"
-                most = queue.failures_in_a_row >= self._most_failures
-                if isinstance(work, Reading) or error.scope == "reading" or most:
+                too_many = queue.failures_in_a_row >= self._max_failures
+                if isinstance(work, Reading) or error.scope == "reading" or too_many:
                     queue.give_up()
                 else:
                     work.gap.failed = True
                     queue.forget(work.gap)
-                if queue.failures_in_a_row == _FAILURES_IN_A_ROW // 2:
-                    # Those furthest behind come first, and are behind as they fail: do not let them block the rest.
+                if queue.failures_in_a_row == _MAX_FAILURES_IN_A_ROW // 2:
+                    # The partitions furthest behind come first. If these always fail, they must not block the others.
                     queue.pending.reverse()
-            self._leave(work)
+            self._release(work)
 
     def stop(self) -> None:
         with self._lock:
             self._stopped = True
             self._lock.notify()
 
-    # The rest is called with the lock held.
+    # The methods below need the lock.
 
     def _queue(self, work: Window | Reading) -> Queue:
         return self._queue_of[work.gap.reading if isinstance(work, Window) else work]
 
-    def _leave(self, work: Window | Reading) -> Queue:
-        """A worker is done with a piece of work, whether it succeeded or not."""
+    def _release(self, work: Window | Reading) -> Queue:
+        """A worker is done with a task, whether it succeeded or not."""
         queue = self._queue(work)
         queue.busy -= 1
-        self._leave_place(work)
+        self._free_place(work)
         if isinstance(work, Window):
             queue.reading.reach.request_ended(work.start)
         if queue.ended:
             self._lock.notify()
         return queue
 
-    def _leave_place(self, work: Window | Reading) -> bool:
-        """Whether somebody may have waited for it."""
-        awaited = len(self._under_way) >= self._workers
-        if self._under_way.pop(work, None) is not None and awaited:
+    def _free_place(self, work: Window | Reading) -> bool:
+        """A task's request is no longer under way. Returns whether it was the last place, which others may wait for."""
+        were_all_busy = len(self._under_way) >= self._workers
+        if self._under_way.pop(work, None) is not None and were_all_busy:
             self._lock.notify()
-        return awaited
+        return were_all_busy
 
-    def _replace(self, window: Window, parts: Sequence[tuple[Sequence[int], int]]) -> bool:
-        """What is left of a window is requested afresh: some of its partitions each, from some instant on."""
-        if len(parts) == 1:
-            window.gap.give_back(window, parts[0][1])
-        else:  # at the end: where one fails, the other may not
-            self._queue(window).pending.extend(window.gap.split(window, parts))
-        self._go_on(self._leave(window), window.gap)
+    def _replace(self, window: Window, groups: Sequence[tuple[Sequence[int], int]]) -> bool:
+        """Request the unread rest of a window again, one request for each group of partitions. Returns True."""
+        if len(groups) == 1:
+            window.gap.give_back(window, groups[0][1])
+        else:  # to the end of the queue: one half fails, but the gaps before it may not
+            self._queue(window).pending.extend(window.gap.split(window, groups))
+        self._open_next(self._release(window), window.gap)
         return True
 
-    def _go_on(self, queue: Queue, gap: Gap) -> bool:
-        """Open the gap's next window, if it has one at a time. Whether the gap has ended."""
+    def _open_next(self, queue: Queue, gap: Gap) -> bool:
+        """Open the gap's next window if none is open. Returns whether the gap has ended."""
         if queue.given_up or gap.failed:
             return False
         if not gap.under_way:
@@ -197,9 +197,9 @@ class Scheduler:
         return gap.ended
 
     def _pick(self) -> tuple[Work | None, float | None]:
-        """What may be done now, or how long to wait for a budget (None: until something changes).
+        """A task that can start now, or the seconds to wait for a rate limit (None: until something changes).
 
-        A budget that is spent for longer than anyone waits holds nothing back: the request fails, and says so.
+        A budget that is spent for too long does not delay the request: the client fails it with the reason.
         """
         wait: float | None = None
         places = self._places()
@@ -209,12 +209,12 @@ class Scheduler:
             has_work = places.get(queue.reading.endpoint.vendor) and self._has_work(queue)
             if queue.ended:
                 self._queues.pop()
-                queue.reading.tell()
+                queue.reading.warn_of_missing_data()
                 return Ended(queue.reading), None
             if not has_work:
                 continue
             reading, seconds = queue.reading, 0.0
-            if queue.planned:  # then its request needs a place in the vendor's budget
+            if queue.planned:  # then its request needs a place in the vendor's rate limit
                 seconds = reading.endpoint.client.budget.reserve(queue.ready[0].request().weight)
             if seconds == 0.0 or seconds > MAX_BUDGET_WAIT:
                 reading.traffic.note("", queue)
@@ -232,31 +232,31 @@ class Scheduler:
     def _places(self) -> dict[str, int]:
         """By vendor: how many more requests it may have under way.
 
-        Each has an equal share of the workers. What a vendor has no use for, or cannot use because its budget is
-        spent, goes to the others, but for one place: a slow vendor would keep it.
+        Each vendor has an equal share of the workers. What it does not need, or cannot use because of its rate limit,
+        goes to the others. One place stays reserved for it, which a slow vendor would occupy for too long.
         """
         demand: Counter[str] = Counter()
-        held: set[str] = set()
+        waiting: set[str] = set()  # for their rate limits
         for queue in self._queues:
             vendor = queue.reading.endpoint.vendor
             demand[vendor] += queue.demand
             if queue in queue.reading.traffic.waits:
-                held.add(vendor)
+                waiting.add(vendor)
         busy = Counter(self._under_way.values())
-        active = [vendor for vendor, wanted in demand.items() if wanted]
+        active = [vendor for vendor in demand if demand[vendor]]
         share = max(1, self._workers // max(1, len(active)))
         free = self._workers - busy.total()
-        owed = {v: max(0, min(1 if v in held else share, demand[v]) - busy[v]) for v in active}
+        owed = {v: max(0, min(1 if v in waiting else share, demand[v]) - busy[v]) for v in active}
         return {v: min(free, max(owed[v], free - sum(owed.values()) + owed[v])) for v in active}
 
     def _has_work(self, queue: Queue) -> bool:
-        """Whether a window is ready, or can be made so."""
+        """Whether a window is ready, or one can be opened."""
         if queue.given_up:
             return False
         if not queue.planned:
             return queue.busy == 0
-        most = queue.reading.endpoint.max_concurrent_requests
-        if most is not None and queue.busy >= most:
+        limit = queue.reading.endpoint.max_concurrent_requests
+        if limit is not None and queue.busy >= limit:
             return False
         if queue.ready:
             return True
@@ -267,12 +267,12 @@ class Scheduler:
                 return True
             if gap.ranges:
                 break  # it waits for a probe
-            queue.pending.popleft()  # nothing of it is available (any more)
-        return self._help(queue)
+            queue.pending.popleft()  # none of it is available
+        return self._open_another(queue)
 
-    def _help(self, queue: Queue) -> bool:
-        """Make ready another window of a gap that is begun, or a part of one that is worth cutting."""
-        # A window whose page is being decoded needs no help: its next request goes out at once.
+    def _open_another(self, queue: Queue) -> bool:
+        """Open another window of a begun gap, or cut one that is worth cutting. Returns whether there is one."""
+        # A worker that decodes a page counts as busy: it sends its window's next request at once.
         if sum(other.busy for other in self._queues) >= self._workers:
             return False
         if any(gap.may_open_another and queue.open(gap) for gap in list(queue.begun)):
@@ -280,6 +280,6 @@ class Scheduler:
         if not queue.reading.endpoint.splittable:
             return False
         windows = (window for gap in queue.begun for window in gap.under_way)
-        worth = [window for window in windows if window in self._under_way and window.is_worth_cutting()]
-        worth.sort(key=lambda window: -window.pages_left)
-        return any(window.cut() and queue.open(window.gap) for window in worth)
+        long = [window for window in windows if window in self._under_way and window.is_worth_cutting()]
+        long.sort(key=lambda window: -window.pages_left)
+        return any(window.cut() and queue.open(window.gap) for window in long)

@@ -1,4 +1,4 @@
-"""What a worker does: one request, its page, and the blocks that it makes of it. The straight line through a sync."""
+"""What a worker does: send one request, decode its page, and hand over the blocks of RECORD lines."""
 
 import threading
 import time
@@ -29,29 +29,29 @@ from source_liquidations.reading.scheduler import Ended, Scheduler, Work
 from source_liquidations.reading.slices import Slice
 from source_liquidations.reading.windows import Gap, Window
 
-TICK = 0.5  # seconds until whoever waits for the queue looks whether the sync has stopped
+TICK = 0.5  # seconds: how often a thread that waits for the queue checks whether the sync was stopped
 _QUERY_TIMED_OUT = 504
-_LARGE_QUERY = 500  # steps; a smaller query that times out is an outage
+_LARGE_QUERY = 500  # steps. If a smaller query times out, the vendor has an outage
 
-# What the writer gets: blocks to write, a gap that has ended with them, a reading that has ended.
+# What the writer gets: blocks to write, a gap that they complete, a reading that has ended.
 Item = Block | Gap | Ended
 
 
 class Handover(Queue[Any]):
-    """The queue between workers and the writer. Its size is in bytes, so `maxsize` bounds memory."""
+    """The queue between workers and the writer. Its size is in bytes, so `maxsize` limits memory."""
 
-    _held = 0
+    _bytes = 0
 
     def _qsize(self) -> int:
-        return self._held
+        return self._bytes
 
     def _put(self, item: Any) -> None:
         super()._put(item)
-        self._held += _size_of(item)
+        self._bytes += _size_of(item)
 
     def _get(self) -> Any:
         item = super()._get()
-        self._held -= _size_of(item)
+        self._bytes -= _size_of(item)
         return item
 
 
@@ -60,13 +60,13 @@ def _size_of(item: Any) -> int:
 
 
 class Workers:
-    """Threads that take work from the scheduler and hand over what they make of it."""
+    """Threads that take tasks from the scheduler, and hand over the results."""
 
     def __init__(self, scheduler: Scheduler, handover: Handover, stop: threading.Event) -> None:
         self._scheduler = scheduler
         self._handover = handover
         self._stop = stop
-        # One page at a time is decoded and handed over: more would take memory, and gain no time.
+        # One page at a time is decoded and handed over: more would cost memory and save no time.
         self._decoding = threading.Lock()
 
     def start(self, count: int) -> None:
@@ -78,7 +78,7 @@ class Workers:
             while (work := self._scheduler.next()) is not None:
                 self.do(work)
         except BaseException as error:
-            # Neither a worker nor the scheduler may fail silently: the writer would wait for ever.
+            # No worker may fail silently: the writer would wait for ever.
             self._put(error)
 
     def do(self, work: Work) -> None:
@@ -93,12 +93,12 @@ class Workers:
         except Stopped:
             return
         except LiquidationsError as error:
-            placed = _placed(work, error) if isinstance(work, Window) else error.of_vendor(work.endpoint.vendor)
-            self._scheduler.failed(work, placed)
+            located = _located(work, error) if isinstance(work, Window) else error.of_vendor(work.endpoint.vendor)
+            self._scheduler.failed(work, located)
 
     def _plan(self, reading: Reading) -> None:
         endpoint = reading.endpoint
-        with _surprises_explained():
+        with _unexpected_errors_wrapped():
             partitions = list(dict.fromkeys(endpoint.partitions(reading.traffic)))
             gaps = reading.plan(reading, partitions)
             if gaps and reading.prepare is not None:
@@ -111,47 +111,48 @@ class Workers:
         self._scheduler.planned(reading, gaps)
 
     def _read(self, window: Window) -> None:
-        """The window's next page; or a window in its place, where the vendor refuses this one."""
+        """Read the window's next page. If the vendor refuses it, let the scheduler replace the window."""
         endpoint = window.gap.reading.endpoint
         is_large = not endpoint.paged and (window.end - window.start) // endpoint.step > _LARGE_QUERY
         try:
             self._read_page(window, retry_once_status=_QUERY_TIMED_OUT if is_large else None)
         except OutOfReach as error:
             if window.gap.reading.reach.may_read_nothing(window.start):
-                self._ask_for_newest(window)
+                self._probe_newest(window)
             self._scheduler.too_old(window, error)
         except WindowTooLarge as error:
             self._scheduler.too_large(window, error)
         except VendorUnavailable as error:
             if is_large and error.status == _QUERY_TIMED_OUT:
                 self._scheduler.too_large(window, error)
-            elif error.status is None or error.scope == "reading" or not self._scheduler.parted(window, error):
-                raise  # it is not reached at all, or all have to wait, or the market is alone
+            elif error.status is None or error.scope == "reading" or not self._scheduler.isolate_fault(window, error):
+                raise  # there is no connection, or all requests have to wait, or the partition at fault is alone
         except (AccessRefused, RequestRefused) as error:
             if error.scope == "reading":  # the key itself
                 raise
             if window.pages.next_request is not None:
-                # The life of a page token is not documented.
-                logger.info("%s: page token refused, reading on from a fresh request", window.gap.reading.names)
-                if not self._scheduler.restarted(window):
+                # Vendors do not document how long a page token is valid.
+                names = window.gap.reading.stream_names
+                logger.info("%s: the page token was refused: continuing with a new first request", names)
+                if not self._scheduler.token_refused(window):
                     raise tokens_refused(error) from None
-            elif not self._scheduler.parted(window, error):  # one unknown market fails the whole request
+            elif not self._scheduler.isolate_fault(window, error):  # one unknown market fails the whole request
                 raise
 
-    def _ask_for_newest(self, window: Window) -> None:
-        """Raises OutOfReach where the key may not even read what is newest now: `end_date` may lie in the past."""
+    def _probe_newest(self, window: Window) -> None:
+        """Raise OutOfReach if the key may not read the newest data either. The window may end in the past."""
         reading = window.gap.reading
         endpoint = reading.endpoint
         newest = endpoint.span_at(window.gap.partitions, time.time_ns() - timestamps.MILLISECOND)
         request = endpoint.first_request(newest)
         answered = endpoint.client.fetch(request, reading.traffic)
-        with self._decoding, _surprises_explained():
-            endpoint.decode(answered, newest, request, {})  # it may have to be paid for
+        with self._decoding, _unexpected_errors_wrapped():
+            endpoint.decode(answered, newest, request, {})  # a paid vendor's endpoint counts the cost of its rows
         reading.reach.any_granted = True
 
     def _read_page(self, window: Window, *, retry_once_status: int | None) -> None:
         reading = window.gap.reading
-        with _surprises_explained():
+        with _unexpected_errors_wrapped():
             request = window.request()
             answered = reading.endpoint.client.fetch(
                 request,
@@ -160,23 +161,23 @@ class Workers:
                 retry_once_status=retry_once_status,
             )
         self._scheduler.answered(window)
-        with self._decoding, _surprises_explained():
+        with self._decoding, _unexpected_errors_wrapped():
             try:
                 answer = reading.endpoint.decode(answered, window.span, request, window.memory)
             except UnexpectedAnswer as error:
-                if self._scheduler.parted(window, error):  # one market's odd row is no reason to miss the others
+                if self._scheduler.isolate_fault(window, error):  # an invalid row of one market stops no other
                     return
                 raise
-            rows, whole = window.accept(request, answer)
+            rows, completed = window.accept(request, answer)
             for output in window.gap.outputs:
-                self._hand_over(window, output, rows, whole)
+                self._hand_over(window, output, rows, completed)
         if answer.problem is not None:
             raise answer.problem
         if self._scheduler.returned(window):
             self._put(window.gap)
 
-    def _hand_over(self, window: Window, output: Output, rows: Rows, whole: dict[int, Slice]) -> None:
-        """A page's blocks for one stream. Outputs fail apart: one that cannot be made stops no other."""
+    def _hand_over(self, window: Window, output: Output, rows: Rows, completed: dict[int, Slice]) -> None:
+        """Hand over a page's blocks for one stream. If they cannot be made, the other streams continue."""
         faults = list(rows.faults)
         last = Block(output.stream, 0, b"")
         try:
@@ -188,21 +189,21 @@ class Workers:
         except LiquidationsError as error:
             if len(window.gap.outputs) == 1:
                 raise
-            window.gap.outputs = tuple(one for one in window.gap.outputs if one is not output)
+            window.gap.outputs = tuple(other for other in window.gap.outputs if other is not output)
             faults = [Fault(0, error)]
         for fault in faults:
             owners = range(len(window.gap.partitions)) if fault.owners is None else fault.owners
-            placed = _placed(window, copy(fault.error), owners)  # each stream has it
+            located = _located(window, copy(fault.error), owners)  # a copy: other streams report the same fault
             partitions = tuple(window.gap.partitions[owner] for owner in owners)
-            window.gap.reading.fail(placed, output.stream, partitions)
+            window.gap.reading.fail(located, output.stream, partitions)
             window.withhold(output, owners, fault.instant)
-        covers = [window.covered(output, index, part) for index, part in whole.items()]
-        last.covers = window.gap.reading.believed(output.stream, covers)
-        last.position = max((end for _, end in whole.values()), default=0)
+        covers = [window.covered(output, index, part) for index, part in completed.items()]
+        last.covers = window.gap.reading.confirmed(output.stream, covers)
+        last.position = max((end for _, end in completed.values()), default=0)
         self._put(last)
 
     def _put(self, item: Item | BaseException) -> None:
-        """Hand over an item once there is room; none after the stop."""
+        """Hand over an item as soon as there is room; drop it once the sync is stopped."""
         while not self._stop.is_set():
             with suppress(Full):
                 self._handover.put(item, timeout=TICK)
@@ -210,8 +211,8 @@ class Workers:
 
 
 @contextmanager
-def _surprises_explained() -> Iterator[None]:
-    """What a vendor's code raises without meaning to fails its partition, with the stack in the trace."""
+def _unexpected_errors_wrapped() -> Iterator[None]:
+    """Turn a bug in a vendor's code into an error of the partition, with the stack in the trace."""
     try:
         yield
     except (LiquidationsError, Stopped):
@@ -222,10 +223,10 @@ def _surprises_explained() -> Iterator[None]:
         ) from error
 
 
-def _placed(window: Window, error: LiquidationsError, owners: Sequence[int] | None = None) -> LiquidationsError:
-    """The error with vendor and partition named, and the configuration's entry where the partition came from one.
+def _located(window: Window, error: LiquidationsError, owners: Sequence[int] | None = None) -> LiquidationsError:
+    """The same error, naming the vendor and, if it is one, the partition with its entry of the configuration.
 
-    `owners` are the partitions to blame, where not all of the window's are.
+    `owners` are the indices of the partitions at fault; None = all of the window's.
     """
     endpoint = window.gap.reading.endpoint
     partitions = window.gap.partitions if owners is None else [window.gap.partitions[owner] for owner in owners]

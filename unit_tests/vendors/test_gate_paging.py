@@ -100,7 +100,7 @@ class GateSimulation(Simulation):
             return False
         item = self.handover.get()
         self.ended = isinstance(item, Ended)
-        for passed in self.sync.take(item):
+        for passed in self.sync.pass_on(item):
             if isinstance(passed, Block):
                 for line in passed.data.splitlines():
                     row = json.loads(line)["record"]["data"]

@@ -27,7 +27,7 @@ from source_liquidations.reading import loop
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import Block, Output
 from source_liquidations.reading.progress import StreamState
-from source_liquidations.reading.reading import Failed, Reading
+from source_liquidations.reading.reading import Failure, Reading
 from source_liquidations.reading.slices import Slice, Slices
 from source_liquidations.reading.windows import Gap, Window
 from source_liquidations.vendors.kiyotaka.liquidation_agg import KEY, LiquidationAgg
@@ -323,7 +323,7 @@ class FromMemory:
         return answered(series_of({"side": "BUY"}, *points))
 
 
-def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, Any]], list[int], list[Failed]]:
+def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, Any]], list[int], list[Failure]]:
     """What was asked for, the times that arrived, and what failed."""
     endpoint = endpoint_of("BYBIT/BTCUSDT", requests_per_minute=100)
     client = FromMemory(most, status)
