@@ -66,7 +66,7 @@ def test_a_checkpoint_says_nothing_that_was_not_taken_before(
     workers: int, most_records: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even where a page of seven rows comes in blocks of three, with a checkpoint after each."""
-    monkeypatch.setattr(pages, "_MOST_RECORDS", most_records)
+    monkeypatch.setattr(pages, "_MAX_RECORDS", most_records)
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     endpoint = many(10, 100)
     seen: set[Any] = set()

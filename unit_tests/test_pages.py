@@ -257,9 +257,9 @@ def test_a_large_page_comes_in_blocks_that_together_are_what_one_block_would_be(
     rows = [b'{"id":"%d"}' % n for n in range(25)]
     page = Rows(rows, list(range(25)), added=(b'"market":"m","n":', [b"%d" % n for n in range(25)], b","))
     for output in (Output("events"), Output("unified", mapper=as_they_are)):
-        monkeypatch.setattr(pages, "_MOST_RECORDS", 100)
+        monkeypatch.setattr(pages, "_MAX_RECORDS", 100)
         whole = one_block(page, output)
-        monkeypatch.setattr(pages, "_MOST_RECORDS", 10)
+        monkeypatch.setattr(pages, "_MAX_RECORDS", 10)
         found = list(render(output, page, SPAN, []))
         assert [(block.stream, block.records) for block in found] == [(output.stream, n) for n in (10, 10, 5)]
         together = b"".join(block.data for block in found)
@@ -353,8 +353,8 @@ def test_numbers_with_many_digits_stay_exact() -> None:
 
 def test_rows_that_nobody_wants_are_not_written() -> None:
     raw = [b'{"n":%d}' % number for number in range(4)]
-    rows = Rows(raw, [1, 2, 3, 4], wanted=[[], [0], [], None])
+    rows = Rows(raw, [1, 2, 3, 4], wanted_by=[[], [0], [], None])
     (found,) = render(Output("s"), rows.between(1, 4), SPAN, [])
     assert [json.loads(line)["record"]["data"] for line in found.data.splitlines()] == [{"n": 1}]
     assert len(rows) == 4, "they still tell how far the page goes"
-    assert list(render(Output("s"), Rows(raw, [1, 2, 3, 4], wanted=[[]] * 4), SPAN, [])) == []
+    assert list(render(Output("s"), Rows(raw, [1, 2, 3, 4], wanted_by=[[]] * 4), SPAN, [])) == []

@@ -1,4 +1,4 @@
-"""Blocks: the unit that flows. Rows in, encoded RECORD lines out."""
+"""From rows to blocks of RECORD lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.rows import Column, Fault, Rows
 from source_liquidations.reading.slices import Slice
 
-_MOST_RECORDS = 10_000  # of a block: a page of 100,000 is not held as rows and as lines at once
+_MAX_RECORDS = 10_000  # of a block, so that a page of 100,000 is not in memory twice, as rows and as lines
 
 _TAIL = b"}}\n"
 _NULL = msgspec.Raw(b"null")
@@ -24,14 +24,17 @@ members_of = MEMBERS.decode
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as columns of JSON text: each a text for every row, or one for all of them; and what could not be put in."""
+    """Rows as columns of JSON text. A column is one text per row, or one text for all rows.
+
+    faults      rows that could not be made
+    """
 
     count: int
     columns: Sequence[Column]
     faults: Sequence[Fault] = ()
 
     def lines(self, before: bytes, after: bytes) -> bytes:
-        """All rows, each between the same two texts, in one piece."""
+        """All rows as one text, each with `before` and `after` around it."""
         columns: list[Column] = [before]
         for column in (*self.columns, after):
             if isinstance(column, bytes) and isinstance(columns[-1], bytes):
@@ -44,25 +47,25 @@ class Table:
                 pieces[index :: len(columns)] = column
         return b"".join(pieces)
 
-    def parts(self, most: int) -> Iterator[Table]:
-        """The same rows in turn, at most so many at once."""
-        for first in range(0, self.count, most):
-            part = slice(first, first + most)
+    def parts(self, size: int) -> Iterator[Table]:
+        """The same rows in tables of at most `size` rows."""
+        for first in range(0, self.count, size):
+            part = slice(first, first + size)
             yield Table(
-                min(most, self.count - first),
+                min(size, self.count - first),
                 [column if isinstance(column, bytes) else column[part] for column in self.columns],
             )
 
 
-# A unified stream's shape of a page, from the vendor's rows and what was asked for.
+# Makes a unified stream's rows from a page of the vendor's rows, and the span that was requested.
 Mapper = Callable[[Rows, Span], Table]
 
 
 @dataclass(frozen=True)
 class Output:
-    """One stream that a reading feeds: in the vendor's own shape, or through `mapper` in a unified one.
+    """One stream that a reading feeds: the vendor's own, or a unified one through `mapper`.
 
-    `vendor` is set where the stream holds several vendors' partitions, to tell them apart in its state.
+    `vendor` is set for a unified stream: it distinguishes the partitions of several vendors in one state.
     """
 
     stream: str
@@ -83,23 +86,27 @@ class Covered(NamedTuple):
 
 @dataclass
 class Block:
-    """RECORD lines of one stream, ready to be written, and what they cover."""
+    """RECORD lines of one stream, ready to be written, and the slices that they complete.
+
+    position    the instant that the window has reached, whether it is recorded as read or not
+    reading     the reading that made the lines
+    """
 
     stream: str
     records: int
     data: bytes
     covers: Sequence[Covered] = ()
-    position: int = 0  # how far it brings its window, counted as read or not
-    reading: object = None  # which brought them
+    position: int = 0
+    reading: object = None
 
     @property
     def bytes_per_record(self) -> float:
-        """Of the rows alone, without what stands around them in each line."""
+        """The average size of a row, without the rest of its RECORD line."""
         return len(self.data) / self.records - len(_head(self.stream)) - len(_TAIL)
 
 
 def render(output: Output, rows: Rows, span: Span, faults: list[Fault]) -> Iterator[Block]:
-    """The RECORD lines of a page for one stream; of a large page in several blocks. Adds to `faults`."""
+    """The RECORD lines of a page for one stream, in several blocks if it is large. Appends to `faults`."""
     rows = rows.to_write()
     if not len(rows):
         return
@@ -108,7 +115,7 @@ def render(output: Output, rows: Rows, span: Span, faults: list[Fault]) -> Itera
     else:
         table = output.mapper(replace(rows, faults=()), span)
         faults += table.faults
-    for part in table.parts(_MOST_RECORDS):
+    for part in table.parts(_MAX_RECORDS):
         yield block(output.stream, part)
 
 
@@ -123,21 +130,21 @@ def _head(stream: str) -> bytes:
 
 
 def _vendor_rows(rows: Rows) -> Table:
-    """The vendor's rows with what is added. Splicing keeps every literal, every unknown field and their order."""
+    """The vendor's rows with the added fields spliced in: each literal, each unknown field and the order stay."""
     if not rows.added:
         return Table(len(rows), (rows.raw,))
     return Table(len(rows), (b"{", *rows.added, [bytes(row)[1:] for row in rows.raw]))
 
 
-def merged(row: bytes | msgspec.Raw, ours: Mapping[str, Any]) -> bytes:
-    """A row with members of ours added, where the vendor has begun to send a field of the same name: theirs stays.
+def merged(row: bytes | msgspec.Raw, added: Mapping[str, Any]) -> bytes:
+    """A row with fields added, when the vendor has begun to send a field of the same name: the vendor's value stays.
 
-    Not where it is null, since ours may be a key. Literals stay as written.
+    Unless it is null, because the added field may be part of the primary key. Literals stay as written.
     """
-    theirs = {name: value for name, value in members_of(row).items() if name not in ours or value != _NULL}
-    return encode({**{name: value for name, value in ours.items() if name not in theirs}, **theirs})
+    sent = {name: value for name, value in members_of(row).items() if name not in added or value != _NULL}
+    return encode({**{name: value for name, value in added.items() if name not in sent}, **sent})
 
 
 def members(values: Mapping[str, Any]) -> bytes:
-    """`{"a": 1}` as `"a":1,`: members to splice into a row."""
+    """`{"a": 1}` as `"a":1,`, to splice into a row."""
     return encode(values)[1:-1] + b"," if values else b""

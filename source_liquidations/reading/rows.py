@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from source_liquidations.errors import LiquidationsError
 
-# JSON text: one for each row, or one for all of them.
+# JSON text: one per row, or one for all rows.
 Column = bytes | Sequence[Any]
 
 
-class Later(Sequence[Any]):
-    """A sequence that is made when somebody first looks into it."""
+class LazySequence(Sequence[Any]):
+    """A sequence that is made on first access."""
 
     def __init__(self, make: Callable[[], Sequence[Any]]) -> None:
         self._make = make
@@ -34,9 +34,9 @@ class Later(Sequence[Any]):
 
 
 class Fault(NamedTuple):
-    """A row that could not be taken, and why. Nothing of its partitions counts as read from its instant on.
+    """An invalid row, and why it is. From its instant on, nothing of its partitions counts as read.
 
-    owners      its partitions, as indices among those of the request; None = all of them
+    owners      its partitions, as indices into those of the request; None = all of them
     """
 
     instant: int
@@ -46,18 +46,18 @@ class Fault(NamedTuple):
 
 @dataclass
 class Rows:
-    """One page's rows as the vendor wrote them, and what is added to each.
+    """One page's rows as the vendor wrote them, and the fields to add.
 
     raw         JSON objects, byte for byte as received
-    instants    each row's time on the stream's cursor, nanoseconds since the epoch
-    added       columns of JSON text: row by row members, without braces and with a trailing comma: `"asset":"btc",`
-    owners      where a page holds rows of several partitions: each row's index among them
-    typed       the same rows decoded, for the unified streams
-    times       each row's time as RFC 3339 text, likewise
-    ids         each row's id there
-    faults      rows of the page that are not among these
-    wanted      where rows have no owners: the partitions that want each (None = all); one that nobody wants only tells
-                how far the page goes
+    instants    each row's cursor value, in nanoseconds since the epoch
+    added       columns of fields to add, without braces and with a trailing comma: `"asset":"btc",`
+    owners      if a page holds rows of several partitions: the index of each row's partition
+    typed       the decoded rows, for the unified streams
+    times       each row's time as RFC 3339 text, for the unified streams
+    ids         each row's id in the unified streams
+    faults      invalid rows of the page, which are not among these
+    wanted_by   if rows have no owners: the partitions that each row is for; None = all. A row for none is not written,
+                but its time shows how far the page goes
     """
 
     raw: Sequence[bytes | Any]
@@ -68,7 +68,7 @@ class Rows:
     times: Sequence[bytes] = ()
     ids: Sequence[str] = ()
     faults: Sequence[Fault] = ()
-    wanted: Sequence[Sequence[int] | None] | None = None
+    wanted_by: Sequence[Sequence[int] | None] | None = None
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -81,51 +81,51 @@ class Rows:
     def latest(self) -> int:
         return max(self.instants)
 
-    def only(self, keep: Sequence[int]) -> Rows:
+    def only(self, indices: Sequence[int]) -> Rows:
         """The rows with these indices."""
 
         def kept(column: Sequence[Any]) -> Sequence[Any]:
-            return Later(lambda: [column[i] for i in keep] if column else ())
+            return LazySequence(lambda: [column[i] for i in indices] if column else ())
 
         return Rows(
-            raw=[self.raw[i] for i in keep],
-            instants=[self.instants[i] for i in keep],
-            added=[column if isinstance(column, bytes) else [column[i] for i in keep] for column in self.added],
-            owners=None if self.owners is None else [self.owners[i] for i in keep],
+            raw=[self.raw[i] for i in indices],
+            instants=[self.instants[i] for i in indices],
+            added=[column if isinstance(column, bytes) else [column[i] for i in indices] for column in self.added],
+            owners=None if self.owners is None else [self.owners[i] for i in indices],
             typed=kept(self.typed),
             times=kept(self.times),
             ids=kept(self.ids),
             faults=self.faults,
-            wanted=None if self.wanted is None else [self.wanted[i] for i in keep],
+            wanted_by=None if self.wanted_by is None else [self.wanted_by[i] for i in indices],
         )
 
-    def without(self, bad: Mapping[int, LiquidationsError]) -> Rows:
-        """The rows but for those that cannot be taken, by index; these are its faults, unless nobody wants them.
+    def without(self, invalid: Mapping[int, LiquidationsError]) -> Rows:
+        """The rows without the invalid ones, given by index. These become its faults, unless they are for no partition.
 
-        Rows that share an error are one fault, of the earliest.
+        Rows that share an error become one fault, with the earliest instant.
         """
-        if not bad:
+        if not invalid:
             return replace(self, faults=())
-        found = self.only([i for i in range(len(self)) if i not in bad])
-        owners = self.wanted if self.owners is None else [[owner] for owner in self.owners]
+        valid = self.only([i for i in range(len(self)) if i not in invalid])
+        owners = self.wanted_by if self.owners is None else [[owner] for owner in self.owners]
         faults: dict[LiquidationsError, Fault] = {}
-        for i, error in bad.items():
+        for i, error in invalid.items():
             fault = Fault(self.instants[i], error, None if owners is None else owners[i])
             if fault.owners is None or len(fault.owners):
-                faults[error] = min(fault, faults.get(error, fault), key=lambda one: one.instant)
-        found.faults = list(faults.values())
-        return found
+                faults[error] = min(fault, faults.get(error, fault), key=lambda fault: fault.instant)
+        valid.faults = list(faults.values())
+        return valid
 
     def to_write(self) -> Rows:
-        if self.wanted is None:
+        if self.wanted_by is None:
             return self
-        return self.only([i for i, whose in enumerate(self.wanted) if whose is None or len(whose)])
+        return self.only([i for i, owners in enumerate(self.wanted_by) if owners is None or len(owners)])
 
     def between(self, start: int, end: int) -> Rows:
         """The rows of [start, end), and the faults."""
-        found = self
+        rows = self
         if self.instants and not (start <= self.earliest and self.latest < end):
-            found = self.only([i for i, instant in enumerate(self.instants) if start <= instant < end])
+            rows = self.only([i for i, instant in enumerate(self.instants) if start <= instant < end])
         if self.faults:
-            found = replace(found, faults=[fault for fault in self.faults if start <= fault.instant < end])
-        return found
+            rows = replace(rows, faults=[fault for fault in self.faults if start <= fault.instant < end])
+        return rows

@@ -15,7 +15,7 @@ from source_liquidations.http.answers import Answered, vendor_words
 from source_liquidations.logs import logger
 from source_liquidations.numbers import NULL, column
 from source_liquidations.reading.pages import Table, encode, members, members_of, merged
-from source_liquidations.reading.rows import Column, Later, Rows
+from source_liquidations.reading.rows import Column, LazySequence, Rows
 from source_liquidations.streams import Stream
 
 Row = TypeVar("Row")
@@ -163,10 +163,11 @@ class RowDecoder(Generic[Row]):
             raw = body.data = []
         if b"\n" in answered.body or b"\r" in answered.body:
             raw = [one_line(row) for row in raw]
-        if is_strict and self._numbers:  # only unified streams need literals, and they may not be selected
-            return Page(body, raw, Later(lambda: self._lenient.decode(answered.body).data or []))
-        page: Page[Row] = Page(body, raw, body.data)
-        if not is_strict and self._fields is not None:
+        if new or not self._numbers:
+            page: Page[Row] = Page(body, raw, body.data)
+        else:  # literals are for the unified streams, which may not be selected
+            page = Page(body, raw, LazySequence(lambda: self._lenient.decode(answered.body).data or []))
+        if new and self._fields is not None:
             for field in self._numbers:
                 self._check(page, field)
             self._drop_fields(page, self._fields)
@@ -199,14 +200,14 @@ def added_rows(
     times: Sequence[bytes] = (),
     ids: Sequence[str] = (),
     owners: list[int] | None = None,
-    wanted: Sequence[Sequence[int] | None] | None = None,
+    wanted_by: Sequence[Sequence[int] | None] | None = None,
 ) -> Rows:
     """A page's rows with members added: `constant` to all of them, `each` to each. Bad rows become faults.
 
     The columns of `each` are JSON text. Joined row by row, they make members, each with a comma behind it.
     """
     columns = (members(constant), *each)
-    rows = Rows(page.raw, instants, columns, owners, page.rows, times, ids, wanted=wanted)
+    rows = Rows(page.raw, instants, columns, owners, page.rows, times, ids, wanted_by=wanted_by)
     if page.collides:
         added = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
         pairs = zip(page.raw, added, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import UnexpectedAnswer, shown
-from source_liquidations.reading.rows import Later
+from source_liquidations.reading.rows import LazySequence
 
 _FORM = b"0000-00-00T00:00:00.000000000"
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
@@ -64,11 +64,11 @@ def iso_instants(name: str, texts: Sequence[str]) -> tuple[list[int], Sequence[b
 
     Raises UnexpectedAnswer for any other text, naming the field.
     """
-    uniform = _uniform(texts)
-    if uniform is not None:
-        with contextlib.suppress(ValueError):  # an impossible date: the parser below names it
-            nanoseconds = uniform.astype(f"S{uniform.itemsize - 1}").astype("M8[ns]").view(np.int64)
-            return nanoseconds.tolist(), Later(uniform.tolist)
+    alike = _alike(texts)
+    if alike is not None:
+        with contextlib.suppress(ValueError):  # one that is no time: it is named below
+            instants = alike.astype(f"S{alike.itemsize - 1}").astype("M8[ns]").view(np.int64)
+            return instants.tolist(), LazySequence(alike.tolist)
     try:
         instants = [timestamps.parse(text) for text in texts]
     except ValueError as error:

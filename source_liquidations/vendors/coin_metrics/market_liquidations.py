@@ -12,7 +12,7 @@ from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Table
-from source_liquidations.reading.rows import Later, Rows
+from source_liquidations.reading.rows import LazySequence, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import POSITION_OF, event_names, liquidations
@@ -103,7 +103,7 @@ class MarketLiquidations(Timeseries):
         keys = [page.column(name) for name in ("coin_metrics_id", "market", "type")]
         self._ids.check(page.raw, memory, *keys)
         each = (b'"time_ns":', numbers.texts(instants), b",")
-        ids = Later(lambda: [f"{name}:{kind}" for name, kind in zip(keys[0], keys[2], strict=True)])
+        ids = LazySequence(lambda: [f"{name}:{kind}" for name, kind in zip(keys[0], keys[2], strict=True)])
         return added_rows(page, instants, constant={}, each=each, times=times, ids=ids, owners=owners)
 
 

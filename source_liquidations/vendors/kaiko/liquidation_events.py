@@ -15,7 +15,7 @@ from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Table
-from source_liquidations.reading.rows import Later, Rows
+from source_liquidations.reading.rows import LazySequence, Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import assets_of, exchange
 from source_liquidations.unified import event_names, liquidations
@@ -95,5 +95,5 @@ def to_liquidations(rows: Rows, span: Span) -> Table:
         amount=amount,
         amount_usd=[row.amount_usd for row in typed],
         amount_base=amount,
-        computed_usd=Later(lambda: converted(contracts, [market] * len(price), amount, price).notional_usd),
+        computed_usd=LazySequence(lambda: columns(contracts, [market] * len(price), amount, price).notional_usd),
     )
