@@ -1,8 +1,8 @@
 """`source-liquidations estimate`: what a sync would read and cost, before it runs.
 
-Least requests are known: a window costs at least one. Rows of aggregates are known: so many intervals, so many series.
-Rows of events are not, unless sampled: `--sample` reads a few short windows, which costs what it says. Where somebody
-has measured how many a vendor has a day, that is taken without a sample.
+The least number of requests is known: one for each window. Rows of aggregates are known: one for each interval and
+series. Rows of events are not: `--sample` reads a few short windows to estimate them, and reports the cost of that.
+Without a sample, the vendor's rows a day as once measured are taken, if they were.
 """
 
 from collections import Counter
@@ -19,17 +19,17 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Span
 from source_liquidations.reading.paging import Order
 from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
-from source_liquidations.reading.report import table
+from source_liquidations.reading.report import text_table
 from source_liquidations.vendors.listing import Listing
 from source_liquidations.vendors.vendor import Vendor
 
-_SAMPLED_LENGTH = timestamps.HOUR
+_SAMPLE_LENGTH = timestamps.HOUR
 _SAMPLES = 3
 COLUMNS = ("streams", "partitions", "windows", "rows", "requests", "cost", "time", "assumes")
 
 
 class Estimate(msgspec.Struct):
-    """One reading's estimate. Without a sample, rows of events are None, and `requests` the least there can be."""
+    """One reading's estimate. If `rows` is None (events without a sample), `requests` is the least possible number."""
 
     vendor: str
     streams: list[str]
@@ -46,14 +46,14 @@ class Estimate(msgspec.Struct):
 def estimate(
     config: Config, vendors: Sequence[Vendor], states: Mapping[str, StreamState], *, sample: bool
 ) -> list[Estimate]:
-    """One estimate per reading of the sync that the configuration, the selected streams and their states ask for.
+    """One estimate for each reading of the sync.
 
-    Asks only what is free (lists of markets, the plan's limits), unless `sample`.
+    Sends only requests that are free (lists of markets, the plan's limits), unless `sample`.
     """
-    return [_of(reading, sample) for reading in planning.readings(config, vendors, states)]
+    return [_estimate(reading, sample) for reading in planning.readings(config, vendors, states)]
 
 
-def _of(reading: Reading, sample: bool) -> Estimate:
+def _estimate(reading: Reading, sample: bool) -> Estimate:
     endpoint = reading.endpoint
     partitions = endpoint.all_partitions(reading.traffic)
     spans = planning.reachable(reading.plan(reading, partitions))
@@ -68,11 +68,13 @@ def _of(reading: Reading, sample: bool) -> Estimate:
         rows, assumes, sampled = _sampled_rows(endpoint, spans)
     elif endpoint.rows_per_day is not None:
         rows = round(sum(span.end - span.start for span in spans) / timestamps.DAY * endpoint.rows_per_day)
-        assumes = f"{endpoint.rows_per_day:,} rows a day, as measured once; --sample measures"
+        assumes = f"{endpoint.rows_per_day:,} rows a day, as once measured; --sample measures again"
     else:
-        assumes = "no rows: the least there can be; --sample measures"
-    full = sum(span.total_time for span in spans) * endpoint.page_size  # no page has rows of two windows
-    requests = sum(count * max(1, -(-(rows or 0) * window.total_time // full)) for window, count in windows.items())
+        assumes = "no rows, so the least possible; --sample measures"
+    # Rows are spread evenly over time, and no page has rows of two windows.
+    full_pages_time = sum(span.total_time for span in spans) * endpoint.page_size
+    pages = {window: -(-(rows or 0) * window.total_time // full_pages_time) for window in windows}
+    requests = sum(count * max(1, pages[window]) for window, count in windows.items())
     weight = sum(count * endpoint.first_request(window).weight for window, count in windows.items())
     return Estimate(
         vendor=endpoint.vendor,
@@ -89,39 +91,42 @@ def _of(reading: Reading, sample: bool) -> Estimate:
 
 
 def _windows(endpoint: Endpoint, span: Span) -> Iterator[Span]:
-    """The windows that a span takes where they hold next to nothing, each by its length alone."""
-    left = span.end - span.start
-    length = endpoint.sizing.longest() or max(1, left)
-    while left > 0:
-        yield Span(span.partitions, 0, min(length, left))
-        left -= length
+    """The windows that a span takes if they have no rows. All start at 0: only their lengths matter."""
+    rest = span.end - span.start
+    length = endpoint.sizing.longest() or max(1, rest)
+    while rest > 0:
+        yield Span(span.partitions, 0, min(length, rest))
+        rest -= length
         length = max(1, endpoint.sizing.next_length(length, 0))
 
 
 def _sampled_rows(endpoint: Endpoint, spans: Sequence[Span]) -> tuple[int, str, dict[str, int]]:
-    """Rows by the density of a few short windows, spread over partitions and time."""
+    """The rows that the density in a few short windows suggests, what was assumed, and what the windows cost.
+
+    The windows are spread over partitions and time.
+    """
     traffic = Traffic()
-    found = 0
-    covered = 0
+    sampled_rows = 0
+    sampled_time = 0
     for number in range(_SAMPLES):
         span = spans[number * (len(spans) - 1) // (_SAMPLES - 1)]
-        length = min(_SAMPLED_LENGTH, span.end - span.start)
-        at = span.start + (span.end - span.start - length) * number // (_SAMPLES - 1)
-        at -= at % endpoint.step
-        one = Span(span.partitions, at, at + max(endpoint.step, length - length % endpoint.step))
+        length = min(_SAMPLE_LENGTH, span.end - span.start)
+        start = span.start + (span.end - span.start - length) * number // (_SAMPLES - 1)
+        start -= start % endpoint.step
+        sample = Span(span.partitions, start, start + max(endpoint.step, length - length % endpoint.step))
         try:
-            one, answer = _sample(endpoint, one, traffic)
+            sample, answer = _sample(endpoint, sample, traffic)
         except SpendingLimit:
             break
-        found += len(answer.rows)
-        covered += _covered(endpoint, one, answer)
-    rows = round(found / covered * sum(span.total_time for span in spans)) if covered else 0
-    assumes = f"the density of {traffic.requests} samples of an hour ({found:,} rows)"
+        sampled_rows += len(answer.rows)
+        sampled_time += _covered_time(endpoint, sample, answer)
+    rows = round(sampled_rows / sampled_time * sum(span.total_time for span in spans)) if sampled_time else 0
+    assumes = f"the density of {traffic.requests} samples of an hour ({sampled_rows:,} rows)"
     return rows, assumes, {"requests": traffic.requests, **endpoint.spent()}
 
 
-def _covered(endpoint: Endpoint, span: Span, answer: Answer) -> int:
-    """The time of a span's partitions, added up, that an answer has all rows of: a full page is not all of the span."""
+def _covered_time(endpoint: Endpoint, span: Span, answer: Answer) -> int:
+    """The time, summed over partitions, for which an answer has all rows: a full page does not cover the span."""
     if answer.next_request is None or not answer.rows.instants:
         return span.total_time
     order = Order(endpoint.ascending, len(span.partitions))
@@ -132,7 +137,7 @@ def _covered(endpoint: Endpoint, span: Span, answer: Answer) -> int:
 
 
 def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> tuple[Span, Answer]:
-    """The answer to a span, or to the beginning of it that the vendor does not find too large."""
+    """The answer to a span, or to the first half, quarter, … of it that the vendor does not find too large."""
     request = endpoint.first_request(span)
     try:
         return span, endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
@@ -144,23 +149,23 @@ def _sample(endpoint: Endpoint, span: Span, traffic: Traffic) -> tuple[Span, Ans
 
 
 def as_table(estimates: Sequence[Estimate]) -> str:
-    """For people. Costs are in the vendor's own currency."""
+    """Estimates as a table for people. Costs are in the vendor's own currency."""
     rows: list[Sequence[Any]] = [COLUMNS]
-    for one in estimates:
-        least = "" if one.rows is not None else "≥ "
+    for entry in estimates:
+        least = "" if entry.rows is not None else "≥ "
         rows.append(
             (
-                ", ".join(one.streams),
-                f"{one.partitions:,}",
-                f"{one.windows:,}",
-                "?" if one.rows is None else f"{one.rows:,}",
-                f"{least}{one.requests:,}",
-                ", ".join(f"{least}{amount:,} {what}" for what, amount in one.cost.items()),
-                f"{least}{_duration(one.seconds)}",
-                one.assumes,
+                ", ".join(entry.streams),
+                f"{entry.partitions:,}",
+                f"{entry.windows:,}",
+                "?" if entry.rows is None else f"{entry.rows:,}",
+                f"{least}{entry.requests:,}",
+                ", ".join(f"{least}{amount:,} {currency}" for currency, amount in entry.cost.items()),
+                f"{least}{_duration(entry.seconds)}",
+                entry.assumes,
             )
         )
-    return table(rows)
+    return text_table(rows)
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""From a configuration and saved state to what has to be read."""
+"""From a configuration and saved state to the readings of a sync, and their gaps."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -23,15 +23,15 @@ def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
 
 
 def streams(vendors: Sequence[Vendor]) -> list[Stream]:
-    """The streams of the configured vendors, the unified ones that they feed, each once, and the coverage of all."""
-    feeds = [feed for vendor in vendors for feed in vendor.cached_feeds]
+    """The streams of the configured vendors, the unified streams that they feed, and `liquidation_coverage`."""
+    feeds = [feed for vendor in vendors for feed in vendor.fed]
     unified = dict.fromkeys(stream for feed in feeds for stream in feed.mappers if stream != COVERAGE)
     return [*(feed.stream for feed in feeds), *unified, COVERAGE]
 
 
 def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, StreamState]) -> list[Reading]:
-    """One reading per endpoint that feeds a selected stream."""
-    found = []
+    """One reading for each endpoint that feeds a selected stream (a stream in `states`)."""
+    selected = []
     for vendor in vendors:
         for feed in vendor.cached_feeds:
             unified = [Output(stream.name, mapper, vendor.name) for stream, mapper in feed.mappers.items()]
@@ -39,27 +39,27 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
             if outputs:
                 plan = partial(gaps, states=states, lookback=config.lookback)
                 prepare = feed.prepare if any(output.mapper for output in outputs) else None
-                found.append(Reading(feed.endpoint, tuple(outputs), config.start, config.end, plan, prepare))
-    return found
+                selected.append(Reading(feed.endpoint, tuple(outputs), config.start, config.end, plan, prepare))
+    return selected
 
 
-def coverage_rows(vendors: Sequence[Vendor], found: Sequence[Reading], *, rolling_start: bool = False) -> Table:
-    """What the vendors document, and what these readings saw.
+def coverage_rows(vendors: Sequence[Vendor], readings: Sequence[Reading], *, rolling_start: bool = False) -> Table:
+    """The rows of `liquidation_coverage`: what the vendors document, and what these readings found.
 
-    Where start_date is a duration, what is missing from there on is said of all time before: the instant is part of the
-    key, and each sync would have another.
+    `start_moves`: start_date is a duration. Then a period that begins with the reading is given the start 0: its start
+    is part of the primary key, and would differ in each sync.
     """
     documented = [period for vendor in vendors for period in vendor.coverage]
-    seen = [
-        period._replace(period_start=0) if rolling_start and _begins(reading, period) else period
-        for reading in found
+    observed = [
+        period._replace(period_start=0) if rolling_start and _begins_with(reading, period) else period
+        for reading in readings
         for period in reading.endpoint.observations
     ]
-    return coverage.rows([*documented, *seen])
+    return coverage.rows([*documented, *observed])
 
 
-def _begins(reading: Reading, period: Period) -> bool:
-    """Whether a period begins where the reading does."""
+def _begins_with(reading: Reading, period: Period) -> bool:
+    """Whether a period begins where the reading does, to the step."""
     earliest = reading.start - reading.endpoint.step
     return period.period_end is not None and earliest < period.period_start <= reading.start
 
@@ -67,9 +67,9 @@ def _begins(reading: Reading, period: Period) -> bool:
 def gaps(
     reading: Reading, partitions: Sequence[Partition], *, states: Mapping[str, StreamState], lookback: int
 ) -> list[Gap]:
-    """What has to be read of each partition, and for which streams. Partitions with the same gaps go together.
+    """What to read of each partition, and for which streams. Partitions with the same ranges share a gap.
 
-    Those that are furthest behind come first, so that a sync that ends early leaves none behind for good.
+    Those that are furthest behind come first: so syncs that always end early still reach all partitions.
     """
     endpoint = reading.endpoint
     start, end = reading.start, reading.end
@@ -77,54 +77,51 @@ def gaps(
     lookback = lookback if longest is None else min(lookback, longest)
     if reading.is_aggregate:  # whole intervals; an event has no length
         start, end = timestamps.floor_to(start, endpoint.step), timestamps.ceil_to(end, endpoint.step)
-        # From the saved position, which is a bound of the vendor's intervals: a week may begin on a Monday.
+        # Whole steps back from the saved cursor, where one of the vendor's intervals ends: weeks may begin on Mondays.
         lookback = timestamps.ceil_to(lookback, endpoint.step)
     groups: dict[tuple[tuple[Slice, ...], tuple[Output, ...]], list[Partition]] = {}
     for partition in partitions:
         progress = {output: states[output.stream].of(output.state_partition(partition)) for output in reading.outputs}
-        reading.missing[partition] = Slices.of(
-            part for one in progress.values() for part in one.saved.missing(start, end)
-        )
-        wanted = {output: one.todo(start, end, lookback) for output, one in progress.items()}
-        for outputs, slices in _apart(wanted).items():
+        missing = (part for one in progress.values() for part in one.saved.missing(start, end))
+        reading.missing[partition] = Slices.of(missing)
+        unread = {output: one.todo(start, end, lookback) for output, one in progress.items()}
+        for outputs, slices in _by_outputs(unread).items():
             if reading.is_aggregate:
                 step = endpoint.step
                 slices = Slices.of((timestamps.floor_to(a, step), timestamps.ceil_to(b, step)) for a, b in slices)
             groups.setdefault((slices.ranges, outputs), []).append(partition)
-    found = [
+    all_gaps = [
         Gap(reading, batch, outputs, list(ranges))
         for (ranges, outputs), members in sorted(groups.items(), key=lambda group: group[0][0])
         for batch in endpoint.batches(members, ranges[0][0], ranges[-1][1])
     ]
-    own = [gap for gap in found if any(not output.mapper for output in gap.outputs)]
-    reading.rows_expected = known_rows(endpoint, reachable(own))
-    return found
+    of_own_stream = [gap for gap in all_gaps if any(not output.mapper for output in gap.outputs)]
+    reading.rows_expected = known_rows(endpoint, reachable(of_own_stream))
+    return all_gaps
 
 
 def reachable(gaps: Iterable[Gap]) -> list[Span]:
-    """What of some gaps is available, as far as that is known beforehand."""
-    return [
-        Span(gap.partitions, *part)
-        for gap in gaps
-        for part in Slices.of(gap.ranges).within(
-            gap.reading.reach.first_available or gap.ranges[0][0], gap.ranges[-1][1]
-        )
-    ]
+    """The parts of gaps that the key may read, as far as that is known before the first request."""
+    spans = []
+    for gap in gaps:
+        first = gap.reading.reach.first_available or gap.ranges[0][0]
+        spans += [Span(gap.partitions, *part) for part in Slices.of(gap.ranges).within(first, gap.ranges[-1][1])]
+    return spans
 
 
 def known_rows(endpoint: Endpoint, spans: Iterable[Span]) -> int | None:
-    """How many rows the vendor has of some spans, where that is known: one for every interval and series."""
+    """How many rows the vendor has for some spans: so many per interval, or None for events."""
     if endpoint.rows_per_step is None:
         return None
     return sum(span.total_time for span in spans) // endpoint.step * endpoint.rows_per_step
 
 
-def _apart(wanted: Mapping[Output, Slices]) -> dict[tuple[Output, ...], Slices]:
-    """What has to be read for all of some streams, and for no other: nothing is requested twice."""
-    bounds = sorted({bound for slices in wanted.values() for part in slices for bound in part})
-    found: dict[tuple[Output, ...], list[Slice]] = {}
+def _by_outputs(unread: Mapping[Output, Slices]) -> dict[tuple[Output, ...], Slices]:
+    """What is unread by exactly the same outputs. These ranges do not overlap, so no time is requested twice."""
+    bounds = sorted({bound for slices in unread.values() for part in slices for bound in part})
+    by_outputs: dict[tuple[Output, ...], list[Slice]] = {}
     for part in pairwise(bounds):
-        outputs = tuple(output for output, slices in wanted.items() if slices.within(*part).ranges)
+        outputs = tuple(output for output, slices in unread.items() if slices.within(*part).ranges)
         if outputs:
-            found.setdefault(outputs, []).append(part)
-    return {outputs: Slices.of(parts) for outputs, parts in found.items()}
+            by_outputs.setdefault(outputs, []).append(part)
+    return {outputs: Slices.of(parts) for outputs, parts in by_outputs.items()}

@@ -1,7 +1,7 @@
-"""`liquidation_coverage`: what the data does and does not hold, so that zero and not known can be told apart.
+"""`liquidation_coverage`: which periods the data cover, so that "no liquidations" and "not known" can be distinguished.
 
-Three sources: what vendors document (dated lists, in their files), what their catalogs say (mappers beside the lists),
-and what this sync saw (refused history, results cut off by a plan).
+Rows have three sources: what vendors document (dated lists in their files), their catalogs (mappers beside the lists),
+and what this sync found (refused history, results cut off by a plan).
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,9 +18,9 @@ ALL = "all"
 
 
 class Period(NamedTuple):
-    """One row: of this vendor's data of this exchange and market, the period is of this kind.
+    """One row: a period in a vendor's data of an exchange and a market, and what kind of period it is.
 
-    `period_start` is inclusive, `period_end` exclusive and None where it is open; `starts` and `ends` are instants.
+    `period_start` is inclusive; `period_end` is exclusive, and None if open. `starts` and `ends` are instants.
     Nanoseconds.
     """
 
@@ -36,15 +36,16 @@ class Period(NamedTuple):
 
 def rows(periods: Iterable[Period]) -> Table:
     """Each period once, as JSON."""
-    found = []
-    for one in dict.fromkeys(periods):
-        start, end = (at if at is None else timestamps.format_shortest(at) for at in (one.period_start, one.period_end))
-        found.append(encode({**one._asdict(), "period_start": start, "period_end": end}))
-    return Table(len(found), (found,))
+    encoded = []
+    for period in dict.fromkeys(periods):
+        instants = {"period_start": period.period_start, "period_end": period.period_end}
+        texts = {name: at if at is None else timestamps.format_shortest(at) for name, at in instants.items()}
+        encoded.append(encode({**period._asdict(), **texts}))
+    return Table(len(encoded), (encoded,))
 
 
 def throttled_at_binance(vendor: str) -> tuple[Period, ...]:
-    """For a vendor that does not say how it gets Binance's liquidations: what holds of the exchange's own feed."""
+    """The limit of Binance's own feed, for a vendor that does not say how it gets Binance's liquidations."""
     note = "at most one liquidation per symbol and second"
     source = "Coin Metrics, Market Level Liquidations, of Binance's API"
     return documented(vendor, source, [("binance", "throttled", "2021-04-27", None, note)])

@@ -1,4 +1,4 @@
-"""The report of a sync: what each stream read, and what it cost. As a table for people, as JSON to alert on."""
+"""The report of a sync: what each stream read, and what it cost. A table for people, and JSON for alerts."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,11 +22,13 @@ StatusName = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 
 @dataclass
 class Outcome:
+    """What a sync has done for one stream."""
+
     state: StreamState
     readings: Sequence[Reading]
-    rows: Counter[object] = field(default_factory=Counter)  # by the reading that brought them
+    rows: Counter[object] = field(default_factory=Counter)  # by reading
     status: StatusName | None = None
-    position: int = 0  # of what was written last
+    position: int = 0  # of the last block
 
     @property
     def stream(self) -> str:
@@ -38,13 +40,13 @@ class Outcome:
 
 
 class StreamReport(msgspec.Struct):
-    """One stream's part of one vendor's readings; without a vendor, the rows that no request brought.
+    """One vendor's part of one stream. `vendor` is None for rows that are made without a request.
 
-    partitions_done, partitions_failed, partitions_unread   together all of them
-    position        how far the partition is that is furthest behind, unread ones included; null for lists
-    requests, retries, seconds_waited, bytes, spent         of the requests that brought its rows; zero where
-                    `requests_of` names another stream of this report with the same requests
-    errors          why it is incomplete
+    partitions_done, partitions_failed, partitions_unread   add up to all partitions
+    position        how far the partition is that is furthest behind, unread ones included; None for lists
+    requests, retries, seconds_waited, bytes, spent         of the requests that returned its rows; zero if
+                    `requests_of` names another stream of this report that has the same requests
+    errors          why the stream is incomplete
     """
 
     vendor: str | None
@@ -65,22 +67,22 @@ class StreamReport(msgspec.Struct):
 
 
 def log_report(outcomes: Iterable[Outcome], *, seconds: float) -> None:
-    """Log the report of a sync that took so long."""
-    found = []
-    counted: dict[Reading, str] = {}
+    """Log the report of a sync that took `seconds`."""
+    streams = []
+    first_stream: dict[Reading, str] = {}  # has the reading's requests
     for outcome in outcomes:
         for reading in outcome.readings:
-            found.append(_of(outcome, reading, counted.get(reading)))
-            counted.setdefault(reading, outcome.stream)
+            streams.append(_stream_report(outcome, reading, first_stream.get(reading)))
+            first_stream.setdefault(reading, outcome.stream)
         if not outcome.readings:
-            found.append(StreamReport(None, outcome.stream, outcome.status or "", outcome.rows.total()))
-    if found:
-        logger.info("sync report\n%s", _table(found))
-        whole = {"version": version("airbyte-source-liquidations"), "seconds": round(seconds, 1), "streams": found}
-        logger.info("sync report as JSON: %s", msgspec.json.encode(whole).decode())
+            streams.append(StreamReport(None, outcome.stream, outcome.status or "", outcome.rows.total()))
+    if streams:
+        logger.info("sync report\n%s", _table(streams))
+        report = {"version": version("airbyte-source-liquidations"), "seconds": round(seconds, 1), "streams": streams}
+        logger.info("sync report as JSON: %s", msgspec.json.encode(report).decode())
 
 
-def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamReport:
+def _stream_report(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamReport:
     output = next(output for output in reading.outputs if output.stream == outcome.stream)
     done, failed, unread = reading.counts_of(outcome.stream)
     positions = [
@@ -88,7 +90,7 @@ def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamRe
         for partition in reading.partitions
         if outcome.state.cursor_field is not None
     ]
-    entry = StreamReport(
+    report = StreamReport(
         vendor=reading.endpoint.vendor,
         stream=outcome.stream,
         status=outcome.status or "",
@@ -101,35 +103,36 @@ def _of(outcome: Outcome, reading: Reading, requests_of: str | None) -> StreamRe
         errors=[redact(error.message) for error in reading.failures_of(outcome.stream)],
     )
     if requests_of is None:
-        entry.requests, entry.retries = reading.traffic.requests, reading.traffic.retries
-        entry.seconds_waited, entry.bytes = round(reading.traffic.seconds_waited, 1), reading.traffic.bytes
-        entry.spent = reading.endpoint.spent()
-    return entry
+        report.requests, report.retries = reading.traffic.requests, reading.traffic.retries
+        report.seconds_waited, report.bytes = round(reading.traffic.seconds_waited, 1), reading.traffic.bytes
+        report.spent = reading.endpoint.spent()
+    return report
 
 
-def _table(found: Sequence[StreamReport]) -> str:
-    """A table for people; what was served by another stream's requests names that."""
+def _table(streams: Sequence[StreamReport]) -> str:
+    """For people. A stream that shares the requests of another one names it instead of numbers."""
     rows: list[Sequence[str]] = [COLUMNS]
-    for one in found:
-        cost = [f"{one.requests:,}", f"{one.retries:,}", f"{one.seconds_waited:,.1f} s", f"{one.bytes / 1e6:,.1f}"]
-        shared = ["with", one.requests_of, "", ""] if one.requests_of else None
-        total = one.partitions_done + one.partitions_failed + one.partitions_unread
+    for report in streams:
+        traffic = [f"{report.requests:,}", f"{report.retries:,}"]
+        traffic += [f"{report.seconds_waited:,.1f} s", f"{report.bytes / 1e6:,.1f}"]
+        total = report.partitions_done + report.partitions_failed + report.partitions_unread
         rows.append(
             [
-                one.vendor or "",
-                one.stream,
-                f"{one.rows:,}",
-                *(shared or cost),
-                f"{one.partitions_done:,} of {total:,}",
-                one.position or "",
-                ", ".join(f"{amount:,} {what}" for what, amount in one.spent.items()),
-                "" if one.status == "COMPLETE" else one.status,
+                report.vendor or "",
+                report.stream,
+                f"{report.rows:,}",
+                *(["with", report.requests_of, "", ""] if report.requests_of else traffic),
+                f"{report.partitions_done:,} of {total:,}",
+                report.position or "",
+                ", ".join(f"{amount:,} {currency}" for currency, amount in report.spent.items()),
+                "" if report.status == "COMPLETE" else report.status,
             ]
         )
-    return table(rows)
+    return text_table(rows)
 
 
-def table(rows: Sequence[Sequence[Any]]) -> str:
+def text_table(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows of cells as aligned text."""
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -1,4 +1,4 @@
-"""Slices: half-open ranges of time, [start, end) in nanoseconds, that were read whole. Sorted, disjoint, merged."""
+"""Slices: half-open ranges of time, [start, end) in nanoseconds, that were read completely."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 Slice = tuple[int, int]
 
-EVER, NEVER = -(2**63), 2**63  # before and after all instants
+EVER, NEVER = -(2**63), 2**63  # before and after every instant
 
 
 @dataclass(frozen=True)
 class Slices:
-    """A set of instants, as the fewest slices that hold them. Empty ranges are no slices."""
+    """Sorted, disjoint and merged slices. Empty ones are left out."""
 
     ranges: tuple[Slice, ...] = ()
 
@@ -35,15 +35,15 @@ class Slices:
         return Slices.of((*self.ranges, *other))
 
     def within(self, start: int, end: int) -> Slices:
-        """What of it lies in [start, end)."""
+        """The parts of the slices in [start, end)."""
         return Slices.of((max(start, first), min(end, last)) for first, last in self.ranges)
 
     def missing(self, start: int, end: int) -> Slices:
-        """What of [start, end) it does not hold."""
+        """The parts of [start, end) outside the slices."""
         bounds = [start, *(bound for part in self.within(start, end) for bound in part), end]
         return Slices.of(zip(bounds[::2], bounds[1::2], strict=True))
 
     @property
     def end(self) -> int | None:
-        """The end of the last slice; None where there is none."""
+        """The end of the last slice; None without slices."""
         return self.ranges[-1][1] if self.ranges else None
