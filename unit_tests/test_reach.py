@@ -158,20 +158,23 @@ def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFi
         other: Slices.of([(END - 9 * DAY, END)]),
         new: Slices.of([(END - HOUR, END)]),
     }
-    found = {
-        name: {part: slices.ranges for part, slices in getattr(reading, name).items()}
-        for name in ("too_old", "maybe_deleted")
-    }
-    assert found["too_old"] == {one: ((END - 9 * DAY, END - 8 * DAY),), other: ((END - 9 * DAY, END - 7 * DAY),)}
-    assert found["maybe_deleted"] == {one: ((END - 9 * DAY, END - 8 * DAY),), other: ((END - 9 * DAY, END - DAY),)}
     reading.warn_of_missing_data()
+    found = [(period.kind, period.period_start, period.period_end) for period in endpoint.observations]
+    assert found == [
+        ("missing", END - 9 * DAY, END - 8 * DAY),
+        ("missing", END - 9 * DAY, END - 7 * DAY),
+        ("under_reported", END - 9 * DAY, END - 8 * DAY),
+        ("under_reported", END - 9 * DAY, END - DAY),
+    ]
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].endswith(
         f": data reach back to {timestamps.format_shortest(END - 7 * DAY)}. Older data are not read."
     )
     assert len(lines) == 2
     reading.reach.note_rows([END - 9 * DAY])
-    assert not reading.too_old, "rows proved the limit wrong"
+    caplog.clear()
+    reading.warn_of_missing_data()
+    assert "data reach back" not in caplog.text, "rows proved the limit wrong"
 
 
 def test_one_probe_at_a_time() -> None:

@@ -24,10 +24,7 @@ members_of = MEMBERS.decode
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as columns of JSON text. A column is one text per row, or one text for all rows.
-
-    faults      rows that could not be made
-    """
+    """Rows as columns of JSON text (one per row, or one for all rows), and the rows that could not be made."""
 
     count: int
     columns: Sequence[Column]
@@ -86,17 +83,13 @@ class Covered(NamedTuple):
 
 @dataclass
 class Block:
-    """RECORD lines of one stream, ready to be written, and the slices that they complete.
-
-    position    the instant that the window has reached, whether it is recorded as read or not
-    reading     the reading that made the lines
-    """
+    """RECORD lines of one stream, ready to be written, and the slices that they complete."""
 
     stream: str
     records: int
     data: bytes
     covers: Sequence[Covered] = ()
-    position: int = 0
+    position: int = 0  # that its window has reached, recorded as read or not
     reading: object = None
 
     @property

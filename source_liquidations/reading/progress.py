@@ -97,14 +97,9 @@ class StreamState:
         return [(min(self._start, position - 1), position)] if position > 0 else []  # some begin at the year 1
 
     def _unusable(self, problem: str) -> ConfigurationError:
-        return ConfigurationError(
-            f"state of {self.stream}",
-            f"{problem}.",
-            advice='Each entry is {"partition": {…}, "cursor": {"'
-            + str(self.cursor_field)
-            + '": "2024-01-01T00:00:00Z"}}; '
-            "reset the stream to read it again from start_date.",
-        )
+        shape = f'{{"partition": {{…}}, "cursor": {{"{self.cursor_field}": "2024-01-01T00:00:00Z"}}}}'
+        advice = f"Each entry is {shape}; reset the stream to read it again from start_date."
+        return ConfigurationError(f"state of {self.stream}", f"{problem}.", advice=advice)
 
     def of(self, partition: Partition) -> Progress:
         """The progress of a partition, created if it has none."""

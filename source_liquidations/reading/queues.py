@@ -9,19 +9,13 @@ from source_liquidations.reading.windows import Gap, Window
 
 @dataclass(eq=False)
 class Queue:
-    """A reading's gaps, and its windows that no worker has.
-
-    pending     gaps that have not begun
-    begun       gaps that have; a dict for its order
-    ready       windows whose next request can be sent
-    busy        how many workers have a task of this reading
-    """
+    """A reading's gaps, before and after they begin, and its windows whose next request can be sent."""
 
     reading: Reading
     pending: deque[Gap] = field(default_factory=deque)
-    begun: dict[Gap, None] = field(default_factory=dict)
+    begun: dict[Gap, None] = field(default_factory=dict)  # an ordered set
     ready: deque[Window] = field(default_factory=deque)
-    busy: int = 0
+    busy: int = 0  # workers with a task of this reading
     planned: bool = False
     given_up: bool = False
     failures_in_a_row: int = 0

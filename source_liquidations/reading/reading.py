@@ -32,7 +32,7 @@ class Failure:
     """Why rows are missing.
 
     stream      the only stream that lacks them; None = all streams of the reading
-    partitions  whose rows could not be made; empty if whole gaps failed
+    partitions  whose rows they are; empty for gaps that failed
     """
 
     error: LiquidationsError
@@ -44,13 +44,8 @@ class Failure:
 class Reading:
     """One endpoint, the streams that it feeds, and [start, end) of the configuration.
 
-    plan                makes the gaps of the partitions
-    prepare             requests what the unified streams need to know of the partitions
-    gaps                all of this sync, whether read or not
-    rows_expected       by the vendor's own stream, if known beforehand
-    missing             what no earlier sync has read of each partition
-    readable_ranges     what the key may read of each partition, if answers say so
-    rows_outside        the number of rows outside the time asked for
+    plan        makes the gaps of the partitions
+    prepare     requests what the unified streams need to know of the partitions
     """
 
     endpoint: Endpoint
@@ -61,13 +56,13 @@ class Reading:
     prepare: Prepare | None = None
     traffic: Traffic = field(default_factory=Traffic)
     partitions: Sequence[Partition] = ()
-    gaps: list[Gap] = field(default_factory=list)
-    rows_expected: int | None = None
+    gaps: list[Gap] = field(default_factory=list)  # all of this sync, whether read or not
+    rows_expected: int | None = None  # in the vendor's own stream, if known beforehand
     failures: list[Failure] = field(default_factory=list)
-    missing: dict[Partition, Slices] = field(default_factory=dict)
-    readable_ranges: dict[Partition, Slice] = field(default_factory=dict)
-    rows_outside: int = 0
-    _phase: int | None = None  # where the vendor's intervals begin, from multiples of the step
+    missing: dict[Partition, Slices] = field(default_factory=dict)  # not read by any earlier sync
+    readable_ranges: dict[Partition, Slice] = field(default_factory=dict)  # as stated in answers
+    rows_outside: int = 0  # the number of rows outside the time asked for
+    _phase: int | None = None  # how far the vendor's intervals begin from multiples of the step
     _began_at: int = field(default_factory=time.time_ns)
     _doubtful: dict[str, list[Covered]] = field(default_factory=dict)  # by stream
 
@@ -127,31 +122,11 @@ class Reading:
                 first = self.first_available(partition)
                 yield output.stream, Covered(output.state_partition(partition), (first, first), first)
 
-    @property
-    def too_old(self) -> dict[Partition, Slices]:
-        """What is missing of each partition because it is older than what the key may read."""
-        return self._missing_in(lambda partition: (EVER, self.first_available(partition)))
-
-    @property
-    def too_new(self) -> dict[Partition, Slices]:
-        """What is missing of each partition because it is newer than what the key may read.
-
-        If the key may read nothing from `start` on, the time before `start` that it may not read is included.
-        """
-        too_new = self._missing_in(lambda partition: (self.readable_range_of(partition)[1], NEVER))
-        for partition, slices in too_new.items():
-            if slices.ranges[0][0] <= self.start:
-                too_new[partition] = slices | [(self.readable_range_of(partition)[1], self.start)]
-        return too_new
-
-    @property
-    def maybe_deleted(self) -> dict[Partition, Slices]:
-        """What is missing of each partition and may be deleted, which an empty answer does not show."""
-        retained_since = self.endpoint.retained_since or EVER
-        return self._missing_in(lambda _: (EVER, retained_since))
-
     def _missing_in(self, range_of: Callable[[Partition], Slice]) -> dict[Partition, Slices]:
-        """Ignores less than a minute: a start_date of P90D is counted back from an earlier instant than the reach."""
+        """What is missing of each partition in a range. Ignores less than a minute.
+
+        A start_date of P90D is counted back from an earlier instant than the reach.
+        """
         parts = {partition: slices.within(*range_of(partition)) for partition, slices in self.missing.items()}
         return {
             partition: slices
@@ -171,21 +146,24 @@ class Reading:
         """Warn, at the end, of rows that were left out, and of data that are not available or may be deleted."""
         if count := self.rows_outside:
             logger.warning("%s: %s rows outside the time asked for were left out", self.stream_names, f"{count:,}")
-        if too_old := self.too_old:
+        if too_old := self._missing_in(lambda partition: (EVER, self.first_available(partition))):
             first = timestamps.format_shortest(max(map(self.first_available, too_old)))
             refusal = f" ({self.reach.refusal})" if self.reach.refusal else ""
             warning = f"data reach back to {first}. Older data are not read.{refusal}"
             self._warn("missing", too_old, "older than what can be read", warning)
-        if too_new := self.too_new:
-            until = timestamps.format_shortest(min(self.readable_range_of(partition)[1] for partition in too_new))
+        if too_new := self._missing_in(lambda partition: (self.readable_range_of(partition)[1], NEVER)):
+            ends = {partition: self.readable_range_of(partition)[1] for partition in too_new}
+            for partition, slices in too_new.items():
+                if slices.ranges[0][0] <= self.start:  # then the time between that end and `start` is missing, too
+                    too_new[partition] = slices | [(ends[partition], self.start)]
+            until = timestamps.format_shortest(min(ends.values()))
             warning = f"the key may read until {until}. Newer data are not read."
             self._warn("missing", too_new, "newer than what can be read", warning)
-        if maybe_deleted := self.maybe_deleted:
-            first = timestamps.format_shortest(self.endpoint.retained_since or EVER)
+        retained_since = self.endpoint.retained_since or EVER
+        if deleted := self._missing_in(lambda _: (EVER, retained_since)):
+            first = timestamps.format_shortest(retained_since)
             warning = f"the vendor keeps all rows only since {first}. Older ones may be deleted."
-            self._warn(
-                "under_reported", maybe_deleted, "older than what is kept for sure: rows may be deleted", warning
-            )
+            self._warn("under_reported", deleted, "older than what is kept for sure: rows may be deleted", warning)
 
     def _warn(self, kind: Kind, missing: Mapping[Partition, Slices], note: str, warning: str) -> None:
         """Log one warning, and add rows of `liquidation_coverage`."""

@@ -17,8 +17,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.reading.slices import EVER, NEVER, Slice
 
 _PAGES_WORTH_A_CUT = 6.0
-# Some vendors round the bounds, and return a few rows outside them. A whole page further away is an error.
-_MAX_PAGE_DISTANCE = timestamps.DAY
+_MAX_PAGE_DISTANCE = timestamps.DAY  # rows just outside are normal: some vendors round the bounds
 
 
 class Window:
@@ -75,8 +74,7 @@ class Window:
         reading.reach.note_rows(instants)
         # An interval that began earlier but ends in the window belongs to it. Events have no length.
         begins = self.span.start - reading.endpoint.misalignment
-        too_early, too_late = begins - _MAX_PAGE_DISTANCE, self.span.end + _MAX_PAGE_DISTANCE
-        if instants and (rows.latest < too_early or rows.earliest > too_late):
+        if instants and max(begins - rows.latest, rows.earliest - self.span.end) > _MAX_PAGE_DISTANCE:
             raise UnexpectedAnswer(
                 f"a page has rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
                 advice=NotAdvancing.default_advice,
@@ -140,10 +138,7 @@ class Window:
         )
 
     def cut(self) -> bool:
-        """Give the later half of the unread time back to the gap. Do not call it during `accept`.
-
-        False if the half is too small.
-        """
+        """Give the later half of the unread time back to the gap. False if it is too small. Never during `accept`."""
         reached = self.order.reached.get(0, self.start)
         middle = timestamps.floor_to(reached + (self.end - reached) // 2, self.gap.reading.endpoint.step)
         if not reached < middle < self.end:
