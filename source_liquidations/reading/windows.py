@@ -269,16 +269,13 @@ class Gap:
 
         The gap keeps its other windows.
         """
-        rest = list(self.ranges)
-        self.ranges.clear()
+        rest, self.ranges = self.ranges, []
         self.under_way.remove(window)
         gaps = []
         for indices, start in groups:
-            partitions = tuple(self.partitions[index] for index in indices)
-            ranges = [*rest, (start, window.end)] if start < window.end else list(rest)
+            some = tuple(self.partitions[index] for index in indices)
+            ranges = [part for part in (*rest, (start, window.end)) if part[0] < part[1]]
             if ranges:
-                gaps.append(
-                    Gap(self.reading, partitions, self.outputs, ranges, self.cuts_left, _restarts=self._restarts)
-                )
+                gaps.append(Gap(self.reading, some, self.outputs, ranges, self.cuts_left, _restarts=self._restarts))
         self.reading.gaps += gaps
         return gaps

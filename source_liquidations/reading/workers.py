@@ -153,13 +153,8 @@ class Workers:
     def _read_page(self, window: Window, *, retry_once_status: int | None) -> None:
         reading = window.gap.reading
         with _unexpected_errors_wrapped():
-            request = window.request()
-            answered = reading.endpoint.client.fetch(
-                request,
-                reading.traffic,
-                reserved=window.reserved,
-                retry_once_status=retry_once_status,
-            )
+            request, client = window.request(), reading.endpoint.client
+            answered = client.fetch(request, reading.traffic, reserved=window.reserved, retry_once_status=retry_once_status)
         self._scheduler.answered(window)
         with self._decoding, _unexpected_errors_wrapped():
             try:
