@@ -24,7 +24,7 @@ def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
 
 def streams(vendors: Sequence[Vendor]) -> list[Stream]:
     """The streams of the configured vendors, the unified streams that they feed, and `liquidation_coverage`."""
-    feeds = [feed for vendor in vendors for feed in vendor.fed]
+    feeds = [feed for vendor in vendors for feed in vendor.cached_feeds]
     unified = dict.fromkeys(stream for feed in feeds for stream in feed.mappers if stream != COVERAGE)
     return [*(feed.stream for feed in feeds), *unified, COVERAGE]
 

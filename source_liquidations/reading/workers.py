@@ -154,7 +154,8 @@ class Workers:
         reading = window.gap.reading
         with _unexpected_errors_wrapped():
             request, client = window.request(), reading.endpoint.client
-            answered = client.fetch(request, reading.traffic, reserved=window.reserved, retry_once_status=retry_once_status)
+            reserved = window.reserved
+            answered = client.fetch(request, reading.traffic, reserved=reserved, retry_once_status=retry_once_status)
         self._scheduler.answered(window)
         with self._decoding, _unexpected_errors_wrapped():
             try:

@@ -163,11 +163,10 @@ class RowDecoder(Generic[Row]):
             raw = body.data = []
         if b"\n" in answered.body or b"\r" in answered.body:
             raw = [one_line(row) for row in raw]
-        if new or not self._numbers:
-            page: Page[Row] = Page(body, raw, body.data)
-        else:  # literals are for the unified streams, which may not be selected
-            page = Page(body, raw, LazySequence(lambda: self._lenient.decode(answered.body).data or []))
-        if new and self._fields is not None:
+        if is_strict and self._numbers:  # only unified streams need literals, and they may not be selected
+            return Page(body, raw, LazySequence(lambda: self._lenient.decode(answered.body).data or []))
+        page: Page[Row] = Page(body, raw, body.data)
+        if not is_strict and self._fields is not None:
             for field in self._numbers:
                 self._check(page, field)
             self._drop_fields(page, self._fields)

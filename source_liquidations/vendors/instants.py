@@ -64,11 +64,11 @@ def iso_instants(name: str, texts: Sequence[str]) -> tuple[list[int], Sequence[b
 
     Raises UnexpectedAnswer for any other text, naming the field.
     """
-    alike = _alike(texts)
-    if alike is not None:
-        with contextlib.suppress(ValueError):  # one that is no time: it is named below
-            instants = alike.astype(f"S{alike.itemsize - 1}").astype("M8[ns]").view(np.int64)
-            return instants.tolist(), LazySequence(alike.tolist)
+    uniform = _uniform(texts)
+    if uniform is not None:
+        with contextlib.suppress(ValueError):  # an impossible date: the parser below names it
+            nanoseconds = uniform.astype(f"S{uniform.itemsize - 1}").astype("M8[ns]").view(np.int64)
+            return nanoseconds.tolist(), LazySequence(uniform.tolist)
     try:
         instants = [timestamps.parse(text) for text in texts]
     except ValueError as error:

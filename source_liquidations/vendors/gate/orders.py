@@ -161,20 +161,14 @@ class LiquidationOrders(Endpoint):
         owners_of = {name: owners(span, name) for name in on_page}
         wanted = [owners_of[row.contract] for row in page.rows]
         constant = {"settle": settle}
-        found = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, wanted_by=whose)
-        found = found.only(sorted(range(len(found)), key=lambda index: (found.instants[index], found.ids[index])))
-        if memory.get(_LEFT):
-            return self._next_of_second(found, settle, start, memory)
-        whole_until = (last + 1) * timestamps.SECOND
-        if whole_until <= span.start:  # a second of another window
-            found = found.between(span.start, span.end)
-        return Answer(found, readable_range=(None, whole_until if whole_until < span.end else None))
-
-    def _next_of_second(self, rows: Rows, settle: str, second: int, memory: dict[Any, Any]) -> Answer:
-        """The rows so far of a second with too many for one answer, and the request for its next contract."""
-        names = memory[_LEFT]
-        following = _request(settle, names.pop(0), second, second) if names else None
-        return Answer(rows, following, pages_are_known=True)
+        rows = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, wanted_by=wanted)
+        rows = rows.only(sorted(range(len(rows)), key=lambda index: (rows.instants[index], rows.ids[index])))
+        if memory.get(_CONTRACTS_LEFT):
+            return _part_of_second(rows, settle, start, memory)
+        end = (last + 1) * timestamps.SECOND
+        if end <= span.start:  # the second before the window
+            rows = rows.between(span.start, span.end)
+        return Answer(rows, readable_range=(None, end if end < span.end else None))
 
 
 def _part_of_second(rows: Rows, settle: str, second: int, memory: dict[Any, Any]) -> Answer:

@@ -95,5 +95,5 @@ def to_liquidations(rows: Rows, span: Span) -> Table:
         amount=amount,
         amount_usd=[row.amount_usd for row in typed],
         amount_base=amount,
-        computed_usd=LazySequence(lambda: columns(contracts, [market] * len(price), amount, price).notional_usd),
+        computed_usd=LazySequence(lambda: converted(contracts, [market] * len(price), amount, price).notional_usd),
     )
