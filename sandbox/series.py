@@ -55,14 +55,10 @@ class Extras:
         rows = self._rows.get(market)
         return (rows[0][0], rows[-1][0]) if rows else None
 
-    def clear(self) -> None:
-        """Remove all added rows."""
-        self._rows.clear()
-
 
 @dataclass(frozen=True)
 class Series:
-    """One vendor's view of one instrument. `first` and `last` bound what the vendor holds: [first, last)."""
+    """One vendor's view of one instrument. The vendor has the events since `first`."""
 
     market: Market
     instrument: Instrument
@@ -71,11 +67,10 @@ class Series:
     cache: RowCache[Rendered]
     extras: Extras
     first: int
-    last: int | None = None
 
     def _numbers(self, start: int, end: int) -> range:
         """The numbers of the blocks that can hold visible rows of [start, end)."""
-        last = min(end, self.market.clock.now() + 1, self.last or end, self.instrument.ends or end)
+        last = min(end, self.market.clock.now() + 1, self.instrument.ends or end)
         first = max(start, self.first, self.instrument.starts)
         bounds = self.extras.bounds(self.name)
         if bounds:
@@ -91,8 +86,6 @@ class Series:
         now = self.market.clock.now()
         low = bisect_left(found.times, self.first) if start < self.first else 0
         high = len(found) if end <= now else bisect_right(found.times, now)
-        if self.last is not None and end > self.last:
-            high = min(high, bisect_left(found.times, self.last))
         if low or high < len(found):
             sources = found.sources[low:high] if found.sources is not None else range(low, high)
             found = Rendered(found.times[low:high], found.rows[low:high], sources)
