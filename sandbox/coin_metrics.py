@@ -113,8 +113,8 @@ class CoinMetrics:
 
     def missing(self, instrument: Instrument, instant: int) -> bool:
         """Whether an instant lies in a gap of Coin Metrics' data."""
-        gap = self._world.options.disagreement
-        if gap and (gap.vendor, gap.instrument) == ("coin_metrics", instrument.key) and gap.start <= instant < gap.end:
+        gap = self._world.gap("coin_metrics", instrument)
+        if gap and gap.covers(instant):
             return True
         return any(name == instrument.exchange and start <= instant < end for name, start, end in MISSING)
 

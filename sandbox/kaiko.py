@@ -94,12 +94,11 @@ class Events:
         lots, ticks = 10**instrument.lot, 10**instrument.tick
         rows: list[bytes] = []
         hour, rate = -1, 1.0
-        missing = self._world.options.disagreement
-        gap = missing if missing and (missing.vendor, missing.instrument) == ("kaiko", instrument.key) else None
+        gap = self._world.gap("kaiko", instrument)
         kept: list[int] = []
         columns = zip(block.times, block.lots, block.fills, block.longs, strict=True)
         for n, (instant, size, fill, long) in enumerate(columns):
-            if gap and gap.start <= instant < gap.end:
+            if gap and gap.covers(instant):
                 continue
             if instant // HOUR != hour:
                 hour, rate = instant // HOUR, self._world.market.rate(instrument, instant)

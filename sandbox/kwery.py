@@ -143,15 +143,14 @@ class Kwery:
         recorded = options.kwery_flavour == "recorded"
         digits, zone = (6, "+00:00") if recorded else (3, "Z")
         scale, ticks = 10**instrument.lot, 10**instrument.tick
-        gap = options.disagreement
-        missing = gap if gap and (gap.vendor, gap.instrument) == ("kwery", instrument.key) else None
+        gap = self._world.gap("kwery", instrument)
         events = list(zip(block.times, block.lots, block.fills, block.broke, block.longs, strict=True))
         times, rows, sources = array("q"), list[bytes](), array("q")
         for n in throttled(events):
             instant, lots, fill, broke, long = events[n]
             held = "long" if long else "short"
             usd = round(lots * fill / (scale * ticks), 8 if recorded else 2)
-            if side not in ("all", held) or usd < min_usd or (missing and missing.start <= instant < missing.end):
+            if side not in ("all", held) or usd < min_usd or (gap and gap.covers(instant)):
                 continue
             times.append(instant)
             sources.append(n)
