@@ -1,4 +1,4 @@
-"""The HTTP APIs of seven vendors of liquidation data, simulated on loopback. No figure in here is real."""
+"""The HTTP APIs of seven vendors of liquidation data, simulated on loopback. All data is simulated."""
 
 from sandbox.app import Canned, Recorded
 from sandbox.sandbox import Sandbox

@@ -1,4 +1,4 @@
-"""`python -m sandbox`: serve the simulated vendors on loopback and print a configuration that is ready to use."""
+"""`python -m sandbox`: serve the simulated vendors on loopback and print a configuration for them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
     parser.add_argument("--port", type=int, default=8900, help="0 takes any free port (default 8900)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--now", help="an ISO instant from which the clock ticks on; default: the wall clock")
+    parser.add_argument("--now", help="ISO time at which the clock starts; default: the wall clock")
     parser.add_argument(
-        "--frozen", action="store_true", help="with --now: the clock stands still, and the configuration ends there"
+        "--frozen", action="store_true", help="with --now: stop the clock there and end the configuration there"
     )
     parser.add_argument("--start-date", help="start_date of the printed configuration; default: yesterday")
     parser.add_argument(
@@ -27,29 +27,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--community", action="store_true", help="Coin Metrics without a key in the configuration")
     parser.add_argument("--rows-per-day", type=float, default=20_000, help="of the busiest market (default 20000)")
-    parser.add_argument("--live-rows-per-day", type=float, help="of the busiest market, from --live-from on")
-    parser.add_argument("--live-from", help="an ISO instant; default: the hour at the start")
-    parser.add_argument("--tiny-markets", type=int, default=0, help="further markets with a few rows each")
+    parser.add_argument("--live-rows-per-day", type=float, help="of the busiest market, after --live-from")
+    parser.add_argument("--live-from", help="ISO time; default: the start of the current hour")
+    parser.add_argument("--tiny-markets", type=int, default=0, help="number of extra markets with a few rows each")
     parser.add_argument("--tiny-rows-per-day", type=float, default=1.0)
-    parser.add_argument("--late-fraction", type=float, default=0.0, help="part of the rows that arrive late")
-    parser.add_argument("--late-seconds", type=float, default=0.0, help="how late at most")
-    parser.add_argument("--cache-rows", type=int, default=500_000, help="encoded rows kept (default 500000)")
+    parser.add_argument("--late-fraction", type=float, default=0.0, help="fraction of the rows that arrive late")
+    parser.add_argument("--late-seconds", type=float, default=0.0, help="maximum delay of a late row")
+    parser.add_argument("--cache-rows", type=int, default=500_000, help="encoded rows to cache (default 500000)")
     parser.add_argument("--no-limits", action="store_true", help="enforce no rate limits")
-    parser.add_argument("--no-gzip", action="store_true", help="never compress an answer")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a switch; see README.md")
+    parser.add_argument("--no-gzip", action="store_true", help="never compress a response")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option; see README.md")
     parser.add_argument("--config", type=Path, help="also write the configuration to this file")
     return parser
 
 
 def _options(pairs: list[str]) -> dict[str, object]:
-    found: dict[str, object] = {}
+    options: dict[str, object] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
         try:
-            found[name] = json.loads(value)
+            options[name] = json.loads(value)
         except ValueError:
-            found[name] = value
-    return found
+            options[name] = value
+    return options
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     with sandbox:
         config = sandbox.config(args.start_date, args.vendors, community=args.community)
         if args.frozen:
-            config["end_date"] = args.now  # the connector's own clock goes on
+            config["end_date"] = args.now  # the connector's clock does not stop
         text = json.dumps(config, indent=2)
         if args.config:
             args.config.write_text(text + "\n")

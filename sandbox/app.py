@@ -1,4 +1,4 @@
-"""One sandbox: the vendors behind one port, the request log, canned answers, faults."""
+"""Routes requests to the vendors and keeps the request log, canned responses and faults."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sandbox.layouts import shape_of
 from sandbox.server import Answer
 from sandbox.world import World
 
-LOGGED = 500_000
+MAX_LOGGED_REQUESTS = 500_000
 
 
 @dataclass
 class Recorded:
-    """One request as it arrived, and what was sent for it. A status of 0 means that nothing was answered."""
+    """One request and its response. Status 0 means that no response was sent."""
 
     vendor: str
     prefix: str
@@ -46,7 +46,7 @@ class Recorded:
 
     @property
     def params(self) -> dict[str, str]:
-        """The query as a mapping; the last of a repeated parameter."""
+        """The query as a mapping; a repeated parameter has its last value."""
         return dict(self.query)
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Recorded:
 
 @dataclass
 class Canned:
-    """An answer that a test puts in place of a vendor's."""
+    """A response that a test sends instead of the vendor's."""
 
     body: Any
     status: int = 200
@@ -64,7 +64,7 @@ class Canned:
 
 
 class App:
-    """Answers requests, and remembers them."""
+    """Answers requests and logs them."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -72,23 +72,23 @@ class App:
         self._by_prefix = {prefix: v for v in self.vendors.values() for prefix in v.prefixes}
         self.origin = ""
         self.faults = Faults(lambda: self.origin.replace("127.0.0.1", "localhost"))
-        self.log: deque[Recorded] = deque(maxlen=LOGGED)
+        self.log: deque[Recorded] = deque(maxlen=MAX_LOGGED_REQUESTS)
         self.errors: list[str] = []
         self._canned: dict[tuple[str, str], deque[Canned]] = {}
         self._lock = threading.Lock()
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """All first path segments that a vendor answers at."""
+        """The path prefixes of all vendors."""
         return tuple(self._by_prefix)
 
     def serve(self, vendor: str, path: str, answers: Sequence[Canned]) -> None:
-        """Answer the next requests for a path of a vendor with these, one each."""
+        """Answer the next requests for a vendor's path with these responses, one each."""
         with self._lock:
             self._canned.setdefault((vendor, path), deque()).extend(answers)
 
     def clear(self) -> None:
-        """Forget the log, the canned answers, the faults and the requests that limits have counted."""
+        """Clear the log, the canned responses, the faults and the rate limit counters."""
         with self._lock:
             self.log.clear()
             self.errors.clear()
@@ -155,9 +155,9 @@ class App:
     def _take_canned(self, vendor: str, request: Request) -> Canned | None:
         with self._lock:
             for name in (vendor, request.prefix[1:]):
-                waiting = self._canned.get((name, request.path))
-                if waiting:
-                    return waiting.popleft()
+                queue = self._canned.get((name, request.path))
+                if queue:
+                    return queue.popleft()
         return None
 
 

@@ -1,4 +1,4 @@
-"""What the liquidations of an instrument come to, bucket by bucket, as exact integers."""
+"""Exact integer sums of an instrument's liquidations in each bucket of time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sandbox.instruments import Instrument
 from sandbox.numbers import inverse_contracts
 from sandbox.world import World
 
-Visible = tuple[int, int, int, int]  # time, lots, fill ticks, 1 if a long
+Visible = tuple[int, int, int, int]  # time, lots, fill ticks, 1 for a long
 
 
 @dataclass
 class Bucket:
-    """Counts, lots, lots times ticks, and contracts of an inverse instrument: each [shorts, longs]."""
+    """Counts, lots, lots times ticks, and (inverse instruments only) contracts: each [shorts, longs]."""
 
     counts: list[int] = field(default_factory=lambda: [0, 0])
     lots: list[int] = field(default_factory=lambda: [0, 0])
@@ -24,7 +24,7 @@ class Bucket:
 
 
 def visible_events(world: World, vendor: str, instrument: Instrument, start: int, end: int) -> Iterator[list[Visible]]:
-    """The events of [start, end) that a vendor has now, oldest first, in a list for each block."""
+    """The events of [start, end) that a vendor can serve now, oldest first, one list a block."""
     market = world.market
     now, length, gap = world.now(), market.length(instrument), world.gap(vendor, instrument)
     start, end = max(start, instrument.starts), min(end, now + 1)
@@ -41,17 +41,17 @@ def visible_events(world: World, vendor: str, instrument: Instrument, start: int
 def buckets(
     world: World, vendor: str, instrument: Instrument, start: int, end: int, step: int, origin: int = 0
 ) -> dict[int, Bucket]:
-    """The buckets of the events of [start, end) by their start, in order of time; only those with an event."""
-    found: dict[int, Bucket] = {}
+    """The buckets of [start, end) that have an event, by their start, oldest first."""
+    by_start: dict[int, Bucket] = {}
     for events in visible_events(world, vendor, instrument, start, end):
         for instant, lots, fill, side in events:
             at = instant - (instant - origin) % step
-            bucket = found.get(at)
+            bucket = by_start.get(at)
             if bucket is None:
-                bucket = found[at] = Bucket()
+                bucket = by_start[at] = Bucket()
             bucket.counts[side] += 1
             bucket.lots[side] += lots
             bucket.quote[side] += lots * fill
             if instrument.face:
                 bucket.contracts[side] += inverse_contracts(instrument, lots, fill)
-    return found
+    return by_start

@@ -1,4 +1,4 @@
-"""A cache of blocks, bounded by the rows that they hold."""
+"""A cache of blocks, bounded by the total number of rows in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Sized(Protocol):
-    """Anything that knows how many rows it holds."""
+    """Anything whose length is its number of rows."""
 
     def __len__(self) -> int: ...
 
@@ -18,7 +18,7 @@ V = TypeVar("V", bound=Sized)
 
 
 class RowCache(Generic[V]):
-    """A least-recently-used cache bounded by the number of rows that its values hold."""
+    """A least-recently-used cache, bounded by the number of rows in its values."""
 
     def __init__(self, rows: int) -> None:
         self._limit = rows
@@ -27,7 +27,7 @@ class RowCache(Generic[V]):
         self._lock = threading.Lock()
 
     def get(self, key: object, make: Callable[[], V]) -> V:
-        """The value of a key, made outside the lock if it is not there."""
+        """The value of a key; a missing value is made outside the lock."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

@@ -1,4 +1,4 @@
-"""Ready configurations of the connector against a sandbox."""
+"""Connector configurations for a sandbox."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from sandbox.times import DAY, floor, iso
 
-# Vendors of a configuration that names none.
+# The vendors of a configuration unless the caller names others.
 DEFAULT = ("kaiko", "kwery", "coin_metrics", "kiyotaka")
 
 
 def configuration(
     url: str, now: int, start_date: str | None, vendors: Sequence[str] | None, community: bool
 ) -> dict[str, Any]:
-    """The vendors of DEFAULT, or those named, from yesterday's midnight or `start_date` on."""
+    """A configuration of `vendors`, or of DEFAULT, that starts at `start_date`, or at yesterday's midnight (UTC)."""
     sections = _sections(url)
     if community:
         sections["coin_metrics"].pop("api_key")

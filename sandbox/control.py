@@ -1,4 +1,4 @@
-"""The sandbox's own controls over HTTP, for one that runs in another process: `/_control/…`, JSON in and out."""
+"""Controls a sandbox in another process over HTTP: `/_control/…`, JSON in and out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Body = dict[str, Any]
 
 
 class Controlled(Protocol):
-    """What the controls need of a sandbox; `sandbox.Sandbox` says what each of them does."""
+    """The parts of `sandbox.Sandbox` that the controls use."""
 
     app: App
     world: World
@@ -38,7 +38,7 @@ class Controlled(Protocol):
 
 
 class Control:
-    """Answers `/_control/<what>`: GET reads, POST changes. Nothing of it is logged."""
+    """Answers `/_control/<action>`: GET reads, POST changes. These requests are not logged."""
 
     def __init__(self, sandbox: Controlled) -> None:
         self._sandbox = sandbox
@@ -56,10 +56,10 @@ class Control:
         }
 
     def answer(self, request: Request) -> Answer:
-        """Do what is asked; the query and a JSON body are its arguments."""
+        """Run the action; the query and a JSON body are its arguments."""
         action = self._actions.get(request.path.strip("/"))
         if action is None:
-            return Answer(Reply(404, {"error": f"one of: {', '.join(self._actions)}"}))
+            return Answer(Reply(404, {"error": f"unknown action; use one of: {', '.join(self._actions)}"}))
         try:
             body: Body = dict(request.query)
             body.update(msgspec.json.decode(request.body) if request.body else {})

@@ -1,4 +1,4 @@
-"""Draws liquidations: single ones, and cascades in which many fall into one instant."""
+"""Draws random liquidations: single ones, and cascades with many at one instant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIZES = tuple(min((1 - n / 4096) ** -0.9, 800.0) for n in range(4096))
 _MOODS = (0.35, 0.6, 0.8, 1.0, 2.25)
 _QUIET_MOODS = (0.0, 0.0, 0.5, 1.3, 3.2)
 
-Event = tuple[int, int, int, int, int]  # time, lots, fill ticks, bankruptcy ticks, 1 if a long
+Event = tuple[int, int, int, int, int]  # time, lots, fill ticks, bankruptcy ticks, 1 for a long
 
 
 class Draw:
@@ -27,14 +27,14 @@ class Draw:
         self._length = length
         moods = _MOODS if instrument.share >= 0.2 else _QUIET_MOODS
         self._mean = daily * length / DAY * (rng.choice(moods) if length == HOUR else 1.0)
-        self._found: list[Event] = []
+        self._events: list[Event] = []
         self._enter(start // HOUR)
-        # A typical position is some 3,000 USD; sizes are drawn in lots.
+        # A typical position is about 3,000 USD; sizes are drawn in lots.
         price = price_at(self._seed, instrument.base, start // HOUR)
         self._lots = max(1.0, 3000 / price * 10**instrument.lot / 8)
 
     def events(self) -> list[Event]:
-        """All events of the block in order of time."""
+        """All events of the block, sorted by time."""
         rng, unit = self._rng, self._instrument.unit
         steps = self._length // unit
         for _ in range(int(self._mean * 0.6 + rng.random())):
@@ -46,8 +46,8 @@ class Draw:
                 break
             budget -= size
             self._cascade(self._start + int(rng.random() * steps) * unit, size)
-        self._found.sort(key=lambda event: event[0])
-        return self._found
+        self._events.sort(key=lambda event: event[0])
+        return self._events
 
     def _cascade(self, instant: int, size: int) -> None:
         rng, unit = self._rng, self._instrument.unit
@@ -63,13 +63,13 @@ class Draw:
             self._add(min(instant, last), side if rng.random() < 0.93 else None)
 
     def _enter(self, hour: int) -> None:
-        """Look up what all events of an hour share."""
+        """Set the price, its slope and the side's probability for an hour."""
         before = price_at(self._seed, self._instrument.base, hour)
         after = price_at(self._seed, self._instrument.base, hour + 1)
         self._hour = hour
         self._price = before * 10**self._instrument.tick
         self._slope = (after - before) * 10**self._instrument.tick / HOUR
-        # Falling prices liquidate longs: a move of one percent makes it nearly certain.
+        # Falling prices liquidate longs: after a fall of one percent, nearly every event is a long.
         self._long = 0.5 - 0.5 * math.tanh((after / before - 1) * 150)
 
     def _add(self, instant: int, side: int | None) -> None:
@@ -83,18 +83,18 @@ class Draw:
         lots = int(self._lots * _SIZES[int(random() * 4096)] * (0.5 + random())) or 1
         away = int(fill * random() * 0.006)
         event = (instant, lots, fill, (fill - away if side else fill + away) or 1, side)
-        self._found.append(event)
+        self._events.append(event)
         if random() < 0.004:
-            self._found.append(event)
+            self._events.append(event)
 
 
 def throttle(events: list[Event], since: int = 0) -> list[Event]:
-    """The last event of each second, and its exact twins; events before `since` are all kept."""
+    """The last event of each second and its exact twins; all events before `since` are kept."""
     return [events[n] for n in throttled(events, since)]
 
 
 def throttled(events: list[Event], since: int = 0) -> list[int]:
-    """Where in a list the events are that `throttle` keeps."""
+    """The indexes of the events that `throttle` keeps."""
     kept: list[int] = []
     for n, event in enumerate(events):
         if event[0] >= since:

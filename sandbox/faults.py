@@ -1,4 +1,4 @@
-"""Faults that a test orders: which requests they hit, and what they do to the body."""
+"""Faults that a test injects: which requests they hit, and how they change the response."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = (*WIRE_FAULTS, *REPLACING, *ROWS, *PAGING)
 
 @dataclass
 class Fault:
-    """One ordered fault. It skips `after` matching requests, then hits `times` of them (None: all)."""
+    """One injected fault. It skips `after` matching requests, then hits `times` of them (None: all)."""
 
     kind: str
     vendor: str | None = None
@@ -44,7 +44,7 @@ class Fault:
             raise ValueError(f"unknown fault {self.kind!r}: one of {', '.join(KINDS)}")
 
     def hits(self, request: Request, vendor: str) -> bool:
-        """Whether the fault applies; counts the request."""
+        """Whether the fault hits this request; counts a matching request."""
         query = urlsplit(request.target).query
         if self.vendor not in (None, vendor, request.prefix[1:]) or self.path_contains not in request.path:
             return False
@@ -59,7 +59,7 @@ class Fault:
         return True
 
     def wire(self) -> Wire | None:
-        """What happens on the wire, if anything does."""
+        """The fault on the wire, if it is one."""
         if self.kind not in WIRE_FAULTS:
             return None
         seconds = {"silent": 3600.0, "slow_first_byte": 5.0, "slow_drip": 0.2}.get(self.kind, 0.0)
@@ -72,7 +72,7 @@ class Fault:
 
 
 class Faults:
-    """All ordered faults. The first that matches a request is the one that happens."""
+    """All injected faults. The first that matches a request takes effect."""
 
     def __init__(self, foreign_origin: Callable[[], str]) -> None:
         self._faults: list[Fault] = []
@@ -83,13 +83,13 @@ class Faults:
         self._foreign = foreign_origin
 
     def add(self, fault: Fault) -> Fault:
-        """Order a fault."""
+        """Inject a fault."""
         with self._lock:
             self._faults.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Call all faults off."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
             self._aliases.clear()
@@ -101,20 +101,20 @@ class Faults:
             return next((fault for fault in self._faults if fault.hits(request, vendor)), None)
 
     def resolve(self, request: Request) -> None:
-        """Turn a token that an empty page gave back into the query that it stands for."""
+        """Replace an empty page's token by the query that it stands for."""
         for _, value in request.query:
             if value in self._aliases:
                 request.query = list(self._aliases[value])
                 return
 
     def remember(self, request: Request, vendor: str, reply: Reply) -> None:
-        """Keep the last page of a path without page tokens: a repeated page is this one."""
+        """Keep the last page of a path without page tokens, for `repeat_token`."""
         shape = shape_of(vendor, request.path)
         if shape and not shape.token_parameter:
             self._previous[request.prefix + request.path] = reply
 
     def replacement(self, fault: Fault, shape: Shape | None, error: Callable[[int, str | None], Reply]) -> Reply | None:
-        """The reply of a fault that does not ask the vendor at all."""
+        """The reply of a fault that replaces the vendor's; None for other faults."""
         details = fault.details
         headers = {str(k): str(v) for k, v in details.get("headers", {}).items()}
         if fault.kind == "html":
@@ -136,7 +136,7 @@ class Faults:
         return None
 
     def spoil(self, fault: Fault, request: Request, vendor: str, reply: Reply) -> Reply:
-        """The reply after a fault in its rows or paging."""
+        """The reply with a fault in its rows or its paging."""
         shape = shape_of(vendor, request.path)
         body = msgspec.json.decode(reply.encoded())
         if shape is None or not shape.fits(body):

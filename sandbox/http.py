@@ -1,4 +1,4 @@
-"""What passes between the server and the vendors: a request, a reply, a refusal."""
+"""The types that the server and the vendors exchange: a request, a reply, a refusal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Reply:
 
 
 class Refusal(Exception):
-    """A vendor's error answer, raised where the fault is found."""
+    """A vendor's error response, raised where the error is found."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
@@ -54,7 +54,7 @@ class Refusal(Exception):
 
 
 class Vendor(Protocol):
-    """What the server needs of a simulated vendor."""
+    """A simulated vendor as the server sees it."""
 
     name: str
     prefixes: tuple[str, ...]
@@ -66,26 +66,26 @@ class Vendor(Protocol):
         """The vendor's own error body for a status."""
 
     def expected(self, market: str, start: int, end: int, **options: Any) -> list[Any]:
-        """All rows of [start, end) as the vendor would send them."""
+        """All rows of [start, end) in the vendor's form."""
 
     def add_rows(self, market: str, rows: Sequence[Any]) -> None:
-        """Let a market hold further rows."""
+        """Add rows to a market."""
 
 
 class Params:
-    """A query as a vendor reads it: known names only, each at most once unless it may repeat."""
+    """A query with only allowed names, each at most once unless it may repeat."""
 
     def __init__(
         self,
         query: Pairs,
-        known: Sequence[str],
+        allowed: Sequence[str],
         refuse: Callable[[str, str], Refusal],
         repeatable: Sequence[str] = (),
     ) -> None:
         self._refuse = refuse
         self._values: dict[str, list[str]] = {}
         for name, value in query:
-            if name not in known:
+            if name not in allowed:
                 raise refuse(name, "Unknown parameter.")
             self._values.setdefault(name, []).append(value)
         for name, values in self._values.items():
@@ -115,7 +115,7 @@ class Params:
         return self.choice(name, ("true", "false"), "true" if default else "false") == "true"
 
     def integer(self, name: str, default: int | None, low: int, high: int | None = None) -> int:
-        """An integer of [low, high]; without a default the parameter is required."""
+        """An integer in [low, high]; the parameter is required unless it has a default."""
         text = self.text(name, "" if default is None else str(default))
         if not text.lstrip("-").isdigit():
             raise self._refuse(name, f"Value '{text}' is not an integer.")
@@ -126,5 +126,5 @@ class Params:
 
 
 def json_rows(rows: list[bytes]) -> msgspec.Raw:
-    """Encoded rows as one JSON array, to be put into a body as it is."""
+    """Encoded rows as one JSON array."""
     return msgspec.Raw(b"[" + b",".join(rows) + b"]")

@@ -1,4 +1,4 @@
-"""The simulated instruments, and how each vendor names them."""
+"""The simulated instruments and their names at each vendor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NS = 1_000_000_000
 MS = 1_000_000
 US = 1_000
 
-# Where Coin Metrics' coverage begins, by exchange; FTX also ends. It has no Gate: that begins with its first contract.
+# The start of Coin Metrics' coverage by exchange; Coin Metrics has no Gate, so Gate starts with its first contract.
 EXCHANGE_STARTS = {
     "binance": "2019-09-10",
     "bitfinex": "2019-08-01",
@@ -40,7 +40,7 @@ COIN_METRICS_EXCHANGES = {"okx": "okex"}
 
 @dataclass(frozen=True)
 class Instrument:
-    """One derivative market on one exchange. `share` is its part of the busiest market's rows."""
+    """One derivative market on one exchange. `share` is its row rate relative to the busiest market's."""
 
     exchange: str
     symbol: str
@@ -52,15 +52,15 @@ class Instrument:
     tick: int = 2  # decimals of a price
     contract: int = 0  # linear: one contract is 10**-contract base units
     face: int = 0  # inverse: one contract is this many quote units; 0 means linear
-    unit: int = MS  # nanoseconds between two instants that the exchange can tell apart
+    unit: int = MS  # nanoseconds, the resolution of the exchange's times
     starts: int = 0
     ends: int | None = None
-    expiry: str | None = None  # dated futures: ddmmmyy is not needed, yymmdd is
+    expiry: str | None = None  # dated futures: yymmdd
     tiny: bool = False
 
     @property
     def key(self) -> str:
-        """`exchange/symbol`, unique here."""
+        """`exchange/symbol`, unique among the instruments."""
         return f"{self.exchange}/{self.symbol}"
 
     @property
@@ -72,7 +72,7 @@ class Instrument:
 
     @property
     def coin_metrics_exchange(self) -> str:
-        """Coin Metrics' name of the exchange."""
+        """Coin Metrics' name for the exchange."""
         return COIN_METRICS_EXCHANGES.get(self.exchange, self.exchange)
 
     @property
@@ -158,9 +158,9 @@ def standard() -> list[Instrument]:
 
 
 def unshared() -> list[Instrument]:
-    """Markets that only their exchange's own API and Coinalyze have, so that no other vendor's answers contain them.
+    """Markets that only the exchange's own API and Coinalyze have; no other vendor returns them.
 
-    Bitfinex's margin pairs, its paper trading and a delisted future; all of Gate, in whole seconds.
+    Bitfinex' margin pairs, its paper trading, a delisted and another future; all of Gate, with times in whole seconds.
     """
     return [
         _make("bitfinex", "BTCUSD", "btc-usd", 0.015, lot=5, tick=0),
@@ -188,7 +188,7 @@ def tiny(count: int) -> list[Instrument]:
 
 
 def tiny_unshared(count: int) -> list[Instrument]:
-    """As many contracts of Gate with a few rows each."""
+    """Many contracts of Gate with a few rows each."""
     starts = parse(EXCHANGE_STARTS["gate"])
     return [
         Instrument("gate", f"T{n:05d}_USDT", f"t{n:05d}", "usdt", 0.0, None, 1, 4, 0, 0, NS, starts, tiny=True)

@@ -1,4 +1,4 @@
-"""The shapes of all vendors' bodies by path."""
+"""The shape of each vendor's body at each path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the rows and times stand in bodies that are arrays: of Gate, Coinalyze and Bitfinex. None of them has pages."""
+"""Rows and times in bodies that are arrays: of Gate, Coinalyze and Bitfinex. None of these has page tokens."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sandbox.shapes import Row, Shape
 
 @dataclass(frozen=True)
 class ListShape(Shape):
-    """An array of rows. Times are numbers, or their text: `per_second` of them are a second."""
+    """An array of rows. Times are numbers, or numbers as text, in units of which `per_second` are a second."""
 
     per_second: int = 1
 
     def fits(self, body: Any) -> bool:
-        """An array of arrays or objects; not an error such as `["error", code, text]`."""
+        """Whether the body is an array of arrays or objects, not an error such as `["error", code, text]`."""
         return isinstance(body, list) and all(isinstance(item, list | dict) for item in body)
 
     def mark(self, body: Any) -> None:
-        """Nothing holds the rows but the array."""
+        """Do nothing: an array has no place for an unknown field."""
 
     def pad(self, body: Any, text: str) -> None:
         """Make the first row large."""
@@ -34,22 +34,22 @@ class ListShape(Shape):
         return [body]
 
     def empty(self, body: Any) -> None:
-        """Take all rows away."""
+        """Remove all rows."""
         body.clear()
 
     def token(self, body: Any) -> Any:
-        """There is none."""
+        """None: these bodies have no page token."""
         return None
 
     def set_token(self, body: Any, token: str | None, request: Request, origin: str | None = None) -> None:
-        """There is no place for one."""
+        """Do nothing: these bodies have no page token."""
 
     def value(self, row: Any, name: str) -> Any:
         """A field of a row."""
         return row.get(name)
 
     def shift(self, row: Any, seconds: float) -> None:
-        """Move a row in time; a number stays a number of its kind, a text a text."""
+        """Move a row in time; the type of its time stays the same."""
         for name in self.time_fields:
             old = self.value(row, name)
             if old is not None:
@@ -57,24 +57,24 @@ class ListShape(Shape):
                 self.put(row, name, str(moved) if isinstance(old, str) else type(old)(moved))
 
     def strange_time(self, row: Any, value: Any) -> None:
-        """Give a row a time in another unit: seconds instead of milliseconds, and the other way round."""
+        """Set a row's time to `value`, or write it in milliseconds instead of seconds or the reverse."""
         for name in self.time_fields:
             old = self.value(row, name)
             if value is not None:
                 self.put(row, name, value)
             elif old is not None:
-                other = Decimal(str(old)) * 1000 if self.per_second == 1 else Decimal(str(old)) // self.per_second
-                self.put(row, name, str(other) if isinstance(old, str) else int(other))
+                new = Decimal(str(old)) * 1000 if self.per_second == 1 else Decimal(str(old)) // self.per_second
+                self.put(row, name, str(new) if isinstance(old, str) else int(new))
 
 
 @dataclass(frozen=True)
 class SeriesShape(ListShape):
-    """An array of series, each an object with its points in an array."""
+    """An array of series; a series is an object with an array of points."""
 
     points: str = "history"
 
     def mark(self, body: Any) -> None:
-        """Put an unknown field into every series."""
+        """Add an unknown field to every series."""
         for series in body:
             series["new_in_envelope"] = True
 
@@ -85,37 +85,37 @@ class SeriesShape(ListShape):
 
 @dataclass(frozen=True)
 class PositionalShape(ListShape):
-    """An array of rows that are arrays themselves, in whatever nesting. `fields` says what stands where."""
+    """Rows that are arrays, at any nesting. `fields` names the elements of a row."""
 
     fields: Sequence[str] = ()
-    first: str = ""  # what every row begins with
+    first: str = ""  # the first element of every row
 
     def lists(self, body: Any) -> list[list[Any]]:
-        """The innermost array that holds more than a row: what can be put out of order."""
+        """The innermost array that contains rows, so that they can be shuffled."""
         only = body[0] if len(body) == 1 else None
         return [only if only and isinstance(only[0], list) else body]
 
     def rows(self, body: Any) -> list[Any]:
-        """All rows, whatever holds them."""
+        """All rows, at any nesting."""
         if body and body[0] == self.first:
             return [body]
         return [row for item in body for row in self.rows(item)]
 
     def value(self, row: Any, name: str) -> Any:
-        """The element of a name; None if the row is too short."""
+        """The named element; None if the row is too short."""
         at = self.fields.index(name)
         return row[at] if at < len(row) else None
 
     def put(self, row: Any, name: str, value: Any) -> None:
-        """Set the element of a name; an unknown name, or a row that is too short, gets a further one."""
+        """Set the named element; append one for an unknown name or a row that is too short."""
         at = self.fields.index(name) if name in self.fields else len(row)
         row[at : at + 1] = [value]
 
     def remove(self, row: Any, name: str) -> None:
-        """Make an element null; the last one goes."""
+        """Set an element to null, or remove it if it is the last one."""
         at = self.fields.index(name)
         row[at : at + 1] = [None] if at + 1 < len(row) else []
 
     def widen(self, row: Any, fields: Row) -> None:
-        """Append the values: names have no place."""
+        """Append the values; an array has no place for the names."""
         row.extend(fields.values())

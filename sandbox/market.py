@@ -1,7 +1,7 @@
-"""The simulated truth: one history of liquidations per instrument, from which every vendor projects its view.
+"""The simulated truth: one history of liquidations per instrument; every vendor serves its own view of it.
 
 A block of an instrument (an hour of a busy market, four weeks of a tiny one) is a pure function of the seed, the
-instrument and the block's number, so that any window over years can be made lazily and again.
+instrument and the block's number, so any window can be generated on demand, and again with the same result.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sandbox.prices import usd_rate
 from sandbox.times import DAY, HOUR, NS, Clock, parse
 
 LENGTHS = (HOUR, DAY, 28 * DAY, 364 * DAY)
-# Since this day Binance's feed gives no more than one liquidation per symbol and second.
+# Since this day Binance's feed has at most one liquidation per symbol and second.
 THROTTLED_SINCE = parse("2021-04-27")
 _DENSE = parse("2026-01-01")
 
 
 @dataclass(frozen=True)
 class Block:
-    """The events of one instrument in one stretch of time, in order of time, as columns."""
+    """The events of one instrument in one period, sorted by time, as columns."""
 
     start: int
     end: int
@@ -43,7 +43,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Density:
-    """How many rows a day the busiest market has, now and from `live_from` on, and how rows arrive."""
+    """Rows a day of the busiest market, before and after `live_from`, and how late rows arrive."""
 
     rows_per_day: float = 20_000.0
     live_rows_per_day: float | None = None
@@ -54,7 +54,7 @@ class Density:
     throttled: bool = True
 
     def at(self, instrument: Instrument, instant: int) -> float:
-        """Expected rows a day of an instrument; history is thinner the older it is."""
+        """Expected rows a day of an instrument; older history has fewer rows."""
         if instrument.tiny:
             return self.tiny_rows_per_day
         rate = self.rows_per_day * instrument.share
@@ -72,7 +72,7 @@ class Density:
 
 
 class Market:
-    """All instruments and their events up to the clock's now."""
+    """All instruments and their events up to the clock's current time."""
 
     def __init__(
         self, seed: int, clock: Clock, density: Density, tiny_markets: int = 0, cache_rows: int = 500_000
@@ -80,10 +80,10 @@ class Market:
         self.seed = seed
         self.clock = clock
         self.density = density
-        # What every vendor of several exchanges' data may have, and all there is.
+        # The markets that every vendor of several exchanges may have, and all markets.
         self.instruments = {i.key: i for i in [*standard(), *tiny(tiny_markets)]}
-        further = [*unshared(), *tiny_unshared(tiny_markets)]
-        self.all_instruments = {**self.instruments, **{i.key: i for i in further}}
+        exclusive = [*unshared(), *tiny_unshared(tiny_markets)]
+        self.all_instruments = {**self.instruments, **{i.key: i for i in exclusive}}
         self._lengths = {key: self._length(i) for key, i in self.all_instruments.items()}
         self._blocks: RowCache[Block] = RowCache(3 * cache_rows)
         self._sums: OrderedDict[tuple[str, int], Sums] = OrderedDict()
@@ -94,11 +94,11 @@ class Market:
         return next((n for n in LENGTHS[:-1] if daily * n / DAY >= 20), LENGTHS[-1])
 
     def length(self, instrument: Instrument) -> int:
-        """Nanoseconds that one block of an instrument covers."""
+        """The length of an instrument's blocks in nanoseconds."""
         return self._lengths[instrument.key]
 
     def block(self, instrument: Instrument, number: int) -> Block:
-        """Block `number` of an instrument, from `number * length` on; visible or not."""
+        """Block `number` of an instrument, which starts at `number * length`, including future events."""
         return self._blocks.get((instrument.key, number), lambda: self._make(instrument, number))
 
     def rate(self, instrument: Instrument, instant: int) -> float:
@@ -106,7 +106,7 @@ class Market:
         return usd_rate(self.seed, instrument.quote, instant // HOUR)
 
     def settled(self, instant: int) -> bool:
-        """Whether nothing at or before an instant can still appear."""
+        """Whether no more events at or before an instant can arrive."""
         return instant + int((self.density.late_seconds + 5) * NS) < self.clock.now()
 
     def _make(self, instrument: Instrument, number: int) -> Block:
@@ -124,7 +124,7 @@ class Market:
         return Block(start, start + length, times, lots, fills, broke, longs, arrivals)
 
     def arrival(self, instant: int, ordinal: int) -> int:
-        """When a vendor has the event stored; it is visible from then on if rows are to arrive late."""
+        """When a vendor stores the event. If rows arrive late, the event is visible from then on."""
         mixed = ((instant // 1000 + ordinal * 40503) * 2654435761) & 0xFFFFFFFF
         delay = 200_000_000 + mixed % 4_000_000 * 1000
         if (mixed >> 8) % 10_000 < self.density.late_fraction * 10_000:
@@ -132,21 +132,21 @@ class Market:
         return instant + delay
 
     def sums(self, instrument: Instrument, hour: int) -> Sums:
-        """What an instrument's visible events of one hour (counted from the epoch) come to."""
+        """The sums of an instrument's visible events in one hour (counted from the epoch)."""
         key = (instrument.key, hour)
         with self._sums_lock:
             if key in self._sums:
                 return self._sums[key]
-        found = self.sums_between(instrument, hour * HOUR, (hour + 1) * HOUR)
+        sums = self.sums_between(instrument, hour * HOUR, (hour + 1) * HOUR)
         if self.settled((hour + 1) * HOUR):
             with self._sums_lock:
-                self._sums[key] = found
+                self._sums[key] = sums
                 if len(self._sums) > 300_000:
                     self._sums.popitem(last=False)
-        return found
+        return sums
 
     def sums_between(self, instrument: Instrument, start: int, end: int) -> Sums:
-        """What an instrument's visible events of [start, end) come to; for windows that a block or two cover."""
+        """The sums of an instrument's visible events in [start, end); not cached, for short windows."""
         now = self.clock.now()
         late = self.density.late_fraction > 0
         counts, lots, quote = [0, 0], [0, 0], [0, 0]
@@ -167,7 +167,7 @@ class Market:
 
 @dataclass(frozen=True)
 class Sums:
-    """Counts, lots, and lots times ticks: each (shorts, longs), exact."""
+    """Exact counts, lots, and lots times ticks: each (shorts, longs)."""
 
     counts: tuple[int, ...]
     lots: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Exact decimals of simulated quantities, as vendors write them."""
+"""Simulated quantities as exact decimals, in the form that vendors use."""
 
 from __future__ import annotations
 

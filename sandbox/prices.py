@@ -1,4 +1,4 @@
-"""A plausible, deterministic price for every asset and hour, and the USD rate of a stablecoin."""
+"""Plausible, deterministic prices of assets, and USD rates of stablecoins, by the hour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sandbox.times import DAY, HOUR, parse
 
 _ORIGIN = parse("2019-01-01")
 _YEAR = 365.25 * DAY
-# Roughly where each asset stood at the turn of the years from 2019 on; in between, a smooth line plus waves.
+# Approximate prices at the start of each year since 2019; in between, a smooth line plus waves.
 _ANCHORS = {
     "btc": (3800, 7200, 29000, 46000, 16500, 42000, 93000, 88000, 95000),
     "eth": (130, 130, 740, 3700, 1200, 2300, 3350, 3000, 3200),
@@ -26,7 +26,7 @@ _WAVES = ((521.0, 0.055), (83.0, 0.022), (14.3, 0.009), (3.7, 0.0045), (1.31, 0.
 
 
 def digest(*parts: object) -> int:
-    """64 bits that depend on nothing but the parts."""
+    """A 64-bit hash of the parts."""
     return int.from_bytes(blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
 
 
@@ -58,7 +58,7 @@ def price_at(seed: int, base: str, hour: int) -> float:
 
 @lru_cache(maxsize=200_000)
 def usd_rate(seed: int, quote: str, hour: int) -> float:
-    """What one unit of a quote asset is worth in USD during an hour."""
+    """The value of one unit of a quote asset in USD during an hour."""
     if quote == "usd":
         return 1.0
     return 1.0 + (digest(seed, quote, hour // 24) / 2**64 - 0.5) * 0.001

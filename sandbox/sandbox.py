@@ -1,4 +1,4 @@
-"""The sandbox as tests and scripts use it."""
+"""The interface of the sandbox for tests and scripts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Instant = str | int | datetime
 class Sandbox:
     """The seven vendors on one loopback port, in a thread: `with Sandbox(seed=1) as sandbox: …`.
 
-    Instants are ISO strings, datetimes or nanoseconds. With `now` the clock stands still unless `ticking`. Keywords
-    that are not named here are fields of `Density` or `Options`.
+    Instants are ISO strings, datetimes or nanoseconds. With `now` the clock is frozen unless `ticking`. Other keyword
+    arguments are fields of `Density` or `Options`.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Serve."""
+        """Start to serve."""
         self._server = Server(self._port, self._answer, (*self.app.prefixes, "/_control"), compress=self._compress)
         self.app.origin = self.url
         self._server.start()
 
     def stop(self) -> None:
-        """Stop serving and cut all connections."""
+        """Stop serving and close all connections."""
         if self._server:
             self._server.stop()
             self._server = None
@@ -85,11 +85,11 @@ class Sandbox:
 
     @property
     def foreign_url(self) -> str:
-        """The same server under another origin: what arrives there shows its `host` header in the log."""
+        """The same server under another origin; the log shows its requests by their `host` header."""
         return self.url.replace("127.0.0.1", "localhost")
 
     def closed_url(self) -> str:
-        """An origin where nothing listens: connections are refused."""
+        """An origin that refuses connections, because nothing listens there."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             return f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -102,30 +102,29 @@ class Sandbox:
         community: bool = False,
         **fields: Any,
     ) -> dict[str, Any]:
-        """A configuration of the connector for vendors by name; `fields` are added at its top level.
+        """A configuration of the connector; `fields` are added at its top level.
 
-        Without names it is for Kaiko, Kwery, Coin Metrics and Kiyotaka.
-
-        With `community`, Coin Metrics is its key-less host with the last 24 hours.
+        `vendors` are names, by default Kaiko, Kwery, Coin Metrics and Kiyotaka. With `community`, Coin Metrics is its
+        host without a key, which has the last 24 hours.
         """
         return {**configuration(self.url, self.now(), start_date, vendors, community), **fields}
 
     def requests(self, vendor: str | None = None) -> list[Recorded]:
-        """What arrived, in order; of one vendor, or of one prefix such as `coin_metrics_community`."""
+        """The logged requests, in order: all, or those of a vendor or a prefix such as `coin_metrics_community`."""
         log = list(self.app.log)
         return [r for r in log if vendor is None or vendor in (r.vendor, r.prefix[1:])]
 
     @property
     def errors(self) -> list[str]:
-        """Tracebacks of the sandbox's own failures; a test should find none."""
+        """Tracebacks of the sandbox's own failures; a test asserts that there are none."""
         return self.app.errors
 
     def clear(self) -> None:
-        """Forget the log, canned answers, faults and counted requests; the data stays."""
+        """Clear the log, canned responses, faults and rate limit counters; the data stays."""
         self.app.clear()
 
     def now(self) -> int:
-        """The sandbox's now in nanoseconds."""
+        """The sandbox's current time in nanoseconds."""
         return self.world.now()
 
     def set_now(self, now: Instant) -> None:
@@ -137,11 +136,11 @@ class Sandbox:
         self.market.clock.advance(seconds)
 
     def expected(self, vendor: str, market: str, start: Instant, end: Instant, **options: Any) -> list[Any]:
-        """All rows of [start, end) that a vendor has of a market, oldest first, as it would send them."""
+        """All rows of a market in [start, end) in the vendor's form, oldest first."""
         return self.app.vendors[vendor].expected(market, instant_of(start), instant_of(end), **options)
 
     def add_rows(self, vendor: str, market: str, rows: Sequence[Any]) -> None:
-        """Let a vendor have further rows (late ones, special ones) of a market, in the vendor's own form."""
+        """Add rows (such as late ones) to a vendor's market, in the vendor's form."""
         self.app.vendors[vendor].add_rows(market, rows)
 
     def serve(
@@ -171,5 +170,5 @@ class Sandbox:
         times: int | None = 1,
         **details: Any,
     ) -> Fault:
-        """Order a fault for matching requests: skip `after` of them, hit `times` (None: all that follow)."""
+        """Inject a fault into matching requests: skip `after` of them, then hit `times` (None: all)."""
         return self.app.faults.add(Fault(kind, vendor, path_contains, query_contains, after, times, details))

@@ -1,4 +1,4 @@
-"""A vendor's rows of one instrument, encoded, in order of time, and pages cut out of them by bisection."""
+"""A vendor's encoded rows of one instrument, sorted by time, and pages of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sandbox.cache import RowCache
 from sandbox.instruments import Instrument
 from sandbox.market import Block, Market
 
-Position = tuple[int, int]  # an instant, and how many of its rows are already sent
+Position = tuple[int, int]  # an instant, and how many of its rows have been sent
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """The rows that a vendor makes of a block. `sources` says which event a row comes from, if not the same one."""
+    """A vendor's rows of a block. `sources` are the rows' event indexes; None means row n is event n."""
 
     times: Sequence[int]
     rows: list[bytes]
@@ -28,7 +28,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Page:
-    """Rows in the order of reading, their times, and where the next page starts."""
+    """Rows in the requested order, their times, and the position of the next page."""
 
     rows: list[bytes] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
@@ -82,16 +82,16 @@ class Series:
         length = self.market.length(self.instrument)
         start, end = number * length, (number + 1) * length
         block = self.market.block(self.instrument, number)
-        found = self.cache.get((self.name, number), lambda: self.render(self.instrument, block))
+        rendered = self.cache.get((self.name, number), lambda: self.render(self.instrument, block))
         now = self.market.clock.now()
-        low = bisect_left(found.times, self.first) if start < self.first else 0
-        high = len(found) if end <= now else bisect_right(found.times, now)
-        if low or high < len(found):
-            sources = found.sources[low:high] if found.sources is not None else range(low, high)
-            found = Rendered(found.times[low:high], found.rows[low:high], sources)
+        low = bisect_left(rendered.times, self.first) if start < self.first else 0
+        high = len(rendered) if end <= now else bisect_right(rendered.times, now)
+        if low or high < len(rendered):
+            sources = rendered.sources[low:high] if rendered.sources is not None else range(low, high)
+            rendered = Rendered(rendered.times[low:high], rendered.rows[low:high], sources)
         if block.arrivals and not self.market.settled(end):
-            found = _arrived(found, block, now)
-        return _merged(found, [row for row in self.extras.between(self.name, start, end) if row[0] <= now])
+            rendered = _arrived(rendered, block, now)
+        return _merged(rendered, [row for row in self.extras.between(self.name, start, end) if row[0] <= now])
 
     def chunks(self, start: int, end: int, *, backwards: bool = False) -> Iterator[Rendered]:
         """The visible rows of the blocks that overlap [start, end), block by block."""
@@ -133,7 +133,7 @@ class Series:
         return _cut(rows, times, limit, (newest, skip))
 
     def sliced(self, start: int, end: int, offset: int, limit: int, *, backwards: bool = False) -> list[bytes]:
-        """Up to `limit` rows of [start, end) after the first `offset`, in either order."""
+        """Up to `limit` rows of [start, end) after the first `offset`, oldest or newest first."""
         rows: list[bytes] = []
         for chunk in self.chunks(start, end, backwards=backwards):
             low, high = bisect_left(chunk.times, start), bisect_left(chunk.times, end)
@@ -164,18 +164,18 @@ def merged(
     newest: bool = False,
     extra: Sequence[tuple[int, bytes]] = (),
 ) -> Page:
-    """Up to `limit` rows of [start, end) of several series and further rows, oldest (or newest) first.
+    """Up to `limit` rows of [start, end) of several series and of `extra`, oldest (or newest) first.
 
-    Rows of one instant stand in the order of the series; newest first is exactly the reverse. The page has no next.
+    Rows of one instant are in the order of the series; newest first is exactly the reverse. The page has no `next`.
     """
-    found: list[tuple[int, bytes]] = []
+    candidates: list[tuple[int, bytes]] = []
     for source in sources:
         page = (source.descending if newest else source.ascending)(start, end, limit)
         rows = list(zip(page.times, page.rows, strict=True))
-        found += rows[::-1] if newest else rows
-    found += extra
-    found.sort(key=lambda row: row[0])
-    kept = found[::-1][:limit] if newest else found[:limit]
+        candidates += rows[::-1] if newest else rows
+    candidates += extra
+    candidates.sort(key=lambda row: row[0])
+    kept = candidates[::-1][:limit] if newest else candidates[:limit]
     return Page([row for _, row in kept], [instant for instant, _ in kept])
 
 
@@ -191,14 +191,14 @@ def _cut(rows: list[bytes], times: list[int], limit: int, before: Position) -> P
     return Page(rows[:limit], times[:limit], (following, sent))
 
 
-def _arrived(found: Rendered, block: Block, now: int) -> Rendered:
-    sources = found.sources if found.sources is not None else range(len(found))
+def _arrived(rendered: Rendered, block: Block, now: int) -> Rendered:
+    sources = rendered.sources if rendered.sources is not None else range(len(rendered))
     kept = [n for n, source in enumerate(sources) if block.arrivals[source] <= now]
-    return Rendered([found.times[n] for n in kept], [found.rows[n] for n in kept])
+    return Rendered([rendered.times[n] for n in kept], [rendered.rows[n] for n in kept])
 
 
-def _merged(found: Rendered, extra: list[tuple[int, bytes]]) -> Rendered:
+def _merged(rendered: Rendered, extra: list[tuple[int, bytes]]) -> Rendered:
     if not extra:
-        return found
-    merged = sorted([*zip(found.times, found.rows, strict=True), *extra], key=lambda row: row[0])
+        return rendered
+    merged = sorted([*zip(rendered.times, rendered.rows, strict=True), *extra], key=lambda row: row[0])
     return Rendered(array("q", [row[0] for row in merged]), [row[1] for row in merged])

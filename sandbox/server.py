@@ -23,22 +23,22 @@ WIRE_FAULTS = ("refused", "reset", "reset_mid_body", "cut", "silent", "slow_firs
 
 @dataclass
 class Wire:
-    """How an answer is to be spoilt on the wire. `kind` is one of WIRE_FAULTS."""
+    """A fault on the wire. `kind` is one of WIRE_FAULTS."""
 
     kind: str
     seconds: float = 1.0
     chunk: int = 1024
-    length: str = "full"  # cut: the Content-Length of the "full" body, or of the "cut" one
+    length: str = "full"  # the Content-Length of `cut`: "full" is that of the whole body, "cut" of the sent part
 
     @property
     def silences(self) -> bool:
-        """Whether nothing at all is answered."""
+        """Whether no response is sent at all."""
         return self.kind in ("refused", "reset", "silent")
 
 
 @dataclass
 class Answer:
-    """A reply and what happens to it on its way."""
+    """A reply, its fault on the wire, and a callback with the sent status and body size."""
 
     reply: Reply
     wire: Wire | None = None
@@ -49,7 +49,7 @@ Answerer = Callable[[Request], Answer]
 
 
 class Server(ThreadingTCPServer):
-    """Serves whatever `answer` makes of a request."""
+    """Serves the answers that `answer` returns."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -68,15 +68,15 @@ class Server(ThreadingTCPServer):
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port on which the server listens."""
         return int(self.server_address[1])
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
+        """Start to serve in a new thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening and close every connection."""
         self.closing.set()
         self.shutdown()
         self.server_close()
@@ -92,7 +92,7 @@ class Server(ThreadingTCPServer):
             (self._open.add if opened else self._open.discard)(connection)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no error."""
+        """Ignore the error: a client may disconnect."""
 
 
 class _Handler(StreamRequestHandler):
@@ -103,7 +103,7 @@ class _Handler(StreamRequestHandler):
         server = cast(Server, self.server)
         server.track(self.request, opened=True)
         try:
-            while not server.closing.is_set() and self._one(server):
+            while not server.closing.is_set() and self._serve_one(server):
                 pass
         except (OSError, ValueError):
             pass
@@ -114,8 +114,8 @@ class _Handler(StreamRequestHandler):
         with contextlib.suppress(OSError):
             super().finish()
 
-    def _one(self, server: Server) -> bool:
-        """Answer one request; whether the connection stays open."""
+    def _serve_one(self, server: Server) -> bool:
+        """Answer one request; returns whether the connection stays open."""
         line = self.rfile.readline(MAX_LINE)
         if not line.strip():
             return False
@@ -127,9 +127,9 @@ class _Handler(StreamRequestHandler):
         body = self.rfile.read(int(headers.get("content-length", 0)))
         answer = server.answer(_request(server, method, target, headers, body, self.client_address[0]))
         keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
-        return self._send(server, answer, headers, keep, head=method == "HEAD")
+        return self._send(server, answer, headers.get("accept-encoding", ""), keep, head=method == "HEAD")
 
-    def _send(self, server: Server, answer: Answer, asked: dict[str, str], keep: bool, *, head: bool) -> bool:
+    def _send(self, server: Server, answer: Answer, accepted: str, keep: bool, *, head: bool) -> bool:
         reply, wire = answer.reply, answer.wire
         if wire and wire.silences:
             answer.done(0, 0)
@@ -142,7 +142,7 @@ class _Handler(StreamRequestHandler):
         if wire and wire.kind == "bad_gzip":
             headers["Content-Encoding"] = "gzip"
             body = b"\x1f\x8b\x08\x00 this is no gzip stream \xff" + body[:200]
-        elif server.compress and len(body) > 500 and "gzip" in asked.get("accept-encoding", ""):
+        elif server.compress and len(body) > 500 and "gzip" in accepted:
             packer = zlib.compressobj(1, zlib.DEFLATED, 31)
             body = packer.compress(body) + packer.flush()
             headers["Content-Encoding"] = "gzip"
@@ -166,14 +166,14 @@ class _Handler(StreamRequestHandler):
             return True
         self.request.sendall(start + body)
         if wire and wire.kind == "reset_mid_body":
-            # Let what was written arrive before the reset throws away what the client has not read.
+            # Wait, because a reset discards the data that the client has not yet read.
             time.sleep(0.05)
             self._reset()
             return False
         return not (wire and wire.kind == "cut" and wire.length != "cut")
 
     def _reset(self) -> None:
-        """Close with a reset instead of a farewell."""
+        """Close the connection with a TCP reset."""
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.request.close()
 

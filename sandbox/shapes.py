@@ -1,4 +1,4 @@
-"""Where the rows, times and page tokens stand in each vendor's bodies, so that faults can reach them."""
+"""Where rows, times and page tokens are in each vendor's bodies, so that faults can change them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shape:
-    """The layout of one kind of body: an object whose rows are objects. `token_parameter` is empty without pages."""
+    """The layout of a body that is an object whose rows are objects. Without pages, `token_parameter` is empty."""
 
     token_parameter: str
     number_field: str
@@ -23,7 +23,7 @@ class Shape:
     nested: bool = False
 
     def fits(self, body: Any) -> bool:
-        """Whether a body has the layout; an error of the vendor may have another."""
+        """Whether a body has this layout; an error body may have another."""
         return isinstance(body, dict)
 
     def put(self, row: Any, name: str, value: Any) -> None:
@@ -31,15 +31,15 @@ class Shape:
         row[name] = value
 
     def remove(self, row: Any, name: str) -> None:
-        """Take a field out of a row."""
+        """Remove a field of a row."""
         row.pop(name, None)
 
     def widen(self, row: Any, fields: Row) -> None:
-        """Give a row further fields."""
+        """Add fields to a row."""
         row.update(fields)
 
     def mark(self, body: Any) -> None:
-        """Put an unknown field into what holds the rows."""
+        """Add an unknown field next to the rows."""
         body["new_in_envelope"] = True
 
     def pad(self, body: Any, text: str) -> None:
@@ -47,7 +47,7 @@ class Shape:
         body["padding"] = text
 
     def lists(self, body: Any) -> list[list[Any]]:
-        """The lists that hold rows; a Kiyotaka body has one a series."""
+        """The lists of rows; a Kiyotaka body has one for each series."""
         if self.nested:
             return [series["points"] for series in body.get("series", [])]
         return [body["data"]] if "data" in body else [body[name] for name in ("symbols",) if name in body]
@@ -57,18 +57,18 @@ class Shape:
         return [row["Point"] if self.nested else row for rows in self.lists(body) for row in rows]
 
     def empty(self, body: Any) -> None:
-        """Take all rows away."""
+        """Remove all rows."""
         for rows in self.lists(body):
             rows.clear()
 
     def token(self, body: Any) -> Any:
-        """The next page's token."""
+        """The next page token."""
         if self.token_parameter == "after":
             return (body.get("meta") or {}).get("next_cursor")
         return body.get(self.token_parameter)
 
     def set_token(self, body: Any, token: str | None, request: Request, origin: str | None = None) -> None:
-        """Name a next page, and its URL where the vendor gives one."""
+        """Set the next page token, and the next URL if the vendor has one."""
         if token is None:
             return
         if self.token_parameter == "after":
@@ -79,7 +79,7 @@ class Shape:
             return
         body[self.token_parameter] = token
         if self.url_field:
-            # Coin Metrics repeats the whole query in the URL, Kaiko's token stands for it.
+            # Coin Metrics repeats the whole query in the URL; Kaiko's token contains it.
             kept = request.query if self.url_field == "next_page_url" else []
             kept = [pair for pair in kept if pair[0] != self.token_parameter]
             query = urlencode([*kept, (self.token_parameter, token)], quote_via=quote)
@@ -100,7 +100,7 @@ class Shape:
                 row[name] = value + int(seconds * _per_second(value))
 
     def strange_time(self, row: Any, value: Any) -> None:
-        """Give a row a time in a unit or form that the vendor does not have."""
+        """Set a row's time to `value`, or write it in a unit or form that the vendor does not use."""
         for name in self.time_fields:
             old = row.get(name)
             if value is not None:
@@ -114,5 +114,5 @@ class Shape:
 
 
 def _per_second(stamp: int) -> int:
-    """Units a second of a present-day stamp in ms, us or ns."""
+    """Units a second of a present-day timestamp in ms, us or ns."""
     return next((unit for unit in (10**3, 10**6) if stamp < 10**10 * unit), 10**9)

@@ -1,4 +1,4 @@
-"""Instants as integer nanoseconds since the epoch, read from and written as ISO 8601."""
+"""Instants are integer nanoseconds since the epoch; this module parses and writes them as ISO 8601."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ISO = re.compile(
 
 
 class Clock:
-    """The sandbox's idea of now: the wall clock, a frozen instant, or one that ticks on from a given instant."""
+    """The sandbox's clock: the wall clock, a frozen clock, or one that ticks from a given instant."""
 
     def __init__(self, now: str | int | datetime | None = None, *, ticking: bool = False) -> None:
         self._ticking = now is None or ticking
@@ -41,13 +41,13 @@ class Clock:
         self._frozen = instant
 
     def advance(self, seconds: float) -> None:
-        """Move forward (or, with a negative number, back)."""
+        """Move the clock forward, or back by a negative number."""
         self._offset += int(seconds * NS)
         self._frozen += int(seconds * NS)
 
 
 def instant_of(value: str | int | datetime) -> int:
-    """Nanoseconds of an ISO string, a datetime (naive means UTC) or nanoseconds."""
+    """Nanoseconds of an ISO string, of a datetime (UTC if it is naive), or of nanoseconds."""
     if isinstance(value, int):
         return value
     if isinstance(value, datetime):
@@ -57,9 +57,9 @@ def instant_of(value: str | int | datetime) -> int:
 
 
 def parse(text: str, zone: str = "UTC", *, zone_wins: bool = False) -> int:
-    """Nanoseconds of an ISO 8601 date or date-time; ValueError if it is none.
+    """Nanoseconds of an ISO 8601 date or date-time; raises ValueError for any other text.
 
-    Without an offset the text is read in `zone`; with `zone_wins`, `zone` replaces a given `Z` too.
+    `zone` applies to a text without an offset; with `zone_wins`, it replaces any offset.
     """
     match = _ISO.fullmatch(text.strip())
     if not match:
@@ -80,23 +80,23 @@ def parse(text: str, zone: str = "UTC", *, zone_wins: bool = False) -> int:
 
 @lru_cache(maxsize=4096)
 def second_text(seconds: int) -> str:
-    """`2025-02-27T23:00:00`: a whole second, without fraction and zone."""
+    """A whole second as `2025-02-27T23:00:00`, without fraction and zone."""
     t = time.gmtime(seconds)
     return f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}"
 
 
 def iso(instant: int, digits: int = 3, zone: str = "Z") -> str:
-    """An instant as ISO 8601 with `digits` decimals of a second (0, 3, 6 or 9), cut, not rounded."""
+    """An instant as ISO 8601 with `digits` decimals of a second (0, 3, 6 or 9), truncated, not rounded."""
     seconds, rest = divmod(instant, NS)
     text = second_text(seconds)
     return f"{text}.{rest:09d}"[: len(text) + 1 + digits] + zone if digits else text + zone
 
 
 def floor(instant: int, step: int, origin: int = 0) -> int:
-    """The last multiple of `step`, counted from `origin`, that is not after the instant."""
+    """The last multiple of `step`, counted from `origin`, at or before the instant."""
     return instant - (instant - origin) % step
 
 
 def ceil(instant: int, step: int, origin: int = 0) -> int:
-    """The first multiple of `step`, counted from `origin`, that is not before the instant."""
+    """The first multiple of `step`, counted from `origin`, at or after the instant."""
     return -floor(-instant, step, -origin)
