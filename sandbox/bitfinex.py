@@ -1,6 +1,6 @@
 """Bitfinex: liquidations of the whole exchange, without a key.
 
-From the page "Liquidations" (reference/rest-public-liquidations) and what others measured against the live host.
+From the page "Liquidations" (reference/rest-public-liquidations) and others' measurements of the live host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sandbox.world import World
 HIST, STATUS, CONF = "/v2/liquidations/hist", "/v2/platform/status", "/v2/conf/"
 CANDLES = "/v2/candles/"
 PARAMETERS = ("start", "end", "sort", "limit")
-# Documented: 3 a minute. Measured: the second of two at once is refused, so a place is free every 20 seconds.
+# Documented: 3 a minute. Measured: the second of two simultaneous requests is refused, so one every 20 seconds.
 HIST_SECONDS = 20.0
 STATUS_LIMIT = CANDLES_LIMIT = (30, 60.0)
 CONF_LIMIT = (90, 60.0)
@@ -74,7 +74,7 @@ class Bitfinex:
         return self._liquidations(request)
 
     def _limit(self, request: Request, endpoint: str, limit: int, seconds: float) -> None:
-        """Count a request of an address to an endpoint; one too many shuts the address out of it for a while."""
+        """Count a request; a request over the limit blocks the address from the endpoint for a while."""
         limits, block = self._world.limits, self._world.options.bitfinex_block_seconds
         if not limits.take(f"bitfinex{endpoint}", request.client, limit, seconds, block=block).allowed:
             raise Refusal(self.error(429))
@@ -93,7 +93,7 @@ class Bitfinex:
         return Reply(body=json_rows(NESTINGS[options.bitfinex_nesting](rows)), rows=len(rows))
 
     def _lists(self, request: Request) -> Reply:
-        """One array for each name asked for: pairs without their `t`, or pairs of a code and its meaning."""
+        """One array for each requested name: symbols without their `t`, or pairs of a code and its meaning."""
         Params(request.query, (), bad_parameter)
         now = self._world.now()
         pairs = sorted(i.symbol for i in self._rows.instruments.values() if i.ends is None or i.ends > now)
@@ -111,7 +111,7 @@ class Bitfinex:
         return Reply(body=[tables[name] for name in names], rows=sum(len(tables[name]) for name in names))
 
     def _candles(self, request: Request) -> Reply:
-        """The newest daily candles of a pair, delisted ones too; of an unknown one there are none."""
+        """The newest daily candles of a pair, even if it is delisted; none for an unknown pair."""
         limit = Params(request.query, PARAMETERS, bad_parameter).integer("limit", 100, 1, 10_000)
         key, _, section = request.path.removeprefix(CANDLES).partition("/")
         kind, frame, symbol = (*key.split(":", 2), "", "")[:3]
@@ -126,12 +126,12 @@ class Bitfinex:
         return Reply(body=candles, rows=len(candles))
 
     def _prices(self, instrument: Instrument, day: int) -> list[float]:
-        """Open, close, high, low and volume of a day: its first price, and nothing that moves."""
+        """Open, close, high, low and volume of a day. All four prices are the day's first one."""
         price = price_at(self._world.market.seed, instrument.base, day // HOUR)
         return [round(price, instrument.tick)] * 4 + [1.0]
 
     def error(self, status: int, message: str | None = None) -> Reply:
-        """Bitfinex' error body for a status; over the limit and in a 503 it may be an object."""
+        """Bitfinex' error body for a status; for a rate limit or a 503 it may be an object."""
         options = self._world.options
         if status == 429:
             in_array = options.bitfinex_rate_body == "array"
@@ -144,9 +144,9 @@ class Bitfinex:
         return Reply(status, ["error", code, message or TEXTS.get(status, "ERR_GENERIC")])
 
     def expected(self, market: str, start: int, end: int, **options: Any) -> list[Any]:
-        """Rows of [start, end), oldest first, as arrays: of a symbol such as `tBTCF0:USTF0`, or of all (`*`)."""
+        """Rows of [start, end) as arrays, oldest first: of a symbol such as `tBTCF0:USTF0`, or of all (`*`)."""
         return self._rows.expected(market, start, end)
 
     def add_rows(self, market: str, rows: Sequence[Any]) -> None:
-        """Let a symbol, or (`*`) any that the rows name, have further rows: arrays as Bitfinex sends them."""
+        """Add rows, as arrays in Bitfinex' form, to one symbol or (`*`) to the symbols that the rows name."""
         self._rows.add(market, rows)

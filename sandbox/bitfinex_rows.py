@@ -1,4 +1,4 @@
-"""Bitfinex: the rows of its liquidations, a trigger and one or two matches for each event, over the whole exchange."""
+"""Bitfinex: the liquidation rows of the whole exchange: a trigger and one or two matches for each event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sandbox.times import DAY
 from sandbox.world import World
 
 NAME = "bitfinex"
-# What stands where in a row.
+# The elements of a row, in order.
 FIELDS = (
     "type", "pos_id", "mts", "_3", "symbol", "amount", "base_price", "_7", "is_match", "is_market_sold", "_10",
     "price_acquired",
@@ -27,21 +27,21 @@ Step = tuple[int, int, int, int, str]  # instant, amount in lots, IS_MATCH, IS_M
 
 
 class Rows:
-    """The rows of every Bitfinex market, merged in order of time; tests may add rows of any symbol."""
+    """The rows of every Bitfinex market, merged and sorted by time; tests may add rows of any symbol."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._extras = Extras()
-        held = [i for i in world.market.all_instruments.values() if i.exchange == NAME]
-        self.instruments = {f"t{i.symbol}": i for i in held}
+        instruments = (i for i in world.market.all_instruments.values() if i.exchange == NAME)
+        self.instruments = {f"t{i.symbol}": i for i in instruments}
 
     def read(self, start: int, end: int, limit: int, *, newest: bool, symbol: str = "*") -> Page:
-        """Up to `limit` rows of [start, end), oldest or newest first; of one symbol, or of all."""
-        held = [self._series(i) for name, i in self.instruments.items() if symbol in ("*", name)]
+        """Up to `limit` rows of [start, end) of one symbol or of all, oldest or newest first."""
+        series = [self._series(i) for name, i in self.instruments.items() if symbol in ("*", name)]
         now = self._world.now()
         extra = self._extras.between(NAME, start, min(end, now + 1))
         extra = [row for row in extra if symbol in ("*", msgspec.json.decode(row[1])[4])]
-        return merged(held, start, end, limit, newest=newest, extra=extra)
+        return merged(series, start, end, limit, newest=newest, extra=extra)
 
     def _series(self, instrument: Instrument) -> Series:
         world = self._world
@@ -52,12 +52,12 @@ class Rows:
 
     def _render(self, instrument: Instrument, block: Block) -> Rendered:
         gap = self._world.gap(NAME, instrument)
-        found: list[tuple[int, bytes, int]] = []
+        rows: list[tuple[int, bytes, int]] = []
         columns = zip(block.times, block.lots, block.fills, block.longs, strict=True)
         for n, (instant, lots, fill, long) in enumerate(columns):
             if gap and gap.covers(instant):
                 continue
-            # An exact twin has the same number, so that its rows are the same, too.
+            # A twin event gets the same number, so its rows are equal, too.
             number = crc32(f"{instrument.symbol}|{instant}|{lots}|{fill}".encode())
             entry = fill / 10**instrument.tick * (1 + (5 + number % 400) / (10_000 if long else -10_000))
             sign = "" if long else "-"
@@ -66,12 +66,12 @@ class Rows:
                 elements = ('"pos"', str(number), stamp, "null", f'"t{instrument.symbol}"',
                             f"{sign}{decimal(part, instrument.lot)}", str(round(entry, 8)), "null", str(match),
                             str(sold), "null", price)[: self._world.options.bitfinex_elements]  # fmt: skip
-                found.append((at, f"[{','.join(elements)}]".encode(), n))
-        found.sort(key=lambda row: row[0])
-        return Rendered(array("q", [row[0] for row in found]), [row[1] for row in found], [row[2] for row in found])
+                rows.append((at, f"[{','.join(elements)}]".encode(), n))
+        rows.sort(key=lambda row: row[0])
+        return Rendered(array("q", [row[0] for row in rows]), [row[1] for row in rows], [row[2] for row in rows])
 
     def _steps(self, instant: int, lots: int, price: str, number: int) -> Iterator[Step]:
-        """The trigger, then the matches, milliseconds later. One event in six has two matches."""
+        """The trigger, then its matches a few milliseconds later. One event in six has two matches."""
         options = self._world.options
         by_system = number % 11 == 3
         sold = (0 if by_system else 1) if options.bitfinex_market_sold == "documented" else int(by_system)
@@ -83,21 +83,21 @@ class Rows:
             yield instant + (1 + number // 7 % 5) * MS, lots - executed, 1, sold, price
 
     def _stamp(self, instant: int, number: int) -> tuple[int, str]:
-        """An instant and its MTS; with a fraction of four digits if the option says so."""
+        """An instant and its MTS, with four decimals if `bitfinex_fractional_ms` is set."""
         if not self._world.options.bitfinex_fractional_ms:
             return instant, str(instant // MS)
         instant += number % 10_000 * 100
         return instant, decimal(instant // 100, 4)
 
     def expected(self, market: str, start: int, end: int) -> list[Any]:
-        """All rows of [start, end), oldest first, of a symbol or of the whole exchange (`*`)."""
+        """All rows of [start, end) of a symbol or of the whole exchange (`*`), oldest first."""
         if market != "*" and market not in self.instruments:
             raise KeyError(market)
         return [msgspec.json.decode(row) for row in self.read(start, end, 2**62, newest=False, symbol=market).rows]
 
     def add(self, market: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Let the exchange have further rows, of one symbol or (`*`) of any."""
+        """Add rows of one symbol or (`*`) of any."""
         for row in rows:
             if market not in ("*", row[4]):
-                raise ValueError(f"a row of {row[4]}, not of {market}")
+                raise ValueError(f"the row has symbol {row[4]}, not {market}")
         self._extras.add(NAME, [(int(Decimal(str(row[2])) * MS), msgspec.json.encode(row)) for row in rows])

@@ -36,9 +36,9 @@ from sandbox.series import Extras, Rendered, Series
 from sandbox.times import DAY, NS, parse, second_text
 from sandbox.world import World
 
-# Exchanges that report orders (not necessarily executed), or both orders and trades; all others report trades.
+# Exchanges that report orders (not necessarily executed) or both orders and trades; the others report trades.
 TYPES = {"bitmex": ("order",), "okx": ("order",), "bitfinex": ("order", "trade")}
-# Exchanges without an own numeric id get one from the instant; the others' ids are mapped to long numbers.
+# An exchange without numeric ids of its own gets ids from the time; other exchanges' ids become long numbers.
 TIME_IDS = ("binance", "bybit", "okx", "huobi", "ftx")
 SIDE_SOMETIMES_ABSENT = ("bitfinex", "huobi", "okx")
 MISSING = (
@@ -55,7 +55,7 @@ PATH = "/v4/timeseries/market-liquidations"
 
 
 class CoinMetrics:
-    """The paid host under `/coin_metrics`, the key-less community host under `/coin_metrics_community`."""
+    """The paid host under `/coin_metrics`; the community host, without a key, under `/coin_metrics_community`."""
 
     name = "coin_metrics"
     prefixes: tuple[str, ...] = ("/coin_metrics", "/coin_metrics_community")
@@ -63,8 +63,8 @@ class CoinMetrics:
     def __init__(self, world: World) -> None:
         self._world = world
         self._extras = Extras()
-        # Ten requests of one caller are served at a time, further ones wait.
-        self._places: dict[str, threading.Semaphore] = {}
+        # Ten concurrent requests of one caller are served; more wait.
+        self._slots: dict[str, threading.Semaphore] = {}
         self.markets = {i.coin_metrics: i for i in world.market.instruments.values()}
         self.metrics = Metrics(world, self.missing)
         self._catalog = Catalog(world, self.series, self.metrics)
@@ -75,7 +75,7 @@ class CoinMetrics:
         allowed = authorize(request, community)
         headers = limited(request, self._world, community)
         caller = request.client if community else str(dict(request.query).get("api_key"))
-        with self._places.setdefault(caller, threading.Semaphore(10)):
+        with self._slots.setdefault(caller, threading.Semaphore(10)):
             try:
                 reply = self._answer(request, community, allowed)
             except Refusal as refused:
@@ -91,8 +91,8 @@ class CoinMetrics:
         return self._catalog.answer(request, community, allowed)
 
     def _liquidations(self, request: Request, community: bool, allowed: tuple[str, ...]) -> Reply:
-        known = ("markets", *TIME_PARAMETERS, *PAGE_PARAMETERS, "limit_per_market")
-        params = Params(request.query, known, bad_parameter)
+        parameters = ("markets", *TIME_PARAMETERS, *PAGE_PARAMETERS, "limit_per_market")
+        params = Params(request.query, parameters, bad_parameter)
         if not params.text("markets"):
             raise bad_parameter("markets", "The parameter is required.")
         names = select(params.text("markets"), list(self.markets), _unknown_market)
@@ -119,7 +119,7 @@ class CoinMetrics:
         return any(name == instrument.exchange and start <= instant < end for name, start, end in MISSING)
 
     def render(self, instrument: Instrument, block: Block) -> Rendered:
-        """Every event of a block as Coin Metrics writes it: one row for each type that the exchange reports."""
+        """The rows of a block: one for each event and each type that the exchange reports."""
         times, rows, sources = array("q"), list[bytes](), array("q")
         types = TYPES.get(instrument.exchange, ("trade",))
         second, prefix, ordinal, previous = -1, "", 0, (-1, -1, -1)
@@ -168,13 +168,13 @@ class CoinMetrics:
         return refusal(status, message=message).reply
 
     def expected(self, market: str, start: int, end: int, **options: Any) -> list[Any]:
-        """Rows of [start, end), oldest first, of a market, or of `pair-metrics/btc-usdt` and the like."""
+        """Rows of [start, end) of a market, or of metrics such as `pair-metrics/btc-usdt`, oldest first."""
         if "-metrics/" in market:
             return self.metrics.expected(market, start, end, **options)
         return [msgspec.json.decode(row) for row in self.series(market).all(start, end)]
 
     def add_rows(self, market: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Let a market have further rows."""
+        """Add rows to a market."""
         if market not in self.markets:
             raise KeyError(market)
         self._extras.add(f"coin_metrics/{market}", [(parse(r["time"]), msgspec.json.encode(r)) for r in rows])

@@ -1,4 +1,4 @@
-"""What Coin Metrics' calls share: the key, limits, time and page parameters, pages over several entities, errors."""
+"""Shared by Coin Metrics' endpoints: API keys, rate limits, time and page parameters, paging, errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sandbox.series import Page, Position
 from sandbox.times import DAY, parse
 from sandbox.world import World
 
-# What each key may read: patterns of market ids; an empty tuple means a key without any liquidations.
+# The market id patterns that each key may read; an empty tuple means no liquidations at all.
 KEYS: dict[str, tuple[str, ...]] = {
     "sandbox-coin-metrics-key": ("*",),
     "cm+key/with=chars": ("*",),
@@ -50,7 +50,7 @@ MESSAGES = {
 
 
 class Readable(Protocol):
-    """Rows of one entity, in order of time."""
+    """Rows of one entity, sorted by time."""
 
     def ascending(self, start: int, end: int, limit: int, after: Position | None = None) -> Page:
         """Up to `limit` rows of [start, end), oldest first."""
@@ -67,7 +67,7 @@ def refusal(status: int, kind: str | None = None, message: str | None = None) ->
 
 
 def bad_parameter(name: str, why: str) -> Refusal:
-    """The refusal of one parameter."""
+    """A refusal that names the parameter."""
     return refusal(400, message=f"Bad parameter '{name}'. {why}")
 
 
@@ -88,7 +88,7 @@ def authorize(request: Request, community: bool) -> tuple[str, ...]:
 
 
 def limited(request: Request, world: World, community: bool) -> dict[str, str]:
-    """Count the request; the rate headers of its answer. Refused over the limit."""
+    """Count the request and return its rate limit headers; raises Refusal over the limit."""
     limit, seconds = COMMUNITY_LIMIT if community else PAID_LIMIT
     key = next((value for name, value in request.query if name == "api_key"), "")
     verdict = world.limits.take("coin_metrics", request.client if community else key, limit, seconds)
@@ -106,7 +106,7 @@ def limited(request: Request, world: World, community: bool) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Window:
-    """The bounds asked for, as [start, end) in nanoseconds, and how they are to be paged."""
+    """The requested [start, end) in nanoseconds, and how to page it."""
 
     start: int
     end: int
@@ -117,7 +117,7 @@ class Window:
 
 
 def read_window(params: Params, world: World, community: bool, limit_name: str) -> Window:
-    """Time bounds, both inclusive unless the request says otherwise; by default the pages begin at the end."""
+    """Read the bounds, inclusive unless the request says otherwise. By default, paging starts at the end."""
     start = _instant(params, "start_time", 0)
     end = _instant(params, "end_time", world.now())
     start += not params.flag("start_inclusive", True)
@@ -140,20 +140,20 @@ def _instant(params: Params, name: str, default: int) -> int:
         raise bad_parameter(name, f"Value '{params.text(name)}' is not supported.") from error
 
 
-def select(text: str, known: Sequence[str], refuse: Callable[[str], Refusal]) -> list[str]:
-    """The known entities that a comma-separated list of ids and patterns names, sorted; one unknown refuses all."""
-    found: set[str] = set()
+def select(text: str, names: Sequence[str], refuse: Callable[[str], Refusal]) -> list[str]:
+    """The names that a comma-separated list of ids and patterns selects, sorted; raises if an item matches none."""
+    selected: set[str] = set()
     for item in text.split(","):
-        matches = [name for name in known if fnmatchcase(name, item)] if "*" in item else [item]
-        if not matches or not all(name in known for name in matches):
+        matches = [name for name in names if fnmatchcase(name, item)] if "*" in item else [item]
+        if not matches or not all(name in names for name in matches):
             raise refuse(item)
-        found.update(matches)
-    return sorted(found)
+        selected.update(matches)
+    return sorted(selected)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a page starts: an entity, a position in it, and how many of its rows are sent."""
+    """Where a page starts: an entity, a position in it, and how many of its rows have been sent."""
 
     entity: int = 0
     position: Position | None = None
@@ -177,9 +177,9 @@ def _place(token: str) -> _Place:
 
 
 def read_page(sources: Sequence[Readable], window: Window) -> tuple[list[bytes], str | None]:
-    """One page over all entities in order of (entity, time), and the next page's token.
+    """One page over all entities, sorted by entity and time, and the next page token.
 
-    Pages from the end begin with the last rows of the last entity; within a page the order is the same.
+    With `paging_from=end`, the first page has the last rows of the last entity; rows within a page are still ascending.
     """
     order = list(sources) if window.from_start else list(reversed(sources))
     place, rows = _place(window.token), list[bytes]()
@@ -203,7 +203,7 @@ def read_page(sources: Sequence[Readable], window: Window) -> tuple[list[bytes],
 
 
 def answer_page(request: Request, params: Params, rows: list[bytes], token: str | None) -> Reply:
-    """A page as JSON or CSV, with the URL of the next one. The URL repeats the query, and with it the key."""
+    """A page as JSON or CSV, with the next page's URL, which repeats the query and so contains the key."""
     url = None
     if token is not None:
         kept = [pair for pair in request.query if pair[0] != "next_page_token"]

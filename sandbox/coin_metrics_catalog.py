@@ -1,4 +1,4 @@
-"""Coin Metrics: catalogs (what there is, and from when to when) and the markets' reference data."""
+"""Coin Metrics: catalogs (what exists and for which period) and the markets' reference data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILTERS = ("markets", "exchange", "type", "base", "quote", "asset", "symbol")
 
 
 class Catalog:
-    """`/catalog-v2/…` (what the key sees), `/catalog-all-v2/…` (all there is), `/reference-data/markets`."""
+    """`/catalog-v2/…` (what the key may read), `/catalog-all-v2/…` (everything), `/reference-data/markets`."""
 
     def __init__(self, world: World, series: Callable[[str], Series], metrics: Metrics) -> None:
         self._world = world
@@ -50,10 +50,10 @@ class Catalog:
             params = Params(request.query, (kind.parameter, "metrics", *PAGING), bad_parameter)
             hidden = visible != ("*",) or (community and catalog == "catalog-v2")
             entities = [] if hidden else list(self._metrics.entities[table])
-            asked = params.text(kind.parameter).split(",") if kind.parameter in params else None
-            kept = sorted(name for name in entities if asked is None or _named(name, asked))
+            patterns = params.text(kind.parameter).split(",") if kind.parameter in params else None
+            names = sorted(name for name in entities if patterns is None or _named(name, patterns))
             metrics = [m for m in METRICS if "metrics" not in params or m in params.text("metrics").split(",")]
-            return self._page(request, params, kept, lambda name: self._metric_row(table, name, metrics))
+            return self._page(request, params, names, lambda name: self._metric_row(table, name, metrics))
         raise refusal(404, message="Resource is not found.")
 
     def instrument(self, market: str) -> Instrument | None:
@@ -62,11 +62,11 @@ class Catalog:
 
     def _matching(self, params: Params, extra: Iterable[str] = ()) -> list[str]:
         names = [*self._instruments, *extra]
-        asked = params.text("markets").split(",") if "markets" in params else None
-        for item in asked or ():
+        patterns = params.text("markets").split(",") if "markets" in params else None
+        for item in patterns or ():
             if "*" not in item and item not in names:
                 raise bad_parameter("markets", f"Market '{item}' is not supported.")
-        rows = {name: _reference_row(name, self) for name in names if asked is None or _named(name, asked)}
+        rows = {name: _reference_row(name, self) for name in names if patterns is None or _named(name, patterns)}
         return sorted(name for name, row in rows.items() if _matches(row, params))
 
     def _reference(self, params: Params) -> list[str]:
@@ -80,20 +80,20 @@ class Catalog:
 
     def _metric_row(self, table: str, entity: str, metrics: list[str]) -> dict[str, Any]:
         kind = KINDS[table]
-        found = []
+        periods = []
         for metric in metrics:
             frequency = metric.rpartition("_")[2]
             if frequency in kind.frequencies and frequency in STEPS:
                 rows = self._metrics.rows(table, entity, (metric,), frequency)
                 span = {"frequency": frequency, "min_time": iso(rows.first, 9)}
                 span["max_time"] = iso(rows.last - rows.last % rows.step, 9)
-                found.append({"metric": metric, "frequencies": [span]})
-        return {kind.field: entity, "metrics": found}
+                periods.append({"metric": metric, "frequencies": [span]})
+        return {kind.field: entity, "metrics": periods}
 
     def _page(
         self, request: Request, params: Params, names: list[str], row: Callable[[str], dict[str, Any] | None]
     ) -> Reply:
-        """A page of named rows; the token is the first name of the next page."""
+        """A page of the names' rows; the token is the first name of the next page."""
         params.choice("format", ("json",), "json")
         if params.choice("paging_from", ("start", "end"), "start") == "end":
             names = names[::-1]
@@ -119,8 +119,8 @@ def _read_token(token: str, names: list[str]) -> int:
         raise bad_parameter("next_page_token", f"Value '{token}' is not supported.") from error
 
 
-def _named(name: str, asked: list[str]) -> bool:
-    return any(fnmatchcase(name, item) if "*" in item else name == item for item in asked)
+def _named(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) if "*" in pattern else name == pattern for pattern in patterns)
 
 
 def _matches(row: Mapping[str, Any], params: Params) -> bool:

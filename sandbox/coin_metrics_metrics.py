@@ -62,7 +62,7 @@ Missing = Callable[[Instrument, int], bool]
 
 @dataclass(frozen=True)
 class MetricRows:
-    """The rows of one entity: sparse, a bucket without any value has none."""
+    """The rows of one entity; a bucket without a value has no row."""
 
     market: Market
     missing: Missing
@@ -110,12 +110,12 @@ class MetricRows:
     def _rows(self, buckets: range) -> Iterator[tuple[int, bytes]]:
         for bucket in buckets:
             values = self._values(bucket)
-            found = {name: values[name] for name in self.metrics}
-            if any(value is not None for value in found.values()):
-                yield bucket, msgspec.json.encode({self.field: self.entity, "time": iso(bucket, 9), **found})
+            selected = {name: values[name] for name in self.metrics}
+            if any(value is not None for value in selected.values()):
+                yield bucket, msgspec.json.encode({self.field: self.entity, "time": iso(bucket, 9), **selected})
 
     def _values(self, bucket: int) -> dict[str, str | None]:
-        """Every metric of a bucket. A `buy` closes a short, a `sell` a long."""
+        """Every metric of a bucket. A `buy` closes a short, a `sell` closes a long."""
         units, usd, counts = [0.0, 0.0], [0.0, 0.0], [0, 0]
         for instrument in self.instruments:
             lots, ticks = 10**instrument.lot, 10**instrument.tick
@@ -171,8 +171,8 @@ class Metrics:
             raise refusal(404, message="Resource is not found.")
         kind = KINDS[path]
         limit = f"limit_per_{kind.field}"
-        known = (kind.parameter, "metrics", "frequency", "sort", limit, *TIME_PARAMETERS, *PAGE_PARAMETERS)
-        params = Params(request.query, known, bad_parameter)
+        names = (kind.parameter, "metrics", "frequency", "sort", limit, *TIME_PARAMETERS, *PAGE_PARAMETERS)
+        params = Params(request.query, names, bad_parameter)
         params.choice("sort", (kind.field,), kind.field)
         for name in (kind.parameter, "metrics"):
             if not params.text(name):
@@ -181,25 +181,25 @@ class Metrics:
         def unknown(entity: str) -> Refusal:
             return bad_parameter(kind.parameter, f"{kind.title} '{entity}' is not supported.")
 
-        names = select(params.text(kind.parameter), list(self.entities[path]), unknown)
+        entities = select(params.text(kind.parameter), list(self.entities[path]), unknown)
         frequency = params.choice("frequency", kind.frequencies, "1d")
         metrics = tuple(params.text("metrics").split(","))
         for metric in metrics:
             if metric not in METRICS or not metric.endswith(f"_{frequency}"):
                 raise bad_parameter("metrics", f"Metric '{metric}' with frequency '{frequency}' is not supported.")
         if community or allowed != ("*",):
-            raise refusal(403, message=_forbidden(metrics[0], frequency, kind, names[0]))
+            raise refusal(403, message=_forbidden(metrics[0], frequency, kind, entities[0]))
         window = read_window(params, self._world, community, limit)
-        rows, token = read_page([self.rows(path, name, metrics, frequency) for name in names], window)
+        rows, token = read_page([self.rows(path, entity, metrics, frequency) for entity in entities], window)
         return answer_page(request, params, rows, token)
 
     def expected(
         self, market: str, start: int, end: int, frequency: str = "1h", metrics: list[str] | None = None
     ) -> list[Any]:
-        """All rows of `market-metrics/<market>` and the like whose bucket starts in [start, end)."""
+        """All rows of, for example, `market-metrics/<market>` whose bucket starts in [start, end)."""
         path, _, entity = market.partition("/")
-        asked = tuple(metrics or [name for name in METRICS if name.endswith(f"_{frequency}")])
-        page = self.rows(path, entity, asked, frequency).ascending(start, end, 10**9)
+        selected = tuple(metrics or [name for name in METRICS if name.endswith(f"_{frequency}")])
+        page = self.rows(path, entity, selected, frequency).ascending(start, end, 10**9)
         return [msgspec.json.decode(row) for row in page.rows]
 
 

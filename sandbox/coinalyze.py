@@ -1,6 +1,6 @@
 """Coinalyze: sums of liquidations per market and bucket, with a free key.
 
-From the page "Coinalyze API (1.0)" and what others measured against the live host.
+From the page "Coinalyze API (1.0)" and others' measurements of the live host.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sandbox.http import Pairs, Params, Refusal, Reply, Request
 from sandbox.times import NS
 from sandbox.world import World
 
-# Calls a minute of each key; each symbol of a request is one. 0: the key may do nothing.
+# Calls a minute of each key; each symbol in a request counts as one. 0: the key is forbidden.
 KEYS = {
     "sandbox-coinalyze-key": 40,
     "sandbox-coinalyze-second-key": 40,
@@ -41,7 +41,7 @@ def refusal(status: int, message: str | None = None) -> Refusal:
 
 
 def bad_parameter(name: str, why: str) -> Refusal:
-    """The refusal of one parameter."""
+    """A refusal that names the parameter."""
     return refusal(400, f"{name}: {why}")
 
 
@@ -60,7 +60,6 @@ class Coinalyze:
         """Answer a request."""
         if request.method != "GET":
             raise refusal(405)
-        # A request has the key in its header or in its query.
         key = request.headers.get("api_key") or dict(request.query).get("api_key", "")
         if key not in KEYS:
             raise refusal(401)
@@ -82,7 +81,7 @@ class Coinalyze:
             raise Refusal(self._limited(verdict.wait))
 
     def _limited(self, wait: float, message: str | None = None) -> Reply:
-        """The answer over the limit: seconds with decimals, without, or not told at all."""
+        """The 429 response; `Retry-After` has decimals, has none, or is absent."""
         reply = refusal(429, message).reply
         forms = {"decimal": {"Retry-After": f"{wait:.3f}"}, "integer": {"Retry-After": str(math.ceil(wait))}}
         reply.headers.update(forms.get(self._world.options.coinalyze_retry_after, {}))
@@ -120,12 +119,12 @@ class Coinalyze:
         return self._limited(49.119, message) if status == 429 else refusal(status, message).reply
 
     def expected(self, market: str, start: int, end: int, **options: Any) -> list[Any]:
-        """Points of a symbol whose bucket starts in [start, end); `interval` and `convert_to_usd` (False) as asked."""
+        """Points of a symbol whose bucket starts in [start, end); options: `interval`, `convert_to_usd` (False)."""
         usd = bool(options.get("convert_to_usd", False))
         return self._points.rows(market, options.get("interval", "daily"), start, end, usd=usd)
 
     def add_rows(self, market: str, rows: Sequence[Any]) -> None:
-        """Let a market have more liquidated: points `{"t", "l", "s"}` in the market's own unit, added to theirs."""
+        """Add points `{"t", "l", "s"}`, in the market's own unit, to the market's existing points."""
         self._points.add(market, rows)
 
 

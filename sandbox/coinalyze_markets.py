@@ -26,7 +26,7 @@ EXCHANGES = {
     "S": "Aster",
     "T": "Lighter",
 }
-# The codes of the exchanges that the simulated markets are on. FTX is not covered.
+# Codes of the simulated exchanges. FTX is not covered.
 CODES = {
     "binance": "A",
     "bybit": "6",
@@ -42,35 +42,35 @@ WITH_RATIOS = ("binance", "bybit", "okx")
 
 
 def symbol_of(instrument: Instrument) -> str:
-    """Coinalyze's symbol: `BTCUSDT_PERP.A`; Bybit's have no `_PERP`."""
+    """Coinalyze's symbol, such as `BTCUSDT_PERP.A`; Bybit's symbols have no `_PERP`."""
     pair = f"{instrument.base}{instrument.quote}".upper()
     kind = f"_{instrument.expiry}" if instrument.expiry else "" if instrument.exchange == "bybit" else "_PERP"
     return f"{pair}{kind}.{CODES[instrument.exchange]}"
 
 
 def _covered(instrument: Instrument) -> bool:
-    """Derivatives of a known exchange; no margin pairs and no paper trading."""
+    """Whether Coinalyze has the market: derivatives of its exchanges, no margin pairs, no paper trading."""
     if instrument.exchange == "bitfinex":
         return "F0" in instrument.symbol and not instrument.symbol.startswith("TEST")
     return instrument.exchange in CODES
 
 
 class Markets:
-    """The markets that are listed now: a delisted one is not there."""
+    """The markets that are listed now; delisted markets are absent."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._instruments = {symbol_of(i): i for i in world.market.all_instruments.values() if _covered(i)}
 
     def listed(self) -> dict[str, Instrument]:
-        """The instruments of today's markets by symbol."""
+        """The instruments of the listed markets, by symbol."""
         now = self._world.now()
         return {name: i for name, i in self._instruments.items() if i.ends is None or i.ends > now}
 
     def in_quote(self, symbol: str) -> bool:
-        """Whether a market's liquidations are counted in its quote asset: inverse ones are."""
-        named = self._world.options.coinalyze_quote_denominated
-        return bool(self._instruments[symbol].face) or symbol in named
+        """Whether a market's liquidations are counted in its quote asset, as those of inverse markets are."""
+        symbols = self._world.options.coinalyze_quote_denominated
+        return bool(self._instruments[symbol].face) or symbol in symbols
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `/future-markets`."""

@@ -1,4 +1,4 @@
-"""Coinalyze: the points of a market, and how far back they are kept."""
+"""Coinalyze: the points of a market, and how long they are kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INTERVALS = {
 
 
 class Points:
-    """Sums of longs and shorts; only buckets with a liquidation have a point. The newest one is still filling."""
+    """Sums of longs and shorts; only buckets with a liquidation have a point. The newest bucket is still open."""
 
     def __init__(self, world: World, markets: Markets) -> None:
         self._world = world
@@ -37,26 +37,26 @@ class Points:
         self._added: dict[str, list[tuple[int, float, float]]] = {}
 
     @property
-    def _seen(self) -> int:
-        """Up to when liquidations have got into their buckets."""
+    def _counted_until(self) -> int:
+        """Liquidations after this instant are not yet in their buckets."""
         return self._world.now() - int(self._world.options.coinalyze_delay_seconds * NS)
 
     def rows(self, symbol: str, interval: str, start: int, end: int, *, usd: bool) -> list[dict[str, Any]]:
         """The points of buckets that start in [start, end), oldest first."""
         instrument, step = self._markets.listed()[symbol], INTERVALS[interval]
         first = ceil(max(start, self._kept_from(instrument, step, start)), step)
-        until = min(ceil(end, step), self._seen + 1)
-        found = buckets(self._world, NAME, instrument, first, until, step) if first < until else {}
+        until = min(ceil(end, step), self._counted_until + 1)
+        by_start = buckets(self._world, NAME, instrument, first, until, step) if first < until else {}
         added: dict[int, list[float]] = {}
         for at, shorts, longs in self._added.get(symbol, ()):
             if first <= at < until:
                 sums = added.setdefault(floor(at, step), [0.0, 0.0])
                 sums[0] += shorts
                 sums[1] += longs
-        starts: Sequence[int] = sorted(found.keys() | added.keys())
+        starts: Sequence[int] = sorted(by_start.keys() | added.keys())
         if self._world.options.coinalyze_zero_rows:
             starts = range(max(first, ceil(instrument.starts, step)), until, step)
-        return [self._point(symbol, instrument, at, found.get(at, Bucket()), added.get(at), usd) for at in starts]
+        return [self._point(symbol, instrument, at, by_start.get(at, Bucket()), added.get(at), usd) for at in starts]
 
     def _point(
         self, symbol: str, instrument: Instrument, at: int, bucket: Bucket, added: list[float] | None, usd: bool
@@ -74,9 +74,9 @@ class Points:
         return {"t": at // NS, "l": values[1], "s": values[0]}
 
     def _kept_from(self, instrument: Instrument, step: int, start: int) -> int:
-        """The start of the oldest bucket of a window that is kept. Daily ones are kept for good.
+        """The start of the oldest bucket that is still kept in a window that begins at `start`.
 
-        Of the others, the newest points before the last midnight are: older ones are deleted once a day.
+        Daily points are kept forever. At midnight, all intraday points but the newest `coinalyze_points` are deleted.
         """
         midnight, points = floor(self._world.now(), DAY), self._world.options.coinalyze_points
         if step == DAY or start >= midnight - points * step:
@@ -85,21 +85,21 @@ class Points:
             return midnight - points * step
         key = (instrument.key, step, midnight)
         if key not in self._oldest:
-            length, found = self._world.market.length(instrument), set[int]()
+            length, starts = self._world.market.length(instrument), set[int]()
             for number in range((midnight - 1) // length, max(start, instrument.starts) // length - 1, -1):
-                span = (number * length, min((number + 1) * length, midnight, self._seen + 1))
+                span = (number * length, min((number + 1) * length, midnight, self._counted_until + 1))
                 for events in visible_events(self._world, NAME, instrument, *span):
-                    found.update(event[0] - event[0] % step for event in events)
-                if len(found) >= points:
-                    self._oldest[key] = sorted(found)[-points]
+                    starts.update(event[0] - event[0] % step for event in events)
+                if len(starts) >= points:
+                    self._oldest[key] = sorted(starts)[-points]
                     break
             else:
                 return start
         return self._oldest[key]
 
     def add(self, symbol: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Let a market have more liquidated, in the unit of its own: `l` and `s` at `t`."""
+        """Add liquidations, in the market's own unit: `l` (longs) and `s` (shorts) at `t`."""
         if symbol not in self._markets.listed():
             raise KeyError(symbol)
-        found = [(int(row["t"] * NS), float(row.get("s", 0)), float(row.get("l", 0))) for row in rows]
-        self._added.setdefault(symbol, []).extend(found)
+        points = [(int(row["t"] * NS), float(row.get("s", 0)), float(row.get("l", 0))) for row in rows]
+        self._added.setdefault(symbol, []).extend(points)

@@ -1,7 +1,7 @@
 """Gate: liquidation orders, sums and contracts of perpetuals, without a key.
 
 From the pages "Query liquidation order history", "Futures statistics" and "Query all futures contracts" of API v4, and
-what others measured against the live host.
+others' measurements of the live host.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import msgspec
 from sandbox.gate_calls import NAME, Calls, wants_decimals
 from sandbox.gate_contracts import Contracts
 from sandbox.gate_orders import Orders
-from sandbox.gate_stats import REACH, STEPS, Stats
+from sandbox.gate_stats import HISTORY, STEPS, Stats
 from sandbox.http import Params, Refusal, Reply, Request, json_rows
 from sandbox.times import NS
 from sandbox.world import World
 
 ROOT = "/api/v4/futures/"
 SETTLES = ("usdt", "btc", "usd", "usd1")
-# Once public paths that want a key since 2026-09.
+# Paths that were public and need a key since 2026-09.
 CLOSED = ("open_interest", "liquidates")
-LONGEST = 3600
+MAX_SECONDS = 3600  # longest window of liq_orders
 
 
 class Gate:
@@ -41,7 +41,7 @@ class Gate:
         self._contracts = Contracts(world, self._calls, self._orders)
 
     def handle(self, request: Request) -> Reply:
-        """Answer a request; every answer says how much of the limit is left."""
+        """Answer a request; every response has the rate limit headers."""
         settle, _, endpoint = request.path.removeprefix(ROOT).partition("/")
         headers = self._calls.limited(request, endpoint)
         try:
@@ -71,11 +71,11 @@ class Gate:
         params = Params(request.query, ("contract", "from", "to", "limit", "offset"), refuse)
         limit = params.integer("limit", 100, 1, 1000)
         to = params.integer("to", now, 0)
-        start = params.integer("from", max(0, to - LONGEST), 0)
+        start = params.integer("from", max(0, to - MAX_SECONDS), 0)
         if start > to:
             raise refuse("from", "after to")
         too_old = options.gate_old_windows == "refuse" and start * NS < self._orders.oldest
-        if to - start > LONGEST or too_old:
+        if to - start > MAX_SECONDS or too_old:
             raise self._calls.refusal(400, "INVALID_PARAM_VALUE", "range from/to must in 1 hour")
         names = [self._contract(settle, params)] if params.text("contract") else self._orders.of_settle(settle)
         newest, decimals = options.gate_kept == "newest", wants_decimals(request)
@@ -106,7 +106,7 @@ class Gate:
         limit = params.integer("limit", 30, 1, options.gate_stats_max_limit)
         start = params.integer("from", 0, 0) * NS if "from" in params else None
         to = params.integer("to", now // NS, 0)
-        if start is not None and now - start > REACH:
+        if start is not None and now - start > HISTORY:
             raise self._calls.refusal(400, "INVALID_PARAM_VALUE", "from time exceeds 180-day limit")
         end = to * NS + 1 if options.gate_stats_to else now + 1
         rows = self._stats.read(name, interval, start, end, limit, decimals=wants_decimals(request))

@@ -1,4 +1,4 @@
-"""What Gate's futures calls share: errors, the rate limit and its headers, sizes and times as they are written."""
+"""Shared by Gate's futures endpoints: errors, the rate limit and its headers, the forms of sizes and times."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ STAMPS = {"integer": "{}", "string": '"{}"', "decimal": "{}.000", "decimal_strin
 
 
 def settle_of(instrument: Instrument) -> str:
-    """The currency that a contract is settled in: inverse ones in coins."""
+    """The settle currency of a contract; an inverse contract is settled in its base asset."""
     return instrument.base if instrument.face else instrument.quote
 
 
 def places(instrument: Instrument) -> int:
-    """Decimals of a quantity in contracts."""
+    """The number of decimals of a quantity in contracts."""
     return 0 if instrument.face else max(0, instrument.lot - instrument.contract)
 
 
 def wants_decimals(request: Request) -> bool:
-    """Whether contract counts are to be strings that may have decimals."""
+    """Whether the request asks for contract counts as strings, with decimals."""
     return request.headers.get(SIZE_HEADER) == "1"
 
 
 def size_text(size: Decimal, decimals: bool) -> str:
-    """A contract count as JSON: a string, or an integer that is cut toward zero."""
+    """A contract count as JSON: a string, or an integer truncated toward zero."""
     if not decimals:
         return str(int(size))
     text = f"{size:f}"
@@ -51,7 +51,7 @@ def size_text(size: Decimal, decimals: bool) -> str:
 
 
 class Calls:
-    """Refusals and limits by the sandbox's options."""
+    """Refusals, rate limits and timestamps in the forms that the options select."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -65,7 +65,7 @@ class Calls:
         return Refusal(Reply(status, {"label": label, options.gate_error_field: text or TEXTS.get(status, "Error")}))
 
     def bad_parameter(self, query: Pairs) -> Callable[[str, str], Refusal]:
-        """Makes the refusals of a query's parameters."""
+        """A function that makes refusals of a query's parameters."""
 
         def refuse(name: str, why: str) -> Refusal:
             value = dict(query).get(name, "")
@@ -74,7 +74,7 @@ class Calls:
         return refuse
 
     def limited(self, request: Request, endpoint: str) -> dict[str, str]:
-        """Count a request of an address to an endpoint; the headers of its answer. Refused over the limit."""
+        """Count a request of an address to an endpoint and return the rate limit headers; raises over the limit."""
         limit, seconds = LIMIT
         verdict = self._world.limits.take(f"gate/{endpoint}", request.client, limit, seconds)
         headers = self.headers(verdict.remaining, 0 if verdict.allowed else verdict.reset)
@@ -85,7 +85,7 @@ class Calls:
         return headers
 
     def headers(self, remaining: int, reset: int) -> dict[str, str]:
-        """The rate headers. The limit slides with the wall clock, so the time of its reset is the wall clock's, too."""
+        """The rate limit headers. The reset is a wall clock time, because the limit uses the wall clock."""
         unit = 1000 if self._world.options.gate_reset_unit == "ms" else 1
         return {
             "X-Gate-RateLimit-Requests-Remain": str(remaining),
@@ -94,5 +94,5 @@ class Calls:
         }
 
     def stamp(self, seconds: int) -> msgspec.Raw:
-        """Unix seconds in the form that the options say."""
+        """Unix seconds in the form of the option `gate_time`."""
         return msgspec.Raw(STAMPS[self._world.options.gate_time].format(seconds).encode())

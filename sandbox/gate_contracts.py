@@ -1,4 +1,4 @@
-"""Gate: `contracts`, the list of contracts with today's multipliers."""
+"""Gate: `contracts`, the list of contracts with their current multipliers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.world import World
 
 
 class Contracts:
-    """Rows about contracts; a delisted one is missing unless the options list it."""
+    """One row a contract; a delisted contract is absent unless `gate_delisted` is `listed`."""
 
     def __init__(self, world: World, calls: Calls, orders: Orders) -> None:
         self._world = world
@@ -26,9 +26,9 @@ class Contracts:
 
     def rows(self, settle: str, *, decimals: bool) -> list[dict[str, Any]]:
         """All contracts of a settle currency."""
-        held = [self._orders.instruments[name] for name in self._orders.of_settle(settle)]
-        listed = self._world.options.gate_delisted == "listed"
-        return [self._row(i, decimals) for i in held if listed or not self._ended(i)]
+        instruments = [self._orders.instruments[name] for name in self._orders.of_settle(settle)]
+        with_delisted = self._world.options.gate_delisted == "listed"
+        return [self._row(i, decimals) for i in instruments if with_delisted or not self._ended(i)]
 
     def _ended(self, instrument: Instrument) -> bool:
         return instrument.ends is not None and instrument.ends <= self._world.now()

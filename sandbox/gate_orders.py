@@ -1,4 +1,4 @@
-"""Gate: the rows of `liq_orders`. Most events are one order; some are staged, not filled at once, or not at all."""
+"""Gate: the rows of `liq_orders`. Most events are one order; some are staged, partly filled, or not filled."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sandbox.times import DAY
 from sandbox.world import World
 
 SIZES = ("size", "order_size", "left")
-Step = tuple[int, int, int]  # size, order_size and left in the smallest parts of a contract
+Step = tuple[int, int, int]  # size, order_size and left, in the smallest fraction of a contract
 
 
 @dataclass(frozen=True)
 class Fill:
-    """What an added row comes to in the sums: contracts that were filled, and at which price."""
+    """The contracts that an added row filled, and their price, for the sums."""
 
     instant: int
     side: int
@@ -35,29 +35,29 @@ class Fill:
 
 
 class Orders:
-    """The liquidation orders of every contract. Only the last days are there."""
+    """The liquidation orders of every contract, for the last `gate_event_days`."""
 
     def __init__(self, world: World, calls: Calls) -> None:
         self._world = world
         self._calls = calls
         self._extras = Extras()
         self._fills: dict[str, list[Fill]] = {}
-        held = [i for i in world.market.all_instruments.values() if i.exchange == NAME]
-        self.instruments = {f"{settle_of(i)}/{i.symbol}": i for i in held}
+        instruments = (i for i in world.market.all_instruments.values() if i.exchange == NAME)
+        self.instruments = {f"{settle_of(i)}/{i.symbol}": i for i in instruments}
 
     @property
     def oldest(self) -> int:
-        """The first instant whose orders are there."""
+        """The first instant that still has orders."""
         return self._world.now() - int(self._world.options.gate_event_days * DAY)
 
     def of_settle(self, settle: str) -> list[str]:
-        """The names of all contracts of a settle currency, delisted ones too."""
+        """The names of all contracts of a settle currency, delisted ones included."""
         return [name for name in self.instruments if name.startswith(f"{settle}/")]
 
     def read(
         self, names: Sequence[str], start: int, end: int, limit: int, *, newest: bool, decimals: bool
     ) -> list[bytes]:
-        """Up to `limit` rows of [start, end), the newest or the oldest, oldest first."""
+        """Up to `limit` of the newest or oldest rows of [start, end), sorted oldest first."""
         page = merged([self._series(name, decimals) for name in names], start, end, limit, newest=newest)
         working = self._world.now() - int(self._world.options.gate_working_seconds * NS)
         rows = [_half_left(row) if at > working else row for row, at in zip(page.rows, page.times, strict=True)]
@@ -76,16 +76,15 @@ class Orders:
         for n, (instant, lots, fill, broke, long) in enumerate(columns):
             if gap and gap.covers(instant):
                 continue
-            # The limit of the order is the bankruptcy price: below the fill of a long, above that of a short.
+            # The order's limit price is the bankruptcy price: below the fill for a long, above it for a short.
             limit = decimal(broke if broke != fill else fill - 1 if long else fill + 1, instrument.tick)
-            parts = inverse_contracts(instrument, lots, fill) if instrument.face else lots
+            units = inverse_contracts(instrument, lots, fill) if instrument.face else lots
             number = crc32(f"{instrument.symbol}|{instant}|{lots}|{fill}".encode())
             sign = 1 if long else -1
-            for size, order, left in _steps(parts, number):
+            for size, order, left in _steps(units, number):
                 price = decimal(fill, instrument.tick) if left < order else "0"
-                texts = [
-                    size_text(Decimal(part).scaleb(-scale), decimals) for part in (sign * size, -sign * order, left)
-                ]
+                sizes = (sign * size, -sign * order, left)
+                texts = [size_text(Decimal(count).scaleb(-scale), decimals) for count in sizes]
                 order_size = f'"order_size":{texts[1]},' if self._world.options.gate_order_size else ""
                 times.append(instant)
                 sources.append(n)
@@ -97,17 +96,17 @@ class Orders:
         return Rendered(times, rows, sources)
 
     def fills(self, name: str, start: int, end: int) -> list[Fill]:
-        """What added rows of [start, end) add to the sums now."""
+        """The fills of added rows in [start, end), up to now."""
         end = min(end, self._world.now() + 1)
         return [fill for fill in self._fills.get(name, ()) if start <= fill.instant < end]
 
     def add(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Let a contract have further orders; sizes are written as each request wants them."""
+        """Add orders to a contract; each request gets their sizes in the form that it asks for."""
         if name not in self.instruments:
             raise KeyError(name)
         for decimals in (True, False):
-            found = [(_instant(row), msgspec.json.encode(_sized(row, decimals))) for row in rows]
-            self._extras.add(_key(name, decimals), found)
+            encoded = [(_instant(row), msgspec.json.encode(_sized(row, decimals))) for row in rows]
+            self._extras.add(_key(name, decimals), encoded)
         self._fills.setdefault(name, []).extend(_fill(row) for row in rows)
 
 
@@ -115,20 +114,20 @@ def _key(name: str, decimals: bool) -> str:
     return f"{NAME}/{name}/{decimals}"
 
 
-def _steps(parts: int, number: int) -> Iterator[Step]:
-    """The orders of an event; what they fill adds up to its parts."""
-    if number % 25 == 0 and parts > 1:
-        # Staged: the whole position is in both rows.
-        first = max(1, parts * (20 + number % 60) // 100)
-        yield parts, first, 0
-        yield parts, parts - first, 0
+def _steps(units: int, number: int) -> Iterator[Step]:
+    """The orders of an event; together they fill `units`."""
+    if number % 25 == 0 and units > 1:
+        # Staged: `size` is the whole position in both rows.
+        first = max(1, units * (20 + number % 60) // 100)
+        yield units, first, 0
+        yield units, units - first, 0
     elif number % 40 == 1:
-        left = max(1, parts // 3)
-        yield parts + left, parts + left, left
+        left = max(1, units // 3)
+        yield units + left, units + left, left
     else:
         if number % 160 == 2:
-            yield parts, parts, parts
-        yield parts, parts, 0
+            yield units, units, units
+        yield units, units, 0
 
 
 def _instant(row: Mapping[str, Any]) -> int:
@@ -148,9 +147,9 @@ def _fill(row: Mapping[str, Any]) -> Fill:
 
 
 def _half_left(row: bytes) -> bytes:
-    """An order that is still working: half of it is left, unless more is."""
-    found = msgspec.json.decode(row)
-    order = abs(Decimal(str(found.get("order_size", found["size"]))))
-    left = max(Decimal(str(found["left"])), order // 2)
-    found["left"] = msgspec.Raw(size_text(left, isinstance(found["size"], str)).encode())
-    return msgspec.json.encode(found)
+    """The row of an order that is still working: at least half of the order is `left`."""
+    fields = msgspec.json.decode(row)
+    order = abs(Decimal(str(fields.get("order_size", fields["size"]))))
+    left = max(Decimal(str(fields["left"])), order // 2)
+    fields["left"] = msgspec.Raw(size_text(left, isinstance(fields["size"], str)).encode())
+    return msgspec.json.encode(fields)

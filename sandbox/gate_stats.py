@@ -1,4 +1,4 @@
-"""Gate: `contract_stats`, sums of a contract's liquidations and other figures, bucket by bucket, for 180 days."""
+"""Gate: `contract_stats`, a contract's liquidations and other figures in each bucket, for 180 days."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ STEPS = {
     "4h": 4 * HOUR,
     "1d": DAY,
 }
-REACH = 180 * DAY
-# Since this day rows have more fields.
+HISTORY = 180 * DAY
+# Rows have more fields since this day.
 WIDER_SINCE = parse("2026-04-27")
 
 
@@ -41,7 +41,7 @@ class Totals:
 
 
 class Stats:
-    """The buckets of every contract. The newest one is still open."""
+    """The buckets of every contract. The newest bucket is still open."""
 
     def __init__(self, world: World, calls: Calls, orders: Orders) -> None:
         self._world = world
@@ -51,55 +51,55 @@ class Stats:
     def read(
         self, name: str, interval: str, start: int | None, end: int, limit: int, *, decimals: bool
     ) -> list[msgspec.Raw]:
-        """The rows of up to `limit` buckets that start in [start, end), oldest first; without a start, the newest.
+        """The rows of up to `limit` buckets that start in [start, end), oldest first; without `start`, the newest.
 
-        There are fewer rows where buckets are absent.
+        Absent buckets count toward `limit`.
         """
         instrument, step = self._orders.instruments[name], STEPS[interval]
         origin = self._world.options.gate_stats_day_hour * HOUR if step == DAY else 0
         now = self._world.now()
-        first = max(instrument.starts, now - REACH if start is None else start)
+        first = max(instrument.starts, now - HISTORY if start is None else start)
         last = min(end, now + 1, instrument.ends or end)
         first = ceil(first, step, origin)
         starts = range(first, max(first, last), step)
         starts = starts[-limit:] if start is None else starts[:limit]
         if not starts:
             return []
-        found = buckets(self._world, NAME, instrument, starts[0], starts[-1] + step, step, origin)
+        by_start = buckets(self._world, NAME, instrument, starts[0], starts[-1] + step, step, origin)
         rows = []
         for at in starts:
-            totals = self._totals(name, instrument, found.get(at, Bucket()), at, at + step)
+            totals = self._totals(name, instrument, by_start.get(at, Bucket()), at, at + step)
             if not self._absent(instrument, at, step, totals):
                 rows.append(self._row(instrument, at, totals, decimals))
         return rows
 
     def _absent(self, instrument: Instrument, at: int, step: int, totals: list[Totals]) -> bool:
-        """Whether a closed bucket without liquidations is one of those that are not there."""
+        """Whether a bucket is absent: one in `gate_stats_gaps` closed buckets without liquidations."""
         gaps = self._world.options.gate_stats_gaps
         if not gaps or any(side.contracts for side in totals) or at + step > self._world.now():
             return False
         return crc32(f"{instrument.symbol}|{at}|{step}".encode()) % gaps == 0
 
     def _totals(self, name: str, instrument: Instrument, bucket: Bucket, start: int, end: int) -> list[Totals]:
-        """What was liquidated: [shorts, longs]."""
+        """The liquidated totals: [shorts, longs]."""
         lots, ticks = 10**instrument.lot, 10**instrument.tick
         size = Decimal(1).scaleb(-instrument.contract)
-        found = []
+        totals = []
         for side in (0, 1):
             amount = bucket.lots[side] / lots
             if instrument.face:
                 count = Decimal(bucket.contracts[side])
-                found.append(Totals(count, amount, float(count * instrument.face)))
+                totals.append(Totals(count, amount, float(count * instrument.face)))
             else:
                 count = Decimal(bucket.lots[side]).scaleb(-places(instrument))
-                found.append(Totals(count, amount, bucket.quote[side] / lots / ticks))
+                totals.append(Totals(count, amount, bucket.quote[side] / lots / ticks))
         for fill in self._orders.fills(name, start, end):
-            side_total = found[fill.side]
+            side_total = totals[fill.side]
             quote = fill.contracts * (instrument.face or size * fill.price)
             side_total.contracts += fill.contracts
             side_total.amount += float(quote / fill.price)
             side_total.quote += float(quote)
-        return found
+        return totals
 
     def _row(self, instrument: Instrument, at: int, totals: list[Totals], decimals: bool) -> msgspec.Raw:
         options, settle = self._world.options, settle_of(instrument)
@@ -138,8 +138,8 @@ class Stats:
         return round(before + (after - before) * part / HOUR, instrument.tick)
 
     def expected(self, name: str, start: int, end: int, interval: str, decimals: bool) -> list[Any]:
-        """All rows of buckets that start in [start, end) and are within reach."""
-        start = max(floor(start, NS), self._world.now() - REACH)
+        """All rows of buckets that start in [start, end) and in the last 180 days."""
+        start = max(floor(start, NS), self._world.now() - HISTORY)
         return [msgspec.json.decode(row) for row in self.read(name, interval, start, end, 2**62, decimals=decimals)]
 
 

@@ -41,14 +41,14 @@ class Events:
     def __init__(self, world: World) -> None:
         self._world = world
         self._extras = Extras()
-        held = [i for i in world.market.instruments.values() if i.exchange != "ftx"]
-        self.instruments: Mapping[tuple[str, str, str], Instrument] = {i.kaiko: i for i in held}
+        instruments = (i for i in world.market.instruments.values() if i.exchange != "ftx")
+        self.instruments: Mapping[tuple[str, str, str], Instrument] = {i.kaiko: i for i in instruments}
 
     def series(self, exchange: str, kind: str, code: str) -> Series:
-        """The rows of an instrument; 400 for an unknown class, 404 for an unknown exchange or instrument."""
+        """The rows of an instrument; refused with 400 (unknown class) or 404 (unknown exchange or instrument)."""
         if kind not in CLASSES:
             raise bad_parameter("instrument_class", f"'{kind}' is not one of: {', '.join(CLASSES)}.")
-        if exchange not in {known[0] for known in self.instruments}:
+        if exchange not in {names[0] for names in self.instruments}:
             raise refusal(404, f"Exchange '{exchange}' not found")
         instrument = self.instruments.get((exchange, kind, code))
         if instrument is None:
@@ -89,7 +89,7 @@ class Events:
         return Reply(body=body, rows=len(page.rows))
 
     def render(self, instrument: Instrument, block: Block) -> Rendered:
-        """Every event of a block as Kaiko writes it."""
+        """The events of a block in Kaiko's form."""
         unit = UNITS[self._world.options.kaiko_timestamp_unit]
         lots, ticks = 10**instrument.lot, 10**instrument.tick
         rows: list[bytes] = []
@@ -115,7 +115,7 @@ class Events:
         return Rendered(times, rows, kept if gap else None)
 
     def add_rows(self, market: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Rows with a timestamp in ms, us or ns."""
+        """Add events, with timestamps in ms, us or ns, to an instrument."""
         self._extras.add(f"kaiko/{market}", [(_row_time(row), msgspec.json.encode(row)) for row in rows])
 
 
@@ -125,7 +125,7 @@ def _row_time(row: Mapping[str, Any]) -> int:
 
 
 class Kaiko:
-    """The market data host under `/kaiko`, the key-less reference host under `/kaiko-reference`."""
+    """The market data host under `/kaiko`; the reference host, without a key, under `/kaiko-reference`."""
 
     name = "kaiko"
     prefixes: tuple[str, ...] = ("/kaiko", "/kaiko-reference")
@@ -142,11 +142,11 @@ class Kaiko:
             return self._reference.answer(request)
         authorize(request, self._world)
         if request.path.startswith(f"{ROOT}/"):
-            parts = request.path[len(ROOT) + 1 :].split("/")
-            if parts[0] == "trades" and len(parts) == 4:
-                return self.events.answer(request, *parts[1:])
-            if parts[0] == "token" and len(parts) == 2:
-                return self.volumes.answer(request, parts[1])
+            segments = request.path[len(ROOT) + 1 :].split("/")
+            if segments[0] == "trades" and len(segments) == 4:
+                return self.events.answer(request, *segments[1:])
+            if segments[0] == "token" and len(segments) == 2:
+                return self.volumes.answer(request, segments[1])
         raise refusal(404)
 
     def error(self, status: int, message: str | None = None) -> Reply:
@@ -154,12 +154,12 @@ class Kaiko:
         return refusal(status, message).reply
 
     def expected(self, market: str, start: int, end: int, **options: Any) -> list[Any]:
-        """Rows, oldest first, of `exchange/class/instrument`, or of `token/asset` with `interval`."""
+        """Rows of `exchange/class/instrument`, or of `token/asset` with `interval`, oldest first."""
         if market.startswith("token/"):
             return self.volumes.expected(market.removeprefix("token/"), start, end, options.get("interval", "1h"))
         exchange, kind, code = market.split("/")
         return [msgspec.json.decode(row) for row in self.events.series(exchange, kind, code).all(start, end)]
 
     def add_rows(self, market: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Let an instrument have further events."""
+        """Add events to an instrument."""
         self.events.add_rows(market, rows)

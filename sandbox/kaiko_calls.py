@@ -1,4 +1,4 @@
-"""What Kaiko's liquidation calls share: the key, the time and page parameters, the continuation token, the errors."""
+"""Shared by Kaiko's liquidation endpoints: API keys, time and page parameters, continuation tokens, errors."""
 
 from __future__ import annotations
 
@@ -44,57 +44,57 @@ def refusal(status: int, message: str | None = None) -> Refusal:
 
 
 def bad_parameter(name: str, why: str) -> Refusal:
-    """The refusal of one parameter."""
+    """A refusal that names the parameter."""
     return refusal(400, f"Invalid parameter '{name}': {why}")
 
 
 @dataclass(frozen=True)
 class Query:
-    """What a continuation token carries: a whole query and how far it is answered."""
+    """The content of a continuation token: the whole query, and where the next page starts."""
 
     path: str
     start: int
     end: int
     sort: str
     page_size: int
-    made: float
+    created_at: float
     interval: str = ""
-    asked: tuple[str, str] = ("", "")
+    time_texts: tuple[str, str] = ("", "")  # start_time and end_time as the request wrote them
     position: Position | None = None
 
     def token(self, position: Position) -> str:
-        """An opaque token for the page that starts at a position."""
+        """An opaque token for the page at a position."""
         body = msgspec.json.encode(replace(self, position=position))
         return base64.b32encode(body).decode().rstrip("=").lower()
 
 
 def read_token(text: str, path: str, lifetime: float | None) -> Query:
-    """The query in a token; refused if it is garbled, of another path, or too old."""
+    """The query in a token; refused if the token is malformed, of another path, or expired."""
     try:
-        found = msgspec.json.decode(base64.b32decode(text.upper() + "=" * (-len(text) % 8)), type=Query)
+        query = msgspec.json.decode(base64.b32decode(text.upper() + "=" * (-len(text) % 8)), type=Query)
     except (ValueError, msgspec.DecodeError) as error:
         raise bad_parameter("continuation_token", "the token is not valid.") from error
-    if found.path != path or (lifetime is not None and time.time() - found.made > lifetime):
+    if query.path != path or (lifetime is not None and time.time() - query.created_at > lifetime):
         raise bad_parameter("continuation_token", "the token is not valid or has expired.")
-    return found
+    return query
 
 
-def read_query(request: Request, world: World, known: Sequence[str] = PARAMETERS) -> tuple[Query, Params]:
-    """A request's query. With a continuation token, everything else in the request is ignored."""
+def read_query(request: Request, world: World, allowed: Sequence[str] = PARAMETERS) -> tuple[Query, Params]:
+    """A request's query. A continuation token overrides all other parameters."""
     token = next((value for name, value in request.query if name == "continuation_token"), None)
     if token is not None:
         lifetime = world.options.kaiko_token_seconds
-        return read_token(token, request.path, lifetime), Params([], known, bad_parameter)
-    params = Params(request.query, known, bad_parameter)
+        return read_token(token, request.path, lifetime), Params([], allowed, bad_parameter)
+    params = Params(request.query, allowed, bad_parameter)
     start = _instant(params, "start_time", ACCESS_START)
     end = _instant(params, "end_time", world.now())
     if start > end:
         raise bad_parameter("start_time", "it is after end_time.")
     sort = params.choice("sort", ("asc", "desc"), "desc")
     size = params.integer("page_size", 100, 1, 1000)
-    asked = (params.text("start_time"), params.text("end_time"))
-    made = time.time() if world.options.kaiko_token_seconds is not None else 0.0
-    return Query(request.path, start, end, sort, size, made, asked=asked), params
+    texts = (params.text("start_time"), params.text("end_time"))
+    created_at = time.time() if world.options.kaiko_token_seconds is not None else 0.0
+    return Query(request.path, start, end, sort, size, created_at, time_texts=texts), params
 
 
 def _instant(params: Params, name: str, default: int) -> int:
@@ -107,7 +107,7 @@ def _instant(params: Params, name: str, default: int) -> int:
 
 
 def authorize(request: Request, world: World) -> None:
-    """Method, Accept, key, access and rate, in this order."""
+    """Check the method, the Accept header, the API key, its access and its rate limit, in this order."""
     if request.method != "GET":
         raise refusal(405)
     accept = request.headers.get("accept", "*/*")
@@ -122,7 +122,7 @@ def authorize(request: Request, world: World) -> None:
 
 
 def add_token(body: dict[str, Any], request: Request, token: str | None, last_page: str) -> None:
-    """Put the next page's token and URL into a body, or what stands for their absence."""
+    """Set the next page's token and URL in a body, or the form that `kaiko_last_page` gives their absence."""
     if token is not None:
         body["continuation_token"] = token
         body["next_url"] = f"{request.url()}?continuation_token={quote(token)}"

@@ -1,4 +1,4 @@
-"""Kaiko: the key-less reference data host, `/v1/instruments`, `/v1/exchanges`, `/v1/assets`."""
+"""Kaiko: the reference data host, `/v1/instruments`, `/v1/exchanges`, `/v1/assets`, which needs no key."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ SPOT_BASES = ("btc", "eth", "sol", "xrp", "ada", "doge", "link", "ltc", "dot", "
 
 
 class Reference:
-    """Rows about instruments, exchanges and assets. Spot markets and options are there to be filtered out."""
+    """Rows of instruments, exchanges and assets, including spot markets and an option to filter out."""
 
     def __init__(self, world: World) -> None:
-        held = [i for i in world.market.instruments.values() if i.exchange != "ftx"]
-        rows = [_derivative(i, world) for i in held] + [_spot(code, base) for code in NAMES for base in SPOT_BASES]
+        instruments = [i for i in world.market.instruments.values() if i.exchange != "ftx"]
+        rows = [_derivative(i, world) for i in instruments]
+        rows += [_spot(code, base) for code in NAMES for base in SPOT_BASES]
         rows.append(_row("drbt", "option", "btc25dec26100000c", "btc", "usd", "BTC-25DEC26-100000-C"))
-        assets = {**ASSETS, **{i.base: i.base.upper() for i in held if i.base not in ASSETS}}
+        assets = {**ASSETS, **{i.base: i.base.upper() for i in instruments if i.base not in ASSETS}}
         self._tables: dict[str, list[dict[str, Any]]] = {
             "/v1/instruments": sorted(rows, key=lambda row: (row["exchange_code"], row["class"], row["code"])),
             "/v1/exchanges": [{"code": c, "name": n, "kaiko_legacy_slug": s} for c, (n, s) in NAMES.items()],
@@ -52,20 +53,20 @@ class Reference:
             raise refusal(404)
         filters = FILTERS if request.path == "/v1/instruments" else ()
         token = next((value for name, value in request.query if name == "continuation_token"), None)
-        asked, offset = _read(token) if token is not None else (request.query, 0)
-        params = Params(asked, (*filters, "page_size"), bad_parameter)
+        query, offset = _read(token) if token is not None else (request.query, 0)
+        params = Params(query, (*filters, "page_size"), bad_parameter)
         rows = [row for row in self._tables[request.path] if _matches(row, params, filters)]
         size = params.integer("page_size", 100, 1, 1000)
         page = rows[offset : offset + size]
         body: dict[str, Any] = {"result": "success", "data": page}
         if offset + size < len(rows):
-            body["continuation_token"] = _token(asked, offset + size)
+            body["continuation_token"] = _token(query, offset + size)
             body["next_url"] = f"{request.url()}?continuation_token={body['continuation_token']}"
         return Reply(body=body, rows=len(page))
 
 
-def _token(asked: Pairs, offset: int) -> str:
-    return base64.b32encode(msgspec.json.encode((asked, offset))).decode().rstrip("=").lower()
+def _token(query: Pairs, offset: int) -> str:
+    return base64.b32encode(msgspec.json.encode((query, offset))).decode().rstrip("=").lower()
 
 
 def _read(token: str) -> tuple[Pairs, int]:

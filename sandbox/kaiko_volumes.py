@@ -16,7 +16,7 @@ FIRST = parse("2025-01-08")
 
 
 def interval_hours(text: str) -> int:
-    """Hours of `1h` to `24h` or `1d`."""
+    """The hours of an interval, `1h` to `24h` or `1d`."""
     number, unit = text[:-1], text[-1:]
     if not number.isdigit() or unit not in ("h", "d"):
         raise bad_parameter("interval", "it must be a number of hours or days, such as 1h or 1d.")
@@ -27,7 +27,7 @@ def interval_hours(text: str) -> int:
 
 
 class Volumes:
-    """The sums of an asset's events over all exchanges, with a breakdown."""
+    """The sums of an asset's events over all exchanges, broken down by exchange."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -38,7 +38,7 @@ class Volumes:
                 exchanges.setdefault(KAIKO_EXCHANGES[instrument.exchange], []).append(instrument)
 
     def answer(self, request: Request, asset: str) -> Reply:
-        """One page of intervals: the window is widened to whole intervals, which the answer tells."""
+        """One page of intervals. The window is widened to whole intervals; the answer has its bounds."""
         if asset not in self._instruments:
             raise refusal(404, f"Asset '{asset}' not found")
         query, params = read_query(request, self._world, (*PARAMETERS, "interval"))
@@ -46,7 +46,7 @@ class Volumes:
             query = replace(query, interval=params.text("interval", "1h"))
         step = interval_hours(query.interval) * HOUR
         data_start, data_end = floor(query.start, step), ceil(query.end, step)
-        # Intervals that begin while a client pages must not shift the pages that are left.
+        # Intervals that begin while a client pages must not shift its remaining pages.
         offset, newest = (query.position[1], query.position[0]) if query.position else (0, self._world.now() + 1)
         first, last = floor(max(data_start, FIRST), step), min(data_end, newest)
         starts = range(first, max(first, last), step)
@@ -70,8 +70,8 @@ class Volumes:
         start, end = page or (data[0], data[0])
         return {
             "request_time": iso(self._world.now()),
-            "query_start_time": query.asked[0] or iso(query.start),
-            "query_end_time": query.asked[1] or iso(query.end),
+            "query_start_time": query.time_texts[0] or iso(query.start),
+            "query_end_time": query.time_texts[1] or iso(query.end),
             "data_start_time": iso(data[0], 0),
             "data_end_time": iso(data[1], 0),
             "start_time": iso(start, 0),
@@ -108,7 +108,7 @@ class Volumes:
         }
 
     def _sum(self, instruments: list[Instrument], first: int, last: int) -> tuple[list[int], list[float]]:
-        """Events and USD of (shorts, longs) over hours."""
+        """Counts and USD amounts of [shorts, longs] in the hours [first, last)."""
         market = self._world.market
         counts, amounts = [0, 0], [0.0, 0.0]
         for instrument in instruments:
@@ -125,7 +125,7 @@ class Volumes:
 
 
 def _six(counts: list[int], amounts: list[float]) -> dict[str, Any]:
-    """Kaiko's six figures; an amount of nothing is the integer 0."""
+    """Kaiko's six sums; a zero amount is the integer 0."""
     short, long = amounts
     return {
         "total_trades": sum(counts),

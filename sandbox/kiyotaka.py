@@ -52,7 +52,7 @@ MESSAGES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What a plan allows: requests and weight a minute, and of weight twice that at once."""
+    """A plan's quota: requests and weight a minute; a burst may have twice that weight."""
 
     name: str
     per_minute: int
@@ -66,7 +66,7 @@ PLANS = {
     "sandbox-kiyotaka-basic": Plan("Basic", 50, 30),
     "sandbox-kiyotaka-standard": Plan("Standard", 100, 90),
     "sandbox-kiyotaka-advanced": Plan("Advanced", 750, 365, aggregates=True),
-    # Only the sandbox has this one: Advanced, with all of history.
+    # Only in the sandbox: Advanced with the whole history.
     "sandbox-kiyotaka-key": Plan("Advanced", 750, None, aggregates=True),
 }
 
@@ -78,13 +78,13 @@ def refusal(status: int, code: str | None = None, message: str | None = None, **
 
 
 def bad_parameter(name: str, why: str) -> Refusal:
-    """The refusal of one parameter."""
+    """A refusal that names the parameter."""
     return refusal(400, "INVALID_PARAMS", f"{name}: {why}")
 
 
 @dataclass(frozen=True)
 class Query:
-    """A request for points, understood."""
+    """A parsed request for points."""
 
     groups: list[tuple[dict[str, str], list[Instrument]]]
     interval: str
@@ -105,8 +105,8 @@ class Kiyotaka:
     def __init__(self, world: World) -> None:
         self._world = world
         self._buckets = Buckets(world)
-        held = [i for i in world.market.instruments.values() if i.kiyotaka_exchange]
-        self._instruments = {(i.kiyotaka_exchange or "", i.symbol): i for i in held}
+        instruments = (i for i in world.market.instruments.values() if i.kiyotaka_exchange)
+        self._instruments = {(i.kiyotaka_exchange or "", i.symbol): i for i in instruments}
 
     def handle(self, request: Request) -> Reply:
         """Answer a request of either host."""
@@ -125,12 +125,12 @@ class Kiyotaka:
         plan = PLANS[key]
         query = self._query(Params(request.query, POINTS, bad_parameter, repeatable=("exchange",)), plan)
         step = INTERVALS[query.interval]
-        starts = [self._buckets.starts(found, query.start, query.end, step) for _, found in query.groups]
+        starts = [self._buckets.starts(group, query.start, query.end, step) for _, group in query.groups]
         points = sum(len(buckets) * len(SIDES) for buckets in starts)
         if points > self._world.options.kiyotaka_max_points:
             raise refusal(403, message="Point count exceeded")
-        asked = (query.end - query.start) // step * len(query.groups) * len(SIDES)
-        self._weigh(key, math.ceil(asked / 1_000) * (1 + 0.2 * query.exchanges if query.grouped else 1.0))
+        requested = (query.end - query.start) // step * len(query.groups) * len(SIDES)
+        self._weigh(key, math.ceil(requested / 1_000) * (1 + 0.2 * query.exchanges if query.grouped else 1.0))
         oldest = self._world.now() - (plan.history_days or 0) * DAY - step
         if plan.history_days is not None and query.start < oldest:
             raise refusal(403, message=f"History range exceeded: your plan covers {plan.history_days} days")
@@ -139,7 +139,7 @@ class Kiyotaka:
         return Reply(body={"series": series}, rows=points)
 
     def _weigh(self, key: str, weight: float) -> None:
-        """One page counts requests, another weight: here both hold."""
+        """Count a request and its weight. One page documents a limit of requests, another of weight: both apply."""
         plan, limits = PLANS[key], self._world.limits
         verdict = limits.take("kiyotaka", key, plan.per_minute, 60.0)
         wait = verdict.wait or limits.weigh("kiyotaka", key, weight, plan.per_minute, 2 * plan.per_minute)
@@ -157,14 +157,14 @@ class Kiyotaka:
     ) -> list[dict[str, Any]]:
         names, instruments = group
         step = INTERVALS[query.interval]
-        found = [(at, self._buckets.amounts(instruments, at, step, query.usd)) for at in buckets]
+        volumes = [(at, self._buckets.amounts(instruments, at, step, query.usd)) for at in buckets]
         if query.descending:
-            found.reverse()
+            volumes.reverse()
         series = []
         for side, column in SIDES:
             name = {"type": "LIQUIDATION_AGG", **names, "interval": query.interval, "side": side}
             order = ("type", "exchange", "rawSymbol", "normalizedSymbol", "category", "interval", "side", "coin")
-            points = [_point(at, amounts[column]) for at, amounts in found]
+            points = [_point(at, amounts[column]) for at, amounts in volumes]
             series.append({"id": {n: name[n] for n in order if n in name}, "points": points})
         return series
 
@@ -190,8 +190,8 @@ class Kiyotaka:
             raise bad_parameter("transform.groupBy.type", "needs coin")
         if grouped and len(set(exchanges)) > 1 and not plan.aggregates:
             raise refusal(403, message="Aggregation over exchanges requires the Advanced plan")
-        found = self._chosen(exchanges, params.text("rawSymbol"), params.text("coin"))
-        groups = [({"coin": params.text("coin")}, found)] if grouped else [(_names(i), [i]) for i in found]
+        chosen = self._chosen(exchanges, params.text("rawSymbol"), params.text("coin"))
+        groups = [({"coin": params.text("coin")}, chosen)] if grouped else [(_names(i), [i]) for i in chosen]
         return Query(groups, interval, start, end, quote == "USD", descending, grouped, len(set(exchanges)))
 
     def _chosen(self, exchanges: Sequence[str], symbol: str, coin: str) -> list[Instrument]:
@@ -200,11 +200,11 @@ class Kiyotaka:
                 if (exchange, symbol) not in self._instruments:
                     raise refusal(400, "INVALID_SYMBOL", f"Invalid symbol '{symbol}' for exchange '{exchange}'")
             return [self._instruments[exchange, symbol] for exchange in dict.fromkeys(exchanges)]
-        held = self._instruments.items()
-        found = [i for (exchange, _), i in held if exchange in exchanges and i.base.upper() == coin]
-        if not found:
+        markets = self._instruments.items()
+        chosen = [i for (exchange, _), i in markets if exchange in exchanges and i.base.upper() == coin]
+        if not chosen:
             raise refusal(400, "INVALID_SYMBOL", f"Invalid coin '{coin}'")
-        return found
+        return chosen
 
     def _markets(self, request: Request) -> Reply:
         params = Params(request.query, MARKETS, bad_parameter, repeatable=("exchange",))
@@ -223,7 +223,7 @@ class Kiyotaka:
         return Reply(body=body, rows=len(page))
 
     def error(self, status: int, message: str | None = None) -> Reply:
-        """Kiyotaka's error body for a status; a 429 tells when to come back."""
+        """Kiyotaka's error body for a status; a 429 has `retry_after`."""
         if status != 429:
             return refusal(status, message=message).reply
         reply = refusal(status, message=message, retry_after=12).reply
@@ -231,9 +231,9 @@ class Kiyotaka:
         return reply
 
     def expected(self, market: str, start: int, end: int, **options: Any) -> list[Any]:
-        """Both series of `EXCHANGE/rawSymbol`, or grouped of `EXCHANGE+EXCHANGE/coin`.
+        """Both series of `EXCHANGE/rawSymbol`, or the grouped series of `EXCHANGE+EXCHANGE/coin`.
 
-        Buckets that start in [start, end); options are `interval` and `denomination` (`coin` or `usd`).
+        They have the buckets that start in [start, end); options: `interval`, `denomination` (`coin` or `usd`).
         """
         interval, usd = options.get("interval", "HOUR"), options.get("denomination") == "usd"
         names, _, symbol = market.partition("/")
@@ -247,12 +247,12 @@ class Kiyotaka:
         return self._series(query, group, self._buckets.starts(group[1], start, end, INTERVALS[interval]))
 
     def add_rows(self, market: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Let `EXCHANGE/rawSymbol` have more coins liquidated: rows of side, timestamp (seconds), liquidations."""
+        """Add liquidated coins to `EXCHANGE/rawSymbol`: rows of side, timestamp (seconds), liquidations."""
         self._buckets.add(market, rows)
 
 
 def _point(start: int, amount: float) -> dict[str, Any]:
-    """A point as protocol-buffer JSON: a zero is left out."""
+    """A point as protocol-buffer JSON, which omits a zero."""
     stamp = {"timestamp": {"s": start // NS}}
     return {"Point": {"liquidations": amount, **stamp} if amount else stamp}
 

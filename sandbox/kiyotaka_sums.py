@@ -1,4 +1,4 @@
-"""Kiyotaka: liquidated volume of instruments, bucket by bucket."""
+"""Kiyotaka: the liquidated volume of instruments in each bucket."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ INTERVALS = {
     "WEEK": WEEK,
 }
 MONDAY = 4 * DAY
-# Kiyotaka's sides: BUY is longs that were liquidated, SELL is shorts.
+# Kiyotaka's sides: BUY is liquidated longs, SELL is liquidated shorts.
 SIDES = (("SELL", 0), ("BUY", 1))
 
 
 def origin(step: int) -> int:
-    """Where buckets are counted from: weeks begin on Mondays."""
+    """The start of bucket 0; weeks begin on Mondays."""
     return MONDAY if step == WEEK else 0
 
 
 class Buckets:
-    """Sums for both sides, in coins or USD; amounts that a test adds are included."""
+    """Sums of both sides, in coins or USD, including the amounts that a test adds."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._added: dict[str, list[tuple[int, int, float]]] = {}
 
     def add(self, market: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Add coins of a side to the bucket of an instant: `{"side", "timestamp": seconds, "liquidations"}`."""
+        """Add coins to a side's bucket: rows of `{"side", "timestamp": seconds, "liquidations"}`."""
         sides = dict(SIDES)
-        found = [(int(r["timestamp"]) * NS, sides[r["side"]], float(r["liquidations"])) for r in rows]
-        self._added.setdefault(market, []).extend(found)
+        amounts = [(int(r["timestamp"]) * NS, sides[r["side"]], float(r["liquidations"])) for r in rows]
+        self._added.setdefault(market, []).extend(amounts)
 
     def starts(self, instruments: Sequence[Instrument], start: int, end: int, step: int) -> range:
-        """The buckets that start in [start, end), not before the first instrument did and not after now."""
+        """The buckets that start in [start, end), after the first instrument's listing and not after now."""
         first = max(start, min(floor(i.starts, step, origin(step)) for i in instruments))
         first += (origin(step) - first) % step
         return range(first, max(first, min(end, self._world.now() + 1)), step)
 
     def amounts(self, instruments: Sequence[Instrument], start: int, step: int, usd: bool) -> tuple[float, float]:
         """The volume of (shorts, longs) in one bucket."""
-        parts: tuple[list[float], list[float]] = ([], [])
+        volumes: tuple[list[float], list[float]] = ([], [])
         for instrument in instruments:
             lots = [0, 0]
             for instant, sums in self._pieces(instrument, start, step):
@@ -60,12 +60,12 @@ class Buckets:
                 for side in (0, 1):
                     lots[side] += sums.lots[side]
                     if usd and sums.counts[side]:
-                        parts[side].append(sums.quote[side] / 10 ** (instrument.lot + instrument.tick) * rate)
+                        volumes[side].append(sums.quote[side] / 10 ** (instrument.lot + instrument.tick) * rate)
             for side in (0, 1):
                 if not usd:
-                    parts[side].append(lots[side] / 10**instrument.lot)
-                parts[side].append(self._extra(instrument, start, step, side, usd))
-        return round(math.fsum(parts[0]), 9), round(math.fsum(parts[1]), 9)
+                    volumes[side].append(lots[side] / 10**instrument.lot)
+                volumes[side].append(self._extra(instrument, start, step, side, usd))
+        return round(math.fsum(volumes[0]), 9), round(math.fsum(volumes[1]), 9)
 
     def _pieces(self, instrument: Instrument, start: int, step: int) -> list[tuple[int, Sums]]:
         market = self._world.market

@@ -1,6 +1,6 @@
 """Kwery: forced liquidations of Binance Futures, at most one per symbol and second.
 
-From the page "GET /v1/liquidations" and recordings of 2026-03, which differ; `kwery_flavour` chooses.
+From the page "GET /v1/liquidations" and recordings of 2026-03, which differ; `kwery_flavour` selects one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INTERVALS = ["1s", "5m", "15m", "1h", "4h", "24h", "1d"]
 
 
 class Kwery:
-    """`/v1/liquidations`, and the free calls `/v1/limits` and `/v1/symbols`, under `/kwery`."""
+    """`/v1/liquidations` and the endpoints without cost, `/v1/limits` and `/v1/symbols`, under `/kwery`."""
 
     name = "kwery"
     prefixes: tuple[str, ...] = ("/kwery",)
@@ -94,7 +94,7 @@ class Kwery:
             raise self._bad_parameter("min_usd", "not a number.") from error
 
     def _window(self, params: Params, plan: Plan, symbol: str) -> tuple[int, int]:
-        """[start, end) in nanoseconds. What the plan does not reach is refused, or silently left out."""
+        """[start, end) in nanoseconds. Time before the plan's history is refused or silently cut (`kwery_history`)."""
         now = self._world.now()
         days = self._accounts.history_days(plan)
         oldest = parse(EARLIEST[symbol]) if days is None else now - days * DAY
@@ -103,7 +103,7 @@ class Kwery:
             end = parse(params.text("end")) if "end" in params else now + 1
         except ValueError as error:
             raise self._accounts.refusal(400, "invalid_time_range", str(error)) from error
-        # Five minutes' grace, so that a client that asks for exactly its plan's days is not late.
+        # Five minutes' grace: a client that requests exactly its plan's days must not be refused.
         too_old = days is not None and start < oldest - 5 * MINUTE
         if start > end or (too_old and self._world.options.kwery_history == "refuse"):
             raise self._accounts.refusal(400, "invalid_time_range")
@@ -127,18 +127,18 @@ class Kwery:
         return page.rows, _cursor(page.times, page.next) if page.next else None
 
     def series(self, symbol: str, side: str = "all", min_usd: float = 0.0) -> Series:
-        """The rows of a symbol, filtered."""
+        """The rows of a symbol, filtered by side and minimum USD value."""
         world = self._world
         instrument = world.market.instruments[f"binance/{symbol}USDT"]
         name = f"kwery/{symbol}/{side}/{min_usd}"
         extras = Extras()
-        held = (row for row in self._extras.get(symbol, ()) if side in ("all", row.get("side")))
-        extras.add(name, [(parse(r["timestamp"]), msgspec.json.encode(r)) for r in held if r["usd_value"] >= min_usd])
+        added = (row for row in self._extras.get(symbol, ()) if side in ("all", row.get("side")))
+        extras.add(name, [(parse(r["timestamp"]), msgspec.json.encode(r)) for r in added if r["usd_value"] >= min_usd])
         render = partial(self.render, symbol=symbol, side=side, min_usd=min_usd)
         return Series(world.market, instrument, name, render, world.rendered, extras, parse(EARLIEST[symbol]))
 
     def render(self, instrument: Instrument, block: Block, *, symbol: str, side: str, min_usd: float) -> Rendered:
-        """The events of a block as Kwery writes them: the last of each second, and its exact twins."""
+        """The events of a block in Kwery's form: the last of each second, and its exact twins."""
         options = self._world.options
         recorded = options.kwery_flavour == "recorded"
         digits, zone = (6, "+00:00") if recorded else (3, "Z")
@@ -148,15 +148,15 @@ class Kwery:
         times, rows, sources = array("q"), list[bytes](), array("q")
         for n in throttled(events):
             instant, lots, fill, broke, long = events[n]
-            held = "long" if long else "short"
+            position = "long" if long else "short"
             usd = round(lots * fill / (scale * ticks), 8 if recorded else 2)
-            if side not in ("all", held) or usd < min_usd or (gap and gap.covers(instant)):
+            if side not in ("all", position) or usd < min_usd or (gap and gap.covers(instant)):
                 continue
             times.append(instant)
             sources.append(n)
             rows.append(
                 f'{{"timestamp":"{iso(instant, digits, zone)}","symbol":"{symbol}","source":"binance_futures",'
-                f'"side":"{held}","quantity":{lots / scale},"price":{broke / ticks},"avg_price":{fill / ticks},'
+                f'"side":"{position}","quantity":{lots / scale},"price":{broke / ticks},"avg_price":{fill / ticks},'
                 f'"usd_value":{usd}}}'.encode()
             )
         return Rendered(times, rows, sources)
@@ -166,16 +166,16 @@ class Kwery:
         return self._accounts.refusal(status, message=message).reply
 
     def expected(self, market: str, start: int, end: int, **options: Any) -> list[Any]:
-        """Rows of [start, end), oldest first, of a symbol; `side` and `min_usd` as in a request."""
+        """Rows of [start, end) of a symbol, oldest first; options: `side`, `min_usd`."""
         return [msgspec.json.decode(row) for row in self.series(market, **options).all(start, end)]
 
     def add_rows(self, market: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Let a symbol have further rows."""
+        """Add rows to a symbol."""
         self._extras.setdefault(market, []).extend(dict(row) for row in rows)
 
 
 def _cursor(times: list[int], following: Position) -> str:
-    """Documented: the last row's time. Where a page ends between rows of one instant, also how many it has sent."""
+    """The documented cursor: the last row's time, or, between rows of one instant, its time and the rows sent."""
     instant, sent = following
     body = {"t": iso(instant), "n": sent} if sent else {"t": iso(times[-1])}
     return base64.b64encode(msgspec.json.encode(body)).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""Kwery: plans, keys, credits and rates."""
+"""Kwery: plans, API keys, credits and rate limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CREDITS_A_ROW = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """What a plan allows."""
+    """A plan's quota and features."""
 
     name: str
     history_days: int | None
@@ -30,7 +30,7 @@ PLANS = {
     "pro": Plan("pro", 30, 50, 1000, 5_000_000),
     "business": Plan("business", None, 150, 2500, 50_000_000, min_usd=True),
 }
-# Each key's plan; the last one has used up its credits.
+# Each key's plan; the last key has no credits left.
 KEYS = {
     "sandbox-kwery-free": "free",
     "sandbox-kwery-pro": "pro",
@@ -82,13 +82,13 @@ class Accounts:
         return Refusal(Reply(status, {"detail": body} if nested else body))
 
     def plan(self, key: str) -> Plan:
-        """The plan of a key; refused without a valid one."""
+        """The plan of a key; an invalid key is refused."""
         if key not in KEYS:
             raise self.refusal(401)
         return PLANS[KEYS[key]]
 
     def count(self, key: str) -> None:
-        """Count a request against the key's rates."""
+        """Count a request against the key's rate limits."""
         for limit, seconds in self._rates(self.plan(key)):
             verdict = self._world.limits.take("kwery", key, limit, seconds)
             if not verdict.allowed:
@@ -97,24 +97,24 @@ class Accounts:
                 raise refused
 
     def _rates(self, plan: Plan) -> list[tuple[int, float]]:
-        """Requests and seconds; the recorded Business plan has more of both than the documented one."""
+        """Rate limits as (requests, seconds); the recorded Business plan differs from the documented one."""
         if plan.name == "business" and self._world.options.kwery_flavour == "recorded":
             return [(600, 60.0), (20, 1.0)]
         return [(plan.requests_per_minute, 60.0)]
 
     def history_days(self, plan: Plan) -> int | None:
-        """Days that the plan may look back."""
+        """Days of history that the plan may read; None for all."""
         if plan.name == "business" and self._world.options.kwery_flavour == "recorded":
             return 90
         return plan.history_days
 
     def row_cap(self, plan: Plan) -> int:
-        """Rows at which the plan cuts an answer."""
+        """The plan's maximum of rows in a response."""
         fixed = self._world.options.kwery_row_cap
         return plan.row_cap if fixed is None else fixed
 
     def charge(self, key: str, rows: int) -> dict[str, str]:
-        """Take the credits of a request, or refuse it; the headers that tell."""
+        """Charge the credits of a request, or refuse it, and return the credit headers."""
         cost = CREDITS_A_REQUEST + CREDITS_A_ROW * rows
         with self._lock:
             if self._used[key] + cost > self._limits[key]:
