@@ -1,4 +1,4 @@
-"""What the benchmark server answers: the vendors' documented bodies around slices of the data set."""
+"""The benchmark server's answers: the vendors' documented bodies with slices of the data set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Query = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a body; one with a `key` always has the same bytes under that key."""
+    """A part of a body. Pieces with the same `key` have the same bytes."""
 
     data: bytes | memoryview
     key: tuple[str, int, int] | None = None
@@ -209,7 +209,7 @@ class CoinMetrics:
         return as_json(body)
 
     def contracts(self, request: Request, _: re.Match[str]) -> Answer:
-        """What one contract of each market is: as Binance's linear ones, one of the base asset."""
+        """The contract size of each market: one unit of the base asset, as for Binance's linear contracts."""
         names = {self._all[n]: f"m{n:05d}" for n in self._markets(request)}
         return as_json(
             {
@@ -221,7 +221,7 @@ class CoinMetrics:
         )
 
     def _markets(self, request: Request) -> list[int]:
-        """Partition numbers, in the order of the markets' names."""
+        """The partition numbers, sorted by market name."""
         numbers: set[int] = set()
         for name in ",".join(request.query.get("markets", ())).split(","):
             number = number_of(name, self.MARKET, len(self._all))
@@ -244,7 +244,7 @@ class CoinMetrics:
         return first, last
 
     def _slices(self, markets: Sequence[int], first: int, last: int, begin: int, end: int) -> Iterator[Piece]:
-        """Rows `begin` to `end` of all the markets' windows laid end to end."""
+        """Rows `begin` to `end` of the concatenated windows of all markets."""
         each = last - first
         while begin < end:
             position, skipped = divmod(begin, each)
@@ -256,7 +256,7 @@ class CoinMetrics:
                 yield Piece(b",")
 
     def _stream(self, markets: Sequence[int], first: int, last: int) -> Answer:
-        """One row a line, all of them; a client that leaves out `format=json` may be asking for it."""
+        """All rows, one a line; Coin Metrics' client requests this format by default."""
         offsets = self._dataset.coin_metrics(0).offsets
 
         def lines() -> Iterator[Piece]:
@@ -329,7 +329,7 @@ class Kiyotaka:
 
 
 class Kwery:
-    """`/kwery/v1/liquidations`, in ascending time, and the free call that tells of the plan."""
+    """`/kwery/v1/liquidations`, in ascending time, and the plan's limits."""
 
     SYMBOL = re.compile(r"M(\d{5})")
 
@@ -359,7 +359,7 @@ Handler = Callable[[Request, re.Match[str]], Answer]
 
 
 class Router:
-    """Finds the vendor's endpoint for a path."""
+    """Routes a path to the vendor's endpoint."""
 
     def __init__(self, dataset: Dataset) -> None:
         coin_metrics, kwery = CoinMetrics(dataset), Kwery(dataset)

@@ -1,4 +1,4 @@
-"""The connector alone against what it is meant to reach: ideal times, flat memory, quick starts."""
+"""Checks of the connector against its targets: ideal times, constant memory, quick start-up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = 1_000
 
 @dataclass(frozen=True)
 class Check:
-    """`value` against `limit`, both in `unit`; met if it is not above it."""
+    """A measured `value` and its `limit`, both in `unit`; met if the value is at most the limit."""
 
     name: str
     detail: str
@@ -37,7 +37,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Size:
-    """How much the checks read: as issued, or little enough to see that they work."""
+    """The amounts that the checks read."""
 
     rounds: int = 5
     latency_partitions: int = 64
@@ -59,8 +59,8 @@ QUICK = Size(
 )
 
 
-def against_ideal(shape: Shape, folder: Path, *, rounds: int, most: float) -> list[Check]:
-    """Requests times latency over workers is the least that `WORKERS` can take."""
+def against_ideal(shape: Shape, folder: Path, *, rounds: int, limit: float) -> list[Check]:
+    """Compare with the ideal time: requests times latency over workers."""
     with Server(shape.server_arguments) as server:
         command = reading(shape.vendor, whole(shape).write(folder, server.url))
         runs = [server.run(command) for _ in range(rounds)]
@@ -70,7 +70,7 @@ def against_ideal(shape: Shape, folder: Path, *, rounds: int, most: float) -> li
     pages = shape.partitions * -(-shape.rows_each // PAGE)
     extra = f"{requests:,} requests for {pages:,} pages"
     return [
-        Check(f"{shape.title}: of the ideal time", detail, wall / ideal, most, "times"),
+        Check(f"{shape.title}: time relative to the ideal", detail, wall / ideal, limit, "times"),
         Check(f"{shape.title}: requests beyond one a page", extra, requests - pages, WORKERS, ""),
     ]
 
@@ -78,16 +78,16 @@ def against_ideal(shape: Shape, folder: Path, *, rounds: int, most: float) -> li
 def latency(folder: Path, size: Size) -> list[Check]:
     rows = size.latency_partitions * size.latency_rows
     shape = Shape("latency", "kaiko", rows, size.latency_partitions, latency=0.05)
-    return against_ideal(shape, folder, rounds=size.rounds, most=1.15)[:1]
+    return against_ideal(shape, folder, rounds=size.rounds, limit=1.15)[:1]
 
 
 def one_long_partition(folder: Path, size: Size) -> list[Check]:
     shape = Shape("long", "kaiko", size.long_rows, 1, latency=0.05)
-    return against_ideal(shape, folder, rounds=size.rounds, most=1.25)
+    return against_ideal(shape, folder, rounds=size.rounds, limit=1.25)
 
 
 def memory(folder: Path, size: Size) -> list[Check]:
-    """The same partitions, read ever further."""
+    """The same partitions with more and more rows."""
     shape = Shape("memory", "kaiko", size.memory_rows[-1])
     peaks = []
     with Server(shape.server_arguments) as server:
@@ -98,12 +98,12 @@ def memory(folder: Path, size: Size) -> list[Check]:
     detail = ", ".join(f"{rows:,} rows {peak:.0f} MB" for rows, peak in zip(size.memory_rows, peaks, strict=True))
     return [
         Check("peak memory", detail, max(peaks), 150, "MB"),
-        Check("peak memory, most rows over fewest", detail, peaks[-1] / peaks[0], 1.1, "times"),
+        Check("peak memory of the most rows relative to the fewest", detail, peaks[-1] / peaks[0], 1.1, "times"),
     ]
 
 
 def start_up(folder: Path, size: Size) -> list[Check]:
-    """Beside a bare import of the CDK's entrypoint, and one request where a command makes one."""
+    """Compare with a bare import of the CDK's entrypoint, plus one request if the command sends one."""
     shape = Shape("start", "kaiko", PAGE, 1)
     with Server(shape.server_arguments) as server:
         inputs = whole(shape).write(folder, server.url)
@@ -127,7 +127,7 @@ def start_up(folder: Path, size: Size) -> list[Check]:
     return [
         Check(
             f"start-up of {name}",
-            f"{seconds[name]:.2f} s, the CDK's {base} {seconds[base]:.2f} s",
+            f"{seconds[name]:.2f} s; CDK: {base} {seconds[base]:.2f} s",
             seconds[name] / seconds[base],
             1.2,
             "times",
@@ -137,7 +137,7 @@ def start_up(folder: Path, size: Size) -> list[Check]:
 
 
 def nothing_new(folder: Path, size: Size) -> list[Check]:
-    """Many partitions, all read to the end before: what remains is a request for each."""
+    """Many partitions that a first sync has read to the end: the second one needs one request for each."""
     shape = Shape("idle", "kaiko", size.idle_partitions, size.idle_partitions, latency=0.05)
     with Server(shape.server_arguments) as server:
         inputs = whole(shape).write(folder, server.url)
@@ -150,19 +150,16 @@ def nothing_new(folder: Path, size: Size) -> list[Check]:
         bare = server.run(floor("get")(shape.vendor, inputs))
     ideal = again.requests * shape.latency / WORKERS
     detail = (
-        f"{again.wall:.2f} s for {again.requests:,} requests, ideal {ideal:.2f} s, requests alone {bare.wall:.2f} s; "
-        f"CPU {again.cpu / again.requests * 1e3:.2f} ms a request, alone {bare.cpu / bare.requests * 1e3:.2f} ms"
+        f"{again.wall:.2f} s for {again.requests:,} requests, ideal {ideal:.2f} s, floor {bare.wall:.2f} s; "
+        f"CPU {again.cpu / again.requests * 1e3:.2f} ms a request, floor {bare.cpu / bare.requests * 1e3:.2f} ms"
     )
-    return [
-        Check(
-            f"{shape.partitions:,} partitions with nothing new: of the ideal", detail, again.wall / ideal, 1.25, "times"
-        )
-    ]
+    name = f"{shape.partitions:,} partitions without new rows: time relative to the ideal"
+    return [Check(name, detail, again.wall / ideal, 1.25, "times")]
 
 
 def unified(folder: Path, size: Size) -> list[Check]:
-    """A unified stream, alone and with the vendor's own, beside the vendor's own alone."""
-    found = []
+    """Compare a unified stream, alone and with the vendor's stream, with the vendor's stream alone."""
+    checks = []
     for vendor, name in UNIFIED.items():
         shape = Shape("unified", vendor, size.unified_rows)
         chosen = {"own": [STREAMS[vendor]], "alone": [name], "both": [STREAMS[vendor], name]}
@@ -182,10 +179,10 @@ def unified(folder: Path, size: Size) -> list[Check]:
                     walls[what].append(server.run(command).wall)
         seconds = {what: median(values) for what, values in walls.items()}
         detail = f"{shape.rows:,} rows: " + ", ".join(f"{what} {seconds[what]:.2f} s" for what in chosen)
-        for what, most in (("alone", 1.3), ("both", 1.6)):
+        for what, limit in (("alone", 1.3), ("both", 1.6)):
             title = f"{vendor}: `{name}` " + ("alone" if what == "alone" else "with the vendor's stream")
-            found.append(Check(title, detail, seconds[what] / seconds["own"], most, "times"))
-    return found
+            checks.append(Check(title, detail, seconds[what] / seconds["own"], limit, "times"))
+    return checks
 
 
 CHECKS: dict[str, Callable[[Path, Size], list[Check]]] = {

@@ -1,4 +1,4 @@
-"""Readers side by side on one shape: interleaved rounds, medians, and what a run of all rows would have taken."""
+"""Compares readers on one shape: interleaved rounds, medians, and the estimated time of a run of all rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Entry:
     starts: list[Run] = field(default_factory=list)
 
     def summary(self) -> Summary:
-        rows, wanted = self.task.rows, self.task.shape.rows
+        rows, all_rows = self.task.rows, self.task.shape.rows
         start = median(run.wall for run in self.starts)
         start_cpu = median(run.cpu for run in self.starts)
         wall = median(run.wall for run in self.runs)
@@ -43,10 +43,10 @@ class Entry:
             label=self.reader.label,
             rows=rows,
             wall=wall,
-            wall_of_all=scaled(wall, start, rows, wanted),
+            wall_of_all=scaled(wall, start, rows, all_rows),
             spread=(walls[-1] - walls[0]) / wall,
             start=start,
-            cpu_per_row=scaled(cpu, start_cpu, rows, wanted) / wanted,
+            cpu_per_row=scaled(cpu, start_cpu, rows, all_rows) / all_rows,
             peak_mb=max(run.peak_mb for run in self.runs),
             requests=max(run.requests for run in self.runs),
             server_share=median(run.server_cpu / run.wall for run in self.runs),
@@ -56,7 +56,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Summary:
-    """Seconds and megabytes; `wall_of_all` is for all rows of the shape, computed where fewer were read."""
+    """Seconds and megabytes; `wall_of_all` is for all rows of the shape, estimated if fewer were read."""
 
     name: str
     label: str
@@ -96,9 +96,9 @@ class Comparison:
         }
 
 
-def scaled(measured: float, start: float, rows: int, wanted: int) -> float:
-    """What `wanted` rows would take, the start being paid once."""
-    return measured if rows == wanted else start + max(measured - start, 0.0) / rows * wanted
+def scaled(measured: float, start: float, rows: int, all_rows: int) -> float:
+    """The estimate for all rows, with the start-up counted once."""
+    return measured if rows == all_rows else start + max(measured - start, 0.0) / rows * all_rows
 
 
 def compare(
@@ -106,7 +106,7 @@ def compare(
 ) -> Comparison:
     skipped = {reader.name: reader.missing for reader in readers if reader.missing}
     for name, why in skipped.items():
-        say(f"  {name} is left out: {why}")
+        say(f"  {name} is skipped: {why}")
     usable = [reader for reader in readers if shape.vendor in reader.vendors and not reader.missing]
     with Server(shape.server_arguments) as server:
         entries = [prepare(reader, shape, server, folder / reader.name, most_rows) for reader in usable]
@@ -142,9 +142,9 @@ def prepare(reader: Reader, shape: Shape, server: Server, folder: Path, most_row
 
 
 def warm_up(entry: Entry, server: Server) -> str:
-    """A run that nobody times: caches fill, and every row must have come out. Says what went wrong, if anything.
+    """An untimed run that fills caches and counts rows. Returns what went wrong, empty if nothing did.
 
-    The connector alone may give a row twice, at an inclusive bound; it is said when it does.
+    Only the connector may return a row twice, at an inclusive bound; that is printed.
     """
     output = Output(count=True)
     try:
@@ -156,6 +156,6 @@ def warm_up(entry: Entry, server: Server) -> str:
     counted = {"records": output.records, "lines": output.lines, "nothing": entry.task.rows}[entry.reader.counts]
     if counted == entry.task.rows:
         return ""
-    what = f"gave {counted:,} rows, not {entry.task.rows:,}"
-    say(f"  {entry.reader.name} {what}")
-    return "" if entry.reader.name == OURS and counted > entry.task.rows else what
+    problem = f"returned {counted:,} rows, not {entry.task.rows:,}"
+    say(f"  {entry.reader.name} {problem}")
+    return "" if entry.reader.name == OURS and counted > entry.task.rows else problem

@@ -1,7 +1,7 @@
-"""The rows that the benchmark server serves: the same for everybody, at a fixed spacing in time.
+"""The rows that the benchmark server serves: the same for every reader, at a fixed spacing in time.
 
-Row `i` of a partition happened at `ORIGIN_NS + i * spacing`. So any window is a pair of row numbers, and the rows of
-any page are one slice of bytes that were rendered before the first request came in.
+Row `i` of a partition is at `ORIGIN_NS + i * spacing`, so a window is a pair of row numbers, and the rows of a page are
+one slice of bytes that were rendered before the first request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def coin_metrics_market(partition: int) -> str:
 
 
 def kwery_symbol(partition: int) -> str:
-    """Of one length, so that the rows of one are those of another under its name."""
+    """All symbols have the same length, so that `Table.renamed` works."""
     return f"M{partition:05d}"
 
 
@@ -42,14 +42,14 @@ def kiyotaka_symbol(partition: int) -> str:
 
 
 def iso(instant_ns: int, digits: int) -> str:
-    """UTC, with as many decimals as asked for."""
+    """ISO 8601 in UTC, with `digits` decimals of a second."""
     seconds, fraction = divmod(instant_ns, SECOND_NS)
     whole = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{whole}.{fraction:09d}"[: 20 + digits] + "Z" if digits else f"{whole}Z"
 
 
 def nanoseconds(text: str) -> int:
-    """The instant of an ISO 8601 text, exact to the nanosecond; UTC where it names no zone."""
+    """The exact nanoseconds of an ISO 8601 text in UTC."""
     whole, _, fraction = text.removesuffix("Z").removesuffix("+00:00").partition(".")
     seconds = int(datetime.fromisoformat(whole).replace(tzinfo=timezone.utc).timestamp())
     return seconds * SECOND_NS + int(fraction.ljust(9, "0") or 0)
@@ -57,7 +57,7 @@ def nanoseconds(text: str) -> int:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in ascending time, each with a comma behind it, and where each of them begins."""
+    """Rows in ascending time, each followed by a comma, and their offsets."""
 
     rendered: bytes
     offsets: array[int]
@@ -67,11 +67,11 @@ class Table:
         return len(self.offsets) - 1
 
     def cut(self, first: int, last: int) -> memoryview:
-        """Rows `first` to `last` (exclusive) as the inside of a JSON array."""
+        """Rows `first` to `last` (exclusive), without the brackets of a JSON array."""
         return self.cut_lines(first, last)[:-1]
 
     def cut_lines(self, first: int, last: int) -> memoryview:
-        """The same with the last row's comma."""
+        """The same, with a comma after the last row."""
         return memoryview(self.rendered)[self.offsets[first] : self.offsets[last]]
 
     def renamed(self, old: str, new: str) -> Table:
@@ -147,7 +147,7 @@ def kiyotaka_points(count: int, side: str) -> Iterable[Row]:
 
 
 class Dataset:
-    """`rows` rows in each of `partitions` partitions; the rows of a vendor are rendered when they are first wanted."""
+    """`rows` rows in each of `partitions` partitions; a vendor's rows are rendered at their first use."""
 
     def __init__(self, *, rows: int, partitions: int) -> None:
         self.rows = rows
@@ -170,17 +170,17 @@ class Dataset:
         return self._named(kwery_symbol, partition, kwery_rows)
 
     def _named(self, name_of: Callable[[int], str], partition: int, rows: Callable[[int], Iterable[Row]]) -> Table:
-        """Rows that name their partition: those of the first one, under another name."""
+        """Rows that contain their partition's name: those of the first partition, renamed."""
         first = self._table(name_of(0), lambda: render(rows(self.rows)))
         name = name_of(partition)
         return first if partition == 0 else self._table(name, lambda: first.renamed(name_of(0), name))
 
     def kiyotaka(self, side: str) -> Table:
-        """A side has half of the rows: the rows of a symbol are its points on both sides."""
+        """A side has half of the rows, because a symbol's rows are its points of both sides."""
         return self._table(f"kiyotaka {side}", lambda: render(kiyotaka_points(self.rows // 2, side)))
 
     def prepare(self, vendor: str) -> None:
-        """Render everything of a vendor now, not while somebody waits."""
+        """Render all rows of a vendor now, so that no reader waits for it."""
         if vendor == "kaiko":
             self.kaiko()
         elif vendor in ("coin_metrics", "kwery"):
@@ -193,7 +193,7 @@ class Dataset:
 
 
 def bounds(start_ns: int | None, end_ns: int | None, *, spacing: int, rows: int) -> tuple[int, int]:
-    """The row numbers of [start, end), which may be open on either side."""
+    """The row numbers of [start, end); None means no bound."""
 
     def row_at(instant_ns: int) -> int:
         return min(max(-((ORIGIN_NS - instant_ns) // spacing), 0), rows)

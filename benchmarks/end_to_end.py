@@ -1,9 +1,9 @@
-"""What a user gains: 500,000 rows into DuckDB, by `examples/duckdb_lane.py` and by PyAirbyte, also from `HttpStream`.
+"""Reads 500,000 rows into DuckDB with `examples/duckdb_lane.py` and with PyAirbyte, also from `HttpStream`.
 
-`python -m benchmarks.end_to_end`. The read is what a user waits for each time: PyAirbyte's `read`; of the lane all but
-the start of its interpreter. PyAirbyte's process also loads PyAirbyte and asks the connector for its spec, a check and
-its streams. Each connector's output into a pipe that only takes it in stands beside that, so that it shows how much of
-the time is the connector's and how much its consumer's.
+`python -m benchmarks.end_to_end`. "Its read" is what a user waits for in each sync: PyAirbyte's `read`, or the whole
+lane without the start of its interpreter. PyAirbyte's process also imports PyAirbyte and runs the connector's spec,
+check and discover. "Connector alone" is the time of the connector with its output discarded, which separates the
+connector's share of the time from its consumer's.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Pipeline:
         return [self.label, *numbers]
 
     def as_dict(self) -> dict[str, object]:
-        runs, alone = ([run.as_dict() for run in found] for found in (self.runs, self.alone_runs))
+        runs, alone = ([run.as_dict() for run in timed] for timed in (self.runs, self.alone_runs))
         return {"label": self.label, "into_duckdb": runs, "read_seconds": self.reads, "alone": alone}
 
 
@@ -55,7 +55,7 @@ def pipeline(
 
 
 def wrapper(folder: Path) -> str:
-    """PyAirbyte wants one executable file."""
+    """PyAirbyte needs a single executable file."""
     path = folder / "source-http-stream"
     script = f'#!/bin/sh\nexec "{environments.python(environments.HERE)}" "{RIVALS / "http_stream.py"}" "$@"\n'
     path.write_text(script)
@@ -64,39 +64,38 @@ def wrapper(folder: Path) -> str:
 
 
 def pipelines(inputs: Inputs, folder: Path) -> list[Pipeline]:
-    found = []
+    ours_first = []
     if script := environments.script(OURS):
         for label, reader in (("DuckDB lane", "lane_read.py"), ("PyAirbyte", "pyairbyte_read.py")):
-            found.append(pipeline(f"this connector, {label}", reader, script, inputs.config, ours, inputs, folder))
+            ours_first.append(pipeline(f"this connector, {label}", reader, script, inputs.config, ours, inputs, folder))
     else:
-        say(f"the script {OURS} is not installed: it is left out")
+        say(f"the script {OURS} is not installed: skipped")
     rival = wrapper(folder)
     others = ("CDK HttpStream, PyAirbyte", "pyairbyte_read.py", rival, inputs.rival_config, http_stream)
-    return [*found, pipeline(*others, inputs, folder)]
+    return [*ours_first, pipeline(*others, inputs, folder)]
 
 
-def measure(one: Pipeline, server: Server, rows: int) -> None:
+def measure(timed: Pipeline, server: Server, rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         output = Output(count=True)
-        one.runs.append(server.run([*one.into_duckdb, folder], output))
+        timed.runs.append(server.run([*timed.into_duckdb, folder], output))
     if output.records != rows:
-        raise Failed(f"{one.label}: {output.records:,} rows in the table, not {rows:,}")
-    one.reads.append(output.notes["read_seconds"])
-    one.alone_runs.append(server.run(one.alone))
+        raise Failed(f"{timed.label}: {output.records:,} rows in the table, not {rows:,}")
+    timed.reads.append(output.notes["read_seconds"])
+    timed.alone_runs.append(server.run(timed.alone))
 
 
 def measured(rows: int, rounds: int) -> Sequence[Pipeline]:
     shape = Shape("end-to-end", "kaiko", rows)
     with tempfile.TemporaryDirectory() as name, Server(shape.server_arguments) as server:
         folder = Path(name)
-        found = pipelines(whole(shape).write(folder, server.url), folder)
+        compared = pipelines(whole(shape).write(folder, server.url), folder)
         for number in range(rounds):
-            for one in found:
-                measure(one, server, rows)
-            say(
-                f"round {number + 1} of {rounds}: " + ", ".join(f"{one.label} {one.runs[-1].wall:.1f}" for one in found)
-            )
-    return found
+            for each in compared:
+                measure(each, server, rows)
+            walls = ", ".join(f"{each.label} {each.runs[-1].wall:.1f}" for each in compared)
+            say(f"round {number + 1} of {rounds}: {walls}")
+    return compared
 
 
 def main() -> None:
@@ -104,20 +103,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=environments.ROOT / "build" / "benchmarks")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     if not environments.exists(ENVIRONMENT):
-        raise SystemExit(f"no environment: python -m benchmarks.environments {ENVIRONMENT}")
+        raise SystemExit(f"environment missing; create it with: python -m benchmarks.environments {ENVIRONMENT}")
     try:
-        found = measured(asked.rows, asked.rounds)
+        readers = measured(args.rows, args.rounds)
     except Failed as error:
         raise SystemExit(str(error)) from error
-    has = {name: environments.versions(name) for name in (ENVIRONMENT, environments.HERE)}
-    text = report.table(COLUMNS, [one.cells(asked.rows) for one in found])
-    asked.output.mkdir(parents=True, exist_ok=True)
-    results = {"machine": machine(), "versions": has, "rows": asked.rows, "readers": [one.as_dict() for one in found]}
-    (asked.output / "end_to_end.json").write_text(json.dumps(results, indent=1))
-    text = f"### Into DuckDB, kaiko, {asked.rows:,} rows\n\n{text}\n\n{report.versions(has)}\n"
-    (asked.output / "end_to_end.md").write_text(text)
+    versions = {name: environments.versions(name) for name in (ENVIRONMENT, environments.HERE)}
+    text = report.table(COLUMNS, [reader.cells(args.rows) for reader in readers])
+    args.output.mkdir(parents=True, exist_ok=True)
+    rows = [reader.as_dict() for reader in readers]
+    results = {"machine": machine(), "versions": versions, "rows": args.rows, "readers": rows}
+    (args.output / "end_to_end.json").write_text(json.dumps(results, indent=1))
+    text = f"### Into DuckDB, kaiko, {args.rows:,} rows\n\n{text}\n\n{report.versions_table(versions)}\n"
+    (args.output / "end_to_end.md").write_text(text)
     print(text)
 
 

@@ -1,4 +1,4 @@
-"""Where the readers live: this interpreter for the connector and the CDK, `.venvs/` for what does not fit beside it."""
+"""The readers' environments: this interpreter for the connector and the CDK, one under `.venvs/` for each other."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def exists(environment: str) -> bool:
 
 
 def script(name: str) -> str | None:
-    """A console script of this interpreter, else of the path."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else shutil.which(name)
+    """A console script of this interpreter, or else one on the PATH."""
+    own = Path(sys.executable).parent / name
+    return str(own) if own.exists() else shutil.which(name)
 
 
 def create(environment: str) -> None:

@@ -1,7 +1,7 @@
-"""One process: how long it took, what it cost, how much it wrote.
+"""Measures one process: its time, CPU, memory and output.
 
-The kernel lets a child's peak memory begin at that of the process which started it, so nothing large is imported or
-kept here, and the picture is drawn by another process.
+The kernel counts a child's peak memory from that of its parent, so this process imports and keeps nothing large, and
+another process draws the picture.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TRACE = re.compile(rb'^\{"type": ?"TRACE".*"type": ?"ERROR"')
 
 
 class Failed(Exception):
-    """A reader did not do its work."""
+    """A reader failed."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Run:
 
 @dataclass
 class Output:
-    """Takes in what a reader writes; counting its records costs time, so that is for runs that nobody times."""
+    """Consumes a reader's output. Only untimed runs count records, because counting takes time."""
 
     count: bool = False
     written: int = 0
@@ -83,26 +83,26 @@ class Output:
 
 
 def run(command: Sequence[str], output: Output | None = None) -> Run:
-    """Run a command to its end, with its output taken in through a pipe as a platform would."""
+    """Run a command and consume its output from a pipe, as a platform does."""
     output = output or Output()
     with tempfile.TemporaryFile() as errors:
-        began = time.perf_counter()
+        started = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors)
         assert process.stdout
         with process.stdout as pipe:
             output.drain(pipe)
         _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
+        wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
             tail = (output.last_error or errors.read())[-2_000:].decode(errors="replace")
-            raise Failed(f"{' '.join(command)} ended with {process.returncode}: {tail}")
+            raise Failed(f"{' '.join(command)} exited with {process.returncode}: {tail}")
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output.written)
 
 
 class Server:
-    """The loopback server in a process of its own."""
+    """The loopback server in its own process."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         command = [sys.executable, "-m", "benchmarks.server", *arguments]
@@ -123,13 +123,13 @@ class Server:
     def stats(self) -> dict[str, float]:
         try:
             with urllib.request.urlopen(f"{self.url}/stats", timeout=60) as answer:
-                found: dict[str, float] = json.load(answer)
+                stats: dict[str, float] = json.load(answer)
         except OSError as error:
             raise Failed(f"the server does not answer (its exit code: {self._process.poll()}): {error}") from error
-        return found
+        return stats
 
     def run(self, command: Sequence[str], output: Output | None = None) -> Run:
-        """As `run`, with what it asked of the server."""
+        """Like `run`, with the server's counts of the run's requests."""
         before = self.stats()
         done = run(command, output)
         after = self.stats()

@@ -1,4 +1,4 @@
-"""One picture of the results: `picture.py results.json picture.png`; wants matplotlib and nothing else."""
+"""Draws the results: `picture.py results.json picture.png`; needs only matplotlib."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def draw_readers(axes: Any, shape: dict[str, Any]) -> None:
     bars = axes.barh([r["label"] for r in readers], rates, color=[colour(r["name"]) for r in readers])
     axes.bar_label(bars, [f"{value:,.0f}" for value in rates], padding=3, fontsize=8)
     axes.set_title(shape["shape"]["title"], fontsize=10, loc="left")
-    axes.set_xlabel("rows a second, whole process with its start-up")
+    axes.set_xlabel("rows a second, whole process with start-up")
     axes.set_xlim(0, max(rates) * 1.15)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
@@ -40,11 +40,11 @@ def draw_readers(axes: Any, shape: dict[str, Any]) -> None:
 def draw_shapes(axes: Any, shapes: list[dict[str, Any]]) -> None:
     places = range(len(shapes))
     for offset, name in enumerate(BESIDE):
-        found = [{r["name"]: r for r in shape["readers"]}.get(name) for shape in shapes]
-        label = next((reader["label"] for reader in found if reader), None)
+        readers = [{r["name"]: r for r in shape["readers"]}.get(name) for shape in shapes]
+        label = next((reader["label"] for reader in readers if reader), None)
         if label is None:
             continue
-        rates = [rate(shape, reader) if reader else 0 for shape, reader in zip(shapes, found, strict=True)]
+        rates = [rate(shape, reader) if reader else 0 for shape, reader in zip(shapes, readers, strict=True)]
         shade = colour(name) if name == OURS else (OTHERS, "#d29922")[offset - 1]
         axes.barh([place + 0.27 * offset for place in places], rates, height=0.25, label=label, color=shade)
     axes.set_yticks([place + 0.27 for place in places], [shape["shape"]["name"] for shape in shapes])

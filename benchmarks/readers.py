@@ -1,4 +1,4 @@
-"""Who is compared: the connector, its rivals and what no reader could undercut."""
+"""The compared readers: the connector, its rivals and the floors, which no reader can undercut."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Command = Callable[[str, Inputs], list[str]]
 
 @dataclass(frozen=True)
 class Reader:
-    """`most_rows` bounds a run of the headline shape, `most_rows_beside` one of the other shapes.
+    """`most_rows` limits a run of the headline shape, `most_rows_beside` a run of another shape.
 
-    `counts` is what its rows are known by: `records` (messages, or a count that it prints), `lines` or `nothing`.
+    `counts` is how its rows are counted: `records` (messages, or a count that it prints), `lines` or `nothing`.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Reader:
 
     @property
     def missing(self) -> str:
-        """Why it cannot run; empty if it can."""
+        """Why the reader cannot run; empty if it can."""
         if self.name == OURS and not environments.script(OURS):
             return f"the script {OURS} is not installed"
         if not environments.exists(self.environment):
-            return f"no environment: python -m benchmarks.environments {self.environment}"
+            return f"environment missing; create it with: python -m benchmarks.environments {self.environment}"
         return ""
 
 

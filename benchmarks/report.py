@@ -11,7 +11,7 @@ from benchmarks.readers import OURS
 
 COLUMNS = ("reader", "wall s", "rows/s", "times ours", "CPU µs/row", "peak MB", "start s", "server CPU", "spread")
 
-QUICK = "**A quick run: it shows that the benchmark works, and nothing else.**"
+QUICK = "**A quick run: it only shows that the benchmark works.**"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -25,11 +25,11 @@ def comparison(result: Comparison) -> str:
     lines = [f"### {result.shape.title}", "", table(COLUMNS, [cells(s, result.shape.rows, ours) for s in summaries])]
     fewer = [f"{s.label} {s.rows:,}" for s in summaries if s.rows != result.shape.rows]
     if fewer:
-        lines += ["", f"\\* Read fewer rows ({'; '.join(fewer)}): start-up once, the rest in proportion."]
+        lines += ["", f"\\* Read fewer rows ({'; '.join(fewer)}): start-up counted once, the rest scaled."]
     if any(s.compressed_late for s in summaries):
-        lines += ["", "The server compressed some pages while it was timed: " + ", ".join(late(summaries)) + "."]
+        lines += ["", "The server compressed some pages during timed runs: " + ", ".join(late(summaries)) + "."]
     if result.skipped:
-        lines += ["", "Left out: " + "; ".join(f"{name} ({why})" for name, why in result.skipped.items()) + "."]
+        lines += ["", "Skipped: " + "; ".join(f"{name} ({why})" for name, why in result.skipped.items()) + "."]
     return "\n".join(lines)
 
 
@@ -51,39 +51,41 @@ def cells(summary: Summary, rows: int, ours: float | None) -> list[str]:
     ]
 
 
-def checks(found: Sequence[Check]) -> str:
+def checks_table(checks: Sequence[Check]) -> str:
     rows = [
         [check.name, f"{check.value:.2f} {check.unit}", f"≤ {check.limit:g} {check.unit}", verdict(check), check.detail]
-        for check in found
+        for check in checks
     ]
-    return table(("check", "measured", "target", "met", "how"), rows)
+    return table(("check", "measured", "target", "met", "details"), rows)
 
 
 def verdict(check: Check) -> str:
     return "yes" if check.met else "**no**"
 
 
-def versions(found: dict[str, dict[str, str]]) -> str:
+def versions_table(versions: dict[str, dict[str, str]]) -> str:
     rows = [
-        [name, ", ".join(f"{package} {number}" for package, number in each.items())] for name, each in found.items()
+        [name, ", ".join(f"{package} {number}" for package, number in each.items())] for name, each in versions.items()
     ]
     return table(("environment", "versions"), rows)
 
 
-def everything(results: Sequence[Comparison], found: Sequence[Check], machine: dict[str, Any], has: Any) -> str:
-    parts = [*([QUICK] if machine["quick"] else [])]
-    load = f"load {machine['load'][0]:.1f} when it began"
-    parts += [f"Machine: {machine['cpu']}, {machine['cores']} cores, Linux {machine['system']}; {load}.", versions(has)]
-    parts += [comparison(result) for result in results]
-    parts += ["### Checks of the connector", checks(found)] if found else []
-    parts += ["### Given up", *(f"- {failure}" for failure in machine["failures"])] if machine["failures"] else []
-    return "\n\n".join(parts) + "\n"
+def everything(results: Sequence[Comparison], checks: Sequence[Check], machine: dict[str, Any], versions: Any) -> str:
+    sections = [*([QUICK] if machine["quick"] else [])]
+    load = f"load {machine['load'][0]:.1f} at the start"
+    sections += [f"Machine: {machine['cpu']}, {machine['cores']} cores, Linux {machine['system']}; {load}."]
+    sections += [versions_table(versions), *(comparison(result) for result in results)]
+    sections += ["### Checks of the connector", checks_table(checks)] if checks else []
+    sections += ["### Failed", *(f"- {failure}" for failure in machine["failures"])] if machine["failures"] else []
+    return "\n\n".join(sections) + "\n"
 
 
-def as_dict(results: Sequence[Comparison], found: Sequence[Check], machine: dict[str, Any], has: Any) -> dict[str, Any]:
+def as_dict(
+    results: Sequence[Comparison], checks: Sequence[Check], machine: dict[str, Any], versions: Any
+) -> dict[str, Any]:
     return {
         "machine": machine,
-        "versions": has,
+        "versions": versions,
         "shapes": [result.as_dict() for result in results],
-        "checks": [{**vars(check), "met": check.met} for check in found],
+        "checks": [{**vars(check), "met": check.met} for check in checks],
     }

@@ -1,6 +1,6 @@
-"""The benchmark: `python -m benchmarks.run` compares readers, checks the connector, and writes what it found.
+"""The benchmark: `python -m benchmarks.run` compares readers, checks the connector and writes a report.
 
-By default the headline, Kaiko with 2,000,000 rows in 8 partitions, and all checks; `--shapes all` for every shape.
+By default it runs the headline shape (Kaiko, 2,000,000 rows in 8 partitions) and all checks; `--shapes all` runs all.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ def options() -> argparse.Namespace:
     parser.add_argument("--readers", default="all", help=", ".join(reader.name for reader in READERS))
     parser.add_argument("--checks", default="all", help=f"comma-separated, `all` or `none`: {', '.join(CHECKS)}")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=2_000_000, help="of each shape")
-    parser.add_argument("--full", action="store_true", help="let slow readers read all rows, too")
-    parser.add_argument("--quick", action="store_true", help="few rows and rounds: only to see that it works")
+    parser.add_argument("--rows", type=int, default=2_000_000, help="rows of each shape")
+    parser.add_argument("--full", action="store_true", help="let slow readers read all rows")
+    parser.add_argument("--quick", action="store_true", help="few rows and rounds: only shows that it works")
     parser.add_argument("--output", type=Path, default=environments.ROOT / "build" / "benchmarks")
     return parser.parse_args()
 
 
 def chosen(text: str, names: Sequence[str]) -> list[str]:
-    wanted = [name for name in text.split(",") if name and name != "none"]
-    if wanted == ["all"]:
+    chosen_names = [name for name in text.split(",") if name and name != "none"]
+    if chosen_names == ["all"]:
         return list(names)
-    if unknown := set(wanted) - set(names):
-        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(names)}")
-    return wanted
+    if unknown := set(chosen_names) - set(names):
+        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}. Allowed: {', '.join(names)}")
+    return chosen_names
 
 
-def give_up(what: str, error: Failed, failures: list[str]) -> None:
-    """One part that fails must neither stop the others nor be missing silently."""
+def record_failure(what: str, error: Failed, failures: list[str]) -> None:
+    """A failed part is reported and does not stop the others."""
     failures.append(f"{what}: {error}")
-    say(f"  given up: {error}")
+    say(f"  failed: {error}")
 
 
 def compare_all(
-    shapes: Sequence[Shape], readers: Sequence[Reader], asked: argparse.Namespace, failures: list[str]
+    shapes: Sequence[Shape], readers: Sequence[Reader], args: argparse.Namespace, failures: list[str]
 ) -> list[Comparison]:
-    rounds = 2 if asked.quick else asked.rounds
-    most_rows = asked.rows if asked.full else QUICK_MOST_ROWS if asked.quick else None
+    rounds = 2 if args.quick else args.rounds
+    most_rows = args.rows if args.full else QUICK_MOST_ROWS if args.quick else None
     results = []
     for shape in shapes:
         say(shape.title)
@@ -65,53 +65,53 @@ def compare_all(
             try:
                 results.append(compare(shape, readers, rounds=rounds, folder=Path(folder), most_rows=most_rows))
             except Failed as error:
-                give_up(shape.title, error, failures)
+                record_failure(shape.title, error, failures)
     return results
 
 
-def check_all(names: Sequence[str], asked: argparse.Namespace, failures: list[str]) -> list[Check]:
+def check_all(names: Sequence[str], args: argparse.Namespace, failures: list[str]) -> list[Check]:
     if names and not environments.script(OURS):
-        give_up("checks", Failed(f"the script {OURS} is not installed"), failures)
+        record_failure("checks", Failed(f"the script {OURS} is not installed"), failures)
         return []
-    size = QUICK if asked.quick else Size(rounds=asked.rounds)
-    found: list[Check] = []
+    size = QUICK if args.quick else Size(rounds=args.rounds)
+    checks: list[Check] = []
     for name in names:
         say(f"checking {name}")
         with tempfile.TemporaryDirectory() as folder:
             try:
-                found += CHECKS[name](Path(folder), size)
+                checks += CHECKS[name](Path(folder), size)
             except Failed as error:
-                give_up(f"check {name}", error, failures)
-    return found
+                record_failure(f"check {name}", error, failures)
+    return checks
 
 
 def draw(results: Path, picture: Path) -> None:
     if not environments.exists("plot"):
-        say("no picture: python -m benchmarks.environments plot")
+        say("no picture; create its environment with: python -m benchmarks.environments plot")
         return
     script = environments.ROOT / "benchmarks" / "picture.py"
     subprocess.run([environments.python("plot"), script, results, picture], check=True)
 
 
 def main() -> None:
-    asked = options()
+    args = options()
     failures: list[str] = []
-    about_machine = {**machine(), "quick": asked.quick, "rounds": asked.rounds, "failures": failures}
-    shapes = all_shapes(QUICK_ROWS if asked.quick else asked.rows)
+    about_machine = {**machine(), "quick": args.quick, "rounds": args.rounds, "failures": failures}
+    shapes = all_shapes(QUICK_ROWS if args.quick else args.rows)
     readers = {reader.name: reader for reader in READERS}
-    names = chosen(asked.readers, list(readers))
-    wanted = [shapes[name] for name in chosen(asked.shapes, list(shapes))]
-    comparisons = compare_all(wanted, [readers[name] for name in names], asked, failures)
-    found = check_all(chosen(asked.checks, list(CHECKS)), asked, failures)
+    names = chosen(args.readers, list(readers))
+    chosen_shapes = [shapes[name] for name in chosen(args.shapes, list(shapes))]
+    comparisons = compare_all(chosen_shapes, [readers[name] for name in names], args, failures)
+    checks = check_all(chosen(args.checks, list(CHECKS)), args, failures)
     used = {readers[name].environment for name in names} | {environments.HERE}
-    has = {name: environments.versions(name) for name in sorted(used) if environments.exists(name)}
-    about = (comparisons, found, about_machine, has)
-    asked.output.mkdir(parents=True, exist_ok=True)
-    results = asked.output / "results.json"
-    results.write_text(json.dumps(report.as_dict(*about), indent=1))
-    (asked.output / "results.md").write_text(report.everything(*about))
-    print(report.everything(*about))
-    draw(results, asked.output / "results.png")
+    versions = {name: environments.versions(name) for name in sorted(used) if environments.exists(name)}
+    results = (comparisons, checks, about_machine, versions)
+    args.output.mkdir(parents=True, exist_ok=True)
+    results_file = args.output / "results.json"
+    results_file.write_text(json.dumps(report.as_dict(*results), indent=1))
+    (args.output / "results.md").write_text(report.everything(*results))
+    print(report.everything(*results))
+    draw(results_file, args.output / "results.png")
     if failures:
         raise SystemExit(1)
 

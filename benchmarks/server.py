@@ -1,8 +1,8 @@
-"""A loopback server for benchmarks: the vendors' liquidation endpoints, answered from rows rendered beforehand.
+"""A loopback server for benchmarks: the vendors' liquidation endpoints, answered from rows rendered in advance.
 
 `python -m benchmarks.server --vendor kaiko --rows 250000 --partitions 8` prints `{"port": …}` when it is ready.
-`GET /stats` tells what it has cost so far, so that a benchmark can show that the server was not what it measured.
-A thread for each connection and plain sockets: answering is one slice, one `sendmsg`.
+`GET /stats` returns its own cost, so that a benchmark can show that the server was not the bottleneck.
+It has a thread for each connection and plain sockets; an answer is one slice and one `sendmsg`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from benchmarks.dataset import Dataset
 
 GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 DEFLATE_END = b"\x03\x00"
-GZIP_LEVEL = 1  # the default of the web server that stands in front of most APIs
+GZIP_LEVEL = 1  # the default of the web server in front of most APIs
 MAX_HEAD = 64 * 1024
-MAX_BUFFERS = 512  # the kernel takes 1,024 in one call
+MAX_BUFFERS = 512  # the kernel accepts at most 1,024 in one call
 
 Buffer = bytes | memoryview
 
 
 class Gzip:
-    """Puts gzip bodies together from blocks, so that a slice of rows is compressed once and copied from then on."""
+    """Assembles gzip bodies from blocks, so that each slice of rows is compressed only once."""
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[str, int, int], bytes] = {}
@@ -60,7 +60,7 @@ class Gzip:
 
     @staticmethod
     def _deflate(data: Buffer) -> bytes:
-        """A block that ends on a byte and refers to nothing before it."""
+        """A block that ends on a byte boundary and does not refer to earlier blocks."""
         deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         return deflate.compress(data) + deflate.flush(zlib.Z_FULL_FLUSH)
 
@@ -85,7 +85,7 @@ class Stats:
             self.sent_bytes += sent
 
     def report(self, gzip: Gzip | None) -> dict[str, float]:
-        """Counts; an answer is counted a little after its last byte has gone, so those on the way are waited for."""
+        """The counts. It waits for answers in flight, because they are counted shortly after their last byte."""
         deadline = time.monotonic() + 1.0
         while self.in_flight and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -130,7 +130,7 @@ class Connection(socketserver.BaseRequestHandler):
             return
 
     def _head(self) -> str:
-        """The next request's line and headers; empty when the client is gone."""
+        """The next request's line and headers; empty if the client has disconnected."""
         while (end := self._unread.find(b"\r\n\r\n")) < 0:
             received = self.request.recv(MAX_HEAD)
             if not received or len(self._unread) > MAX_HEAD:
@@ -140,7 +140,7 @@ class Connection(socketserver.BaseRequestHandler):
         return head.decode("latin-1")
 
     def _respond(self, head: str) -> bool:
-        """Answer one request; False if the connection is to be closed."""
+        """Answer one request; returns False to close the connection."""
         line, _, rest = head.partition("\r\n")
         _, target, _ = line.split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (h.partition(":") for h in rest.split("\r\n"))}
@@ -193,12 +193,12 @@ class Connection(socketserver.BaseRequestHandler):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--vendor", choices=("kaiko", "coin_metrics", "kiyotaka", "kwery"), help="render its rows at once"
+        "--vendor", choices=("kaiko", "coin_metrics", "kiyotaka", "kwery"), help="render its rows in advance"
     )
-    parser.add_argument("--rows", type=int, default=100_000, help="in each partition")
+    parser.add_argument("--rows", type=int, default=100_000, help="rows in each partition")
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
-    parser.add_argument("--gzip", action="store_true", help="for clients that accept it")
+    parser.add_argument("--gzip", action="store_true", help="compress answers for clients that accept it")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     dataset = Dataset(rows=options.rows, partitions=options.partitions)

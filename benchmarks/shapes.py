@@ -1,4 +1,4 @@
-"""What is read: a vendor's rows in so many partitions, behind so much latency; and the files that ask for them."""
+"""The shapes that are read (vendor, rows, partitions, latency), and the readers' input files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.dataset import (
 
 HEADLINE = "kaiko"
 WORKERS = 8
-NO_BUDGET = 1_000_000  # requests a minute: here the reader is measured, not a plan
+NO_BUDGET = 1_000_000  # requests a minute: no rate limit slows the reader
 STREAMS = {
     "kaiko": "kaiko_liquidation_events",
     "coin_metrics": "coin_metrics_market_liquidations",
@@ -35,7 +35,7 @@ UNIFIED = {
     "kiyotaka": "liquidation_volumes",
     "kwery": "liquidations",
 }
-EVERYWHERE = ("kaiko", "coin_metrics", "kiyotaka")  # what all readers can read
+EVERYWHERE = ("kaiko", "coin_metrics", "kiyotaka")  # the vendors that all readers can read
 CURSORS = {"liquidations": "liquidated_at", "liquidation_volumes": "interval_start"}
 NAMES: dict[str, Callable[[int], str]] = {
     "kaiko": kaiko_instrument,
@@ -73,7 +73,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Task:
-    """The part of a shape that one reader is asked for."""
+    """The part of a shape that one reader reads."""
 
     shape: Shape
     partitions: int
@@ -90,14 +90,14 @@ class Task:
         return ORIGIN_NS + self.rows_each * EVENT_SPACING_NS
 
     def write(self, folder: Path, base_url: str) -> Inputs:
-        """The connector's configuration, the rivals' and the catalog both share."""
+        """Write the connector's configuration, the rivals' configurations and the catalog."""
         inputs = Inputs(folder, self.rows)
         folder.mkdir(parents=True, exist_ok=True)
         vendor = self.shape.vendor
         names = [NAMES[vendor](partition) for partition in range(self.partitions)]
         start, end = iso(ORIGIN_NS, 0), iso(self.end_ns, 0)
         job = {"vendor": vendor, "base_url": base_url, "partitions": names, "start": start, "end": end}
-        # threads only take the interpreter from each other where there is nothing to wait for
+        # Without latency, more threads would only compete for the interpreter lock.
         job |= {"workers": WORKERS if self.shape.latency else 1, "output": str(folder / "output")}
         inputs.job.write_text(json.dumps(job))
         last_minute = iso(self.end_ns - KIYOTAKA_INTERVAL_NS, 0)
@@ -161,7 +161,7 @@ def whole(shape: Shape) -> Task:
 
 
 def part(shape: Shape, rows: int | None) -> Task:
-    """At most about `rows`: fewer partitions where there are many, else the beginning of each."""
+    """About `rows` rows: some of many partitions, or the first rows of each."""
     if rows is None or rows >= shape.rows:
         return whole(shape)
     if shape.partitions > WORKERS:
@@ -170,7 +170,7 @@ def part(shape: Shape, rows: int | None) -> Task:
 
 
 def least(shape: Shape) -> Task:
-    """One request, to see what starting costs."""
+    """One request, to measure the start-up."""
     return Task(shape, 1, min(2, shape.rows_each))
 
 

@@ -1,6 +1,6 @@
 """Coin Metrics' own client: `memory` (a list), `stream` (a list, one response for all rows) or `file` (JSON lines).
 
-`stream` is what the client asks for unless told otherwise; pages are faster, and what every other reader here gets.
+`stream` is the client's default format. Pages are faster, and all other readers get pages.
 """
 
 from __future__ import annotations

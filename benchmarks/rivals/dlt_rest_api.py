@@ -1,7 +1,7 @@
 """dlt's `rest_api` source, into its `filesystem` destination: JSON lines in a local folder, not compressed.
 
 The partitions are a parent resource, the rows a dependent one, read in parallel. dlt does more than read: it infers
-and evolves a schema, normalises every row and loads packages. All of that is in its time, as a user has it.
+and evolves a schema, normalises every row and loads packages. Its time includes all of that, as for a user.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What cannot be had cheaper: `get` (requests, bodies thrown away), `json` (and orjson in and out), `write` (bytes).
+"""The lower bounds of any reader: `get` (only requests), `json` (requests with orjson), `write` (only writing).
 
-No protocol, no state, no errors: `json` reads the same pages with requests, decodes each with orjson and writes each
-row as a line; `write` fetches one page, makes `RECORD` lines of it and writes those until all rows are written.
+They have no protocol, state or error handling. `get` discards the bodies. `json` reads the same pages, decodes each
+with orjson and writes each row as a line. `write` fetches one page, makes `RECORD` lines of it and repeats those.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write(block: bytes) -> None:
 
 
 def decode_tail(content: bytes) -> Body:
-    """Only what leads to the next page."""
+    """Only the next page's URL."""
     for mark in (b'"next_url":"', b'"next_page_url":"'):
         if (at := content.rfind(mark)) >= 0:
             return {mark.decode()[1:-3]: content[at + len(mark) : -2].decode()}
@@ -75,7 +75,7 @@ def through_json(start: tuple[str, dict[str, str]]) -> None:
 
 
 def records(job: Job, body: Body) -> list[Body]:
-    """The rows as the connector would have them."""
+    """The rows in the connector's form."""
     if job.vendor == "kiyotaka":
         return [row for series in body["series"] for row in flat_points(series)]
     if job.vendor == "coin_metrics":

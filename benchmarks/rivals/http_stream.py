@@ -1,6 +1,6 @@
-"""A source on the CDK's `HttpStream`: one slice for a partition, state for each, records made in `parse_response`.
+"""A source on the CDK's `HttpStream`: one slice and one state for each partition, records made in `parse_response`.
 
-What the CDK would do twice, decoding a body for its records and for its next page, is done once.
+It decodes a body once, not once for the records and once for the next page as the CDK would.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class LiquidationStream(HttpStream):
 
     @abstractmethod
     def records(self, body: Mapping[str, Any], stream_slice: Mapping[str, Any]) -> Iterable[MutableMapping[str, Any]]:
-        """The rows of a body, with what they lack."""
+        """The rows of a body, with the added fields."""
 
 
 class KaikoEvents(LiquidationStream):
@@ -113,7 +113,7 @@ class CoinMetricsLiquidations(LiquidationStream):
         return "timeseries/market-liquidations"
 
     def stream_slices(self, **_: Any) -> Iterable[Mapping[str, Any]]:
-        """One for each market while they are few, else one for as many markets as fit into a URL."""
+        """One slice for each of few markets, or one for as many markets as fit into a URL."""
         markets = self._config["partitions"]
         groups = batches(markets) if len(markets) > 40 else ([market] for market in markets)
         for group in groups:

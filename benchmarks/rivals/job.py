@@ -1,4 +1,4 @@
-"""What a rival is asked to read: one JSON file, written by the runner."""
+"""A rival's task: one JSON file, written by the runner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STREAM = {
     "coin_metrics": "coin_metrics_market_liquidations",
     "kiyotaka": "kiyotaka_liquidation_agg",
 }
-POINTS_SECONDS = 50_000 * 60  # 100,000 points, the most in one request, on two sides at one a minute
+POINTS_SECONDS = 50_000 * 60  # 100,000 points, the maximum of a request: two sides, one point a minute
 MARKETS_A_CALL = 300  # a URL may have 10,000 characters
 
 
@@ -62,7 +62,7 @@ def point_windows(job: Job) -> Iterator[tuple[int, int]]:
 
 
 def flat_points(series: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row for each point of a series, with what the series says of all of them."""
+    """A row for each point of a series, with the series' own fields."""
     identity = series["id"]
     common = {
         "type": identity["type"],
@@ -83,7 +83,7 @@ def flat_points(series: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def first_request(job: Job, partition: str, begin: int = 0, period: int = 0) -> tuple[str, dict[str, str]]:
-    """The URL and the parameters that begin a partition, or a batch of markets."""
+    """The URL and the parameters of the first request for a partition or a batch of markets."""
     if job.vendor == "kaiko":
         window = {"start_time": job.start, "end_time": job.end}
         url = f"{job.base_url}/kaiko/v2/data/liquidation.v1/trades/{partition}"

@@ -1,6 +1,6 @@
 """`examples/duckdb_lane.py` reads a connector into DuckDB: `lane_read.py executable config.json stream folder`.
 
-Says, as `pyairbyte_read.py` does, how many rows are in the table and how long it took; `discover` is part of it.
+Like `pyairbyte_read.py`, it prints the rows in the table and the seconds of the read, which here include `discover`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import duckdb_lane
 def main() -> None:
     executable, config, stream, folder = sys.argv[1:]
     database = Path(folder) / "rows.duckdb"
-    began = time.perf_counter()
+    started = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):
         code = duckdb_lane.main([config, str(database), "--streams", stream, "--source", executable])
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     if code:
         sys.exit(code)
     with duckdb.connect(str(database)) as connection:

@@ -1,7 +1,6 @@
-"""A tap on the Singer SDK: one context for a partition, sorted by time so that state can move on within it.
+"""A tap on the Singer SDK: one context for each partition, sorted by time so that its state can advance.
 
-What the SDK offers for speed is used: its msgspec writer, no conforming of types that the JSON already has, and pages
-decoded in one go.
+It uses the SDK's options for speed: the msgspec writer, no type conformance, pages decoded as a whole.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class KaikoEvents(LiquidationStream):
 
     @property
     def partitions(self) -> list[dict]:
-        """The SDK puts these into every row, too."""
+        """The SDK also adds these to every row."""
         names = ("exchange", "instrument_class", "instrument")
         return [dict(zip(names, name.split("/"), strict=True)) for name in self.config["partitions"]]
 
@@ -93,7 +92,7 @@ class CoinMetricsLiquidations(LiquidationStream):
 
     @property
     def is_sorted(self) -> bool:
-        """Several markets in one call come one after the other."""
+        """A call for several markets returns them one after the other."""
         return len(self.config["partitions"]) <= 40
 
     @property
