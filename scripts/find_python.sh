@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints a Python 3.10 to 3.12 that can make virtual environments. PYTHON=<path> chooses one.
+# Prints the path of a Python 3.10 to 3.12 that can create virtual environments. PYTHON=<path> selects one.
 set -eu
 
 usable='
@@ -12,12 +12,12 @@ print(sys.executable)
 
 if [ -n "${PYTHON:-}" ]; then
     "$PYTHON" -c "$usable" 2>/dev/null && exit
-    echo "PYTHON=$PYTHON is no Python 3.10, 3.11 or 3.12 with venv and ensurepip." >&2
+    echo "PYTHON=$PYTHON is not a Python 3.10, 3.11 or 3.12 with venv and ensurepip." >&2
     exit 1
 fi
 for candidate in python3.11 python3.12 python3.10 python3 python "$HOME"/.pyenv/versions/3.1[0-2].*/bin/python3; do
     "$candidate" -c "$usable" 2>/dev/null && exit
 done
 echo "No Python 3.10, 3.11 or 3.12 with venv and ensurepip was found." >&2
-echo "Install one (Debian, Ubuntu: apt install python3-venv), or name it: make PYTHON=/path/to/python3.11 ..." >&2
+echo "Install one (Debian, Ubuntu: apt install python3-venv), or set its path: make PYTHON=/path/to/python3.11 ..." >&2
 exit 1

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the connector's image with docker, podman or buildah, whichever is there and works.
-# IMAGE names it, BASE_IMAGE replaces the base image that metadata.yaml names.
+# Builds the connector's image with docker, podman or buildah, whichever works.
+# IMAGE is its name. BASE_IMAGE replaces the base image of metadata.yaml.
 set -eu
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -15,7 +15,7 @@ elif command -v buildah >/dev/null; then
     set -- buildah bud
 else
     echo "Neither a running docker nor podman nor buildah was found." >&2
-    echo "scripts/image_without_docker.sh installs what it needs (Debian or Ubuntu, as root)." >&2
+    echo "Run scripts/image_without_docker.sh instead: it installs its tools (Debian or Ubuntu, as root)." >&2
     exit 1
 fi
 echo "$* on $base"

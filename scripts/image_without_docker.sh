@@ -1,11 +1,11 @@
 #!/bin/sh
-# Builds the image where there is no Docker engine, over a base image made here, and runs spec, check, discover and read
-# in a container against the sandbox, with all vendors: as an unprivileged user, with a read-only file system, and with
-# one that has no temporary directory, either.
+# Builds the image without a Docker engine, on a base image that it makes, and runs spec, check, discover and read in a
+# container against the sandbox, with all vendors: as an unprivileged user, also with a read-only file system, and also
+# without a temporary directory.
 #
-# Needs Debian or Ubuntu with apt, root, and .venv (make setup). Exits with 77 and says why where that is not given.
-# WORK=<directory> keeps what it makes there, so that the next run is faster.
-# The base made here has Python 3.11 of Debian 12 and the user `airbyte`, like Airbyte's own, which only a registry has.
+# Needs Debian or Ubuntu with apt, root, and .venv (make setup). Otherwise it exits with 77 and says why.
+# WORK=<directory> keeps its files there, so that the next run is faster.
+# Its base image has Python 3.11 of Debian 12 and the user `airbyte`, like Airbyte's own, which only a registry has.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -32,21 +32,21 @@ trap finish EXIT
 
 started=$(date +%s)
 [ "$(id -u)" = 0 ] || skip "only root can make the base image"
-[ -x "$python" ] || skip "there is no .venv; make setup makes it"
+[ -x "$python" ] || skip "there is no .venv; run: make setup"
 
 missing=
 for tool in $tools; do
     command -v "$tool" >/dev/null || missing="$missing $tool"
 done
 if [ -n "$missing" ]; then
-    command -v apt-get >/dev/null || skip "no apt-get to install$missing with"
+    command -v apt-get >/dev/null || skip "apt-get is needed to install$missing"
     say "installing$missing"
     # shellcheck disable=SC2086
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing; } \
         >"$work/apt.log" 2>&1 || { tail -n 5 "$work/apt.log"; skip "apt-get could not install$missing"; }
 fi
 
-# Everything the container tools keep stays in this directory.
+# The container tools keep all their files in this directory.
 export CONTAINERS_CONF="$work/containers.conf" CONTAINERS_STORAGE_CONF="$work/storage.conf"
 cat >"$CONTAINERS_CONF" <<EOF
 [containers]
@@ -117,7 +117,7 @@ failed() {
     exit 1
 }
 
-say "as which user"
+say "checking the user"
 user=$(podman run --rm --pull never --entrypoint id "$image" -u)
 [ "$user" = 1000 ] || { echo "FAILED: it runs as user $user" >&2; exit 1; }
 podman run --rm --pull never --entrypoint sh "$image" -c '! /airbyte/venv/bin/python -m pip --version 2>/dev/null' ||
@@ -129,10 +129,10 @@ no_files="--read-only --read-only-tmpfs=false"
 # shellcheck disable=SC2086
 podman run --rm --pull never $no_files --entrypoint sh "$image" \
     -c 'for place in /tmp /var/tmp "$PWD"; do ! touch "$place/x" 2>/dev/null || exit 1; done' ||
-    { echo "FAILED: a temporary directory can be written in spite of $no_files" >&2; exit 1; }
+    { echo "FAILED: a temporary directory is writable despite $no_files" >&2; exit 1; }
 
 for mode in "" "--read-only" "$no_files"; do
-    say "spec, check, discover, read ${mode:-as it is}"
+    say "spec, check, discover, read ${mode:-with default options}"
     # shellcheck disable=SC2086
     {
         in_container $mode "$image" spec >"$work/files/spec.jsonl" || failed spec

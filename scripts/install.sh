@@ -1,5 +1,5 @@
 #!/bin/sh
-# install.sh <directory> <lock>: makes a virtual environment that holds exactly what a hashed lock lists, and this
+# install.sh <directory> <lock>: creates a virtual environment with exactly the packages of a hashed lock file and this
 # package, editable.
 set -eu
 
@@ -16,7 +16,7 @@ sed -n '/^uv==/,/[^\\]$/p' "$lock" >"$venv/uv.lock"
 "$venv/bin/pip" install -qq --disable-pip-version-check --no-deps --require-hashes -r "$venv/uv.lock"
 export UV_LINK_MODE="${UV_LINK_MODE:-copy}"
 if ! "$venv/bin/uv" pip sync -q --python "$venv/bin/python" --require-hashes "$lock"; then
-    echo "$venv: uv did not succeed, trying pip" >&2
+    echo "$venv: uv failed, trying pip" >&2
     "$venv/bin/pip" install -qq --disable-pip-version-check --no-deps --require-hashes -r "$lock"
 fi
 "$venv/bin/pip" install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes the lock files anew from pyproject.toml: every version and hash, no address of any index.
+# Rewrites the lock files from pyproject.toml: every version and hash, but no index address.
 set -eu
 
 uv=${UV:-.venv/bin/uv}

@@ -1,8 +1,8 @@
-"""Keeps what a release promises, its specification and its catalog, for the next one to be compared with.
+"""Records a release's specification and catalog, with which the next release must be compatible.
 
     .venv/bin/python scripts/record_release.py
 
-Run it when a version is released; integration_tests/test_compatibility.py compares each release with the one before.
+Run it for every release; integration_tests/test_compatibility.py compares each release with the previous one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ RELEASES = ROOT / "integration_tests" / "releases"
 
 
 def promises() -> dict[str, Any]:
-    """Of the connector as it is here. No vendor is asked."""
+    """The specification and the streams of the present code. It sends no request."""
     (spec,) = _messages("spec")
-    (found,) = _messages("discover", "--config", str(CONFIG))
-    streams = {stream["name"]: stream for stream in found["catalog"]["streams"]}
+    (discovered,) = _messages("discover", "--config", str(CONFIG))
+    streams = {stream["name"]: stream for stream in discovered["catalog"]["streams"]}
     return {"spec": spec["spec"]["connectionSpecification"], "streams": streams}
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     path = RELEASES / f"{version('airbyte-source-liquidations')}.json"
     name = path.relative_to(ROOT)
     if path.exists():
-        sys.exit(f"{name} exists. Once released, it never changes; delete it only if that version is not released yet.")
+        sys.exit(f"{name} exists. A released file never changes; delete it only if that version is not yet released.")
     path.write_text(json.dumps(promises(), indent=1, sort_keys=True) + "\n")
     print(f"written: {name}")
 

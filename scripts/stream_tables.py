@@ -1,10 +1,10 @@
-"""Writes the tables of the documentation out of the code: streams, fields, configuration, known gaps, versions.
+"""Generates the documentation's tables from the code: streams, fields, configuration, known gaps, versions.
 
     python scripts/stream_tables.py           # writes them between their markers in docs/
-    python scripts/stream_tables.py --check   # changes nothing; fails where a table is not what the code says
+    python scripts/stream_tables.py --check   # changes nothing; fails if a table is outdated
 
 A marker names the table: `<!-- table: fields kaiko_liquidation_events -->`, and `<!-- end of table -->` ends it. One
-table may hold the fields of several streams. Markers in blocks of code are left alone.
+table may have the fields of several streams. Markers in code blocks are ignored.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ MARKED = re.compile(
     r"|(?P<head>^<!-- table: (?P<what>[^>]+?) -->\n)(?P<table>.*?)(?P<tail><!-- end of table -->)",
     re.S | re.M,
 )
-# Columns that differ in their interval only are one line: `…_{5m,1h,1d}`.
+# Columns that differ only in their interval share a line: `…_{5m,1h,1d}`.
 _INTERVAL = re.compile(r"_(5m|1h|1d)$")
 _INTERVAL_IN_WORDS = re.compile(r" in the (five minutes|hour|day)\b")
-# What Airbyte makes of the schemas' types; a type that is not here has no place in a schema.
+# Airbyte's names for the schemas' types; a schema may use no other type.
 AIRBYTE_TYPES = {
     "string": "String",
     "timestamp": "Timestamp with time zone",
@@ -48,7 +48,7 @@ Row = Sequence[str]
 
 
 def configured(vendor: type[Vendor]) -> Vendor:
-    """A vendor with all that the specification's examples ask for."""
+    """A vendor configured with the specification's examples."""
     section = configuration.spec()["connectionSpecification"]["properties"][vendor.name]["properties"]
     examples = {name: field["examples"][0] for name, field in section.items() if "examples" in field}
     return vendor({"api_key": "k", **examples}, Shared())
@@ -92,14 +92,14 @@ def streams(which: str = "") -> Iterator[Row]:
 
 
 def fields(*streams: str) -> Iterator[Row]:
-    """Of several streams: every field that one of them has, as the first that has it describes it."""
+    """The fields of one or several streams; a field's description is that of the first stream that has it."""
     yield ("field", "type", "description")
-    schemas = [known.json_schema() for name in streams for known in all_streams() if known.name == name]
+    schemas = [stream.json_schema() for name in streams for stream in all_streams() if stream.name == name]
     assert len(schemas) == len(streams), streams
-    found: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     for schema in schemas:
-        found |= {name: field for name, field in schema["properties"].items() if name not in found}
-    yield from _fields(found)
+        properties |= {name: field for name, field in schema["properties"].items() if name not in properties}
+    yield from _fields(properties)
 
 
 def _fields(properties: Mapping[str, Any], path: str = "") -> Iterator[Row]:
@@ -114,19 +114,19 @@ def _fields(properties: Mapping[str, Any], path: str = "") -> Iterator[Row]:
             shown = f"{path}{stem}_{{{','.join(name.removeprefix(f'{stem}_') for name in names)}}}"
             described = _INTERVAL_IN_WORDS.sub(" in the interval", described)
         yield (f"`{shown}`", kind_of(field), described)
-        inner = field.get("items", {}).get("properties", {})  # "the same counts per …": not told twice
-        yield from _fields({name: held for name, held in inner.items() if name not in properties}, f"{shown}[].")
+        inner = field.get("items", {}).get("properties", {})  # fields with an outer field's name are not repeated
+        yield from _fields({name: each for name, each in inner.items() if name not in properties}, f"{shown}[].")
 
 
 def types() -> Iterator[Row]:
-    """The types that occur, with an example of each."""
+    """The types in use, with an example of each."""
     yield ("type in the schema", "Airbyte type", "for instance")
-    found: dict[str, list[str]] = {}
+    fields_by_kind: dict[str, list[str]] = {}
     for stream in all_streams():
         for name, field in stream.json_schema()["properties"].items():
-            found.setdefault(kind_of(field), []).append(f"`{stream.name}.{name}`")
+            fields_by_kind.setdefault(kind_of(field), []).append(f"`{stream.name}.{name}`")
     schema = {"timestamp": "string, format date-time, airbyte_type timestamp_with_timezone"}
-    for kind, names in sorted(found.items(), key=lambda item: -len(item[1])):
+    for kind, names in sorted(fields_by_kind.items(), key=lambda item: -len(item[1])):
         yield (schema.get(kind, kind), AIRBYTE_TYPES[kind], names[0])
 
 
@@ -161,7 +161,7 @@ def _values(field: Mapping[str, Any]) -> str:
 
 def coverage(vendor: str) -> Iterator[Row]:
     yield ("exchange", "what", "from", "to", "note")
-    for period in next(known for known in VENDORS if known.name == vendor).coverage:
+    for period in next(each for each in VENDORS if each.name == vendor).coverage:
         instants = (period.period_start, period.period_end)
         start, end = ("" if at is None else format_shortest(at).removesuffix("T00:00:00Z") for at in instants)
         yield (period.exchange, period.kind.replace("_", "-"), start, end, period.note)
@@ -191,9 +191,9 @@ def table(what: str) -> str:
 
 
 def written(page: str) -> str:
-    """A page with every table as the code has it."""
+    """A page with every table up to date."""
     return MARKED.sub(
-        lambda found: f"{found['head']}\n{table(found['what'])}\n{found['tail']}" if found["what"] else found[0], page
+        lambda match: f"{match['head']}\n{table(match['what'])}\n{match['tail']}" if match["what"] else match[0], page
     )
 
 
@@ -209,14 +209,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    found = outdated()
-    for page in found:
-        print(f"{page.relative_to(ROOT)}: {'is not what the code says' if check else 'written'}")
+    outdated_pages = outdated()
+    for page in outdated_pages:
+        print(f"{page.relative_to(ROOT)}: {'outdated' if check else 'written'}")
         if not check:
             page.write_text(written(page.read_text("utf-8")), "utf-8")
-    if check and found:
+    if check and outdated_pages:
         print("Run: python scripts/stream_tables.py")
-    return int(check and bool(found))
+    return int(check and bool(outdated_pages))
 
 
 if __name__ == "__main__":
