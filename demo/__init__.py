@@ -1,1 +1,1 @@
-"""The demo: vendors → this connector → PyAirbyte → a DuckDB file, a table and a picture."""
+"""The demo: vendors → this connector → PyAirbyte → a DuckDB file, tables and a picture."""

@@ -1,7 +1,7 @@
-"""`make demo`: what two syncs of simulated vendors cost and bring, into a DuckDB file; tables, a picture, a query.
+"""`make demo`: two syncs of simulated vendors into a DuckDB file, with their costs, tables, a picture and a query.
 
-`make demo-live`: the same with what needs no key: the last 24 hours of the real Coin Metrics community API, Bitfinex
-and Gate, and the cascade of 10 October 2025 from Bitfinex.
+`make demo-live`: the same with the real vendors that need no key: the last 24 hours of the Coin Metrics community API,
+Bitfinex and Gate, and the cascade of 10 October 2025 from Bitfinex.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from demo.picture import draw
 from demo.syncing import SyncFailed, Syncing
 from demo.vendors import SimulatedVendors, simulated_vendors
 
-# What needs no key: its vendor, and an address that tells whether it is there.
+# The vendors that need no key, and an address that shows whether the vendor is reachable.
 LIVE = {
     "coin_metrics": "https://community-api.coinmetrics.io/v4/catalog-v2/market-liquidations?page_size=1",
     "bitfinex": "https://api-pub.bitfinex.com/v2/platform/status",
     "gate": "https://api.gateio.ws/api/v4/futures/usdt/contracts/BTC_USDT",
 }
 LIVE_MARKETS = ["binance-BTCUSDT-future", "bybit-BTCUSDT-future", "okex-BTC-USDT-SWAP-future"]
-CASCADE = "2025-10-10T21:00:00Z", "2025-10-10T21:30:00Z"  # the largest one that there has been
-PAUSE = 5.0  # between the syncs, for new liquidations to happen
+CASCADE = "2025-10-10T21:00:00Z", "2025-10-10T21:30:00Z"  # the largest one so far
+PAUSE = 5.0  # seconds between the syncs, so that there are new liquidations
 UNIFIED = ("liquidations", "liquidation_volumes")
 STREAMS = (
     "kaiko_liquidation_events",
@@ -45,7 +45,7 @@ STREAMS = (
 )
 COVERAGE = "liquidation_coverage"
 HEAD = ("stream", "rows read", "new in table", "rows in table", "partitions", "requests", "seconds")
-ESTIMATE_HEAD = ("estimate", "partitions", "least requests", "least cost")
+ESTIMATE_HEAD = ("estimate", "partitions", "minimum requests", "minimum cost")
 BILL_HEAD = ("vendor", "requests", "retries", "seconds waited", "MB", "cost")
 GAPS_HEAD = ("known of", "exchange", "kind", "from", "to")
 QUERY = """
@@ -73,7 +73,7 @@ ORDER BY ALL
 
 
 class Steps:
-    """Lines with the seconds since the start."""
+    """Prints lines with the seconds since the start."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -107,13 +107,13 @@ def main() -> int:
 def _simulated(output: Path, steps: Steps) -> None:
     steps.plain("Liquidations: simulated vendors → this connector → PyAirbyte → DuckDB. No figure is real.\n")
     with simulated_vendors() as vendors:
-        steps.say(f"sandbox    {vendors.url} plays the vendors")
+        steps.say(f"sandbox    {vendors.url} simulates the vendors")
         run(vendors.config(), output, steps, vendors, note="Simulated data: no figure is real.")
 
 
 def _live(output: Path, steps: Steps) -> None:
     steps.plain("Liquidations: the vendors that need no key → this connector → PyAirbyte → DuckDB.\n")
-    vendors = [vendor for vendor, address in LIVE.items() if _is_there(address, steps)]
+    vendors = [vendor for vendor, address in LIVE.items() if _is_reachable(address, steps)]
     if not vendors:
         raise SyncFailed("none of the vendors that need no key is reachable from here.")
     run(live_config(vendors), output, steps, None, note="Data: Coin Metrics community API, Bitfinex, Gate")
@@ -121,7 +121,7 @@ def _live(output: Path, steps: Steps) -> None:
         show_cascade(cascade_config(), output / "cascade", steps)
 
 
-def _is_there(address: str, steps: Steps) -> bool:
+def _is_reachable(address: str, steps: Steps) -> bool:
     try:
         requests.get(address, timeout=15).raise_for_status()
     except requests.RequestException as error:
@@ -148,10 +148,10 @@ def cascade_config() -> dict[str, Any]:
 
 
 def show_cascade(config: Mapping[str, Any], output: Path, steps: Steps) -> None:
-    """One sync of a past half hour, and its minutes."""
+    """One sync of half an hour of the past, and a table of its minutes."""
     output.mkdir(parents=True, exist_ok=True)
     start, end = CASCADE
-    steps.say(f"cascade    {start} to {end}, all of Bitfinex, at one request in 25 seconds")
+    steps.say(f"cascade    {start} to {end}, all of Bitfinex, with one request every 25 seconds")
     syncing = Syncing(config, output, steps.say)
     syncing.select(["liquidations"])
     syncing.read(lambda: None)
@@ -160,7 +160,7 @@ def show_cascade(config: Mapping[str, Any], output: Path, steps: Steps) -> None:
 
 
 def run(config: Mapping[str, Any], output: Path, steps: Steps, vendors: SimulatedVendors | None, *, note: str) -> None:
-    """Check, discover, two syncs, picture, query; the same for simulated and for real vendors."""
+    """Check, discover, two syncs, picture and query; the same for simulated and for real vendors."""
     steps.say("pyairbyte  starting")
     syncing = Syncing(config, output, steps.say)
     steps.say(f"pyairbyte  {syncing.version}; its own output goes to {syncing.log}")
@@ -170,15 +170,15 @@ def run(config: Mapping[str, Any], output: Path, steps: Steps, vendors: Simulate
     streams = [name for name in STREAMS if name in discovered]
     syncing.select([*streams, COVERAGE])
     steps.say(f"discover   {len(discovered)} streams, {len(streams)} of which are synced here")
-    steps.say("estimate   before anything is paid for")
+    steps.say("estimate   before anything costs money")
     _show_estimate(syncing, streams, steps)
-    first = _sync(syncing, streams, dict.fromkeys(streams, 0), steps, vendors, "first sync, from start_date on")
-    steps.say(f"           {PAUSE:.0f} seconds' pause, for new liquidations to happen")
+    first = _sync(syncing, streams, dict.fromkeys(streams, 0), steps, vendors, "first sync, from start_date")
+    steps.say(f"           waiting {PAUSE:.0f} seconds for new liquidations")
     time.sleep(PAUSE)
     _sync(syncing, streams, first, steps, vendors, "second sync, incremental, with an hour of lookback")
-    steps.say("report     what the second sync cost, by vendor")
+    steps.say("report     cost of the second sync, by vendor")
     steps.plain(f"\n{table(BILL_HEAD, bill(syncing.report))}\n")
-    steps.say(f"coverage   what the data do not hold; the table {COVERAGE} has more")
+    steps.say(f"coverage   known gaps in the data; the table {COVERAGE} has more")
     steps.plain(f"\n{table(GAPS_HEAD, [tuple(row.values()) for row in syncing.query(GAPS)])}\n")
     syncing.close()
     picture = output / "liquidations.png"
@@ -188,8 +188,8 @@ def run(config: Mapping[str, Any], output: Path, steps: Steps, vendors: Simulate
 
 
 def _show_estimate(syncing: Syncing, streams: list[str], steps: Steps) -> None:
-    estimates = [one for one in syncing.estimate() if one["streams"][0] in streams]
-    lines = [(one["streams"][0], one["partitions"], one["requests"], money(one["cost"])) for one in estimates]
+    estimates = [estimate for estimate in syncing.estimate() if estimate["streams"][0] in streams]
+    lines = [(each["streams"][0], each["partitions"], each["requests"], money(each["cost"])) for each in estimates]
     steps.plain(f"\n{table(ESTIMATE_HEAD, lines)}\n")
 
 
@@ -201,29 +201,29 @@ def _sync(
     vendors: SimulatedVendors | None,
     what: str,
 ) -> dict[str, int]:
-    """One sync, and a table of it. Returns the rows that each table then has."""
+    """One sync, and a table of it. Returns the number of rows in each table after the sync."""
     steps.say(f"read       {what}")
-    asked = vendors.requests() if vendors else 0
+    earlier = vendors.requests() if vendors else 0
     started = time.monotonic()
-    accounts = syncing.read(lambda: vendors.requests() - asked if vendors else None)
-    held = {name: syncing.rows(name) for name in streams}
+    accounts = syncing.read(lambda: vendors.requests() - earlier if vendors else None)
+    after = {name: syncing.rows(name) for name in streams}
     rows = sum(account.rows for account in accounts.values())
-    requests_made = f" and {vendors.requests() - asked} requests" if vendors else ""
+    requests_made = f" and {vendors.requests() - earlier} requests" if vendors else ""
     steps.say(f"read       done: {rows:,} rows{requests_made} in {time.monotonic() - started:.1f} seconds")
-    lines = [_line(accounts[name], held[name], before[name]) for name in streams if name in accounts]
+    lines = [_line(accounts[name], before[name], after[name]) for name in streams if name in accounts]
     steps.plain(f"\n{table(HEAD, lines)}\n")
-    return held
+    return after
 
 
-def _line(account: Account, held: int, before: int) -> tuple[object, ...]:
-    """A unified stream is fed by the vendors' streams, so it has no requests of its own."""
+def _line(account: Account, before: int, after: int) -> tuple[object, ...]:
+    """A unified stream shares the requests of the vendors' streams, so it has none of its own."""
     name = account.stream
-    asked = "shared" if name in UNIFIED else account.requests
-    return name, account.rows, held - before, held, account.partitions, asked, account.seconds
+    requests_made = "shared" if name in UNIFIED else account.requests
+    return name, account.rows, after - before, after, account.partitions, requests_made, account.seconds
 
 
 def _command(database: Path) -> str:
-    """A line for the shell."""
+    """A shell command that runs QUERY."""
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())

@@ -1,4 +1,4 @@
-"""What the connector reports of each stream while it reads, caught from its log; and a table of it."""
+"""The connector's progress and report of each stream, read from its log, and tables of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REPORT = "sync report as JSON: "
 
 @dataclass(frozen=True)
 class Account:
-    """One stream of one sync. `seconds` from the sync's start to the stream's end."""
+    """One stream of one sync. `seconds` is the time from the sync's start to the stream's end."""
 
     stream: str
     rows: int
@@ -29,7 +29,7 @@ class Account:
 
 
 class Accounts(logging.Handler):
-    """Listens to PyAirbyte's logger of the connector."""
+    """Handles the records of PyAirbyte's logger of the connector."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Accounts(logging.Handler):
         self.restart()
 
     def restart(self) -> None:
-        """A new sync begins."""
+        """Start a new sync."""
         self.ended: dict[str, Account] = {}
         self.errors: list[str] = []
         self.report: list[dict[str, Any]] = []
@@ -49,44 +49,44 @@ class Accounts(logging.Handler):
             self.errors.append(text)
         if text.startswith(_REPORT):
             self.report = json.loads(text.removeprefix(_REPORT))["streams"]
-        found = _ACCOUNT.match(text)
-        if not found:
+        match = _ACCOUNT.match(text)
+        if not match:
             return
-        if found["going"]:
+        if match["going"]:
             self._say(f"           {text}")
             return
-        rows, requests, partitions = (int(found[name].replace(",", "")) for name in ("rows", "requests", "partitions"))
+        rows, requests, partitions = (int(match[name].replace(",", "")) for name in ("rows", "requests", "partitions"))
         seconds = time.monotonic() - self._started
-        self.ended[found["stream"]] = Account(found["stream"], rows, requests, partitions, seconds)
-        self._say(f"           {found['stream']}: {rows:,} rows, complete")
+        self.ended[match["stream"]] = Account(match["stream"], rows, requests, partitions, seconds)
+        self._say(f"           {match['stream']}: {rows:,} rows, complete")
 
 
 def bill(report: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
-    """What each vendor was asked for in a sync; requests that served several streams count once."""
+    """The requests and the cost of each vendor in a sync; requests shared by several streams count once."""
     vendors: dict[str, list[dict[str, Any]]] = {}
-    for one in report:
-        if one["vendor"] is not None:
-            vendors.setdefault(one["vendor"], []).append(one)
+    for stream in report:
+        if stream["vendor"] is not None:
+            vendors.setdefault(stream["vendor"], []).append(stream)
     return [
         (
             vendor,
-            sum(one["requests"] for one in served),
-            sum(one["retries"] for one in served),
-            float(sum(one["seconds_waited"] for one in served)),
-            sum(one["bytes"] for one in served) / 1e6,
-            money(next((one["spent"] for one in served if one["spent"]), {})),
+            sum(stream["requests"] for stream in streams),
+            sum(stream["retries"] for stream in streams),
+            float(sum(stream["seconds_waited"] for stream in streams)),
+            sum(stream["bytes"] for stream in streams) / 1e6,
+            money(next((stream["spent"] for stream in streams if stream["spent"]), {})),
         )
-        for vendor, served in vendors.items()
+        for vendor, streams in vendors.items()
     ]
 
 
 def money(amounts: dict[str, int]) -> str:
-    """Amounts in a vendor's own currency."""
+    """Amounts in a vendor's own unit, such as credits."""
     return ", ".join(f"{amount:,} {what}" for what, amount in amounts.items()) or "nothing by the row"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns of equal width, the first to the left, numbers to the right."""
+    """A text table; the first column is left-aligned, the others are right-aligned."""
     texts = [list(head), *([_text(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
     texts.insert(1, ["─" * width for width in widths])

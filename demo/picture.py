@@ -14,8 +14,8 @@ from matplotlib.dates import DateFormatter, HourLocator
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-# US dollars per vendor, exchange, hour and side. Of Bitfinex the orders (triggers) are added up, at the average price
-# of their positions' trades (matches).
+# US dollars per vendor, exchange, hour and side. Bitfinex' sums are those of its orders (triggers), at the average
+# price of the position's trades (matches).
 QUERY = """
 WITH positions AS (
     SELECT market, split_part(liquidation_id, ':', 1) AS position, avg(price) AS price
@@ -42,7 +42,7 @@ WHERE vendor IN ('kiyotaka', 'coinalyze') AND unit = 'usd' AND interval = 'PT1H'
 GROUP BY ALL
 """
 
-# Name, and colour in the comparison.
+# Each vendor's name and colour in the comparison.
 VENDORS = {
     "kaiko": ("Kaiko", "#1f4e79"),
     "coin_metrics": ("Coin Metrics", "#e08e45"),
@@ -52,7 +52,7 @@ VENDORS = {
     "gate": ("Gate", "#2f6690"),
     "bitfinex": ("Bitfinex", "#7a8b3f"),
 }
-EXCHANGES = {"binance": "Binance", "bybit": "Bybit"}  # others are the vendors themselves
+EXCHANGES = {"binance": "Binance", "bybit": "Bybit"}  # the other exchanges are vendors
 COLUMNS = 2
 LONGS, SHORTS = "#d1495b", "#2e7f8c"
 INK, FAINT = "#22303c", "#8a97a3"
@@ -65,10 +65,10 @@ Sums = dict[str, dict[str, dict[str, Hours]]]
 
 
 def draw(database: Path, picture: Path, *, note: str) -> list[str]:
-    """Write the picture as PNG; `note` says whose data it is. Returns the names of the vendors in it."""
+    """Write the picture as PNG; `note` names the data's source. Returns the names of the vendors in the picture."""
     sums = _sums(database)
     vendors = [vendor for vendor in VENDORS if vendor in sums]
-    rows = len(vendors) // COLUMNS + 1  # the legend has a place, too
+    rows = len(vendors) // COLUMNS + 1  # with a place for the legend
     tall, gap = 1.32 * rows, 1.05
     height = tall + 4.2
     figure = Figure(figsize=(11.5, height), facecolor="white")
@@ -87,8 +87,8 @@ def draw(database: Path, picture: Path, *, note: str) -> list[str]:
         if place % COLUMNS == 0:
             panels[-1].set_ylabel("USD an hour", fontsize=9, color=INK)
     if panels:
-        _explained(figure.add_subplot(places[rows * COLUMNS - 1]), panels[0])
-        _compared(figure.add_subplot(grid[1]), vendors, sums)
+        _legend(figure.add_subplot(places[rows * COLUMNS - 1]), panels[0])
+        _comparison(figure.add_subplot(grid[1]), vendors, sums)
     figure.text(0.012, 1 - 0.16 / height, "Liquidated longs and shorts, Bitcoin perpetuals (BTC/USDT)",
                 va="top", fontsize=16, weight="bold", color=INK)  # fmt: skip
     figure.text(0.012, 1 - 0.54 / height, note, va="top", fontsize=11, weight="bold", color=LONGS)
@@ -97,8 +97,8 @@ def draw(database: Path, picture: Path, *, note: str) -> list[str]:
 
 
 def _sums(database: Path) -> Sums:
-    """All hours but the last, which is not over."""
-    found: Sums = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    """The sums of all hours but the last, which is still open."""
+    sums: Sums = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     rows: list[tuple[str, str, datetime, str, float]] = []
     with duckdb.connect(str(database)) as connection:
         tables = {name for (name,) in connection.sql("SELECT table_name FROM information_schema.tables").fetchall()}
@@ -107,12 +107,12 @@ def _sums(database: Path) -> Sums:
     still_open = max((hour for _, _, hour, _, _ in rows), default=None)
     for vendor, exchange, hour, side, usd in rows:
         if hour != still_open:
-            found[vendor][exchange][side][hour] = usd
-    return found
+            sums[vendor][exchange][side][hour] = usd
+    return sums
 
 
 def _longs_and_shorts(panel: Axes, vendor: str, exchanges: Mapping[str, Mapping[str, Hours]]) -> None:
-    """One bar per hour: longs upwards, shorts downwards."""
+    """One bar per hour: longs point up, shorts point down."""
     for side, colour, sign in (("long", LONGS, 1), ("short", SHORTS, -1)):
         hours: Hours = defaultdict(float)
         for sides in exchanges.values():
@@ -125,8 +125,8 @@ def _longs_and_shorts(panel: Axes, vendor: str, exchanges: Mapping[str, Mapping[
     _style(panel, every=6)
 
 
-def _explained(place: Axes, panel: Axes) -> None:
-    """What the colours mean, where a panel would be."""
+def _legend(place: Axes, panel: Axes) -> None:
+    """The legend, in the place of a panel."""
     place.set_axis_off()
     place.legend(*panel.get_legend_handles_labels(), loc="center left", frameon=False, fontsize=10.5)
 
@@ -135,8 +135,8 @@ def _order(side: str) -> str:
     return "sell" if side == "long" else "buy"
 
 
-def _compared(panel: Axes, vendors: list[str], sums: Sums) -> None:
-    """All vendors side by side: Binance, hour by hour of the latest day that is over (else the last 24 hours)."""
+def _comparison(panel: Axes, vendors: list[str], sums: Sums) -> None:
+    """All vendors side by side: Binance, by hour, on the latest complete day (or in the last 24 hours)."""
     hours = {hour for vendor in vendors for sides in sums[vendor].get("binance", {}).values() for hour in sides}
     latest = max(hours, default=datetime(1970, 1, 1)).replace(hour=0)
     day = latest - DAY if latest - DAY >= min(hours, default=latest) else min(hours, default=latest)
@@ -145,10 +145,10 @@ def _compared(panel: Axes, vendors: list[str], sums: Sums) -> None:
     for place, vendor in enumerate(vendors):
         name, colour = VENDORS[vendor]
         for side, sign in (("long", 1), ("short", -1)):
-            found = sums[vendor].get("binance", {}).get(side, {})
-            picked = {hour: sign * usd for hour, usd in found.items() if day <= hour < day + DAY}
+            hourly = sums[vendor].get("binance", {}).get(side, {})
+            shown = {hour: sign * usd for hour, usd in hourly.items() if day <= hour < day + DAY}
             label = name if sign > 0 else None
-            _bars(panel, picked, start=0.07 + place * width, width=width, color=colour, label=label)
+            _bars(panel, shown, start=0.07 + place * width, width=width, color=colour, label=label)
     _mark_gaps(panel, vendors, sums, day)
     _style(panel, every=2)
     panel.set_xlim(day, day + DAY)
@@ -162,7 +162,7 @@ def _compared(panel: Axes, vendors: list[str], sums: Sums) -> None:
 
 
 def _mark_gaps(panel: Axes, vendors: list[str], sums: Sums, day: datetime) -> None:
-    """Name the hours of which one vendor has nothing and all the others have something."""
+    """Mark the hours that one vendor lacks and all the others have."""
     have = {v: {hour for sides in sums[v].get("binance", {}).values() for hour in sides} for v in vendors}
     for vendor in vendors:
         others = [have[other] for other in vendors if other != vendor and have[other]]
@@ -177,7 +177,7 @@ def _mark_gaps(panel: Axes, vendors: list[str], sums: Sums, day: datetime) -> No
 
 
 def _bars(panel: Axes, hours: Hours, *, start: float, width: float, **style: Any) -> None:
-    """Bars at a part of each hour."""
+    """One bar in each hour; `start` and `width` are fractions of an hour."""
     lefts: list[Any] = [hour + start * HOUR for hour in hours]
     panel.bar(lefts, list(hours.values()), width=width / 24, align="edge", linewidth=0, **style)
 

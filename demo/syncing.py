@@ -1,4 +1,4 @@
-"""This connector under PyAirbyte, with a DuckDB file as the destination."""
+"""Runs this connector with PyAirbyte, with a DuckDB file as the destination."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SyncFailed(Exception):
 
 
 class Syncing:
-    """check, discover and read of one configuration into one file. PyAirbyte's own output goes to a log."""
+    """check, discover and read with one configuration, into one file. PyAirbyte's own output goes to a log."""
 
     def __init__(self, config: Mapping[str, Any], output: Path, say: Say) -> None:
         self._say = say
@@ -47,7 +47,7 @@ class Syncing:
 
     @property
     def version(self) -> str:
-        """PyAirbyte's."""
+        """PyAirbyte's version."""
         return str(self._airbyte.version.get_version())
 
     def check(self) -> None:
@@ -59,32 +59,32 @@ class Syncing:
             return list(self._source.get_available_streams())
 
     def estimate(self) -> list[dict[str, Any]]:
-        """What the first sync would cost: the command of that name, which PyAirbyte does not know."""
+        """The cost of the first sync, from the command `estimate`, which PyAirbyte does not have."""
         config, program = self._output / "config.json", Path(sys.executable).with_name(CONNECTOR)
         config.write_text(json.dumps(self._config))
         command = [str(program), "estimate", "--config", str(config), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SyncFailed(done.stderr.strip())
-        found: list[dict[str, Any]] = json.loads(done.stdout)["estimates"]
-        return found
+        estimates: list[dict[str, Any]] = json.loads(done.stdout)["estimates"]
+        return estimates
 
     def select(self, streams: list[str]) -> None:
         with self._quiet(), self._failures():
             self._source.select_streams(streams)
 
     def read(self, requests: Callable[[], int | None]) -> dict[str, Account]:
-        """One sync; incremental wherever the file has a state. Says every now and then how it goes."""
+        """One sync, incremental for each stream with a state in the file. Reports its progress."""
         self._accounts.restart()
         selected = len(self._source.get_selected_streams())
 
         def progress() -> None:
             if len(self._accounts.ended) == selected:
-                self._say("…          PyAirbyte loads the rows into DuckDB")
-            elif asked := requests():
-                self._say(f"…          {asked:,} requests so far")
+                self._say("…          PyAirbyte is loading the rows into DuckDB")
+            elif sent := requests():
+                self._say(f"…          {sent:,} requests so far")
             else:
-                self._say("…          the connector is at work")
+                self._say("…          the connector is reading")
 
         with self._quiet(), self._failures(), _repeating(progress):
             self._source.read(cache=self._cache)
@@ -92,19 +92,19 @@ class Syncing:
 
     @property
     def report(self) -> list[dict[str, Any]]:
-        """The connector's account of the last sync."""
+        """The connector's report of the last sync."""
         return self._accounts.report
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        """What a query of the file gives."""
+        """The rows of a query on the file."""
         return [dict(row) for row in self._cache.run_sql_query(sql)]
 
     def rows(self, stream: str) -> int:
-        """How many its table has."""
+        """The number of rows in the stream's table."""
         return int(self.query(f'SELECT count(*) AS rows FROM main."{stream}"')[0]["rows"])
 
     def close(self) -> None:
-        """Let others open the file."""
+        """Close the file, so that others can open it."""
         self._cache.close()
 
     @contextlib.contextmanager
@@ -127,7 +127,7 @@ class Syncing:
 
 
 def _import_airbyte(output: Path) -> Any:
-    os.environ["AIRBYTE_OFFLINE_MODE"] = "1"  # or it asks a connector registry, even for a local executable
+    os.environ["AIRBYTE_OFFLINE_MODE"] = "1"  # otherwise it requests a connector registry even for a local executable
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["NO_LIVE_PROGRESS"] = "1"
     os.environ["AIRBYTE_LOGGING_ROOT"] = str(output.absolute() / "logs")

@@ -1,4 +1,4 @@
-"""The simulated vendors in a process of their own, which ends when this one does."""
+"""The simulated vendors in their own process, which ends with this one."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from sandbox.world import Disagreement
 from source_liquidations.vendors import VENDORS
 
 ROWS_PER_DAY = 12_000  # of the busiest market
-LIVE_ROWS_PER_DAY = 40_000  # of this hour: so that the second sync finds something new
+LIVE_ROWS_PER_DAY = 40_000  # in the current hour, so that the second sync finds new rows
 
-# Of yesterday; Coin Metrics has nothing of Binance's BTCUSDT in it, which the picture then shows.
+# An hour of yesterday in which Coin Metrics lacks Binance's BTCUSDT; the picture shows this gap.
 GAP = timedelta(hours=15), timedelta(hours=16)
 
 
 class SimulatedVendors:
-    """A running sandbox: a ready configuration, and its own count of what it was asked."""
+    """A running sandbox: its configuration, and its count of requests."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def config(self) -> dict[str, Any]:
-        """All vendors from yesterday on, the volumes in US dollars and by the hour, to be compared with the others'.
+        """All vendors since yesterday, with hourly volumes in US dollars, so that vendors can be compared.
 
-        Bitfinex has one request in 25 seconds; the simulated one has more, so that nobody has to wait.
+        Real Bitfinex allows one request in 25 seconds; the simulated one gets more, so that the demo does not wait.
         """
-        config: dict[str, Any] = self._ask("config", vendors=[vendor.name for vendor in VENDORS])
+        config: dict[str, Any] = self._control("config", vendors=[vendor.name for vendor in VENDORS])
         config["kiyotaka"]["denomination"] = "usd"
         config["coinalyze"]["interval"] = "1hour"
         config["bitfinex"]["requests_per_minute"] = 600
         return config
 
     def requests(self) -> int:
-        """How many requests have arrived."""
-        return int(self._ask("requests?count=1")["count"])
+        """The number of requests so far."""
+        return int(self._control("requests?count=1")["count"])
 
-    def _ask(self, what: str, **arguments: Any) -> Any:
+    def _control(self, action: str, **arguments: Any) -> Any:
         body = json.dumps(arguments).encode() if arguments else None
-        with urllib.request.urlopen(f"{self.url}/_control/{what}", body, timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.url}/_control/{action}", body, timeout=30) as answer:
             return json.load(answer)
 
 
 @contextmanager
 def simulated_vendors() -> Iterator[SimulatedVendors]:
-    """Start the sandbox; stop it at the end."""
+    """Start the sandbox, and stop it at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "demo.vendors"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -69,7 +69,7 @@ def simulated_vendors() -> Iterator[SimulatedVendors]:
 
 
 def serve() -> None:
-    """Serve on any free port until standard input ends."""
+    """Serve on any free port until standard input is closed."""
     today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = (instant_of(today - timedelta(days=1) + after) for after in GAP)
     sandbox = Sandbox(
