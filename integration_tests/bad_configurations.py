@@ -1,6 +1,6 @@
-"""Configurations that cannot be used: what is wrong, which field is to be named, and what must be said of it.
+"""Invalid configurations, with the field and the text that the error message must have.
 
-Each is a change of a good one: `{"kaiko.region": "mars"}` sets a field, `REMOVED` takes it out.
+Each is a change of a valid one: `{"kaiko.region": "mars"}` sets a field, `REMOVED` removes it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ REMOVED = object()
 
 @dataclass(frozen=True)
 class Bad:
-    """`says` is part of the message, besides the field."""
+    """An invalid configuration; the message must contain the field and `says`."""
 
     name: str
     changes: dict[str, Any]
@@ -56,10 +56,10 @@ def dates(field: str) -> list[Bad]:
         "other digits": "२०२६-०२-२८",
         "year zero": "0000-01-01",
     }
-    found = [Bad(f"{field}, {name}", {field: value}, field, form) for name, value in values.items()]
+    cases = [Bad(f"{field}, {name}", {field: value}, field, form) for name, value in values.items()]
     for name, value in {"number": 20260228, "list": ["2026-02-28"], "true": True}.items():
-        found.append(Bad(f"{field}, {name}", {field: value}, field, "Allowed: "))
-    return found
+        cases.append(Bad(f"{field}, {name}", {field: value}, field, "Allowed: "))
+    return cases
 
 
 def durations() -> list[Bad]:
@@ -83,7 +83,7 @@ def durations() -> list[Bad]:
     ]
 
 
-def counts(field: str, *, most: int | None) -> list[Bad]:
+def counts(field: str, *, maximum: int | None) -> list[Bad]:
     values: dict[str, Any] = {
         "zero": 0,
         "negative": -1,
@@ -92,8 +92,8 @@ def counts(field: str, *, most: int | None) -> list[Bad]:
         "fraction as text": "8.5",
         "true": True,
     }
-    if most is not None:
-        values["too many"] = most + 1
+    if maximum is not None:
+        values["too many"] = maximum + 1
     return [Bad(f"{field}, {name}", {field: value}, field, "Allowed: ") for name, value in values.items()]
 
 
@@ -126,8 +126,8 @@ def base_urls(field: str) -> list[Bad]:
         "a trailing line break": "https://example.com\n",
         "a tab": "https://example.com\t",
     }
-    found = [Bad(f"{field}, {name}", {field: value}, field, "E.g. https://") for name, value in values.items()]
-    return [*found, Bad(f"{field}, number", {field: 8900}, field, "Allowed: text")]
+    cases = [Bad(f"{field}, {name}", {field: value}, field, "E.g. https://") for name, value in values.items()]
+    return [*cases, Bad(f"{field}, number", {field: 8900}, field, "Allowed: text")]
 
 
 def keys(vendor: str) -> list[Bad]:
@@ -139,25 +139,26 @@ def keys(vendor: str) -> list[Bad]:
         "carriage return": "sandbox-key\r\n",
         "tab": "sandbox\tkey",
         "not ASCII": "sändbox-key",
-        "nought byte": "sandbox\x00key",
+        "zero byte": "sandbox\x00key",
         "zero width blank": "sandbox\u200bkey",
         "half a character": "sandbox\ud800key",
     }
-    found = [Bad(f"{field}, {name}", {field: value}, field, "Copy it again") for name, value in values.items()]
-    return [*found, Bad(f"{field}, number", {field: 5}, field, "must be text")]
+    cases = [Bad(f"{field}, {name}", {field: value}, field, "Copy it again") for name, value in values.items()]
+    return [*cases, Bad(f"{field}, number", {field: 5}, field, "must be text")]
 
 
 def entries(field: str, values: dict[str, Any], form: str) -> list[Bad]:
-    """A list with one bad entry after a good one; and what is no such list."""
+    """Lists with an invalid entry after a valid one, and values that are not lists."""
     good = values.pop("good")
-    found = [Bad(f"{field}, {n}", {field: [good, v]}, f"{field}[1]", form) for n, v in values.items()]
-    found.append(Bad(f"{field}, no list", {field: good}, field, "must be a list, e.g. ["))
-    found.append(Bad(f"{field}, an object", {field: {"0": good}}, field, "must be a list, e.g. ["))
-    found.append(Bad(f"{field}, a number in it", {field: [good, 7]}, f"{field}[1]", "Allowed: "))
-    found.append(Bad(f"{field}, null in it", {field: [None]}, f"{field}[0]", "Allowed: "))
-    found.append(Bad(f"{field}, half a character", {field: [good, f"{good}\ud800"]}, f"{field}[1]", ""))
-    found.append(Bad(f"{field}, line break", {field: [good, f"{good}\n"]}, f"{field}[1]", "Allowed: "))
-    return found
+    return [
+        *[Bad(f"{field}, {n}", {field: [good, v]}, f"{field}[1]", form) for n, v in values.items()],
+        Bad(f"{field}, no list", {field: good}, field, "must be a list, e.g. ["),
+        Bad(f"{field}, an object", {field: {"0": good}}, field, "must be a list, e.g. ["),
+        Bad(f"{field}, a number in it", {field: [good, 7]}, f"{field}[1]", "Allowed: "),
+        Bad(f"{field}, null in it", {field: [None]}, f"{field}[0]", "Allowed: "),
+        Bad(f"{field}, half a character", {field: [good, f"{good}\ud800"]}, f"{field}[1]", ""),
+        Bad(f"{field}, line break", {field: [good, f"{good}\n"]}, f"{field}[1]", "Allowed: "),
+    ]
 
 
 VENDORS = ("kaiko", "kwery", "coin_metrics", "kiyotaka", "bitfinex", "gate", "coinalyze")
@@ -169,9 +170,9 @@ BAD = [
     *dates("start_date"),
     *dates("end_date"),
     *durations(),
-    *counts("num_workers", most=40),
-    *counts("kaiko.requests_per_minute", most=None),
-    *counts("kwery.max_credits_per_sync", most=None),
+    *counts("num_workers", maximum=40),
+    *counts("kaiko.requests_per_minute", maximum=None),
+    *counts("kwery.max_credits_per_sync", maximum=None),
     Bad("credits that pay for no row", {"kwery.max_credits_per_sync": 26}, "kwery.max_credits_per_sync", "Allowed: 45"),
     Bad("min_usd, negative", {"kwery.min_usd": -1}, "kwery.min_usd", "Allowed: "),
     Bad("min_usd, text", {"kwery.min_usd": "much"}, "kwery.min_usd", "Allowed: "),
@@ -303,7 +304,7 @@ BAD = [
         },
         "Allowed: the settle currency in lower case",
     ),
-    *counts("bitfinex.requests_per_minute", most=None),
+    *counts("bitfinex.requests_per_minute", maximum=None),
     *base_urls("bitfinex.base_url")[:4],
     *entries(
         "bitfinex.symbols",
@@ -312,7 +313,7 @@ BAD = [
     ),
 ]
 
-# What is no configuration at all, as text of the file.
+# Files that are not a configuration at all, as text.
 NO_CONFIGURATION = {
     "no JSON": "start_date: 2026-01-01",
     "cut off": '{"start_date": "2026-01-01", "kaiko": {',

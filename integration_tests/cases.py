@@ -1,7 +1,7 @@
-"""The streams under test: how each is configured and asked for, and what it must bring. Another one is an entry more.
+"""The streams under test: the configuration, the requests and the expected records of each. A new stream is one entry.
 
-What is expected is taken from the sandbox's own data, without HTTP, and put into the contract's form here, by other
-means than the connector's.
+Expected records come from the sandbox's data, without HTTP; this module converts them to the contract's form without
+the connector's code.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ START, END = "2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"
 class Case:
     """One stream.
 
-    markets     what the sandbox calls the partitions, in the order of the configuration
-    path        what the paths of its requests contain, for faults
+    markets     the sandbox's names of the partitions, in the order of the configuration
+    path        a part of the paths of its requests, for faults
     expected    (sandbox, market, start, end) to the records of one partition, oldest first
-    page_size   rows of a full page; None where pages are not limited in rows
-    unnamed     fields that only the connector knows, left out of comparisons
+    page_size   rows of a full page; None if pages have no row limit
+    unnamed     fields that only the connector can compute, ignored in comparisons
     """
 
     stream: str
@@ -66,7 +66,7 @@ class Case:
 def config_of(
     cases: Sequence[Case], sandbox: Sandbox, start: str = START, end: str | None = END, **fields: Any
 ) -> dict[str, Any]:
-    """A configuration for these streams, and no others of their vendors."""
+    """A configuration of only these streams."""
     vendors = {case.vendor: None for case in cases}
     config = sandbox.config(start, list(vendors))
     for vendor in vendors:
@@ -77,25 +77,26 @@ def config_of(
     return {**config, **({"end_date": end} if end else {}), **fields}
 
 
-def same(found: Iterable[Row], expected: Iterable[Row], unnamed: Iterable[str] = ()) -> None:
-    """Assert that both hold the same rows, equally often, field for field and type for type."""
-    left, right = (Counter(_text(row, tuple(unnamed)) for row in rows) for rows in (found, expected))
-    missing, surplus = right - left, left - right
+def same(actual: Iterable[Row], expected: Iterable[Row], unnamed: Iterable[str] = ()) -> None:
+    """Assert that both have the same rows, equally often, with equal values and types."""
+    actual_rows, expected_rows = (Counter(_text(row, tuple(unnamed)) for row in rows) for rows in (actual, expected))
+    missing, surplus = expected_rows - actual_rows, actual_rows - expected_rows
     assert not missing, f"{missing.total()} rows are missing, such as {next(iter(missing))}"
     assert not surplus, f"{surplus.total()} rows too many, such as {next(iter(surplus))}"
 
 
-def covers(found: Iterable[Row], expected: Iterable[Row], case: Case) -> None:
-    """Assert that all rows are there, possibly repeated, and a repeated key always with the same row."""
+def covers(actual: Iterable[Row], expected: Iterable[Row], case: Case) -> None:
+    """Assert that all rows are present, and that rows with the same key are equal. Repeats are allowed."""
     by_key: dict[tuple[Any, ...], bytes] = {}
-    texts = set()
-    for row in found:
+    actual_rows = set()
+    for row in actual:
         text = _text(row)
         assert by_key.setdefault(case.identity(row), text) == text, f"two rows of one key: {row}"
-        texts.add(_text(row, case.unnamed) if case.unnamed else text)
-    wanted = {_text(row, case.unnamed) for row in expected}
-    assert not wanted - texts, f"{len(wanted - texts)} rows are missing, such as {next(iter(wanted - texts))}"
-    assert not texts - wanted, f"{len(texts - wanted)} rows too many, such as {next(iter(texts - wanted))}"
+        actual_rows.add(_text(row, case.unnamed) if case.unnamed else text)
+    expected_rows = {_text(row, case.unnamed) for row in expected}
+    missing, surplus = expected_rows - actual_rows, actual_rows - expected_rows
+    assert not missing, f"{len(missing)} rows are missing, such as {next(iter(missing))}"
+    assert not surplus, f"{len(surplus)} rows too many, such as {next(iter(surplus))}"
 
 
 def _text(row: Row, without: Iterable[str] = ()) -> bytes:
@@ -110,11 +111,11 @@ def _text(row: Row, without: Iterable[str] = ()) -> bytes:
 def kaiko_event(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
     exchange, kind, instrument = market.split("/")
     digits = {"ms": 3, "us": 6, "ns": 9}[sandbox.world.options.kaiko_timestamp_unit]
-    place = {"exchange": exchange, "instrument_class": kind, "instrument": instrument}
+    names = {"exchange": exchange, "instrument_class": kind, "instrument": instrument}
     return [
         {
             **row,
-            **place,
+            **names,
             "time": iso(row["timestamp"] * 10 ** (9 - digits), digits),
             "time_ns": row["timestamp"] * 10 ** (9 - digits),
         }
@@ -141,25 +142,25 @@ def kwery_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
 
 
 def kiyotaka_point(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
-    found = []
+    rows = []
     for series in sandbox.expected("kiyotaka", market, start, end, interval="HOUR", denomination="coin"):
-        sent = series["id"]
+        identity = series["id"]
         names = {
             "type": "LIQUIDATION_AGG",
-            "exchange": sent.get("exchange", ""),
-            "raw_symbol": sent.get("rawSymbol", ""),
-            "normalized_symbol": sent.get("normalizedSymbol"),
-            "category": sent.get("category", ""),
-            "interval": sent["interval"],
-            "side": sent["side"],
-            "coin": sent["coin"],
+            "exchange": identity.get("exchange", ""),
+            "raw_symbol": identity.get("rawSymbol", ""),
+            "normalized_symbol": identity.get("normalizedSymbol"),
+            "category": identity.get("category", ""),
+            "interval": identity["interval"],
+            "side": identity["side"],
+            "coin": identity["coin"],
             "denomination": "coin",
         }
         for point in series["points"]:
             seconds = point["Point"]["timestamp"]["s"]
             amount = point["Point"].get("liquidations", 0)
-            found.append({**names, "liquidations": amount, "timestamp": seconds, "time": iso(seconds * 10**9, 3)})
-    return found
+            rows.append({**names, "liquidations": amount, "timestamp": seconds, "time": iso(seconds * 10**9, 3)})
+    return rows
 
 
 def gate_time(seconds: int) -> Row:
@@ -180,8 +181,8 @@ def gate_sum(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
 
 
 def bitfinex_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
-    """The elements by name. Rows that are equal are numbered; all of them have one time."""
-    places = {
+    """The elements by name. Equal rows, which have the same time, are numbered."""
+    indexes = {
         "pos_id": 1,
         "mts": 2,
         "symbol": 4,
@@ -191,19 +192,19 @@ def bitfinex_row(sandbox: Sandbox, market: str, start: int, end: int) -> list[Ro
         "is_market_sold": 9,
         "price_acquired": 11,
     }
-    found = []
-    seen: Counter[str] = Counter()
+    rows = []
+    ordinals: Counter[str] = Counter()
     vendor: Any = sandbox.app.vendors["bitfinex"]
     for text in vendor._rows.read(start, end, 2**62, newest=False, symbol=market).rows:
         elements = msgspec.json.decode(text)
-        stamp = json.loads(text, parse_float=Decimal)[2]  # with a fraction, no float holds it
-        row = {name: elements[at] if at < len(elements) else None for name, at in places.items()}
-        alike = str([value for name, value in row.items() if name != "base_price"])
+        stamp = json.loads(text, parse_float=Decimal)[2]  # a float cannot represent a fraction exactly
+        row = {name: elements[at] if at < len(elements) else None for name, at in indexes.items()}
+        key = str([value for name, value in row.items() if name != "base_price"])
         instant = int(stamp * 10**6)
         digits = 3 + len(str(stamp).partition(".")[2])
-        found.append({**row, "time": iso(instant, digits), "ordinal": seen[alike]})
-        seen[alike] += 1
-    return found
+        rows.append({**row, "time": iso(instant, digits), "ordinal": ordinals[key]})
+        ordinals[key] += 1
+    return rows
 
 
 def coinalyze_point(sandbox: Sandbox, market: str, start: int, end: int) -> list[Row]:
@@ -341,7 +342,7 @@ BITFINEX = Case(
     partition=lambda market: {"symbol": market},
     page_size=500,
 )
-# More markets than a request may name, and one without rows.
+# More markets than one request may have, and one without rows.
 COINALYZE_SYMBOLS = (
     *("BTCUSDT_PERP.A", "BTCUSDT.6", "BTCUSD_PERP.0", "BTCUSDT_PERP.Y", "BTCUSDT_261225.A", "BTCUSD_PERP.A"),
     *(f"{asset}USDT{ending}" for asset in ("ETH", "SOL", "XRP") for ending in ("_PERP.A", ".6", "_PERP.3", "_PERP.Y")),

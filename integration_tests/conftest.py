@@ -15,7 +15,7 @@ NOW = "2026-03-01T12:30:00Z"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Each run would read a machine's own certificates, 40 ms long. The simulated vendors have none.
+    # Each run would take 40 ms to load the machine's certificates, which the simulated vendors do not need.
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         os.environ.pop(name, None)
     for line in ("ignore:This class is experimental", "default::DeprecationWarning:airbyte_protocol.*"):
@@ -36,7 +36,7 @@ def connector(warm: Warm, tmp_path: Path) -> Connector:
 
 @pytest.fixture(scope="session")
 def shared_sandbox() -> Iterator[Sandbox]:
-    """Thin data, no limits; for tests that add no rows and do not move the clock."""
+    """Few rows, no rate limits; for tests that add no rows and do not move the clock."""
     with Sandbox(seed=1, now=NOW, rows_per_day=3_000, limits=False) as running:
         yield running
 
@@ -48,7 +48,7 @@ def sandbox(shared_sandbox: Sandbox) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def own_sandbox() -> Iterator[Sandbox]:
-    """A sandbox that the test may change as it likes."""
+    """A sandbox of one test, which may change it."""
     with Sandbox(seed=1, now=NOW, rows_per_day=3_000, limits=False) as running:
         yield running
         assert running.errors == []

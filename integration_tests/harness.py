@@ -1,4 +1,4 @@
-"""Runs the connector's command line, and takes what it prints apart."""
+"""Runs the connector's command line and parses its output."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from sandbox import Sandbox
 
 SCRIPT = Path(sys.executable).with_name("source-liquidations")
 PATIENCE = "0.1"
-LONGEST_RUN = 300.0
-LEAST_TIMEOUT = 60.0  # for an answer: long, because a busy machine is no outage
+RUN_TIMEOUT = 300.0
+LEAST_TIMEOUT = 60.0  # seconds for a response: long, because a busy machine is not an outage
 
 Message = dict[str, Any]
 Catalog = dict[str, Any]
 
 
 class Process:
-    """A run under way. `stdout` is a pipe that the test reads, or lets `collect` read."""
+    """A running command. Either the test or `collect` reads `stdout`."""
 
     def __init__(self, pid: int, stdout: int, stderr: int) -> None:
         self.pid = pid
         self.stdout = io.BufferedReader(io.FileIO(stdout))
         self.stderr = io.BufferedReader(io.FileIO(stderr))
 
-    def wait(self, timeout: float = LONGEST_RUN) -> int:
-        """The exit code; minus the signal's number where one ended it."""
+    def wait(self, timeout: float = RUN_TIMEOUT) -> int:
+        """The exit code; after a signal, its negative number."""
         raise NotImplementedError
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    def collect(self, timeout: float = LONGEST_RUN, *, so_far: bytes = b"") -> Run:
-        """Read everything that is still to come, and wait for the end."""
+    def collect(self, timeout: float = RUN_TIMEOUT, *, so_far: bytes = b"") -> Run:
+        """Read the rest of the output and wait for the end; `so_far` is the output that the test has read."""
         errors: list[bytes] = []
         reader = threading.Thread(target=lambda: errors.append(self.stderr.read()), daemon=True)
         reader.start()
@@ -78,7 +78,7 @@ class _Forked(Process):
         self._ended = ended
         self._code: int | None = None
 
-    def wait(self, timeout: float = LONGEST_RUN) -> int:
+    def wait(self, timeout: float = RUN_TIMEOUT) -> int:
         if self._code is None:
             self._code = self._ended.get(timeout=timeout)
         return self._code
@@ -93,12 +93,12 @@ class _Spawned(Process):
         popen.stderr.close()
         self._popen = popen
 
-    def wait(self, timeout: float = LONGEST_RUN) -> int:
+    def wait(self, timeout: float = RUN_TIMEOUT) -> int:
         return self._popen.wait(timeout)
 
 
 def spawn(args: Sequence[str], env: Mapping[str, str]) -> Process:
-    """The console script, as a platform starts it."""
+    """Start the console script, as a platform does."""
     command = [str(SCRIPT), *args]
     return _Spawned(
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **env})
@@ -106,7 +106,7 @@ def spawn(args: Sequence[str], env: Mapping[str, str]) -> Process:
 
 
 class Warm:
-    """Starts the command line in forks of one process that has imported it already."""
+    """Starts the command line in forks of a process that has already imported it."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -124,11 +124,11 @@ class Warm:
 
     def _listen(self) -> None:
         while data := self._channel.recv(1 << 16):
-            told = json.loads(data)
-            if "pid" in told:
-                self._started[told["id"]].put(told["pid"])
+            event = json.loads(data)
+            if "pid" in event:
+                self._started[event["id"]].put(event["pid"])
             else:
-                self._ended[told["id"]].put(told["code"])
+                self._ended[event["id"]].put(event["code"])
 
     def start(self, args: Sequence[str], env: Mapping[str, str]) -> Process:
         number = next(self._numbers)
@@ -149,7 +149,7 @@ class Warm:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run printed, and how it ended."""
+    """The exit code and the output of one run."""
 
     code: int
     out: bytes
@@ -157,34 +157,24 @@ class Run:
 
     @cached_property
     def messages(self) -> list[Message]:
-        """All lines of standard output: every one must be a JSON object of a known type."""
-        found = [msgspec.json.decode(line) for line in self.out.split(b"\n") if line]
-        kinds = {
-            "RECORD",
-            "STATE",
-            "LOG",
-            "TRACE",
-            "SPEC",
-            "CONNECTION_STATUS",
-            "CATALOG",
-            "CONTROL",
-            "ESTIMATE",
-            "DEBUG",
-        }
-        assert all(message["type"] in kinds for message in found)
-        return found
+        """All lines of standard output; each must be a JSON object of one of Airbyte's types."""
+        messages = [msgspec.json.decode(line) for line in self.out.split(b"\n") if line]
+        types = ("RECORD", "STATE", "LOG", "TRACE", "SPEC", "CONNECTION_STATUS", "CATALOG", "CONTROL", "ESTIMATE",
+                 "DEBUG")  # fmt: skip
+        assert all(message["type"] in types for message in messages)
+        return messages
 
     @property
     def whole(self) -> Run:
-        """Without a last line that was cut off, as a platform reads it after a kill."""
+        """The run without an incomplete last line, as a platform reads it after a kill."""
         return Run(self.code, self.out[: self.out.rfind(b"\n") + 1], self.err)
 
     def of(self, kind: str) -> list[Message]:
         return [message for message in self.messages if message["type"] == kind]
 
     def records(self, stream: str | None = None) -> list[dict[str, Any]]:
-        found = (message["record"] for message in self.of("RECORD"))
-        return [record["data"] for record in found if stream in (None, record["stream"])]
+        records = (message["record"] for message in self.of("RECORD"))
+        return [record["data"] for record in records if stream in (None, record["stream"])]
 
     @property
     def states(self) -> list[Message]:
@@ -192,19 +182,18 @@ class Run:
 
     @property
     def traces(self) -> list[dict[str, Any]]:
-        """The errors reported."""
-        found = (message["trace"] for message in self.of("TRACE"))
-        return [
-            trace["error"] | {"stream": trace["error"].get("stream_descriptor")} for trace in found if "error" in trace
-        ]
+        """The errors of the TRACE messages."""
+        traces = (message["trace"] for message in self.of("TRACE"))
+        errors = (trace["error"] for trace in traces if "error" in trace)
+        return [error | {"stream": error.get("stream_descriptor")} for error in errors]
 
     @property
     def logs(self) -> list[str]:
         return [message["log"]["message"] for message in self.of("LOG")]
 
     def statuses(self, stream: str) -> list[str]:
-        found = [m["trace"]["stream_status"] for m in self.of("TRACE") if "stream_status" in m["trace"]]
-        return [told["status"] for told in found if told["stream_descriptor"]["name"] == stream]
+        statuses = [m["trace"]["stream_status"] for m in self.of("TRACE") if "stream_status" in m["trace"]]
+        return [status["status"] for status in statuses if status["stream_descriptor"]["name"] == stream]
 
     @property
     def final_state(self) -> list[Message]:
@@ -212,20 +201,20 @@ class Run:
 
     @property
     def status(self) -> dict[str, str]:
-        """What `check` said."""
+        """The result of `check`."""
         (message,) = self.of("CONNECTION_STATUS")
-        told: dict[str, str] = message["connectionStatus"]
-        return told
+        status: dict[str, str] = message["connectionStatus"]
+        return status
 
     @property
     def spec(self) -> dict[str, Any]:
         (message,) = self.of("SPEC")
-        told: dict[str, Any] = message["spec"]
-        return told
+        spec: dict[str, Any] = message["spec"]
+        return spec
 
     @property
     def catalog(self) -> dict[str, dict[str, Any]]:
-        """What `discover` found, by name."""
+        """The streams of `discover`, by name."""
         (message,) = self.of("CATALOG")
         return {stream["name"]: stream for stream in message["catalog"]["streams"]}
 
@@ -235,26 +224,26 @@ class Run:
 
 
 def state_of(states: Sequence[Message]) -> list[Message]:
-    """What a platform has stored after these STATE messages: the last of each stream."""
+    """The state that a platform stores after these STATE messages: the last of each stream."""
     return list({m["state"]["stream"]["stream_descriptor"]["name"]: m["state"] for m in states}.values())
 
 
 def positions(state: Sequence[Message], stream: str) -> dict[tuple[tuple[str, str], ...], str]:
-    """Cursor by partition, of one stream of a stored state."""
-    for entry in state:
-        if entry["stream"]["stream_descriptor"]["name"] == stream:
+    """The cursors of one stream in a stored state, by partition."""
+    for message in state:
+        if message["stream"]["stream_descriptor"]["name"] == stream:
             return {
-                tuple(sorted(held["partition"].items())): next(iter(held["cursor"].values()))
-                for held in entry["stream"]["stream_state"]["states"]
+                tuple(sorted(entry["partition"].items())): next(iter(entry["cursor"].values()))
+                for entry in message["stream"]["stream_state"]["states"]
             }
     return {}
 
 
 def slices(state: Sequence[Message], stream: str) -> dict[tuple[tuple[str, str], ...], list[tuple[str, str]]]:
-    """What was read, by partition, of one stream of a stored state."""
-    (blob,) = [one["stream"]["stream_state"] for one in state if one["stream"]["stream_descriptor"]["name"] == stream]
+    """The slices of one stream in a stored state, by partition."""
+    (blob,) = [m["stream"]["stream_state"] for m in state if m["stream"]["stream_descriptor"]["name"] == stream]
     return {
-        tuple(sorted(entry["partition"].items())): [(part["start"], part["end"]) for part in entry["slices"]]
+        tuple(sorted(entry["partition"].items())): [(each["start"], each["end"]) for each in entry["slices"]]
         for entry in blob["states"]
     }
 
@@ -279,7 +268,7 @@ def catalog_of(streams: Iterable[str], mode: str = "incremental") -> Catalog:
 
 
 def cleared(shared: Sandbox) -> Iterator[Sandbox]:
-    """For one test, and afterwards without the faults that it left: they would meet a fixture of the next module."""
+    """A shared sandbox for one test, cleared before and after it, so that no fault reaches the next module."""
     shared.clear()
     yield shared
     errors = list(shared.errors)
@@ -289,7 +278,7 @@ def cleared(shared: Sandbox) -> Iterator[Sandbox]:
 
 @dataclass
 class Connector:
-    """The command line, with files in a directory of its own."""
+    """The command line, with its files in one directory."""
 
     warm: Warm
     directory: Path
@@ -305,11 +294,11 @@ class Connector:
         signs_of_life: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Process:
-        """Begin a run: of the console script, or (sooner) of the same in a fork.
+        """Start a run of the console script, or (faster) of the same command in a fork.
 
-        `patience` shortens pauses, of forks unless told otherwise. In a fork it shortens timeouts to no less than
-        `least_timeout`; None leaves the connector's own, for tests of what does not answer. `signs_of_life` is the time
-        between states in which nothing happens.
+        `patience` scales pauses and timeouts (default: only in forks). In a fork, no timeout is shorter than
+        `least_timeout`; None keeps the connector's own timeouts, for tests of a vendor that does not answer.
+        `signs_of_life` is the time between states while nothing happens.
         """
         patience = patience or ("1" if script else PATIENCE)
         begin = spawn if script else self.warm.start
@@ -341,14 +330,14 @@ class Connector:
         debug: bool = False,
         **how: Any,
     ) -> Process:
-        """A `read` that has begun."""
+        """Start a `read`."""
         catalog = streams if isinstance(streams, dict) else catalog_of(streams, mode)
         args = ["read", "--config", self.file(config), "--catalog", self.file(catalog)]
         args += ["--state", self.file(state)] if state is not None else []
         return self.start([*args, *(["--debug"] if debug else [])], **how)
 
     def file(self, content: Any) -> str:
-        """A file with this content: text as it is, anything else as JSON."""
+        """The path of a new file with this content: text as it is, anything else as JSON."""
         path = self.directory / f"{next(iter(self._numbers))}.json"
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         return str(path)

@@ -1,4 +1,4 @@
-"""A Postgres server of the machine's own package, started for one test on a loopback port."""
+"""A Postgres server from the machine's package, started for one test on a loopback port."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 USER = "tester"
-PASSWORD = "pass word"  # not that anybody is asked for it: the server trusts loopback
+PASSWORD = "pass word"  # never checked: the server trusts loopback
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,10 @@ def run(programs: Path, account: str | None, command: list[str]) -> str:
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """Skips the test where no server is installed. Runs it under another account if this one is root."""
-    found = [Path(p).resolve().parent for p in [shutil.which("initdb")] if p] + sorted(
-        Path("/usr/lib/postgresql").glob("*/bin")
-    )
-    programs = next((place for place in found if (place / "pg_ctl").exists()), None)
+    """Start a server, as another account if this one is root; skips the test if no server is installed."""
+    folders = [Path(p).resolve().parent for p in [shutil.which("initdb")] if p]
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    programs = next((path for path in folders if (path / "pg_ctl").exists()), None)
     if programs is None:
         pytest.skip("no Postgres server is installed here (Debian, Ubuntu: apt install postgresql)")
     account = None
@@ -70,7 +69,7 @@ def postgres() -> Iterator[Postgres]:
     options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
     try:
         run(programs, account, ["initdb", "-D", str(folder / "data"), "-U", USER, "-A", "trust", "-E", "UTF8", "-N"])
-        # Its output must not hold a pipe of ours open.
+        # The server's output must not keep a pipe of this process open.
         run(programs, account, [*server, "-o", options, "start"])
         yield Postgres(port, programs, account)
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cases import CASES, END, START, config_of, same
-from harness import LONGEST_RUN, Run
+from harness import RUN_TIMEOUT, Run
 from tools import ROOT
 
 from sandbox import Sandbox
@@ -36,7 +36,7 @@ def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[b
     """Run a command without the variables that would let it import or write what is here."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MAKE"))}
     parts = [str(part) for part in command]
-    return subprocess.run(parts, cwd=cwd, env=environment, capture_output=True, timeout=LONGEST_RUN, check=False)
+    return subprocess.run(parts, cwd=cwd, env=environment, capture_output=True, timeout=RUN_TIMEOUT, check=False)
 
 
 def ran(*command: str | Path, cwd: Path = ROOT) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tools import LONGEST, ROOT, python_with, run
+from tools import ROOT, TIMEOUT, python_with, run
 
 from sandbox import Sandbox
 from source_liquidations.logs import logger
@@ -251,7 +251,7 @@ def test_the_next_run_adds_what_is_new(
 
 
 @pytest.mark.parametrize("kill", KILLS)
-def test_killed_anywhere_it_continues(
+def test_a_run_killed_anywhere_is_continued(
     kill: str, python: Path, command: Command, streams: Streams, sandbox: Sandbox, whole: Path, tmp_path: Path
 ) -> None:
     config = write_config(tmp_path / "config.json", sandbox)
@@ -301,7 +301,7 @@ def test_an_interrupted_source_fails_the_run_and_is_continued(
     if who == "both":
         process.kill()
     os.kill(*((process.pid, signal.SIGTERM) if "lane" in who else (source, signal.SIGKILL)))
-    out, err = process.communicate(timeout=LONGEST)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == {"source": 137, "lane: SIGTERM": 143, "both": -signal.SIGKILL}[who], said + out + err
     if who != "both":
         (line,) = re.findall(r"^Not complete: (.+)\. The next run continues them\.$", err, re.M)
@@ -406,7 +406,7 @@ def test_a_database_in_use_is_one_line(python: Path, sandbox: Sandbox, tmp_path:
     assert "rows.duckdb: IO Error: Could not set lock on file" in line
 
 
-def test_a_line_that_is_no_message_ends_the_run(python: Path, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_message_ends_the_run(python: Path, sandbox: Sandbox, tmp_path: Path) -> None:
     source = tmp_path / "source"
     # It goes on writing: more than a pipe holds.
     source.write_text(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from postgres import PASSWORD, USER, postgres
-from tools import LONGEST, ROOT, python_with, run
+from tools import ROOT, TIMEOUT, python_with, run
 
 from sandbox import Sandbox
 
@@ -133,7 +133,7 @@ def test_airbyte_serverless_with_a_killed_source(sandbox: Sandbox, configure: Co
     command = [python, SERVERLESS, config, tmp_path / "lines"]
     process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     os.kill(reading(process.pid), signal.SIGKILL)
-    out, err = process.communicate(timeout=LONGEST)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1, out + err
     assert err.splitlines()[-1] == "Not complete: liquidations. Exit code of the source: 137."
 
@@ -162,7 +162,7 @@ def test_airbyte_serverless_killed_in_a_line(sandbox: Sandbox, configure: Config
 
 def reading(parent: int) -> int:
     """The process of `source-liquidations read` among the descendants of a process, once it is there."""
-    deadline = time.monotonic() + LONGEST
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         waiting = [parent]
         while waiting:

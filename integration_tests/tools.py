@@ -1,4 +1,4 @@
-"""What tests of the demo and the examples share: finding an interpreter that has a tool, running a script."""
+"""Shared by the tests of the demo and the examples: find an interpreter that has a module, and run a command."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LONGEST = 900.0
+TIMEOUT = 900.0
 
 
 @cache
 def python_with(module: str, environment: str, target: str) -> Path:
-    """This interpreter or that of `environment`, whichever has the module; else the test is skipped."""
+    """This interpreter or that of `environment`, whichever has the module; skips the test if neither has."""
     for python in (Path(sys.executable), ROOT / environment / "bin" / "python"):
         probe = f"import sys, importlib.util as u; sys.exit(u.find_spec({module!r}) is None)"
         if python.exists() and subprocess.run([python, "-c", probe], check=False).returncode == 0:
@@ -25,13 +25,13 @@ def python_with(module: str, environment: str, target: str) -> Path:
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command and wait; its output as text."""
+    """Run a command and capture its output as text."""
     return subprocess.run(
-        [str(part) for part in command],
+        [str(argument) for argument in command],
         cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=LONGEST,
+        timeout=TIMEOUT,
         check=False,
     )

@@ -1,4 +1,4 @@
-"""What the unified streams must hold: vendor streams' records in their shape, by other means than the connector's."""
+"""The expected records of the unified streams, mapped from the vendor streams' records without the connector's code."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ COINALYZE_EXCHANGES = {
 }
 ORDER_OF = {"long": "sell", "short": "buy"}
 POSITION_OF = {"sell": "long", "buy": "short", "BUY": "long", "SELL": "short"}
-# Symbols of Coin Metrics' and Bitfinex' markets in the cases.
+# The assets of Coin Metrics' and Bitfinex' symbols in the cases.
 ASSETS = {
     "BTCUSDT": ("btc", "usdt"),
     "BTCF0:USTF0": ("btc", "usdt"),
@@ -58,7 +58,7 @@ ASSETS = {
     "tETHF0:USTF0": ("eth", "usdt"),
     "tBTCUSD": ("btc", "usd"),
 }
-# Dollars that one contract is worth; those of the other markets are a bitcoin each.
+# The dollars of one contract; a contract of the other markets is one bitcoin.
 INVERSE = {"BTC-PERPETUAL": 10}
 KEYS = {
     "liquidations": ("vendor", "market", "liquidation_id"),
@@ -239,7 +239,7 @@ def of_coinalyze(row: Row) -> list[Row]:
     ]
 
 
-# Of a contract of Gate, in its base asset; one of BTC_USD is a dollar.
+# The size of one contract of Gate in its base asset; a contract of BTC_USD is one dollar.
 GATE_SIZES = {"BTC_USDT": Decimal("0.0001"), "ETH_USDT": Decimal("0.01")}
 
 
@@ -295,7 +295,7 @@ def of_gate_stats(row: Row) -> list[Row]:
     ]
 
 
-# Vendor stream: the unified stream that it feeds, and how.
+# Vendor stream: the unified stream that it feeds, and the mapping.
 FED: dict[str, tuple[str, Callable[[Row], list[Row]]]] = {
     EVENTS.stream: ("liquidations", of_kaiko),
     KWERY.stream: ("liquidations", of_kwery),
@@ -315,9 +315,9 @@ def mapped(case: Case, rows: Iterable[Row]) -> list[Row]:
     return [unified for row in rows for unified in shape(row)]
 
 
-def alike(found: Iterable[Row], expected: Iterable[Row], unnamed: Iterable[str] = ()) -> None:
-    """Like `same`, but for the last digits of what is computed."""
-    same(_rounded(found), _rounded(expected), unnamed)
+def alike(actual: Iterable[Row], expected: Iterable[Row], unnamed: Iterable[str] = ()) -> None:
+    """Like `same`, but computed values may differ in their last digits."""
+    same(_rounded(actual), _rounded(expected), unnamed)
 
 
 def _rounded(rows: Iterable[Row]) -> list[Row]:

@@ -1,8 +1,8 @@
 """The other end of `harness.Warm`: imports the connector once, then runs its command line in a fork for each request.
 
-A fork is a process of its own, with its own output, signals and exit code, that saves the seconds of importing.
-`python warm.py <socket>` reads `{"id", "args", "env"}` with two descriptors (stdout, stderr) from
-the socket and answers `{"id", "pid"}` at the start and `{"id", "code"}` at the end of each run.
+A fork has its own output, signals and exit code, and saves the seconds of the import. `python warm.py <socket>` reads
+`{"id", "args", "env"}` with two descriptors (stdout, stderr) from the socket and sends `{"id", "pid"}` at the start and
+`{"id", "code"}` at the end of each run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
-LONGEST = 1 << 16
+MAX_MESSAGE = 1 << 16
 
 
 def main(channel: socket.socket) -> None:
@@ -25,7 +25,7 @@ def main(channel: socket.socket) -> None:
     from source_liquidations.reading import progress
     from source_liquidations.run import run
 
-    assert threading.active_count() == 1, "a fork would not take the other threads along"
+    assert threading.active_count() == 1, "a fork does not copy other threads"
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
@@ -36,10 +36,10 @@ def main(channel: socket.socket) -> None:
     while True:
         ready, _, _ = select.select([channel, woken], [], [])
         if woken in ready:
-            os.read(woken, LONGEST)
+            os.read(woken, MAX_MESSAGE)
             _reap(channel, running)
         if channel in ready:
-            data, descriptors, _, _ = socket.recv_fds(channel, LONGEST, 2)
+            data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 2)
             if not data:
                 return
             request = json.loads(data)
@@ -77,8 +77,8 @@ def _child(run: Any, patience: Any, progress: Any, request: dict[str, Any], desc
             progress.SECONDS_BETWEEN_SIGNS_OF_LIFE = float(seconds)
         sys.argv = ["source-liquidations", *request["args"]]
         run()
-    except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
         traceback.print_exc()
         code = 1

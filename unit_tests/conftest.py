@@ -1,11 +1,11 @@
-"""What all unit tests share: the libraries' own warnings at import are not ours to fix."""
+"""Shared by all unit tests: hypothesis' deadline, and filters for the libraries' own warnings at import."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import settings
 
-# How long an example takes says nothing on a machine that others use, too.
+# On a shared machine, an example may take any time.
 settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
 

@@ -1,7 +1,7 @@
-"""Real futures symbols: the exchange's code as a vendor writes it, the symbol, and the assets that it stands for.
+"""Real futures symbols: a vendor's code of the exchange, the symbol, and its base and quote asset.
 
-Expected values are what the contract is, not what the connector happens to give. A quote is None where the symbol does
-not write it; both are None where the symbol does not tell the base for certain, or no asset is behind it.
+Expected values are the contract's real assets, not the connector's results. The quote is None if the symbol does not
+contain it; both are None if the symbol's base is ambiguous or is not an asset.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A vendor in memory, and a sync whose workers and writer take turns as a test decides: no threads, no network.
+"""A vendor in memory, and a sync whose workers and writer take turns in a test's order: no threads, no network.
 
-`Simulation` drives the real loop, scheduler, windows, pages and state. Requests that are under way are interrupted by
-whatever else may happen meanwhile, so that windows are cut, failed and finished in any order.
+`Simulation` runs the real loop, scheduler, windows, pages and state. During a request, other steps may run, so windows
+are cut, fail and finish in any order.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Row = tuple[str, int, int]  # market, instant, number among the rows of the same
 
 
 class Unlimited:
-    """A budget that never says no."""
+    """A budget without a limit."""
 
     def reserve(self, weight: float = 1.0) -> float:
         del weight
@@ -45,7 +45,7 @@ class Unlimited:
 
 @dataclass
 class FakeClient:
-    """Passes each request on to the vendor; `meanwhile` is called while it is under way."""
+    """Passes each request to the vendor and calls `meanwhile` during it."""
 
     vendor: FakeVendor
     meanwhile: Callable[[], None] = lambda: None
@@ -62,7 +62,7 @@ class FakeClient:
 
 
 class FakeVendor(Endpoint):
-    """Rows at given instants of given markets, in pages; with the habits that vendors have."""
+    """Rows at given instants of given markets, in pages; the parameters are vendors' peculiarities."""
 
     vendor = "fake"
 
@@ -102,14 +102,14 @@ class FakeVendor(Endpoint):
         self.client: FakeClient = FakeClient(self)  # type: ignore[assignment]
 
     def all_rows(self, start: int, end: int, markets: Iterable[str] | None = None) -> list[Row]:
-        found: list[Row] = []
+        rows: list[Row] = []
         for market in self.rows if markets is None else markets:
             counts: Counter[int] = Counter()
             for instant in self.rows[market]:
                 if start <= instant < end:
-                    found.append((market, instant, counts[instant]))
+                    rows.append((market, instant, counts[instant]))
                 counts[instant] += 1
-        return found
+        return rows
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         return [Partition.of(market=market, entry=f"fake.markets[{n}]") for n, market in enumerate(self.rows)]
@@ -130,20 +130,20 @@ class FakeVendor(Endpoint):
             raise RequestRefused("HTTP 400: the token has expired", status=400)
         if self.refuses_before is not None and int(params["start"]) < self.refuses_before:
             raise OutOfReach("HTTP 403: the plan has less history", status=403)
-        if self.most_rows is not None and len(self._asked(request)) > self.most_rows:
+        if self.most_rows is not None and len(self._requested_rows(request)) > self.most_rows:
             raise WindowTooLarge("too many rows")
 
-    def _asked(self, request: Request) -> list[Row]:
+    def _requested_rows(self, request: Request) -> list[Row]:
         params = dict(request.params)
-        found = self.all_rows(int(params["start"]), int(params["end"]), params["markets"].split(","))
+        rows = self.all_rows(int(params["start"]), int(params["end"]), params["markets"].split(","))
         if self.shuffled:
-            random.Random(1).shuffle(found)
+            random.Random(1).shuffle(rows)
         if self.newest_first:
-            found.sort(key=lambda row: -row[1])
-        return found
+            rows.sort(key=lambda row: -row[1])
+        return rows
 
     def decode(self, answered: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        rows = self._asked(request)
+        rows = self._requested_rows(request)
         offset = int(dict(request.params).get("offset", 0))
         page = rows[offset : offset + self.page_size]
         following = None
@@ -159,19 +159,19 @@ class FakeVendor(Endpoint):
 
 
 def status_of(item: Any) -> str | None:
-    """The status that an item of a sync tells, if it is one."""
+    """The status in an item of a sync; None if it is not a status."""
     trace = item.trace if isinstance(item, AirbyteMessage) else None
     return trace.stream_status.status.value if trace is not None and trace.stream_status is not None else None
 
 
 def state_of(item: Any) -> Any:
-    """What a platform would store of an item of a sync, if it is a checkpoint."""
+    """The state in an item of a sync, as a platform stores it; None if it is not a checkpoint."""
     state = item.state if isinstance(item, AirbyteMessage) else None
     return vars(state.stream.stream_state) if state is not None and state.stream is not None else None
 
 
 class Simulation:
-    """One sync of one endpoint, from saved progress on."""
+    """One sync of one endpoint that resumes from a saved state."""
 
     def __init__(
         self,
@@ -204,15 +204,15 @@ class Simulation:
         self.written: Counter[Row] = Counter()
         self.items: list[loop.Item] = []
         endpoint.client.meanwhile = self._meanwhile
-        # While a page is decoded, nobody else decodes; here one thread does everything, and may come by again.
+        # Only one worker decodes at a time; here one thread runs all workers, so the lock must be reentrant.
         self.workers._decoding = threading.RLock()  # type: ignore[assignment]
         for stream in self.sync._streams:
             self.sync._set_status(stream, "STARTED")
 
-    # What happens.
+    # Steps.
 
     def run(self, stop_after: int | None = None) -> None:
-        """Let workers and writer take turns until the sync has ended, or for so many turns."""
+        """Let workers and writer take turns until the sync ends, or for `stop_after` turns."""
         turns = 0
         while not self.ended and (stop_after is None or turns < stop_after):
             turns += 1
@@ -222,7 +222,7 @@ class Simulation:
                 assert self.ended, "no work to do and nothing to write: a deadlock"
 
     def work(self) -> bool:
-        """One worker takes a piece of work and does it. Whether there was one."""
+        """Let one worker do one piece of work; returns whether there was one."""
         if self.busy >= self.count:
             return False
         work = self._next()
@@ -239,12 +239,12 @@ class Simulation:
         return True
 
     def _next(self) -> Any:
-        """What `Scheduler.next` would return, without waiting."""
+        """Like `Scheduler.next`, without waiting."""
         with self.scheduler._lock:
             return self.scheduler._pick()[0]
 
     def write(self) -> bool:
-        """The writer takes the oldest item. Whether there was one."""
+        """Let the writer take the oldest item; returns whether there was one."""
         if self.handover.empty():
             return False
         item = self.handover.get()
@@ -262,10 +262,10 @@ class Simulation:
         while self.chance.random() < 0.4 and (self.work() or self.write()):
             pass
 
-    # What must hold at any time.
+    # Invariants.
 
     def read_slices(self) -> dict[str, Slices]:
-        """By market: what a later sync has no reason to read."""
+        """The slices that a later sync does not read again, by market."""
         return {
             partition["market"]: self.state.of(partition).recorded for partition in self.endpoint.partitions(Traffic())
         }
@@ -275,17 +275,17 @@ class Simulation:
 
     def _check_progress(self, before: dict[str, Slices]) -> None:
         for market, slices in self.read_slices().items():
-            lost = [part for part in before[market] if slices.missing(*part).ranges]
+            lost = [span for span in before[market] if slices.missing(*span).ranges]
             assert not lost, "slices have shrunk"
-            new = (part for part in slices if self.saved.get(market, Slices()).missing(*part).ranges)
+            new = (span for span in slices if self.saved.get(market, Slices()).missing(*span).ranges)
             for start, end in new:
                 for first, last in self.saved.get(market, Slices()).missing(start, end):
                     unread = set(self.endpoint.all_rows(first, last, [market])) - set(self.written)
-                    assert not unread, "a slice holds what was not written"
+                    assert not unread, "a slice has rows that were not written"
 
     def paid_twice(self) -> set[Row]:
-        """Rows read again although earlier syncs had read them, but for late rows, and those at a bound."""
-        found = set()
+        """Rows that earlier syncs had read and this one read again, except in the lookback and at a bound."""
+        repeated = set()
         for row in self.written:
             market, instant, _ = row
             saved, progress = self.saved.get(market, Slices()), self.state.of(Partition.of(market=market))
@@ -294,20 +294,20 @@ class Simulation:
             around = (instant - edge, instant + 1 + edge)
             was_read = saved.within(*around) == Slices.of([around])
             if was_read and (instant < lookback - edge or progress.recheck[0] >= 2**62):
-                found.add(row)
-        return found
+                repeated.add(row)
+        return repeated
 
     def _check_windows(self) -> None:
-        """Nothing is read twice at once, and nothing is left out."""
+        """Windows under way and unread ranges never overlap, and no window is empty."""
         for queue in self.scheduler._queues:
             for gap in queue.begun:
-                parts = [(window.start, window.end) for window in gap.under_way] + gap.ranges
-                assert sum(end - start for start, end in parts) == sum(e - s for s, e in Slices.of(parts)), "an overlap"
+                spans = [(window.start, window.end) for window in gap.under_way] + gap.ranges
+                assert sum(end - start for start, end in spans) == sum(e - s for s, e in Slices.of(spans)), "an overlap"
                 assert all(window.start < window.end for window in gap.under_way)
 
 
 def resumed(simulation: Simulation, **changes: Any) -> Simulation:
-    """Another sync from the state of one that was stopped, as a platform would store it."""
+    """Another sync from the state of a stopped one, as a platform stores it."""
     blob = json.loads(json.dumps(simulation.state.blob()))
     return Simulation(
         simulation.endpoint,

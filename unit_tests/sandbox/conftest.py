@@ -1,4 +1,4 @@
-"""A sandbox with a frozen clock, and short ways to call its vendors."""
+"""A sandbox with a frozen clock, and shortcuts to call its vendors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOW = "2026-11-21T02:30:00Z"
 
 
 class Api:
-    """GETs paths of one sandbox over one keep-alive session."""
+    """Sends GET requests to one sandbox over one keep-alive session."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -82,7 +82,7 @@ def make() -> Iterator[Callable[..., Api]]:
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Api]:
-    """One sandbox for tests that change nothing in it."""
+    """One sandbox for tests that do not change it."""
     with Sandbox(seed=7, now=NOW, limits=False) as sandbox:
         api = Api(sandbox)
         yield api
@@ -92,7 +92,7 @@ def shared() -> Iterator[Api]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What limits are counted by: a clock that goes only where it is told."""
+    """The clock of the rate limits, which moves only when a test sets it."""
     now = [1000.0]
     monkeypatch.setattr("sandbox.limits.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now

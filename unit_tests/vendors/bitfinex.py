@@ -1,4 +1,4 @@
-"""Bitfinex in memory: rows in one list, asked for as the page says, and syncs of it in this process."""
+"""Bitfinex in memory: rows in one list with the documented parameters, and syncs of it in this process."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Elements = list[Any]
 def row(
     ms: float, pos_id: int = 1, symbol: str = "tBTCF0:USTF0", amount: float = 1.5, is_match: int = 1, **further: Any
 ) -> Elements:
-    """A row as the vendor sends it."""
+    """A row in the vendor's form; `at_3=…` sets the element at index 3."""
     price = None if is_match == 0 else 42_000.5
-    found = ["pos", pos_id, ms, None, symbol, amount, 41_000, None, is_match, is_match, None, price]
-    for place, value in further.items():
-        found[int(place.removeprefix("at_"))] = value
-    return found
+    elements = ["pos", pos_id, ms, None, symbol, amount, 41_000, None, is_match, is_match, None, price]
+    for index, value in further.items():
+        elements[int(index.removeprefix("at_"))] = value
+    return elements
 
 
 class Unlimited:
@@ -52,7 +52,7 @@ class Unlimited:
 
 @dataclass
 class FakeBitfinex:
-    """A client of a vendor with these rows. `most` is its own limit, `cut` hides rows from some time on from lists."""
+    """A client of a vendor with these rows. `most` is the vendor's page size; `hides` removes rows from lists."""
 
     rows: list[Elements]
     nesting: str = "each"
@@ -68,19 +68,19 @@ class FakeBitfinex:
             traffic.count(requests=1)
         params = dict(request.params)
         first, last = int(params.get("start", 0)), int(params["end"])
-        found = sorted((r for r in self.rows if first <= r[2] <= last), key=lambda r: r[2])
+        rows = sorted((r for r in self.rows if first <= r[2] <= last), key=lambda r: r[2])
         if self.hides is not None and "start" in params:
-            found = [r for r in found if not self.hides(r, len(self.sent))]
+            rows = [r for r in rows if not self.hides(r, len(self.sent))]
         if params["sort"] == "-1":
-            found.reverse()
-        page = found[: min(int(params["limit"]), self.most)]
+            rows.reverse()
+        page = rows[: min(int(params["limit"]), self.most)]
         nested: list[Any] = {"each": [[r] for r in page], "one": [page] if page else [], "flat": page}[self.nesting]
         return Answered(200, {}, json.dumps(nested).encode())
 
 
 @dataclass
 class Synced:
-    """What a sync wrote, the state that a platform has, and what failed."""
+    """The records of a sync, the state that a platform stores, and the failures."""
 
     records: dict[str, list[dict[str, Any]]]
     state: dict[str, Any]
@@ -97,13 +97,13 @@ def sync(
     lookback: int = 0,
     killed_after: int | None = None,
 ) -> Synced:
-    """Read [start, end), in milliseconds, with a checkpoint after every page; killed after so many items."""
+    """Read [start, end), in milliseconds, with a checkpoint after every page; killed after `killed_after` items."""
     endpoint = Liquidations(client, entries, start * MILLISECOND)  # type: ignore[arg-type]
     states = {name: StreamState(name, "time", (state or {}).get(name)) for name in (OWN, UNIFIED)}
     outputs = (Output(OWN), Output(UNIFIED, to_liquidations, "bitfinex"))
     plan = partial(planning.gaps, states=states, lookback=lookback * MILLISECOND)
     reading = Reading(endpoint, outputs, start * MILLISECOND, end * MILLISECOND, plan)
-    found = Synced({OWN: [], UNIFIED: []}, dict(state or {}), [])
+    synced = Synced({OWN: [], UNIFIED: []}, dict(state or {}), [])
     run = iter(loop.Sync([reading], states, workers=1, stop=threading.Event()))
     with mock.patch.object(progress, "SECONDS_BETWEEN_CHECKPOINTS", 0.0):
         for number, item in enumerate(run):
@@ -112,16 +112,16 @@ def sync(
                 break
             if isinstance(item, Block):
                 lines = [json.loads(line)["record"] for line in item.data.splitlines()]
-                found.records[item.stream] += [line["data"] for line in lines]
+                synced.records[item.stream] += [line["data"] for line in lines]
             elif isinstance(item, AirbyteMessage) and item.state is not None and item.state.stream is not None:
-                found.state[item.state.stream.stream_descriptor.name] = json.loads(json.dumps(state_of(item)))
-    found.failures += [failed.error for failed in reading.failures]
-    return found
+                synced.state[item.state.stream.stream_descriptor.name] = json.loads(json.dumps(state_of(item)))
+    synced.failures += [failed.error for failed in reading.failures]
+    return synced
 
 
 @contextmanager
 def pages_of(rows: int) -> Iterator[None]:
-    """Small pages, so that few rows fill several."""
+    """Small pages, so that a few rows fill several."""
     with mock.patch.object(liquidations, "LIMIT", rows):
         yield
 
@@ -131,7 +131,7 @@ def positions(state: dict[str, Any], stream: str = OWN) -> dict[str, str]:
 
 
 def sent_rows(records: Sequence[dict[str, Any]]) -> list[str]:
-    """The vendor's rows that records are made of, to be compared."""
+    """The vendor's values in records, sorted, to compare with `as_sent`."""
     names = ("pos_id", "mts", "symbol", "amount", "base_price", "is_match", "is_market_sold", "price_acquired")
     return sorted(json.dumps([record[name] for name in names]) for record in records)
 

@@ -1,4 +1,4 @@
-"""Vendors' sample bodies, and what the connector makes of a body, without a network."""
+"""Vendors' sample bodies, and the connector's records of a body, without a network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALL_TIME = (1_400_000_000 * 10**9, 2_000_000_000 * 10**9)
 
 
 def sample(name: str) -> Any:
-    """A vendor's body, such as `kwery/liquidations`; its own copy."""
+    """A new copy of a vendor's body, such as `kwery/liquidations`."""
     return json.loads((SAMPLES / f"{name}.json").read_text())
 
 
@@ -36,13 +36,12 @@ def feed(stream: str, section: Mapping[str, Any]) -> Feed:
     """The configured endpoint of a vendor stream."""
     for vendor in VENDORS:
         if stream.startswith(vendor.name):
-            found = {held.stream.name: held for held in vendor(section, Shared()).feeds()}
-            return found[stream]
+            return next(each for each in vendor(section, Shared()).feeds() if each.stream.name == stream)
     raise KeyError(stream)
 
 
 def all_streams() -> dict[str, Stream]:
-    """By name, the streams of all vendors with everything that the specification's examples ask for."""
+    """The streams of all vendors, configured with the specification's examples, by name."""
     sections = spec()["connectionSpecification"]["properties"]
     configured = []
     for vendor in VENDORS:
@@ -65,20 +64,20 @@ def decoded(
 ) -> Answer:
     request: Request = held.endpoint.first_request(span)
     answer = answered(body, headers)
-    assert answer.problem() is None, "the client would not take it"
+    assert answer.problem() is None, "the client would reject the body"
     return held.endpoint.decode(answer, span, request, {} if memory is None else memory)
 
 
 def records(
     held: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
 ) -> dict[str, list[Row]]:
-    """The records of a page by stream: the vendor's own, and the unified ones."""
+    """The records of a page, by stream: the vendor's stream and the unified streams."""
     answer = decoded(held, body, span, headers=headers, memory=memory)
     return {output.stream: rows_of(output, answer, span) for output in outputs_of(held)}
 
 
 def partly(held: Feed, body: Any, span: Span, *, memory: Any = None) -> dict[str, tuple[list[Row], list[Fault]]]:
-    """The records of a page by stream, and the rows that could not be taken."""
+    """The records of a page, by stream, and the faulty rows."""
     answer = decoded(held, body, span, memory=memory)
     return {output.stream: rows_and_faults_of(output, answer, span) for output in outputs_of(held)}
 
@@ -89,30 +88,30 @@ def outputs_of(held: Feed) -> list[Output]:
 
 
 def rows_of(output: Output, answer: Answer, span: Span) -> list[Row]:
-    """The records of an answer for one stream; nothing in it may be faulty."""
-    found, faults = rows_and_faults_of(output, answer, span)
+    """The records of an answer for one stream; asserts that no row is faulty."""
+    rows, faults = rows_and_faults_of(output, answer, span)
     assert not faults
-    return found
+    return rows
 
 
 def rows_and_faults_of(output: Output, answer: Answer, span: Span) -> tuple[list[Row], list[Fault]]:
     faults = list(answer.rows.faults)
-    found: list[Row] = []
+    rows: list[Row] = []
     for block in render(output, answer.rows, span, faults):
         lines = [json.loads(line)["record"] for line in block.data.splitlines()]
         assert {line["stream"] for line in lines} == {block.stream}
         assert len(lines) == block.records
-        found += [line["data"] for line in lines]
-    return found, faults
+        rows += [line["data"] for line in lines]
+    return rows, faults
 
 
 def configured(vendor: str, section: Mapping[str, Any]) -> Config:
-    """A configuration with this section alone. Raises ConfigurationError."""
+    """A configuration with only this section. Raises ConfigurationError."""
     return parse({"start_date": "2024-01-01", vendor: dict(section)})
 
 
 def changed(body: Any, **values: Any) -> Any:
-    """A body of `data` whose every row has these values; a value of `...` takes the field away."""
+    """A copy of a body with these values in every row of `data`; the value `...` removes the field."""
     body = copy.deepcopy(body)
     for row in body["data"]:
         for name, value in values.items():
@@ -122,7 +121,7 @@ def changed(body: Any, **values: Any) -> Any:
     return body
 
 
-# Each vendor's endpoint as the tests of its shapes need it.
+# Each vendor's feed and a span of one partition.
 
 
 def kaiko_events(market: str = "bbit/perpetual-future/eth-usdt") -> tuple[Feed, Span]:
@@ -166,7 +165,7 @@ EXCHANGES = [{"name": "Binance", "code": "A"}, {"name": "Gate.io", "code": "Y"},
 
 
 def coinalyze(*symbols: str, markets: Any = ..., exchanges: Any = EXCHANGES, **section: Any) -> tuple[Feed, Span]:
-    """These symbols in one request, of a list that has them with the sample's fields, or of `markets`."""
+    """These symbols in one request; the list of markets is `markets`, or has them with the sample's fields."""
     symbols = symbols or ("BTCUSDT_PERP.A",)
     section = {"interval": "1hour", "denomination": "native", "symbols": list(symbols), **section}
     held = feed("coinalyze_liquidation_history", {"api_key": "k" * 8, **section})
