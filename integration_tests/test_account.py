@@ -40,7 +40,7 @@ def report(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def test_an_estimate_asks_for_nothing_that_is_paid_for(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_estimate_sends_no_request_that_costs(connector: Connector, sandbox: Sandbox) -> None:
     found = by_stream(estimates(connector, config(sandbox)))
 
     assert {request.path for request in sandbox.requests("kwery")} == {"/v1/limits"}
@@ -50,7 +50,7 @@ def test_an_estimate_asks_for_nothing_that_is_paid_for(connector: Connector, san
     assert found["kwery_liquidations"]["cost"] == {"credits": 25 * found["kwery_liquidations"]["windows"]}
 
 
-def test_rows_of_aggregates_are_known_beforehand_and_come_true(connector: Connector, sandbox: Sandbox) -> None:
+def test_estimated_rows_of_aggregates_are_exact(connector: Connector, sandbox: Sandbox) -> None:
     made = config(sandbox, ["kaiko", "kiyotaka"])
     streams = ["kaiko_token_liquidation_volumes", "kiyotaka_liquidation_agg"]
 
@@ -124,7 +124,7 @@ def test_the_weight_of_a_sum_is_part_of_its_price_and_time(connector: Connector,
     assert slow["seconds"] == pytest.approx((121.8 - 2 * 10) * 6, rel=0.03), "what two minutes have is there at once"
 
 
-def test_a_sample_costs_a_few_requests_and_comes_near(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_sample_costs_few_requests_and_is_nearly_right(connector: Connector, sandbox: Sandbox) -> None:
     made = config(sandbox, ["coin_metrics"])
     stream = "coin_metrics_market_liquidations"
 
@@ -137,7 +137,7 @@ def test_a_sample_costs_a_few_requests_and_comes_near(connector: Connector, sand
     assert "3 samples" in found["assumes"]
 
 
-def test_an_estimate_goes_on_from_a_state(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_estimate_starts_from_a_state(connector: Connector, sandbox: Sandbox) -> None:
     made = config(sandbox, ["kiyotaka"])
     stream = "kiyotaka_liquidation_agg"
     state = connector.read(made, [stream]).final_state
@@ -147,7 +147,7 @@ def test_an_estimate_goes_on_from_a_state(connector: Connector, sandbox: Sandbox
     assert found["rows"] == 2 * found["partitions"], "the lookback of one hour"
 
 
-def test_the_table_is_for_people(connector: Connector, sandbox: Sandbox) -> None:
+def test_the_estimate_is_printed_as_a_table(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.start(["estimate", "--config", connector.file(config(sandbox))]).collect()
 
     head, *rows = run.out.decode().splitlines()
@@ -155,7 +155,7 @@ def test_the_table_is_for_people(connector: Connector, sandbox: Sandbox) -> None
     assert any("kwery_liquidations, liquidations" in row and "≥ " in row and " credits" in row for row in rows)
 
 
-def test_a_bad_configuration_is_reported_as_everywhere(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_bad_configuration_is_reported_like_in_other_commands(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.start(["estimate", "--config", connector.file({"start_date": START})]).collect()
 
     assert run.code == 1
@@ -163,7 +163,7 @@ def test_a_bad_configuration_is_reported_as_everywhere(connector: Connector, san
     assert run.traces[0]["failure_type"] == "config_error"
 
 
-def test_the_report_agrees_with_what_was_written_and_asked(connector: Connector, sandbox: Sandbox) -> None:
+def test_the_report_agrees_with_the_records_and_requests(connector: Connector, sandbox: Sandbox) -> None:
     made = config(sandbox, ["kaiko", "kwery"])
     streams = ["kaiko_liquidation_events", "kwery_liquidations", "liquidations"]
 
@@ -189,7 +189,7 @@ def test_the_report_agrees_with_what_was_written_and_asked(connector: Connector,
     assert any(log.startswith("sync report\nvendor") for log in run.logs)
 
 
-def test_the_report_comes_after_a_failure_too(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_failed_sync_has_a_report(connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="kaiko", path_contains="/trades/", status=503, times=None)
     run = connector.read(config(sandbox, ["kaiko"]), ["kaiko_liquidation_events"])
 
@@ -200,7 +200,7 @@ def test_the_report_comes_after_a_failure_too(connector: Connector, sandbox: San
     assert one["seconds_waited"] > 0
 
 
-def test_a_partition_with_a_row_that_cannot_be_taken_is_not_done(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_partition_with_a_faulty_row_is_not_done(connector: Connector, sandbox: Sandbox) -> None:
     made = config(sandbox, ["kiyotaka"])
     made["kiyotaka"] |= {"symbols": ["BYBIT/BTCUSDT", "BYBIT/ETHUSDT"], "coins": []}
     at = parse(START) // NS + 3 * 3600
@@ -251,7 +251,7 @@ def test_coverage_without_a_catalog_is_incomplete_and_has_the_rest(connector: Co
 
 
 @pytest.mark.parametrize("history", ["refuse", "clamp"])
-def test_coverage_says_what_the_plan_left_out(connector: Connector, history: str) -> None:
+def test_coverage_has_the_period_that_the_plan_omits(connector: Connector, history: str) -> None:
     # What a plan reaches back to is counted from now, by the connector's clock too.
     start = iso(time.time_ns() // DAY * DAY - 60 * DAY, 0)
     with Sandbox(seed=1, rows_per_day=500, limits=False, kwery_history=history) as sandbox:
@@ -276,7 +276,7 @@ def seen(run: Run) -> list[dict[str, Any]]:
     return [row for row in run.records(COVERAGE) if row["source"] == "seen by this sync"]
 
 
-def test_coverage_of_a_later_sync_is_of_what_no_earlier_one_has_read(connector: Connector) -> None:
+def test_coverage_of_a_later_sync_excludes_what_an_earlier_one_read(connector: Connector) -> None:
     """What was read in time is not missing, however old it is by now."""
     now = time.time_ns() // DAY * DAY
     with Sandbox(seed=1, rows_per_day=100, limits=False) as sandbox:
@@ -339,7 +339,7 @@ def test_coverage_says_what_a_kaiko_key_may_not_read(connector: Connector) -> No
     assert len(warnings) == 2, "one for each stream"
 
 
-def test_coverage_tells_of_binances_own_feed_for_every_vendor(connector: Connector, sandbox: Sandbox) -> None:
+def test_coverage_of_every_vendor_mentions_binances_own_feed(connector: Connector, sandbox: Sandbox) -> None:
     found = coverage(connector.read(config(sandbox), [COVERAGE], mode="full_refresh"))
     throttled = {row["vendor"] for row in found if row["kind"] == "throttled" and row["exchange"] == "binance"}
     assert throttled == {"kaiko", "kwery", "coin_metrics", "kiyotaka"}

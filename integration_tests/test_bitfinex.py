@@ -47,7 +47,7 @@ def rows(sandbox: Sandbox, start: str = START, end: str = END) -> list[Row]:
 # Requests.
 
 
-def test_requests_to_the_last_parameter(connector: Connector, sandbox: Sandbox) -> None:
+def test_every_parameter_of_the_requests(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.read(config_of(sandbox), [STREAM])
     assert run.code == 0, run
     first, *others, newest = hist(sandbox)
@@ -108,7 +108,7 @@ def test_a_delisted_symbol_is_read_and_passes_the_check(connector: Connector, sa
 
 
 @pytest.mark.parametrize("fault", [None, {"kind": "status", "status": 500, "message": "symbol: invalid"}], ids=str)
-def test_a_symbol_that_never_was_fails_the_check(
+def test_an_unknown_symbol_fails_the_check(
     fault: dict[str, Any] | None, connector: Connector, sandbox: Sandbox
 ) -> None:
     """Whether the vendor has no candles of it, or refuses it."""
@@ -140,7 +140,7 @@ def test_a_symbol_that_never_was_fails_the_check(
     ],
     ids=str,
 )
-def test_what_is_not_known_of_the_vendor(options: dict[str, Any], connector: Connector) -> None:
+def test_undocumented_variants_of_the_vendor(options: dict[str, Any], connector: Connector) -> None:
     with bitfinex_sandbox(**options) as sandbox:
         run = connector.read(config_of(sandbox), [STREAM, "liquidations"])
         assert run.code == 0, run
@@ -150,7 +150,7 @@ def test_what_is_not_known_of_the_vendor(options: dict[str, Any], connector: Con
         assert len(ids) == len(run.records(STREAM)) > 1_000
 
 
-def test_a_largest_page_that_is_smaller_than_documented_is_noticed(connector: Connector) -> None:
+def test_a_page_limit_below_the_documented_one_is_detected(connector: Connector) -> None:
     """A page that is not full would look like the end of the data."""
     with bitfinex_sandbox() as sandbox:
         expected = sandbox.expected("bitfinex", "*", START, END)
@@ -169,7 +169,7 @@ def test_a_largest_page_that_is_smaller_than_documented_is_noticed(connector: Co
 
 
 @pytest.mark.parametrize("count", [499, 500, 501, 760, 999])
-def test_a_millisecond_that_fills_pages(count: int, connector: Connector) -> None:
+def test_a_millisecond_with_several_pages_of_rows(count: int, connector: Connector) -> None:
     with bitfinex_sandbox() as sandbox:
         at = START_MS + 40_000_000
         sandbox.add_rows("bitfinex", "*", crowd(at, count))
@@ -178,7 +178,7 @@ def test_a_millisecond_that_fills_pages(count: int, connector: Connector) -> Non
         same(run.records(), rows(sandbox))
 
 
-def test_a_millisecond_with_more_rows_than_two_pages_show_is_never_stepped_over(connector: Connector) -> None:
+def test_a_millisecond_with_more_rows_than_two_pages_show_is_never_skipped(connector: Connector) -> None:
     with bitfinex_sandbox() as sandbox:
         at = START_MS + 40_000_000
         sandbox.add_rows("bitfinex", "*", crowd(at, 1_200))
@@ -200,7 +200,7 @@ def crowd(at: int, count: int) -> list[list[Any]]:
 # The budget, and 429s.
 
 
-def test_requests_keep_their_distance(connector: Connector) -> None:
+def test_requests_are_spaced(connector: Connector) -> None:
     """The vendor refuses the second of two at once, and shuts out for minutes whoever sends it."""
     with bitfinex_sandbox() as sandbox:
         run = connector.read(config_of(sandbox, requests_per_minute=20), [STREAM, "liquidations"], patience="1")
@@ -211,9 +211,7 @@ def test_requests_keep_their_distance(connector: Connector) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"bitfinex_rate_body": "array"}, {"bitfinex_rate_status": 500}], ids=str)
-def test_a_429_is_waited_out_and_no_failure(
-    options: dict[str, Any], connector: Connector, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_429_is_waited_out(options: dict[str, Any], connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
     """Right after another request of the address: 60 and 240 seconds, of which the test waits a fiftieth."""
     # The address is free again at about the second retry.
     monkeypatch.setattr("sandbox.limits.time", SimpleNamespace(monotonic=lambda: 3 * time.monotonic()))
@@ -231,7 +229,7 @@ def test_a_429_is_waited_out_and_no_failure(
         assert any("a retry in 1.2 s" in line for line in run.logs)
 
 
-def test_more_429s_than_tries_are_no_failure(connector: Connector, sandbox: Sandbox) -> None:
+def test_more_429s_than_attempts_do_not_fail(connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="bitfinex", path_contains="/hist", status=429, times=9, headers={})
     run = connector.read(config_of(sandbox), [STREAM], patience="0.001")
     assert run.code == 0, run
@@ -239,7 +237,7 @@ def test_more_429s_than_tries_are_no_failure(connector: Connector, sandbox: Sand
     assert sum(request.status == 429 for request in hist(sandbox)) == 9
 
 
-def test_a_rate_answer_in_a_200_is_one_too(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_rate_limit_error_with_status_200_is_waited_out(connector: Connector, sandbox: Sandbox) -> None:
     bodies = [Canned(json.dumps(["error", 11010, "ratelimit: error"]).encode(), 200, {})] * 9
     sandbox.serve("bitfinex", "/v2/liquidations/hist", bodies)
     run = connector.read(config_of(sandbox), [STREAM], patience="0.001")
@@ -287,7 +285,7 @@ def test_the_query_of_the_page_of_streams_adds_up(connector: Connector, sandbox:
 # check, estimate, coverage.
 
 
-def test_check_leaves_the_budget_of_a_read_alone(connector: Connector) -> None:
+def test_check_does_not_use_the_budget_of_a_read(connector: Connector) -> None:
     with bitfinex_sandbox(limits=True) as sandbox:
         config = config_of(sandbox, end="2026-02-27T00:30:00Z")
         assert connector.check(config).status["status"] == "SUCCEEDED"
@@ -317,7 +315,7 @@ def estimated(connector: Connector, config: dict[str, Any], *args: str) -> dict[
     return dict(one)
 
 
-def test_an_estimate_tells_how_long_a_year_takes(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_estimate_shows_how_long_a_year_takes(connector: Connector, sandbox: Sandbox) -> None:
     config = config_of(sandbox, "2025-03-01T00:00:00Z", "2026-03-01T00:00:00Z")
     del config["bitfinex"]["requests_per_minute"]
     found = estimated(connector, config)

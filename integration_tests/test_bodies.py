@@ -273,9 +273,7 @@ def test_units_may_differ_within_a_page(connector: Connector, sandbox: Sandbox) 
     assert [row["timestamp"] for row in run.records()] == stamps
 
 
-def test_a_field_that_the_connector_adds_is_left_to_the_vendor_once_it_sends_it(
-    connector: Connector, sandbox: Sandbox
-) -> None:
+def test_a_vendors_field_wins_over_an_added_field_of_the_same_name(connector: Connector, sandbox: Sandbox) -> None:
     row = {"timestamp": 1735700000000, "trade_id": "t", "exchange": "theirs", "time": "their time"}
     market = {"instruments": ["bbit/perpetual-future/eth-usdt"]}
     run = served(connector, sandbox, EVENTS, EVENTS_PATH, [{"data": [row]}], end="2025-03-01", **market)
@@ -333,9 +331,7 @@ def test_kaikos_check_refuses_what_a_read_refuses(
 
 
 @pytest.mark.parametrize("field", BOTH_KAIKO)
-def test_an_error_inside_a_200_is_tried_again_by_a_check_too(
-    field: str, connector: Connector, sandbox: Sandbox
-) -> None:
+def test_check_also_retries_an_error_with_status_200(field: str, connector: Connector, sandbox: Sandbox) -> None:
     assert checked(connector, sandbox, field, {"error": "x"}).status == {"status": "SUCCEEDED"}
     run = checked(connector, sandbox, field, {"error": "x"}, times=6)
     assert run.status["status"] == "FAILED"
@@ -348,7 +344,7 @@ def test_an_error_inside_a_200_is_tried_again_by_a_check_too(
     [*((field, []) for field in BOTH_KAIKO), (BOTH_KAIKO[0], [KAIKO_ROW]), (BOTH_KAIKO[1], [KAIKO_TOKEN_ROW])],
     ids=str,
 )
-def test_kaikos_check_takes_what_a_read_takes(
+def test_kaikos_check_accepts_what_a_read_accepts(
     field: str, rows: list[Any], connector: Connector, sandbox: Sandbox
 ) -> None:
     """It asks for no time, so what the key may not read is nothing to warn of."""

@@ -110,7 +110,7 @@ FORMS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form)))
-def test_what_is_not_known_of_the_vendor(form: dict[str, Any], connector: Connector) -> None:
+def test_undocumented_variants_of_the_vendor(form: dict[str, Any], connector: Connector) -> None:
     symbols = [*SYMBOLS, "BTCUSDT_261225.A"]
     with coinalyze_sandbox(**form) as sandbox:
         run = connector.read(configured(sandbox, symbols=symbols), [STREAM, "coinalyze_markets"])
@@ -156,7 +156,7 @@ def test_a_market_counted_in_another_asset_fails_in_the_unified_stream_alone(con
 # Requests.
 
 
-def test_a_sync_asks_for_two_lists_and_twenty_symbols_at_once(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_sync_requests_two_lists_and_twenty_symbols_at_once(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.read(COINALYZE.config(sandbox, START, END), [STREAM, VOLUMES], script=True)
     assert run.code == 0, run
     assert lists(sandbox) == ["/v1/future-markets", "/v1/exchanges"]
@@ -218,7 +218,7 @@ def test_a_minutes_calls_are_never_exceeded(connector: Connector) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "1.319"}, {"Retry-After": "2"}, {}], ids=str)
-def test_a_429_is_waited_out_as_told(headers: dict[str, str], connector: Connector, sandbox: Sandbox) -> None:
+def test_the_retry_after_of_a_429_is_respected(headers: dict[str, str], connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="coinalyze", path_contains=COINALYZE.path, status=429, headers=headers, times=2)
     run = connector.read(configured(sandbox), [STREAM])
     assert run.code == 0, run
@@ -298,7 +298,7 @@ def coverage(run: Run) -> list[tuple[Any, ...]]:
     return [tuple(row[n] for n in names) for row in run.records(COVERAGE) if row["source"] == "seen by this sync"]
 
 
-def test_what_an_intraday_history_has_lost_is_told_and_costs_nothing(connector: Connector) -> None:
+def test_deleted_intraday_history_is_reported_and_costs_nothing(connector: Connector) -> None:
     with coinalyze_sandbox(coinalyze_points=1_500, rows_per_day=20_000) as sandbox:
         start = "2026-02-20T00:00:00Z"
         config = configured(sandbox, start, NOW, symbols=[BYBIT, GATE], interval="1min")
@@ -376,7 +376,7 @@ def test_check_and_read_say_what_is_wrong(
         assert word in trace["message"], trace["message"]
 
 
-def test_a_symbol_that_is_unknown_holds_no_other_up(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_unknown_symbol_does_not_delay_others(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.read(configured(sandbox, symbols=["NONESUCH", *SYMBOLS]), [STREAM])
     failed(run, "config_error", "`coinalyze.symbols[0]`")
     same(run.records(), [row for symbol in SYMBOLS for row in rows_of(sandbox, symbol, START, END)])

@@ -177,7 +177,7 @@ def test_a_record_has_every_stream_and_every_vendor(current: Json) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [*pairwise(RECORDED)])
-def test_a_release_broke_only_what_its_changelog_tells(before: str, after: str) -> None:
+def test_a_release_broke_only_what_its_changelog_says(before: str, after: str) -> None:
     assert_told(broken(record_of(before), record_of(after)), before, after)
 
 

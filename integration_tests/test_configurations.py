@@ -26,7 +26,7 @@ def test_the_table_is_long_enough() -> None:
     assert len({bad.name for bad in BAD}) == len(BAD) >= 60
 
 
-def test_what_the_changes_are_made_of_is_good(sandbox: Sandbox) -> None:
+def test_the_unchanged_configuration_is_valid(sandbox: Sandbox) -> None:
     status = SourceLiquidations().check(logging.getLogger("test"), good(sandbox))
     assert status.status.value == "SUCCEEDED", status.message
 
@@ -72,7 +72,7 @@ def test_the_command_line_says_the_same(bad: Bad, connector: Connector, sandbox:
 
 
 @pytest.mark.parametrize("text", NO_CONFIGURATION.values(), ids=NO_CONFIGURATION.keys())
-def test_what_is_no_configuration_fails_too(text: str, connector: Connector) -> None:
+def test_a_file_that_is_no_configuration_fails(text: str, connector: Connector) -> None:
     run = connector.check(text)
     assert run.status["status"] == "FAILED"
     assert b"Traceback" not in run.out + run.err
@@ -87,12 +87,12 @@ def test_whole_numbers_may_be_written_with_a_point(sandbox: Sandbox, connector: 
 
 
 @pytest.mark.parametrize("end", ["", None, "2199-01-01"], ids=["empty", "none", "in the future"])
-def test_an_end_may_be_left_out_or_lie_ahead(end: str | None, sandbox: Sandbox) -> None:
+def test_the_end_date_is_optional_and_may_be_in_the_future(end: str | None, sandbox: Sandbox) -> None:
     config = COIN_METRICS.config(sandbox, end=None, **({} if end is None else {"end_date": end}))
     assert SourceLiquidations().check(logging.getLogger("test"), config).status.value == "SUCCEEDED"
 
 
-def test_fields_of_the_platform_are_let_through(sandbox: Sandbox) -> None:
+def test_fields_of_the_platform_are_accepted(sandbox: Sandbox) -> None:
     config = COIN_METRICS.config(sandbox) | {"__injected_declarative_manifest": {}, "_x": 1}
     assert SourceLiquidations().check(logging.getLogger("test"), config).status.value == "SUCCEEDED"
 

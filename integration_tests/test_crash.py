@@ -158,7 +158,7 @@ def killed(process: Process, so_far: bytes) -> Run:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_killed_again_and_again_it_comes_to_everything(
+def test_repeatedly_killed_syncs_become_complete(
     seed: int, connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
     chance = random.Random(seed)
@@ -179,7 +179,9 @@ def test_killed_again_and_again_it_comes_to_everything(
     told.complete()
 
 
-def test_killed_before_its_first_state_it_begins_anew(connector: Connector, sandbox: Sandbox, undisturbed: Run) -> None:
+def test_a_sync_killed_before_its_first_state_starts_again(
+    connector: Connector, sandbox: Sandbox, undisturbed: Run
+) -> None:
     told = Told(sandbox)
     process = connector.reading(configured(sandbox), STREAMS)
     first_state = undisturbed.out.index(b'{"type":"STATE"')
@@ -190,9 +192,7 @@ def test_killed_before_its_first_state_it_begins_anew(connector: Connector, sand
     told.complete()
 
 
-def test_every_state_that_is_printed_is_a_place_to_go_on_from(
-    connector: Connector, sandbox: Sandbox, undisturbed: Run
-) -> None:
+def test_a_sync_can_resume_from_every_state(connector: Connector, sandbox: Sandbox, undisturbed: Run) -> None:
     """What stands before a state, and what is read from it, is everything."""
     messages = undisturbed.messages
     places = [n for n, message in enumerate(messages) if message["type"] == "STATE"]
@@ -209,7 +209,7 @@ def test_every_state_that_is_printed_is_a_place_to_go_on_from(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_sigterm_ends_it_within_seconds_with_a_last_state(
+def test_sigterm_ends_a_sync_within_seconds_with_a_last_state(
     seed: int, connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
     chance = random.Random(seed)
@@ -239,7 +239,7 @@ def test_sigterm_ends_it_within_seconds_with_a_last_state(
 
 
 @pytest.mark.parametrize("waiting", ["silent", "budget", "retry"])
-def test_sigterm_is_heard_while_everything_waits(waiting: str, connector: Connector, sandbox: Sandbox) -> None:
+def test_sigterm_ends_a_waiting_sync(waiting: str, connector: Connector, sandbox: Sandbox) -> None:
     """No answer comes, the budget is spent, or a told pause is long."""
     config = EVENTS.config(sandbox, START, END)
     if waiting == "silent":
@@ -262,9 +262,7 @@ def test_sigterm_is_heard_while_everything_waits(waiting: str, connector: Connec
     assert run.states, "a state nevertheless"
 
 
-def test_an_interrupt_from_the_keyboard_is_a_clean_end_too(
-    connector: Connector, sandbox: Sandbox, undisturbed: Run
-) -> None:
+def test_a_keyboard_interrupt_ends_cleanly(connector: Connector, sandbox: Sandbox, undisturbed: Run) -> None:
     process = connector.reading(configured(sandbox), STREAMS)
     so_far = read_bytes(process, len(undisturbed.out) // 3)
     process.signal(signal.SIGINT)
@@ -313,7 +311,7 @@ def test_a_closed_output_ends_it_quietly_while_it_waits_and_logs(connector: Conn
     assert code in (141, 1)
 
 
-def test_pages_of_several_markets_are_gone_on_with_too(connector: Connector, dense_sandbox: Sandbox) -> None:
+def test_pages_of_several_markets_are_resumed(connector: Connector, dense_sandbox: Sandbox) -> None:
     """Coin Metrics orders by market, then time: killed within such pages, each market has a position of its own."""
     start, end = "2026-02-28T00:00:00Z", "2026-03-01T12:00:00Z"
     config = COIN_METRICS.config(dense_sandbox, start, end, lookback_window="PT0S")
@@ -357,7 +355,7 @@ def undisturbed_too(warm: Warm, busy_sandbox: Sandbox, tmp_path_factory: pytest.
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_unified_streams_come_to_everything_too(
+def test_unified_streams_become_complete(
     seed: int, connector: Connector, sandbox: Sandbox, undisturbed_too: Run
 ) -> None:
     """They share readings with the vendors' streams, and yet have states of their own, which may be apart."""
@@ -385,7 +383,7 @@ def test_unified_streams_come_to_everything_too(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_that_are_late_and_buckets_that_change_all_arrive_in_the_end(seed: int, connector: Connector) -> None:
+def test_late_rows_and_changed_buckets_all_arrive_eventually(seed: int, connector: Connector) -> None:
     """Syncs one after the other, some of them killed, while the vendors' clock goes on: no row is lost for good."""
     chance = random.Random(seed)
     cases: Sequence[Case] = [EVENTS, VOLUMES, COIN_METRICS, KIYOTAKA]

@@ -151,7 +151,7 @@ def resumes(connector: Connector, sandbox: Sandbox, run: Run, cases: Sequence[Ca
 
 
 @pytest.mark.parametrize("fault", PASSING, ids=str)
-def test_a_fault_that_passes_goes_unnoticed(fault: Broken, connector: Connector, sandbox: Sandbox) -> None:
+def test_a_transient_fault_has_no_effect(fault: Broken, connector: Connector, sandbox: Sandbox) -> None:
     for case in CASES:
         break_it(sandbox, case, fault)
         break_it(sandbox, case, fault, after=1)
@@ -178,7 +178,7 @@ LASTING = [
 
 
 @pytest.mark.parametrize(("fault", "half"), LASTING, ids=lambda value: str(value) if isinstance(value, Broken) else "")
-def test_a_fault_that_lasts_is_told_and_costs_no_row(
+def test_a_permanent_fault_is_reported_and_loses_no_row(
     fault: Broken, half: Sequence[Case], connector: Connector, sandbox: Sandbox
 ) -> None:
     for case in half:
@@ -195,7 +195,7 @@ def test_a_fault_that_lasts_is_told_and_costs_no_row(
     resumes(connector, sandbox, run, half)
 
 
-def test_a_host_where_nobody_listens(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_host_that_refuses_connections(connector: Connector, sandbox: Sandbox) -> None:
     config = everything(sandbox)
     config["coin_metrics"]["base_url"] = f"{sandbox.closed_url()}/coin_metrics"
     run = connector.read(config, STREAMS, patience=QUICK)
@@ -442,7 +442,7 @@ def test_rows_out_of_order_are_all_read(connector: Connector, sandbox: Sandbox) 
     all_complete(run, sandbox)
 
 
-def test_a_page_of_another_time_never_passes_for_the_one_asked_for(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_page_of_another_time_does_not_count_as_read(connector: Connector, sandbox: Sandbox) -> None:
     """Rows 400 days off say nothing about the time asked for, so that must not count as read."""
     for case in CASES:
         sandbox.fault("out_of_window", vendor=case.vendor, path_contains=case.path, after=1, times=1)
@@ -465,7 +465,7 @@ def test_a_page_of_fifty_megabytes(case: Case, connector: Connector, sandbox: Sa
     same(rows, rows_of(case, sandbox), case.unnamed)
 
 
-def test_kaikos_error_in_a_200_is_tried_again(connector: Connector, sandbox: Sandbox) -> None:
+def test_kaikos_error_with_status_200_is_retried(connector: Connector, sandbox: Sandbox) -> None:
     for case in (EVENTS, VOLUMES):
         sandbox.fault("error_in_200", vendor=case.vendor, path_contains=case.path, after=1, times=2)
     run = connector.read(everything(sandbox), STREAMS)
@@ -473,7 +473,9 @@ def test_kaikos_error_in_a_200_is_tried_again(connector: Connector, sandbox: San
     all_complete(run, sandbox)
 
 
-def test_kaikos_error_in_a_200_that_stays_is_told_in_its_words(connector: Connector, sandbox: Sandbox) -> None:
+def test_kaikos_permanent_error_with_status_200_is_reported_in_its_words(
+    connector: Connector, sandbox: Sandbox
+) -> None:
     words = "the backend is out to lunch"
     for case in (EVENTS, VOLUMES):
         sandbox.fault("error_in_200", vendor=case.vendor, path_contains=case.path, after=1, times=None, message=words)
@@ -485,7 +487,7 @@ def test_kaikos_error_in_a_200_that_stays_is_told_in_its_words(connector: Connec
     resumes(connector, sandbox, run, [EVENTS, VOLUMES])
 
 
-def test_a_200_without_rows_is_no_empty_page(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_200_without_a_list_of_rows_is_not_an_empty_page(connector: Connector, sandbox: Sandbox) -> None:
     """Kiyotaka is the exception: it leaves empty lists out."""
     for case in (COIN_METRICS, KWERY):
         sandbox.fault("error_in_200", vendor=case.vendor, path_contains=case.path, times=None)
@@ -504,14 +506,14 @@ def test_an_expired_token_is_replaced_by_a_fresh_request(connector: Connector) -
         covers(run.records(), EVENTS.rows(sandbox, "2026-02-28T00:00:00Z", "2026-02-28T03:00:00Z"), EVENTS)
 
 
-def test_windows_that_a_vendor_finds_too_large_are_cut(connector: Connector) -> None:
+def test_windows_that_a_vendor_refuses_as_too_large_are_cut(connector: Connector) -> None:
     with Sandbox(seed=1, now="2026-03-01", rows_per_day=1_000, limits=False, kiyotaka_max_points=50) as sandbox:
         run = connector.read(KIYOTAKA.config(sandbox), [KIYOTAKA.stream])
         assert run.code == 0, run
         same(run.records(), KIYOTAKA.rows(sandbox))
 
 
-def test_a_told_pause_is_waited_out(connector: Connector, sandbox: Sandbox) -> None:
+def test_retry_after_is_respected(connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "1"}, times=1)
     run = connector.read(EVENTS.config(sandbox, START, END, num_workers=1), [EVENTS.stream])
     assert run.code == 0, run

@@ -61,7 +61,7 @@ def order(at: int, contract: str = "BTC_USDT", size: str = "7", **fields: Any) -
 # Requests.
 
 
-def test_orders_are_asked_for_hour_by_hour(connector: Connector, sandbox: Sandbox) -> None:
+def test_orders_are_requested_hour_by_hour(connector: Connector, sandbox: Sandbox) -> None:
     made = config(sandbox, "usdt/BTC_USDT", "btc/BTC_USD", end="2026-02-27T02:30:00Z")
     run = connector.read(made, [ORDERS])
     assert run.code == 0, run
@@ -85,7 +85,7 @@ def test_orders_are_asked_for_hour_by_hour(connector: Connector, sandbox: Sandbo
     assert not asked(sandbox, "contracts"), "contracts that are named need no list"
 
 
-def test_sums_are_asked_for_from_the_first_interval_on(connector: Connector, sandbox: Sandbox) -> None:
+def test_sums_are_requested_from_the_first_interval(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.read(config(sandbox, "usdt/BTC_USDT"), [STATS])
     assert run.code == 0, run
     (request,) = asked(sandbox, "contract_stats")
@@ -299,7 +299,7 @@ def test_an_order_without_its_size_counts_by_the_position(connector: Connector) 
         alike(run.records("liquidations"), mapped(GATE_ORDERS, run.records(ORDERS)))
 
 
-def test_what_the_orders_filled_is_what_the_sums_say(connector: Connector, sandbox: Sandbox) -> None:
+def test_the_filled_orders_equal_the_sums(connector: Connector, sandbox: Sandbox) -> None:
     """In the base asset, of both sides, also of the contract that is counted in dollars; staged orders count once."""
     end = "2026-02-28T00:00:00Z"
     run = connector.read(config(sandbox, end=end), ["liquidations", "liquidation_volumes"])
@@ -450,7 +450,7 @@ def test_sums_begin_where_their_history_does(connector: Connector) -> None:
         assert parse(gone["period_end"]) == first
 
 
-def test_a_clock_that_is_wrong_finds_where_the_history_begins(connector: Connector, sandbox: Sandbox) -> None:
+def test_with_a_wrong_clock_the_start_of_the_history_is_found(connector: Connector, sandbox: Sandbox) -> None:
     """The vendor's clock is months behind ours: its refusals tell."""
     start, now = parse(NOW) - 200 * DAY, parse(NOW)
     run = connector.read(config(sandbox, "usdt/BTC_USDT", start=iso(start, 0), end=NOW), [STATS])
@@ -461,7 +461,7 @@ def test_a_clock_that_is_wrong_finds_where_the_history_begins(connector: Connect
     assert sum(request.status == 400 for request in asked(sandbox, "contract_stats")) < 20
 
 
-def test_a_period_that_is_too_old_as_a_whole_is_no_failure(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_period_entirely_before_the_history_is_not_a_failure(connector: Connector, sandbox: Sandbox) -> None:
     start, end = parse(NOW) - 300 * DAY, parse(NOW) - 250 * DAY
     run = connector.read(config(sandbox, "usdt/BTC_USDT", start=iso(start, 0), end=iso(end, 0)), [STATS])
     assert run.code == 0, run
@@ -470,7 +470,7 @@ def test_a_period_that_is_too_old_as_a_whole_is_no_failure(connector: Connector,
     assert len(asked(sandbox, "contract_stats")) < 15
 
 
-def test_the_second_that_is_not_over_is_left_for_later(connector: Connector) -> None:
+def test_the_current_second_is_not_read(connector: Connector) -> None:
     now = time.time_ns() // NS * NS
     with Sandbox(seed=1, now=iso(now + DAY, 0), rows_per_day=400, limits=False) as sandbox:
         run = connector.read(config(sandbox, "usdt/BTC_USDT", start=iso(now - HOUR, 0), end=None), [ORDERS])
@@ -523,7 +523,7 @@ def test_a_limit_is_waited_out_until_its_reset(label: str, unit: str, connector:
         assert 1.0 <= again.time - refused.time < 10
 
 
-def test_a_limit_told_by_its_label_alone_is_waited_out(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_rate_limit_with_only_a_label_is_waited_out(connector: Connector, sandbox: Sandbox) -> None:
     body = '{"label": "TOO_FAST", "detail": "slow down"}'
     sandbox.fault("status", vendor="gate", path_contains="/liq_orders", status=400, body=body, times=2)
     run = connector.read(config(sandbox, "usdt/BTC_USDT"), [ORDERS])
@@ -531,7 +531,7 @@ def test_a_limit_told_by_its_label_alone_is_waited_out(connector: Connector, san
     assert [request.status for request in asked(sandbox)][:3] == [400, 400, 200]
 
 
-def test_an_error_in_a_200_is_retried_and_told(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_error_with_status_200_is_retried_and_reported(connector: Connector, sandbox: Sandbox) -> None:
     for times, code in ((2, 0), (None, 1)):
         sandbox.clear()
         for case in (GATE_ORDERS, GATE_STATS):
@@ -543,7 +543,7 @@ def test_an_error_in_a_200_is_retried_and_told(connector: Connector, sandbox: Sa
             assert "a 200 with an error: INTERNAL: out to lunch" in trace["message"], trace["message"]
 
 
-def test_a_call_that_the_vendor_closes_is_no_missing_setting(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_endpoint_that_now_needs_a_key_is_not_a_missing_setting(connector: Connector, sandbox: Sandbox) -> None:
     body = '{"label": "MISSING_REQUIRED_HEADER", "message": "Missing required header: KEY"}'
     sandbox.fault("status", vendor="gate", path_contains="/liq_orders", status=400, body=body, times=None)
     made = config(sandbox)
@@ -558,7 +558,7 @@ def test_a_call_that_the_vendor_closes_is_no_missing_setting(connector: Connecto
     assert "has closed this call" in connector.check(made).status["message"]
 
 
-def test_a_page_of_sums_that_does_not_get_ahead(connector: Connector) -> None:
+def test_a_page_of_sums_that_does_not_advance(connector: Connector) -> None:
     with Sandbox(seed=1, now=NOW, rows_per_day=300, limits=False) as sandbox:
         made = config(sandbox, "usdt/BTC_USDT", start="2026-02-25T00:00:00Z", end=None, end_date=NOW)
         made["gate"]["interval"] = "1m"
@@ -578,7 +578,7 @@ def test_a_page_of_sums_that_does_not_get_ahead(connector: Connector) -> None:
         assert found == {row["time"] for row in expected}
 
 
-def test_a_sum_that_comes_with_two_values_is_no_sum(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_sum_with_two_values_is_refused(connector: Connector, sandbox: Sandbox) -> None:
     one = {"time": seconds(START), "long_liq_usd": 1}
     sandbox.serve("gate", "/api/v4/futures/usdt/contract_stats", [[one, one | {"long_liq_usd": 2}]])
     run = connector.read(config(sandbox, "usdt/BTC_USDT"), [STATS])
@@ -587,7 +587,7 @@ def test_a_sum_that_comes_with_two_values_is_no_sum(connector: Connector, sandbo
     assert "twice with different values" in run.traces[0]["message"]
 
 
-def test_a_list_that_cannot_be_had_leaves_the_amounts_without_coins(connector: Connector, sandbox: Sandbox) -> None:
+def test_without_the_list_of_contracts_amounts_have_no_coins(connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="gate", path_contains="/contracts", status=500, times=None)
     run = connector.read(config(sandbox, "usdt/BTC_USDT"), ["liquidations"], patience="0.005")
     assert run.code == 0, run
@@ -599,7 +599,7 @@ def test_a_list_that_cannot_be_had_leaves_the_amounts_without_coins(connector: C
 # Check and estimate.
 
 
-def test_check_asks_for_each_list_and_one_second(connector: Connector, sandbox: Sandbox) -> None:
+def test_check_requests_each_list_and_one_second(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.check(config(sandbox))
     assert run.status["status"] == "SUCCEEDED"
     calls = Counter(request.path.rpartition("/futures/")[2] for request in sandbox.requests("gate"))

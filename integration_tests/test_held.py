@@ -46,7 +46,7 @@ def read_of(state: Any, stream: str) -> dict[str, list[tuple[str, str]]]:
 
 
 @pytest.mark.parametrize("batch", BATCHES, ids=str)
-def test_a_bad_row_holds_its_market_and_no_other(batch: Batch, connector: Connector, sandbox: Sandbox) -> None:
+def test_a_faulty_row_stops_only_its_own_market(batch: Batch, connector: Connector, sandbox: Sandbox) -> None:
     case = batch.case
     config = case.config(sandbox, START, END, num_workers=1)
     config[case.vendor] |= batch.section
@@ -72,9 +72,7 @@ def test_a_bad_row_holds_its_market_and_no_other(batch: Batch, connector: Connec
     assert len({row["market"] for row in again.records(batch.unified)}) == 1
 
 
-def test_rows_that_cannot_be_taken_count_as_unread_though_their_page_has_no_other(
-    connector: Connector, sandbox: Sandbox
-) -> None:
+def test_a_page_of_only_faulty_rows_counts_as_unread(connector: Connector, sandbox: Sandbox) -> None:
     """Nothing of the first page is whole, and what follows it is read to its end."""
     start = "2026-01-01T00:00:00Z"
     config = VOLUMES.config(sandbox, start, END, num_workers=1)
@@ -89,7 +87,7 @@ def test_rows_that_cannot_be_taken_count_as_unread_though_their_page_has_no_othe
     covers(run.records() + again.records(), VOLUMES.rows(sandbox, start, END, ["btc@1h"]), VOLUMES)
 
 
-def test_a_row_that_nobody_wants_is_no_fault(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_faulty_row_of_an_unselected_symbol_is_ignored(connector: Connector, sandbox: Sandbox) -> None:
     """Bitfinex' answers hold the rows of all symbols."""
     rows = sandbox.expected("bitfinex", "*", START, END)
     first = next(number for number, row in enumerate(rows) if row[4] not in BITFINEX.markets)

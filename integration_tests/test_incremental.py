@@ -56,7 +56,7 @@ def all_positions(state: list[Message], cases: Iterable[Case] = CASES) -> dict[s
     return {case.stream: positions(state, case.stream) for case in cases}
 
 
-def test_a_second_sync_reads_what_is_new_and_looks_back(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_second_sync_reads_new_rows_and_the_lookback(connector: Connector, sandbox: Sandbox) -> None:
     first = connector.read(config_of(CASES, sandbox, START, MIDDLE), STREAMS)
     sandbox.clear()
     second = connector.read(config_of(CASES, sandbox, START, END), STREAMS, state=shuffled(first.final_state))
@@ -85,7 +85,7 @@ def test_the_lookback_window_is_what_is_read_again(
         same(second.records(case.stream), later(sandbox, case, expected))
 
 
-def test_nothing_new_is_a_sync_too(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_sync_without_new_rows(connector: Connector, sandbox: Sandbox) -> None:
     config = config_of(CASES, sandbox, START, MIDDLE, lookback_window="PT0S")
     first = connector.read(config, STREAMS)
     sandbox.clear()
@@ -153,7 +153,7 @@ def test_a_market_added_later_gets_its_whole_history(connector: Connector, sandb
         assert set(positions(second.final_state, case.stream).values()) == {END}
 
 
-def test_a_market_taken_out_keeps_its_place(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_removed_market_keeps_its_state(connector: Connector, sandbox: Sandbox) -> None:
     first = connector.read(config_of(CASES, sandbox, START, MIDDLE), STREAMS)
     fewer = config_of(CASES, sandbox, START, END)
     fewer["kaiko"] |= {"instruments": EVENTS.section["instruments"][1:], "assets": ["eth"]}
@@ -226,7 +226,7 @@ def test_an_open_bucket_of_points_is_read_again(interval: str, connector: Connec
 
 
 @pytest.mark.parametrize("end", ["2026-02-15T00:00:00Z", "2026-02-12T00:00:00Z", "2026-02-16T00:00:00Z"])
-def test_no_bucket_begins_after_the_end(end: str, connector: Connector, sandbox: Sandbox) -> None:
+def test_no_bucket_starts_after_the_end(end: str, connector: Connector, sandbox: Sandbox) -> None:
     """Weeks begin on Mondays, 5h where the vendor says: neither where a multiple since 1970 would."""
     weeks = config_of([KIYOTAKA, VOLUMES], sandbox, "2026-01-26T00:00:00Z", end)
     weeks["kiyotaka"] |= {"symbols": ["BYBIT/BTCUSDT"], "coins": [], "interval": "WEEK"}
@@ -260,7 +260,7 @@ def test_positions_never_go_back(connector: Connector, sandbox: Sandbox) -> None
                 assert position >= held[name][partition], change
 
 
-def test_a_position_of_nanoseconds_is_where_the_next_sync_begins(connector: Connector, sandbox: Sandbox) -> None:
+def test_the_next_sync_starts_at_the_exact_nanosecond(connector: Connector, sandbox: Sandbox) -> None:
     market = "deribit-BTC-PERPETUAL-future"
     position = "2026-02-27T12:34:56.123456789Z"
     state = [
@@ -330,7 +330,7 @@ def test_a_unified_stream_selected_later_gets_its_whole_history(connector: Conne
         ({"states": [{"partition": {"market": "x"}, "cursor": {"time": "soon"}}]}, "not an ISO 8601 instant"),
     ],
 )
-def test_a_state_that_cannot_be_used_is_told(blob: Any, says: str, connector: Connector, sandbox: Sandbox) -> None:
+def test_an_unusable_state_is_reported(blob: Any, says: str, connector: Connector, sandbox: Sandbox) -> None:
     state = [{"type": "STREAM", "stream": {"stream_descriptor": {"name": COIN_METRICS.stream}, "stream_state": blob}}]
     run = connector.read(COIN_METRICS.config(sandbox), [COIN_METRICS.stream], state=state)
     assert run.code == 1
@@ -342,7 +342,7 @@ def test_a_state_that_cannot_be_used_is_told(blob: Any, says: str, connector: Co
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_state_of_the_future_brings_the_lookback_window_and_stays(
+def test_a_state_of_the_future_reads_the_lookback_window_and_is_kept(
     case: Case, connector: Connector, sandbox: Sandbox
 ) -> None:
     """As of a clock that was wrong, or of an end_date that was taken back."""

@@ -190,7 +190,7 @@ def test_a_single_interval_that_is_refused_is_an_error(connector: Connector) -> 
         assert len(points(sandbox)) < 10
 
 
-def test_a_large_query_that_times_out_is_asked_for_in_halves(connector: Connector) -> None:
+def test_a_large_query_that_times_out_is_halved(connector: Connector) -> None:
     with kiyotaka_sandbox(rows_per_day=20) as sandbox:
         start = "2025-11-01T00:00:00Z"
         sandbox.fault("status", vendor="kiyotaka", path_contains="/v1/points", status=504, times=4)
@@ -202,7 +202,7 @@ def test_a_large_query_that_times_out_is_asked_for_in_halves(connector: Connecto
 
 
 @pytest.mark.parametrize(("start", "days", "times"), [("2025-11-01T00:00:00Z", 120, 1), (START, 3, 5)])
-def test_one_timeout_or_several_of_a_small_query_cut_no_window(
+def test_one_timeout_or_timeouts_of_a_small_query_halve_no_window(
     start: str, days: int, times: int, connector: Connector
 ) -> None:
     with kiyotaka_sandbox(rows_per_day=20) as sandbox:
@@ -282,7 +282,7 @@ def test_a_bucket_that_is_still_open_is_read_again(interval: str, connector: Con
 # Plans, keys, check.
 
 
-def test_check_asks_for_one_interval_of_each_symbol_and_of_a_sum(connector: Connector, sandbox: Sandbox) -> None:
+def test_check_requests_one_interval_of_each_symbol_and_of_a_sum(connector: Connector, sandbox: Sandbox) -> None:
     section = {"symbols": ["BYBIT/BTCUSDT", "BYBIT/ETHUSDT"], "coins": ["ETH", "BTC"], "coin_exchanges": ["BYBIT"]}
     run = connector.check(config_of(sandbox, **section))
     assert run.status == {"status": "SUCCEEDED"}
@@ -319,7 +319,7 @@ def test_check_says_what_is_wrong(
         assert word in run.status["message"], run.status["message"]
 
 
-def test_history_that_a_plan_does_not_have(connector: Connector) -> None:
+def test_history_that_the_plan_does_not_cover(connector: Connector) -> None:
     with kiyotaka_sandbox() as sandbox:
         config = config_of(sandbox, "2026-01-01T00:00:00Z", api_key="sandbox-kiyotaka-basic", symbols=["BYBIT/BTCUSDT"])
         run = connector.read(config, [STREAM])
@@ -333,7 +333,7 @@ def test_history_that_a_plan_does_not_have(connector: Connector) -> None:
 
 
 @pytest.mark.parametrize("before", ["nothing was read", "all was read"])
-def test_an_end_that_lies_behind_the_history_is_no_failure(before: str, connector: Connector) -> None:
+def test_an_end_before_the_history_is_not_a_failure(before: str, connector: Connector) -> None:
     """The key may read what is newest now."""
     with Sandbox(seed=4, rows_per_day=500, limits=False) as sandbox:
         now = sandbox.now()
@@ -352,7 +352,7 @@ def test_an_end_that_lies_behind_the_history_is_no_failure(before: str, connecto
         assert len(points(sandbox)) < 15, "halved until nothing is left"
 
 
-def test_history_that_a_plan_does_not_have_even_of_the_newest_day(connector: Connector) -> None:
+def test_a_plan_without_even_the_newest_day(connector: Connector) -> None:
     with kiyotaka_sandbox() as sandbox:
         sandbox.fault("status", vendor="kiyotaka", status=403, message="History range exceeded", times=None)
         run = connector.read(config_of(sandbox, symbols=["BYBIT/BTCUSDT"]), [STREAM])
@@ -360,7 +360,7 @@ def test_history_that_a_plan_does_not_have_even_of_the_newest_day(connector: Con
 
 
 @pytest.mark.parametrize("command", ["check", "read"])
-def test_the_newest_interval_is_the_one_under_way(command: str, connector: Connector) -> None:
+def test_the_newest_interval_is_the_open_one(command: str, connector: Connector) -> None:
     """A plan of seven days has this week, and not the one before."""
     with Sandbox(seed=4, rows_per_day=100, limits=False) as sandbox:
         now = sandbox.now()
@@ -375,7 +375,7 @@ def test_the_newest_interval_is_the_one_under_way(command: str, connector: Conne
         assert all(now < (int(asked["from"]) + int(asked["period"])) * 10**9 for asked in granted)
 
 
-def test_a_sum_that_a_plan_does_not_have_fails_alone(connector: Connector) -> None:
+def test_a_sum_that_the_plan_does_not_cover_fails_alone(connector: Connector) -> None:
     with kiyotaka_sandbox() as sandbox:
         config = config_of(
             sandbox,
@@ -389,7 +389,7 @@ def test_a_sum_that_a_plan_does_not_have_fails_alone(connector: Connector) -> No
         same(run.records(), rows_of(sandbox, "BYBIT/BTCUSDT", START, END))
 
 
-def test_weight_is_never_exceeded_though_the_requests_are_few(connector: Connector) -> None:
+def test_the_weight_is_never_exceeded_although_requests_are_few(connector: Connector) -> None:
     """500 intervals of two series weigh 1, twice that 2; of a sum over two exchanges 1.4 times as much."""
     with kiyotaka_sandbox(limits=True, rows_per_day=10) as sandbox:
         config = config_of(
@@ -408,7 +408,7 @@ def test_weight_is_never_exceeded_though_the_requests_are_few(connector: Connect
         assert {request.status for request in sandbox.requests()} == {200}
 
 
-def test_a_days_weight_that_is_spent_ends_the_sync_and_the_next_goes_on(connector: Connector) -> None:
+def test_a_used_up_daily_weight_ends_the_sync_and_the_next_one_continues(connector: Connector) -> None:
     with kiyotaka_sandbox() as sandbox:
         names = ["BYBIT/BTCUSDT", "BYBIT/ETHUSDT", "BYBIT/SOLUSDT"]
         config = config_of(sandbox, symbols=names, weight_per_day=2) | {"lookback_window": "PT0S"}
@@ -423,7 +423,7 @@ def test_a_days_weight_that_is_spent_ends_the_sync_and_the_next_goes_on(connecto
         same([*first.records(), *second.records()], every)
 
 
-def test_a_try_that_reached_nobody_costs_no_weight(connector: Connector) -> None:
+def test_a_refused_connection_costs_no_weight(connector: Connector) -> None:
     """Else a host that is down for a moment would cost what the key has for a day."""
     with kiyotaka_sandbox() as sandbox:
         config = config_of(sandbox, symbols=["BYBIT/BTCUSDT"], weight_per_day=1)

@@ -191,7 +191,7 @@ def test_every_request_of_a_sync(connector: Connector) -> None:
         }
 
 
-def test_check_asks_for_nothing_that_costs(connector: Connector, sandbox: Sandbox) -> None:
+def test_check_sends_no_request_that_costs(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.check(config_of(sandbox))
     assert run.status == {"status": "SUCCEEDED"}
     assert [(request.path, request.query) for request in sandbox.requests()] == [
@@ -200,7 +200,7 @@ def test_check_asks_for_nothing_that_costs(connector: Connector, sandbox: Sandbo
     ]
 
 
-def test_check_asks_for_a_millisecond_where_there_are_no_free_calls(connector: Connector, sandbox: Sandbox) -> None:
+def test_check_requests_a_millisecond_without_free_calls(connector: Connector, sandbox: Sandbox) -> None:
     """The page of the liquidations names neither."""
     for path in ("/v1/limits", "/v1/symbols"):
         sandbox.fault("status", vendor="kwery", path_contains=path, status=404, times=None)
@@ -284,7 +284,7 @@ def test_history_that_a_plan_refuses_even_of_the_newest_day(connector: Connector
     refused(run, "HTTP 400", "invalid_time_range", "`start_date`", "`kwery.symbols[0]`")
 
 
-def test_history_that_a_plan_leaves_out_without_a_word(connector: Connector) -> None:
+def test_history_that_a_plan_omits_silently(connector: Connector) -> None:
     """The plan counts back from now, and so does the connector: both by the real clock."""
     with Sandbox(seed=3, rows_per_day=4_000, limits=False, kwery_history="clamp") as sandbox:
         now = sandbox.now()
@@ -303,7 +303,7 @@ def test_history_that_a_plan_leaves_out_without_a_word(connector: Connector) -> 
 
 
 @pytest.mark.parametrize("flavour", ["documented", "recorded"])
-def test_capped_answers_are_asked_for_again_in_smaller_windows(flavour: str, connector: Connector) -> None:
+def test_capped_answers_are_requested_again_in_smaller_windows(flavour: str, connector: Connector) -> None:
     """Where /v1/limits does not tell how many rows the plan gives."""
     with kwery_sandbox(kwery_row_cap=50, kwery_flavour=flavour) as sandbox:
         sandbox.serve("kwery", "/v1/limits", [Canned({"error": "not_found"}, 404)])
@@ -341,7 +341,7 @@ def test_min_usd_needs_the_business_plan(connector: Connector) -> None:
         refused(run, "HTTP 403", "`kwery.min_usd`", "Business plan", "leave it empty")
 
 
-def test_credits_that_are_spent_end_the_stream_and_keep_what_was_read(connector: Connector) -> None:
+def test_used_up_credits_end_the_stream_and_keep_its_rows(connector: Connector) -> None:
     with kwery_sandbox() as sandbox:
         run = connector.read(config_of(sandbox, api_key="sandbox-kwery-exhausted"), [STREAM])
         refused(run, "HTTP 402", "credits_exhausted", "buy more", "next sync continues")
@@ -392,7 +392,7 @@ def one_sync(
         (2_500, ["BTC", "ETH"], 1_200, "recorded"),
     ],
 )
-def test_a_limit_is_kept_and_every_sync_gets_ahead_until_all_is_read(
+def test_the_limit_is_kept_and_every_sync_advances_until_all_is_read(
     most: int, symbols: list[str], minutes: int, flavour: str, connector: Connector
 ) -> None:
     with kwery_sandbox(kwery_flavour=flavour, kwery_order="descending", rows_per_day=6_000) as sandbox:
@@ -430,7 +430,7 @@ def test_a_limit_is_kept_and_every_sync_gets_ahead_until_all_is_read(
         assert total < 3 * least + 150 * syncs, f"{total} credits in {syncs} syncs for what costs {least} at the least"
 
 
-def test_answers_that_got_lost_count_within_the_limit(connector: Connector) -> None:
+def test_lost_answers_count_toward_the_limit(connector: Connector) -> None:
     """The vendor has charged for them, for all we know."""
     with kwery_sandbox(rows_per_day=12_000) as sandbox:
         config = config_of(sandbox, START, END, symbols=["BTC"], max_credits_per_sync=8_000)
@@ -451,7 +451,7 @@ def test_answers_that_got_lost_count_within_the_limit(connector: Connector) -> N
         assert max(held[1].values()) > max(held[0].values())
 
 
-def test_a_limit_that_lost_answers_have_used_up_is_no_end_to_be_content_with(connector: Connector) -> None:
+def test_a_limit_used_up_by_lost_answers_fails_the_sync(connector: Connector) -> None:
     with kwery_sandbox() as sandbox:
         config = config_of(sandbox, symbols=["BTC", "ETH", "SOL"], max_credits_per_sync=2_500)
         sandbox.fault("cut", vendor="kwery", path_contains=PATH, times=None)
@@ -464,7 +464,7 @@ def test_a_limit_that_lost_answers_have_used_up_is_no_end_to_be_content_with(con
         assert run.statuses(STREAM)[-1] == "INCOMPLETE"
 
 
-def test_a_host_that_is_down_spends_no_credits(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_unreachable_host_costs_no_credits(connector: Connector, sandbox: Sandbox) -> None:
     config = config_of(sandbox, symbols=["BTC"], max_credits_per_sync=100, base_url=f"{sandbox.closed_url()}/kwery")
     run = connector.read(config, [STREAM], patience="0.005")
     (trace,) = run.traces

@@ -107,7 +107,7 @@ def test_a_limit_of_the_configuration_holds(connector: Connector, sandbox: Sandb
     assert len(sandbox.requests("kaiko")) == 4
 
 
-def test_limits_of_one_vendor_hold_no_other_up(connector: Connector, sandbox: Sandbox) -> None:
+def test_limits_of_one_vendor_do_not_delay_others(connector: Connector, sandbox: Sandbox) -> None:
     config = config_of([EVENTS, COIN_METRICS], sandbox, num_workers=2)
     config["kaiko"]["requests_per_minute"] = 1
     process = connector.reading(config, [EVENTS.stream, COIN_METRICS.stream])
@@ -121,7 +121,7 @@ def test_limits_of_one_vendor_hold_no_other_up(connector: Connector, sandbox: Sa
 
 
 @pytest.mark.parametrize(("workers", "tiny"), [(1, 1_000), (40, 10_000)])
-def test_ten_thousand_tiny_markets_are_no_deadlock(
+def test_ten_thousand_tiny_markets_do_not_deadlock(
     workers: int, tiny: int, connector: Connector, tmp_path: Path
 ) -> None:
     """Of the benchmarks' server, which answers at once."""
@@ -137,7 +137,7 @@ def test_ten_thousand_tiny_markets_are_no_deadlock(
 
 
 @pytest.mark.parametrize("workers", [1, 40])
-def test_thousands_of_tiny_markets_come_to_an_end(workers: int, connector: Connector) -> None:
+def test_thousands_of_tiny_markets_complete(workers: int, connector: Connector) -> None:
     tiny = 1_000
     with Sandbox(
         seed=1, now="2026-03-01T12:30:00Z", rows_per_day=1, limits=False, tiny_markets=tiny, tiny_rows_per_day=1.0

@@ -304,7 +304,7 @@ PASSING: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fault", PASSING, ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}")
-def test_a_fault_that_passes_goes_unnoticed(
+def test_a_transient_fault_has_no_effect(
     fault: dict[str, Any], connector: Connector, expected: dict[str, list[Row]], sandbox: Sandbox
 ) -> None:
     for case in LISTS:
@@ -323,7 +323,7 @@ def test_a_fault_that_passes_goes_unnoticed(
         assert case.secret.encode() not in run.out + run.err
 
 
-def test_kaikos_error_in_a_200_is_tried_again(
+def test_kaikos_error_with_status_200_is_retried(
     connector: Connector, expected: dict[str, list[Row]], sandbox: Sandbox
 ) -> None:
     sandbox.fault("error_in_200", vendor="kaiko", path_contains="/v1/instruments", message="Busy")
@@ -363,7 +363,7 @@ LASTING: list[tuple[List, dict[str, Any], str, str]] = [
 @pytest.mark.parametrize(
     ("case", "fault", "failure", "says"), LASTING, ids=lambda value: re.sub(r"\W+", "-", str(value))[:40]
 )
-def test_a_fault_that_lasts_is_told(
+def test_a_permanent_fault_is_reported(
     case: List, fault: dict[str, Any], failure: str, says: str, connector: Connector, sandbox: Sandbox
 ) -> None:
     if fault.pop("token", False):

@@ -116,7 +116,7 @@ def test_discover_lists_streams_of_configured_vendors_only(connector: Connector,
     assert sandbox.requests() == []
 
 
-def test_discover_tells_keys_cursors_and_every_field(connector: Connector, sandbox: Sandbox) -> None:
+def test_discover_has_keys_cursors_and_every_field(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.discover(config_of(CASES, sandbox), script=True)
     assert run.code == 0
     catalog = run.catalog
@@ -224,7 +224,7 @@ def test_what_is_asked_for_and_not_there_is_told(connector: Connector, sandbox: 
 
 
 @pytest.mark.parametrize("wrong", ["config", "catalog", "state"])
-def test_files_that_cannot_be_read_are_told(wrong: str, connector: Connector, sandbox: Sandbox) -> None:
+def test_unreadable_files_are_reported(wrong: str, connector: Connector, sandbox: Sandbox) -> None:
     files = {
         "config": connector.file(EVENTS.config(sandbox, START, END)),
         "catalog": connector.file(catalog_of([EVENTS.stream])),
@@ -268,7 +268,7 @@ def pauses_until_told(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
     monkeypatch.setattr(logger, "handlers", [*logger.handlers, Listener()])
 
 
-def test_a_long_read_tells_how_far_it_is(
+def test_a_long_read_reports_its_progress(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert loop.SECONDS_BETWEEN_PROGRESS <= 30
@@ -292,7 +292,7 @@ def test_a_long_read_tells_how_far_it_is(
     assert any(f"{len(EVENTS.rows(sandbox)):,} rows" in line for line in ends)
 
 
-def test_waiting_for_a_budget_is_told(
+def test_waiting_for_a_budget_is_reported(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_PROGRESS", 0.1)

@@ -266,7 +266,7 @@ def test_both_shapes_from_the_same_requests(connector: Connector, sandbox: Sandb
     assert len(run.records(VOLUMES)) == len(volumes(sandbox))
 
 
-def test_liquidation_volumes_are_fed_where_metrics_are_asked_for(connector: Connector, sandbox: Sandbox) -> None:
+def test_liquidation_volumes_have_the_configured_metrics(connector: Connector, sandbox: Sandbox) -> None:
     config = sandbox.config(START, ["kaiko", "coin_metrics"], end_date=END)
     config["kaiko"] = {**config["kaiko"], "assets": ["btc"], "instruments": []}
     plain = connector.read(config, [VOLUMES])
@@ -498,7 +498,7 @@ def test_an_unknown_entity_costs_the_others_nothing(connector: Connector, sandbo
     ],
     ids=lambda fault: str(fault["kind"]),
 )
-def test_a_fault_that_passes_goes_unnoticed(fault: dict[str, Any], connector: Connector, sandbox: Sandbox) -> None:
+def test_a_transient_fault_has_no_effect(fault: dict[str, Any], connector: Connector, sandbox: Sandbox) -> None:
     for case in LEVELS:
         sandbox.fault(**{"vendor": "coin_metrics", "path_contains": case.path, **fault})
     run = connector.read(everything(sandbox), [case.stream for case in LEVELS], patience="0.02")
@@ -521,7 +521,7 @@ FATAL = [
 
 
 @pytest.mark.parametrize(("fault", "failure", "says"), FATAL, ids=lambda value: str(value)[:40])
-def test_a_fault_that_lasts_is_told(
+def test_a_permanent_fault_is_reported(
     fault: dict[str, Any], failure: str, says: str, connector: Connector, sandbox: Sandbox
 ) -> None:
     sandbox.fault(**{"vendor": "coin_metrics", "path_contains": PAIR.path, "times": None, **fault})

@@ -244,7 +244,7 @@ BOUNDS = {"start_time": -1, "start": -1, "from": -1, "end_time": 1, "end": 1, "t
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_rows_outside_of_the_time_asked_for_are_left_out_and_counted(
+def test_rows_outside_the_requested_time_are_dropped_and_counted(
     case: Case, connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
     """The vendor answers as if the window were longer at both ends."""
@@ -529,7 +529,7 @@ def test_a_page_token_of_a_list_that_is_refused(case: Case, times: int | None, c
 
 
 @pytest.mark.parametrize("lie", ["X-Rows-Returned", "returned"])
-def test_a_last_page_that_lacks_rows_by_its_own_words_is_not_the_end(
+def test_a_last_page_that_reports_missing_rows_is_not_the_end(
     lie: str, connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
     def handle(body: Any, reply: Reply, _: Any) -> Reply:
@@ -545,7 +545,7 @@ def test_a_last_page_that_lacks_rows_by_its_own_words_is_not_the_end(
     assert positions(run.final_state, KWERY.stream) == {}
 
 
-def test_a_last_page_with_fewer_rows_than_it_says_is_told(
+def test_a_last_page_with_fewer_rows_than_it_says_is_reported(
     connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
     def handle(body: Any, reply: Reply, _: Any) -> Reply:
@@ -557,7 +557,7 @@ def test_a_last_page_with_fewer_rows_than_it_says_is_told(
     assert [log for log in run.logs if "but the last page has 1 rows" in log]
 
 
-def test_a_row_that_cannot_be_taken_is_no_fault_outside_of_the_time_asked_for(
+def test_a_faulty_row_outside_the_requested_time_is_ignored(
     connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
     """Gate's sums go on behind the end of the window: it has no parameter for that."""

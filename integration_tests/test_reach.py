@@ -42,9 +42,7 @@ def firsts(sandbox: Sandbox, case: Case) -> list[Recorded]:
 # An earlier start.
 
 
-def test_a_start_that_is_moved_earlier_reads_what_is_missing_and_nothing_else(
-    connector: Connector, sandbox: Sandbox
-) -> None:
+def test_an_earlier_start_reads_only_the_missing_period(connector: Connector, sandbox: Sandbox) -> None:
     first = connector.read(configured(sandbox, START), STREAMS)
     assert first.code == 0, first
     state = first.final_state
@@ -70,9 +68,7 @@ def test_a_start_that_is_moved_earlier_reads_what_is_missing_and_nothing_else(
     assert [request for case in CASES for request in firsts(sandbox, case)] == []
 
 
-def test_a_start_that_is_moved_later_reads_nothing_and_keeps_what_was_read(
-    connector: Connector, sandbox: Sandbox
-) -> None:
+def test_a_later_start_reads_nothing_and_keeps_the_slices(connector: Connector, sandbox: Sandbox) -> None:
     first = connector.read(configured(sandbox, EARLIER), STREAMS)
     run = connector.read(configured(sandbox, START), STREAMS, state=first.final_state)
     assert run.code == 0, run
@@ -81,7 +77,7 @@ def test_a_start_that_is_moved_later_reads_nothing_and_keeps_what_was_read(
         assert set(map(tuple, slices(run.final_state, case.stream).values())) == {((EARLIER, END),)}
 
 
-def test_killed_while_it_reads_what_is_missing_it_goes_on(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_sync_killed_while_it_reads_a_missing_period_resumes(connector: Connector, sandbox: Sandbox) -> None:
     state = connector.read(configured(sandbox, START), STREAMS).final_state
     rows: dict[str, list[Row]] = {case.stream: [] for case in CASES}
     for vendor in ("kaiko", "kwery", "coin_metrics", "kiyotaka"):
@@ -167,7 +163,7 @@ def test_a_key_that_reaches_further_back_reads_the_gap_by_itself(
 
 
 @pytest.mark.parametrize("case", [COIN_METRICS, GATE_STATS], ids=str)
-def test_where_there_is_no_key_nobody_is_told_of_one(case: Case, connector: Connector, today: Sandbox) -> None:
+def test_without_a_key_no_message_mentions_one(case: Case, connector: Connector, today: Sandbox) -> None:
     made = case.config(today, ago(200), ago(0))
     if case is COIN_METRICS:
         made["coin_metrics"] |= {"base_url": f"{today.url}/coin_metrics_community", "api_key": None}
@@ -179,7 +175,7 @@ def test_where_there_is_no_key_nobody_is_told_of_one(case: Case, connector: Conn
     assert len(told(run)) == 1
 
 
-def test_a_start_as_far_back_as_the_history_goes_lacks_nothing(connector: Connector, today: Sandbox) -> None:
+def test_a_start_at_the_beginning_of_the_history_has_no_gap(connector: Connector, today: Sandbox) -> None:
     made = {**COIN_METRICS.config(today, end=None), "start_date": "P1D"}
     made["coin_metrics"] |= {"base_url": f"{today.url}/coin_metrics_community", "api_key": None}
     assert "message" not in connector.check(made).status
@@ -298,7 +294,7 @@ def test_a_crash_repeats_only_the_windows_that_were_not_finished(case: Case, con
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_state_of_the_first_version_goes_on_without_a_repeat(
+def test_a_state_of_the_first_version_resumes_without_a_repeat(
     case: Case, connector: Connector, sandbox: Sandbox
 ) -> None:
     """It has a cursor and no slices: everything from its start on had been read."""
@@ -318,7 +314,7 @@ def test_a_state_of_the_first_version_goes_on_without_a_repeat(
 # A history that rolls on.
 
 
-def test_after_a_pause_that_is_longer_than_the_history_a_sync_goes_on(connector: Connector) -> None:
+def test_a_sync_resumes_after_a_pause_longer_than_the_history(connector: Connector) -> None:
     """The lookback cannot be read again any more: that holds nothing back, and takes nothing else away."""
     begin = parse("2026-02-01T00:00:00Z")
     markets = ["BYBIT/ETHUSDT", "BYBIT/BTCUSDT", "BINANCE_FUTURES/BTCUSDT"]

@@ -55,7 +55,7 @@ def test_kaiko_events(connector: Connector, sandbox: Sandbox) -> None:
     assert "sandbox-kaiko-key" not in request.target
 
 
-def test_kaiko_volumes_ask_for_whole_intervals(connector: Connector, sandbox: Sandbox) -> None:
+def test_kaiko_volumes_are_requested_in_whole_intervals(connector: Connector, sandbox: Sandbox) -> None:
     (request,) = read_one(VOLUMES, connector, sandbox, **SPAN)
     assert request.path == f"{KAIKO_PATH}/token/btc"
     assert request.query == [
@@ -68,7 +68,7 @@ def test_kaiko_volumes_ask_for_whole_intervals(connector: Connector, sandbox: Sa
     assert headers(request) == {**COMMON, "x-api-key": "sandbox-kaiko-key"}
 
 
-def test_kaiko_follows_a_token_with_nothing_else(connector: Connector, dense_sandbox: Sandbox) -> None:
+def test_kaiko_sends_a_token_without_other_parameters(connector: Connector, dense_sandbox: Sandbox) -> None:
     requests = read_one(EVENTS, connector, dense_sandbox, start="2026-02-28", end="2026-02-28T06:00:00Z")
     assert len(requests) > 2
     for request in requests[1:]:
@@ -214,7 +214,7 @@ def test_years_of_volumes_cost_one_request_a_thousand_intervals(connector: Conne
 
 @pytest.mark.parametrize("workers", [1, 8])
 @pytest.mark.parametrize("case", [EVENTS, COIN_METRICS], ids=str)
-def test_a_busy_market_costs_its_pages_and_what_cuts_cost(
+def test_a_busy_market_costs_its_pages_and_its_cuts(
     case: Case, workers: int, connector: Connector, dense_sandbox: Sandbox
 ) -> None:
     start, end = "2026-02-28T00:00:00Z", "2026-03-01T12:00:00Z"
@@ -247,7 +247,7 @@ def test_kwery_costs_its_pages_and_few_windows(connector: Connector, dense_sandb
     assert windows <= 2 + rows / 2_000
 
 
-def test_an_unknown_market_is_found_by_halves(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_unknown_market_is_found_by_halving(connector: Connector, sandbox: Sandbox) -> None:
     config = COIN_METRICS.config(sandbox, "2026-02-28T00:00:00Z", "2026-03-01T00:00:00Z")
     config["coin_metrics"]["markets"] = ["binance-NONESUCH-future", *COIN_METRICS.markets]
     run = connector.read(config, [COIN_METRICS.stream])

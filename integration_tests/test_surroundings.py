@@ -107,7 +107,7 @@ def test_what_a_form_leaves_empty_is_not_given(connector: Connector, sandbox: Sa
     same(run.records(), EVENTS.rows(sandbox))
 
 
-def test_a_configuration_of_a_newer_version_goes_on(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_configuration_of_a_newer_version_is_accepted(connector: Connector, sandbox: Sandbox) -> None:
     config = COIN_METRICS.config(sandbox, START, END) | {"amberdata": {"api_key": "secret-of-amberdata"}}
     config["coin_metrics"]["fancy_new_option"] = True
     for run in (connector.check(config), connector.discover(config), connector.read(config, [COIN_METRICS.stream])):
@@ -170,7 +170,7 @@ def enveloped(state: list[Message], form: str) -> Any:
 
 
 @pytest.mark.parametrize("form", ["GLOBAL", "LEGACY", "STATE"])
-def test_a_state_in_another_envelope_is_gone_on_from(form: str, connector: Connector, sandbox: Sandbox) -> None:
+def test_a_state_in_another_envelope_is_resumed(form: str, connector: Connector, sandbox: Sandbox) -> None:
     cases = [EVENTS, COIN_METRICS]
     streams = [case.stream for case in cases]
     config = config_of(cases, sandbox, START, END, lookback_window="PT0S")
@@ -289,7 +289,7 @@ def connector_catalog(case: Case) -> dict[str, Any]:
         ("state", '{"type": "SPEC"}\n{"type": "SPEC"}\n', "an entry that is not a state message"),
     ],
 )
-def test_a_file_of_something_else_is_told_in_a_sentence(
+def test_a_file_that_is_not_a_state_is_reported_in_a_sentence(
     option: str, content: str, says: str, connector: Connector, sandbox: Sandbox
 ) -> None:
     files: dict[str, Any] = {"config": EVENTS.config(sandbox, START, END), "catalog": connector_catalog(EVENTS)}
@@ -315,7 +315,7 @@ def test_no_state_is_a_first_read_and_no_other_file_may_be_missing(connector: Co
     assert "`--catalog `: cannot be read (No such file" in run.traces[0]["message"]
 
 
-def test_a_state_that_cannot_be_looked_up_is_told(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_inaccessible_state_is_reported(connector: Connector, sandbox: Sandbox) -> None:
     """It is not taken for a first sync, which would read, and pay for, everything again."""
     run = connector.start([*arguments("read", connector, sandbox), "--state", "a" * 300]).collect()
     assert run.code == 1
@@ -326,7 +326,7 @@ def test_a_state_that_cannot_be_looked_up_is_told(connector: Connector, sandbox:
 
 
 @pytest.mark.parametrize("command", ["check", "discover"])
-def test_a_path_that_is_no_text_is_told(command: str) -> None:
+def test_a_path_that_is_not_valid_text_is_reported(command: str) -> None:
     run = run_of(script(command, "--config", os.fsdecode(b"Schl\xfcssel.json")))
     message = run.status["message"] if command == "check" else run.traces[0]["message"]
     assert message.startswith("`--config Schl\\udcfcssel.json`: cannot be read (No such file or directory).")
@@ -334,7 +334,7 @@ def test_a_path_that_is_no_text_is_told(command: str) -> None:
     assert run.err == b""
 
 
-def test_streams_that_are_not_in_the_catalog_are_told(connector: Connector, sandbox: Sandbox) -> None:
+def test_streams_that_are_not_in_the_catalog_are_reported(connector: Connector, sandbox: Sandbox) -> None:
     config = connector.file(EVENTS.config(sandbox, START, END))
     catalog = connector.file(connector_catalog(EVENTS))
     run = connector.start(["read", "--config", config, "--catalog", catalog, "--streams", "nonesuch"]).collect()
@@ -342,7 +342,7 @@ def test_streams_that_are_not_in_the_catalog_are_told(connector: Connector, sand
     assert f"'nonesuch' is not in the catalog. Available: {EVENTS.stream}." in run.traces[0]["message"]
 
 
-def test_no_streams_chosen_is_told(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_empty_catalog_is_reported(connector: Connector, sandbox: Sandbox) -> None:
     given = [*arguments("read", connector, sandbox), "--streams", " , "]
     run = connector.start(given).collect()
     assert run.code == 1
@@ -350,7 +350,7 @@ def test_no_streams_chosen_is_told(connector: Connector, sandbox: Sandbox) -> No
 
 
 @pytest.mark.parametrize("mode", ["overwrite_dedup", "a mode of the future", None])
-def test_how_a_destination_writes_is_no_matter(mode: str | None, connector: Connector, sandbox: Sandbox) -> None:
+def test_the_destination_sync_mode_does_not_matter(mode: str | None, connector: Connector, sandbox: Sandbox) -> None:
     (stream,) = connector_catalog(COIN_METRICS)["streams"]
     catalog = {"streams": [{"stream": stream, "sync_mode": "incremental", "destination_sync_mode": mode}]}
     given = ["--config", connector.file(COIN_METRICS.config(sandbox, START, END)), "--catalog", connector.file(catalog)]
@@ -401,7 +401,7 @@ def test_a_second_signal_ends_it_at_once(blocked: Any) -> None:
     assert blocked.wait(1) == -signal.SIGTERM
 
 
-def test_no_line_is_torn_for_a_reader_that_is_slow(blocked: Any) -> None:
+def test_a_slow_reader_gets_whole_lines(blocked: Any) -> None:
     blocked.send_signal(signal.SIGTERM)
     data = b""
     while piece := os.read(blocked.stdout.fileno(), 16_384):
@@ -464,7 +464,7 @@ def test_a_closed_output_is_one_line(command: str, connector: Connector, sandbox
     assert done.stderr == b"source-liquidations: standard output cannot be written: Bad file descriptor\n"
 
 
-def test_a_vendor_gets_nothing_that_was_meant_for_a_closed_output(connector: Connector, sandbox: Sandbox) -> None:
+def test_no_output_is_sent_to_a_vendor_when_standard_output_is_closed(connector: Connector, sandbox: Sandbox) -> None:
     """A connection must not take the number of the standard output that is closed."""
     received: list[bytes] = []
 
@@ -579,7 +579,7 @@ SURROUNDINGS: dict[str, tuple[dict[str, str], str]] = {
 
 @pytest.mark.parametrize("name", SURROUNDINGS)
 @pytest.mark.parametrize("command", ["check", "read"])
-def test_what_is_wrong_around_it_is_told_at_once(
+def test_problems_of_the_environment_are_reported_immediately(
     name: str, command: str, connector: Connector, sandbox: Sandbox
 ) -> None:
     env, variable = SURROUNDINGS[name]
@@ -618,7 +618,7 @@ def told(run: Run, command: str, variable: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "read"])
-def test_a_certificate_that_is_not_trusted_is_told_at_once(
+def test_an_untrusted_certificate_is_reported_immediately(
     command: str, untrusted: str, connector: Connector, sandbox: Sandbox
 ) -> None:
     config = COIN_METRICS.config(sandbox, START, END)
@@ -630,7 +630,7 @@ def test_a_certificate_that_is_not_trusted_is_told_at_once(
     assert b"try 2" not in run.out
 
 
-def test_a_tunnel_that_a_proxy_refuses_is_told_at_once(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_tunnel_that_a_proxy_refuses_is_reported_immediately(connector: Connector, sandbox: Sandbox) -> None:
     refusing = Proxy(407)
     config = COIN_METRICS.config(sandbox, START, END)
     config["coin_metrics"]["base_url"] = "https://api.example.com"
@@ -644,7 +644,9 @@ def test_a_tunnel_that_a_proxy_refuses_is_told_at_once(connector: Connector, san
 
 
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"], ids=["silence", "another protocol"])
-def test_what_is_no_proxy_is_told_at_once(words: bytes, connector: Connector, sandbox: Sandbox) -> None:
+def test_a_server_that_is_not_a_proxy_is_reported_immediately(
+    words: bytes, connector: Connector, sandbox: Sandbox
+) -> None:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             self.request.recv(4096)

@@ -147,7 +147,7 @@ def test_each_vendors_partition_has_a_position_of_its_own(connector: Connector, 
         assert {tuple(entry["cursor"]) for entry in state["stream"]["stream_state"]["states"]} == {(cursor,)}
 
 
-def test_agreeing_positions_are_read_on_from_once(connector: Connector, sandbox: Sandbox) -> None:
+def test_streams_with_equal_cursors_are_read_once(connector: Connector, sandbox: Sandbox) -> None:
     first = connector.read(configured(sandbox, MIDDLE), [*OWN, *UNIFIED])
     sandbox.clear()
     own = connector.read(configured(sandbox), OWN, state=first.final_state)
@@ -159,7 +159,7 @@ def test_agreeing_positions_are_read_on_from_once(connector: Connector, sandbox:
         alike(both.records(stream), fed(own, stream))
 
 
-def test_positions_that_differ_are_read_from_each_and_meet(connector: Connector, sandbox: Sandbox) -> None:
+def test_streams_with_different_cursors_are_read_from_each(connector: Connector, sandbox: Sandbox) -> None:
     """The unified streams are selected later than the vendors': they get their history, the others what is new."""
     first = connector.read(configured(sandbox, MIDDLE), OWN)
     whole = connector.read(configured(sandbox), OWN)
@@ -233,7 +233,7 @@ def test_a_vendor_that_fails_leaves_the_others_rows_and_is_named(
         ("unknown_fields", {}),
     ],
 )
-def test_faults_that_pass_cost_no_row_of_any_stream(
+def test_transient_faults_lose_no_row_of_any_stream(
     kind: str, details: dict[str, Any], connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
     for case in CASES:
@@ -245,7 +245,9 @@ def test_faults_that_pass_cost_no_row_of_any_stream(
         alike(run.records(stream), fed(undisturbed, stream))
 
 
-def test_a_number_that_is_none_fails_the_unified_stream_without_a_guess(connector: Connector, sandbox: Sandbox) -> None:
+def test_text_that_is_no_number_fails_the_unified_stream_without_a_guess(
+    connector: Connector, sandbox: Sandbox
+) -> None:
     """Coin Metrics' values are strings, whatever they hold: its own stream takes them as they are."""
     good = connector.read(configured(sandbox, cases=[COIN_METRICS]), ["liquidations"]).records()
     sandbox.fault(
@@ -277,7 +279,7 @@ def swallowed(run: Run, held: dict[str, dict[Any, Row]], state: list[Message]) -
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("streams", [UNIFIED, [*OWN, *UNIFIED]], ids=["unified", "both"])
-def test_killed_again_and_again_the_unified_streams_come_to_everything(
+def test_repeatedly_killed_unified_streams_become_complete(
     seed: int, streams: list[str], connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
     chance = random.Random(seed)
@@ -304,7 +306,7 @@ def test_killed_again_and_again_the_unified_streams_come_to_everything(
 # The unified streams differ in nothing but the vendor.
 
 
-def test_every_row_has_the_same_fields_whoever_reported_it(connector: Connector, sandbox: Sandbox) -> None:
+def test_every_row_has_the_same_fields_at_every_vendor(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.read(configured(sandbox), UNIFIED)
     for stream in UNIFIED:
         assert len({tuple(sorted(row)) for row in run.records(stream)}) == 1

@@ -221,7 +221,7 @@ def test_an_unknown_market_in_the_middle_of_many(connector: Connector, sandbox: 
     assert {dict(partition)["market"] for partition, position in held.items() if position == END} == set(known)
 
 
-def test_over_a_long_time_each_market_is_read_for_itself(connector: Connector, sandbox: Sandbox) -> None:
+def test_a_long_period_is_read_market_by_market(connector: Connector, sandbox: Sandbox) -> None:
     config = COIN_METRICS.config(sandbox, "2026-02-01T00:00:00Z", END)
     config["coin_metrics"]["markets"] = ["deribit-*-future"]
     run = connector.read(config, [COIN_METRICS.stream])
@@ -343,7 +343,7 @@ def test_check_names_a_pattern_that_matches_nothing(
 
 
 @pytest.mark.parametrize(("case", "section"), MATCH_NOTHING, ids=str)
-def test_a_pattern_that_matches_nothing_holds_no_other_entry_up(
+def test_a_pattern_that_matches_nothing_does_not_delay_other_entries(
     case: Case, section: dict[str, Any], connector: Connector, sandbox: Sandbox
 ) -> None:
     run = read(case, connector, sandbox, **section)
@@ -356,7 +356,7 @@ def test_a_pattern_that_matches_nothing_holds_no_other_entry_up(
     assert len(positions(run.final_state, case.stream)) == 1
 
 
-def test_a_list_that_cannot_be_had_holds_no_named_instrument_up(connector: Connector, sandbox: Sandbox) -> None:
+def test_an_unavailable_list_does_not_stop_named_instruments(connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="kaiko", path_contains="/v1/instruments", status=503, times=None)
     run = read(EVENTS, connector, sandbox, instruments=["bbit/perpetual-future/*", EVENTS.markets[0]])
     assert [trace["failure_type"] for trace in run.traces] == ["transient_error"]
@@ -364,9 +364,7 @@ def test_a_list_that_cannot_be_had_holds_no_named_instrument_up(connector: Conne
 
 
 @pytest.mark.parametrize("status", [400, 403, 500])
-def test_a_list_that_is_refused_costs_no_other_entry_its_rows(
-    status: int, connector: Connector, sandbox: Sandbox
-) -> None:
+def test_a_refused_list_does_not_stop_other_entries(status: int, connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="kiyotaka", path_contains="/markets", status=status, times=None)
     run = read(KIYOTAKA, connector, sandbox, symbols=["DERIBIT/*", "BINANCE_FUTURES/BTCUSDT"], coins=[])
     assert run.code == 1

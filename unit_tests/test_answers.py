@@ -61,7 +61,7 @@ def test_a_wrong_type_in_a_body_cut_off_later_is_not_whole() -> None:
     assert answered(b'{"data":[{"a":"x"},{"b"').problem()
 
 
-def test_lists_in_lists_without_end_are_no_json_that_anybody_can_use() -> None:
+def test_deeply_nested_lists_are_refused() -> None:
     body = b"[" * 10**6
     assert answered(body).problem()
     assert vendor_words(body)
@@ -187,7 +187,7 @@ def test_a_key_at_the_cut_leaves_no_half_of_itself(position: int, as_json: bool)
         ({"Retry-After": "-5"}, None),
     ],
 )
-def test_the_time_to_wait_is_read_from_the_headers(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_read_from_the_headers(headers: dict[str, str], seconds: float | None) -> None:
     assert reset_seconds(refused(headers)) == seconds
 
 
@@ -204,9 +204,7 @@ def test_the_time_to_wait_is_read_from_the_headers(headers: dict[str, str], seco
         lambda at: datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
     ],
 )
-def test_a_time_to_wait_for_in_whatever_form_becomes_seconds_from_now(
-    write: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_form_of_retry_after_becomes_seconds_from_now(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_800_000_000.0
     monkeypatch.setattr(answers.time, "time", lambda: now)
     assert reset_seconds(refused({"Retry-After": write(now + 30)})) == 30.0
@@ -217,7 +215,7 @@ def test_a_time_to_wait_for_in_whatever_form_becomes_seconds_from_now(
     ("body", "seconds"),
     [(b'{"retry_after": 12}', 12), (b'{"retry_after": 0.5}', 0.5), (b"{}", None), (b"<html>", None), (b"\xff", None)],
 )
-def test_a_429_may_tell_the_time_to_wait_in_its_body(body: bytes, seconds: float | None) -> None:
+def test_a_429_may_have_retry_after_in_its_body(body: bytes, seconds: float | None) -> None:
     assert reset_seconds(refused({}, body)) == seconds
     assert reset_seconds(refused({"Retry-After": "3"}, body)) == 3
     assert reset_seconds(Answered(503, {}, body)) is None

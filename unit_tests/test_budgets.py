@@ -40,7 +40,7 @@ def test_no_window_holds_more_than_the_limit(limit: int, seconds: float, steps: 
     assert most_in_any(seconds, sent) <= limit
 
 
-def test_an_answer_that_tells_what_is_left_takes_nothing_off_the_margin() -> None:
+def test_a_remaining_count_does_not_reduce_the_margin() -> None:
     clock = Clock()
     budget = Budget(10, 10.0, clock=clock)
     sent: list[float] = []
@@ -54,7 +54,7 @@ def test_an_answer_that_tells_what_is_left_takes_nothing_off_the_margin() -> Non
 
 
 @given(st.integers(1, 12), st.floats(0.1, 60), st.floats(0, 1e9))
-def test_a_caller_that_waits_as_told_uses_nearly_all_of_the_limit(limit: int, seconds: float, start: float) -> None:
+def test_a_caller_that_waits_uses_nearly_all_of_the_limit(limit: int, seconds: float, start: float) -> None:
     clock = Clock(start)
     budget = Budget(limit, seconds, clock=clock)
     sent, asked = [], 0
@@ -81,7 +81,7 @@ def test_a_pause_holds_everybody_back_and_the_longest_wins() -> None:
     assert budget.reserve() == 0.0
 
 
-def test_nothing_left_is_believed_where_others_use_the_key_too() -> None:
+def test_zero_remaining_counts_if_others_use_the_key() -> None:
     clock = Clock()
     budget = Budget(10, 6.0, clock=clock)
     assert budget.reserve() == 0.0
@@ -89,7 +89,7 @@ def test_nothing_left_is_believed_where_others_use_the_key_too() -> None:
     assert budget.reserve() == pytest.approx(3.0)
 
 
-def test_nothing_left_is_no_news_where_we_have_used_it_up_ourselves() -> None:
+def test_zero_remaining_after_our_own_requests_changes_nothing() -> None:
     clock = Clock()
     budget = Budget(2, 6.0, clock=clock)
     assert [budget.reserve(), budget.reserve()] == [0.0, 0.0]
@@ -98,7 +98,7 @@ def test_nothing_left_is_no_news_where_we_have_used_it_up_ourselves() -> None:
     assert budget.reserve() == 0.0
 
 
-def test_something_left_changes_nothing() -> None:
+def test_a_positive_remaining_count_changes_nothing() -> None:
     budget = Budget(10, 6.0, clock=Clock())
     budget.reserve()
     budget.note_remaining(1, 6.0)
@@ -182,7 +182,7 @@ def test_weight_that_was_not_used_is_given_back_and_no_more_than_that() -> None:
     assert budget.reserve(weight=1.0) > 0.0, "no more is saved up than before"
 
 
-def test_a_request_that_weighs_more_than_can_be_saved_up_gives_back_what_it_took() -> None:
+def test_a_request_above_the_capacity_gives_back_its_weight() -> None:
     budget = Budget(3, 60.0, Allowance(10, 60.0, capacity=20.0), counts_weight=True, clock=Clock())
     assert budget.reserve(weight=70.0) == 0.0
     budget.give_back(weight=70.0)

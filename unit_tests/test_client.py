@@ -220,7 +220,7 @@ def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Ma
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504, 520, 524, 599])
-def test_statuses_that_pass_are_tried_again(vendor: Vendor, make: Make, code: int) -> None:
+def test_transient_statuses_are_retried(vendor: Vendor, make: Make, code: int) -> None:
     vendor.will(status(code), status(code), GOOD)
     assert decode(make().fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 3
@@ -243,26 +243,26 @@ def test_statuses_that_pass_are_tried_again(vendor: Vendor, make: Make, code: in
     ],
     ids=lambda answer: answer.wire.kind if answer.wire else "html" if answer.reply.body else "empty",
 )
-def test_what_breaks_on_the_way_is_tried_again(vendor: Vendor, make: Make, fault: Answer) -> None:
+def test_broken_connections_are_retried(vendor: Vendor, make: Make, fault: Answer) -> None:
     vendor.will(fault, GOOD)
     client = impatient_once(make) if fault.wire and fault.wire.seconds == 60.0 else make()
     assert decode(client.fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 2
 
 
-def test_a_steady_drip_that_would_take_for_ever_is_given_up(vendor: Vendor, make: Make) -> None:
+def test_an_endless_drip_fails(vendor: Vendor, make: Make) -> None:
     """Each piece comes in time, so no read ever times out."""
     vendor.will(wire("slow_drip", seconds=0.05, chunk=20), GOOD)
     assert decode(impatient_once(make).fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 2
 
 
-def test_a_host_where_nobody_listens_is_unavailable(make: Make) -> None:
+def test_a_host_that_refuses_connections_is_unavailable(make: Make) -> None:
     with pytest.raises(VendorUnavailable, match=r"no usable answer to /x in 4 tries: \w*Connection"):
         decode(make(base="http://127.0.0.1:1").fetch(Request("/x")))
 
 
-def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, make: Make) -> None:
+def test_retries_end_and_the_error_says_what_happened(vendor: Vendor, make: Make) -> None:
     vendor.will(status(503))
     with pytest.raises(VendorUnavailable) as caught:
         decode(make().fetch(Request("/x", (("a", "1"),))))
@@ -272,7 +272,7 @@ def test_tries_come_to_an_end_and_the_error_says_what_happened(vendor: Vendor, m
     assert "next sync resumes from the last checkpoint" in caught.value.message
 
 
-def test_a_status_that_says_the_question_is_too_large_is_tried_twice(vendor: Vendor, make: Make) -> None:
+def test_a_status_for_too_large_a_query_is_tried_twice(vendor: Vendor, make: Make) -> None:
     vendor.will(status(503), status(504))
     with pytest.raises(VendorUnavailable, match="in 2 tries: HTTP 504"):
         decode(make().fetch(Request("/x"), retry_once_status=504))
@@ -293,7 +293,7 @@ def test_pauses_grow(vendor: Vendor, make: Make) -> None:
     assert all(pause >= 0.75 * 0.1 * 2**n for n, pause in enumerate(pauses))
 
 
-def test_an_error_in_a_200_is_tried_again_and_then_reported(vendor: Vendor, make: Make) -> None:
+def test_an_error_with_status_200_is_retried_and_then_reported(vendor: Vendor, make: Make) -> None:
     error = Reply(body={"data": [4], "error": "INTERNAL_ERROR"})
     vendor.will(error, error, GOOD)
     assert decode(make().fetch(Request("/x"))) == [1, 2, 3]
@@ -338,9 +338,7 @@ def test_a_large_body_is_held_once(vendor: Vendor, make: Make) -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"data":[1],"skipped":"\xff\xfe"}', b'{"data":[1],"\xe9":1}'])
-def test_a_body_that_is_no_utf8_is_tried_again_even_where_no_decoder_looks(
-    vendor: Vendor, make: Make, body: bytes
-) -> None:
+def test_a_body_that_is_not_utf8_is_retried_even_without_a_decoder(vendor: Vendor, make: Make, body: bytes) -> None:
     vendor.will(Reply(200, body), GOOD)
     assert decode(make().fetch(Request("/x"))) == [1, 2, 3]
 
@@ -350,14 +348,14 @@ def test_a_body_that_is_no_utf8_is_tried_again_even_where_no_decoder_looks(
 LONG_AGO = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
-def test_a_told_pause_is_kept(vendor: Vendor, make: Make) -> None:
+def test_retry_after_is_respected(vendor: Vendor, make: Make) -> None:
     vendor.will(status(429, None, **{"Retry-After": "0.5"}), GOOD)
     started = time.monotonic()
     decode(make().fetch(Request("/x")))
     assert time.monotonic() - started >= 0.5
 
 
-def test_a_told_pause_holds_all_requests_of_the_vendor_back(vendor: Vendor, make: Make) -> None:
+def test_retry_after_delays_all_requests_of_the_vendor(vendor: Vendor, make: Make) -> None:
     """By a clock that stands still until the pause was seen."""
     vendor.will(status(429, None, **{"X-RateLimit-Reset": "1", "X-RateLimit-Remaining": "0"}), GOOD)
     now = [1_000.0]
@@ -375,14 +373,14 @@ def test_a_told_pause_holds_all_requests_of_the_vendor_back(vendor: Vendor, make
     assert len(vendor.arrived) == 2
 
 
-def test_being_told_to_wait_is_no_failed_try(vendor: Vendor, make: Make) -> None:
+def test_retry_after_does_not_count_as_a_failed_attempt(vendor: Vendor, make: Make) -> None:
     vendor.will(*[status(429, None, **{"Retry-After": "0.01"})] * (3 * QUICK.tries), GOOD)
     client = make()
     assert decode(client.fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 3 * QUICK.tries + 1
 
 
-def test_being_told_to_wait_for_ever_ends(vendor: Vendor, make: Make) -> None:
+def test_endless_retry_after_fails(vendor: Vendor, make: Make) -> None:
     vendor.will(*[status(429, None, **{"Retry-After": "0.001"})] * 100)
     with pytest.raises(VendorUnavailable, match="HTTP 429") as raised:
         decode(make(budget=Budget(1_000, 0.01)).fetch(Request("/x")))
@@ -398,7 +396,7 @@ def pauses_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-def test_delays_of_the_vendors_file_are_for_429s_that_name_no_time(
+def test_the_vendors_delays_are_for_429s_without_retry_after(
     vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first, the second, and the last figure for all others; more of them than a request has tries."""
@@ -410,7 +408,7 @@ def test_delays_of_the_vendors_file_are_for_429s_that_name_no_time(
     assert pauses == [60.0, 240.0, 7.0, *[240.0] * 4]
 
 
-def test_delays_end_with_the_patience_and_not_with_the_tries(
+def test_delays_end_with_the_patience_and_not_with_the_attempts(
     vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vendor.will(status(429))
@@ -449,7 +447,7 @@ def test_an_answer_of_any_status_may_mean_a_429(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}, {"X-RateLimit-Reset": "0"}, {"Retry-After": LONG_AGO}])
-def test_a_429_that_names_no_time_is_waited_out_for_longer_than_the_budgets_period(
+def test_a_429_without_retry_after_outlasts_the_budgets_period(
     vendor: Vendor, make: Make, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vendor.will(*[status(429, None, **headers)] * 100)
@@ -465,7 +463,7 @@ def test_a_429_that_names_no_time_is_waited_out_for_longer_than_the_budgets_peri
     assert pauses == sorted(pauses)
 
 
-def test_a_told_pause_that_nobody_will_wait_for_holds_nobody_up(vendor: Vendor, make: Make) -> None:
+def test_a_too_long_retry_after_delays_no_other_request(vendor: Vendor, make: Make) -> None:
     vendor.will(status(429, None, **{"Retry-After": "86400"}), GOOD)
     client = make()
     with pytest.raises(VendorUnavailable):
@@ -489,7 +487,7 @@ def test_seconds_waited_are_those_that_passed(vendor: Vendor, make: Make) -> Non
     assert 0.1 < traffic.seconds_waited < 30
 
 
-def test_a_told_pause_beyond_all_patience_fails_at_once(vendor: Vendor, make: Make) -> None:
+def test_a_too_long_retry_after_fails_immediately(vendor: Vendor, make: Make) -> None:
     vendor.will(status(429, None, **{"Retry-After": "3600"}))
     started = time.monotonic()
     with pytest.raises(VendorUnavailable, match="HTTP 429"):
@@ -498,14 +496,14 @@ def test_a_told_pause_beyond_all_patience_fails_at_once(vendor: Vendor, make: Ma
     assert time.monotonic() - started < 30
 
 
-def test_a_spent_answer_is_still_a_good_answer(vendor: Vendor, make: Make) -> None:
+def test_an_answer_with_nothing_remaining_is_a_good_answer(vendor: Vendor, make: Make) -> None:
     vendor.will(Reply(200, {"data": [7]}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}))
     client = make()
     assert decode(client.fetch(Request("/x"))) == [7]
     assert client.budget.reserve() > 0, "somebody else uses the key: their requests count too"
 
 
-def test_a_budget_that_is_spent_for_a_day_is_not_waited_for(vendor: Vendor, make: Make) -> None:
+def test_a_budget_used_up_for_a_day_is_not_waited_for(vendor: Vendor, make: Make) -> None:
     budget = Budget(1_000, 1.0, Allowance(24, 86_400.0, capacity=24.0))
     client = make(budget=budget)
     assert budget.reserve(24.0) == 0.0
@@ -515,7 +513,7 @@ def test_a_budget_that_is_spent_for_a_day_is_not_waited_for(vendor: Vendor, make
     assert vendor.arrived == []
 
 
-def test_the_keys_plan_is_told_once(vendor: Vendor, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_keys_plan_is_reported_once(vendor: Vendor, make: Make, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="airbyte")
     plans = ("trial", "trial", "two words")
     vendor.will(*(Reply(body={"data": []}, headers={"X-RateLimit-Plan": plan}) for plan in plans))
@@ -525,7 +523,7 @@ def test_the_keys_plan_is_told_once(vendor: Vendor, make: Make, caplog: pytest.L
     assert [message for message in caplog.messages if "plan" in message] == ["acme: the key's plan is trial"]
 
 
-def test_the_budget_is_asked_before_each_try_but_a_reserved_first(vendor: Vendor, make: Make) -> None:
+def test_the_budget_is_used_before_each_attempt_but_a_reserved_first_one(vendor: Vendor, make: Make) -> None:
     vendor.will(status(500), GOOD)
     budget = Budget(1, 0.3)
     started = time.monotonic()
@@ -535,7 +533,9 @@ def test_the_budget_is_asked_before_each_try_but_a_reserved_first(vendor: Vendor
     assert len(vendor.arrived) == 2
 
 
-def test_each_try_takes_the_weight_of_its_request(vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_attempt_takes_the_weight_of_its_request(
+    vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vendor.will(status(500), GOOD)
     budget = Budget(1_000, 60.0)
     taken: list[float] = []
@@ -568,7 +568,7 @@ def test_a_request_that_was_not_sent_gives_all_its_places_back(make: Make) -> No
         (422, RequestRefused, "partition"),
     ],
 )
-def test_refusals_are_told_at_once(
+def test_refusals_fail_immediately(
     vendor: Vendor, make: Make, code: int, kind: type[LiquidationsError], scope: str
 ) -> None:
     vendor.will(status(code))
@@ -593,7 +593,7 @@ def test_a_vendor_may_explain_a_refusal_better(vendor: Vendor, make: Make) -> No
         decode(make(explain=lambda answered: special if answered.status == 400 else None).fetch(Request("/x")))
 
 
-def test_an_answer_may_be_put_into_the_words_of_http(vendor: Vendor, make: Make) -> None:
+def test_a_vendor_may_map_an_answer_to_an_http_status(vendor: Vendor, make: Make) -> None:
     """A vendor may say "too fast" with a 400, and in a header of its own."""
 
     def translate(answered: Answered) -> Answered:
@@ -606,7 +606,7 @@ def test_an_answer_may_be_put_into_the_words_of_http(vendor: Vendor, make: Make)
     assert len(vendor.arrived) == 2
 
 
-def test_a_body_of_the_wrong_shape_is_not_asked_for_again(vendor: Vendor, make: Make) -> None:
+def test_a_body_of_the_wrong_shape_is_not_retried(vendor: Vendor, make: Make) -> None:
     decoder = msgspec.json.Decoder(dict[str, list[str]])
     with pytest.raises(UnexpectedAnswer, match=r"\$\[\.\.\.\]\[0\]|data"):
         make().fetch(Request("/x")).decoded(decoder)
@@ -639,14 +639,14 @@ def test_a_redirect_to_another_origin_is_refused(vendor: Vendor, make: Make, cod
     assert [arrived.headers["host"] for arrived in vendor.arrived] == [f"127.0.0.1:{vendor.server.port}"]
 
 
-def test_a_redirect_to_what_is_no_address_is_given_up(vendor: Vendor, make: Make) -> None:
+def test_a_redirect_to_an_invalid_url_fails(vendor: Vendor, make: Make) -> None:
     vendor.will(status(302, b"", Location="http://[::1"))
     with pytest.raises(VendorUnavailable, match="Invalid"):
         decode(make().fetch(Request("/x")))
 
 
 @pytest.mark.parametrize("headers", [{"Location": "/base/x"}, {}])
-def test_redirects_without_end_are_given_up(vendor: Vendor, make: Make, headers: dict[str, str]) -> None:
+def test_endless_redirects_fail(vendor: Vendor, make: Make, headers: dict[str, str]) -> None:
     vendor.will(Reply(302, b"", headers))
     with pytest.raises(VendorUnavailable, match="redirected"):
         decode(make().fetch(Request("/x")))
@@ -679,7 +679,7 @@ def test_next_page_addresses_are_checked(vendor: Vendor, make: Make) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "https://api.acme.com:port/x", "https://api.acme.com:99999/x"])
-def test_a_next_page_address_that_is_none_is_refused(make: Make, url: str) -> None:
+def test_an_invalid_next_page_address_is_refused(make: Make, url: str) -> None:
     with pytest.raises(UnexpectedAnswer):
         make().check_origin(url)
 
@@ -707,7 +707,7 @@ def test_no_error_and_no_repr_shows_the_key(vendor: Vendor, make: Make) -> None:
         assert "k%2Be" not in text
 
 
-def test_stop_is_heard_in_a_pause(vendor: Vendor, make: Make) -> None:
+def test_stop_ends_a_pause(vendor: Vendor, make: Make) -> None:
     vendor.will(status(429, None, **{"Retry-After": "600"}))
     stop = StopsTheWait()
     started = time.monotonic()
@@ -716,7 +716,7 @@ def test_stop_is_heard_in_a_pause(vendor: Vendor, make: Make) -> None:
     assert time.monotonic() - started < 30
 
 
-def test_stop_is_heard_while_a_body_drips(vendor: Vendor, make: Make) -> None:
+def test_stop_ends_a_dripping_body(vendor: Vendor, make: Make) -> None:
     vendor.will(wire("slow_drip", seconds=0.05, chunk=10))
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()

@@ -81,7 +81,7 @@ def test_a_duration_that_leads_nowhere_is_refused(text: str) -> None:
     assert caught.value.field == "start_date"
 
 
-def test_what_is_empty_is_not_given() -> None:
+def test_an_empty_value_counts_as_absent() -> None:
     empty: dict[str, Any] = {"lookback_window": "", "num_workers": None, "end_date": None, "kaiko": {}, "kwery": None}
     assert parsed(**empty) == parsed()
     section = {"markets": ["binance-BTCUSDT-future"], "api_key": "", "metrics_pairs": [], "requests_per_minute": None}
@@ -149,7 +149,7 @@ def test_a_base_url_may_have_a_path_of_any_letters(url: str) -> None:
     assert section["base_url"] == url
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     with pytest.raises(ConfigurationError) as caught:
         config.parse(
             {

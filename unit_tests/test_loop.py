@@ -62,7 +62,7 @@ def test_everything_arrives_in_the_order_that_airbyte_wants(workers: int) -> Non
 
 @pytest.mark.parametrize("workers", [1, 8])
 @pytest.mark.parametrize("most_records", [10_000, 3])
-def test_a_checkpoint_says_nothing_that_was_not_taken_before(
+def test_a_checkpoint_covers_only_rows_that_were_taken_before(
     workers: int, most_records: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even where a page of seven rows comes in blocks of three, with a checkpoint after each."""
@@ -81,7 +81,7 @@ def test_a_checkpoint_says_nothing_that_was_not_taken_before(
                     assert seen >= set(endpoint.all_rows(start, end, [market]))
 
 
-def test_a_slow_consumer_bounds_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_consumer_bounds_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers wait for the writer, and the writer for its consumer: memory does not grow with rows."""
     monkeypatch.setattr(loop, "_MAX_HANDOVER_BYTES", 5_000)
     endpoint = many(50, 200)
@@ -181,7 +181,7 @@ def test_stop_ends_the_iteration_with_last_checkpoints() -> None:
     assert isinstance(items[-2], dict)
 
 
-def test_a_consumer_that_goes_away_frees_the_workers() -> None:
+def test_a_consumer_that_stops_frees_the_workers() -> None:
     before = threading.active_count()
     items = iter(sync_of(many(50, 200), workers=8))
     next(item for item in items if isinstance(item, Block))
@@ -214,7 +214,7 @@ def failing(error: Exception) -> tuple[list[Any], AirbyteTracedException]:
     return items, failure
 
 
-def test_a_failure_is_told_at_the_end() -> None:
+def test_a_failure_is_reported_at_the_end() -> None:
     items, failure = failing(VendorUnavailable("down"))
     assert status_of(items[-1]) == "INCOMPLETE"
     assert failure.message == f"{STREAM}: fake, m001 (`fake.markets[1]`): down"
@@ -222,7 +222,7 @@ def test_a_failure_is_told_at_the_end() -> None:
     assert markets == {"m000", "m002", "m003", "m004"}
 
 
-def test_an_exception_that_nobody_thought_of_is_ours_and_ends_one_partition() -> None:
+def test_an_unexpected_exception_is_a_system_error_of_one_partition() -> None:
     items, failure = failing(ZeroDivisionError("division by zero"))
     assert "internal error, ZeroDivisionError" in str(failure)
     trace = trace_message(failure).trace
@@ -242,7 +242,7 @@ class FirstRowOdd(FakeVendor):
         return answer
 
 
-def test_progress_goes_on_behind_a_row_that_could_not_be_taken(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_progress_log_continues_after_a_faulty_row(caplog: pytest.LogCaptureFixture) -> None:
     """What counts as read does not; but the log says how far the sync is."""
     sync = sync_of(FirstRowOdd({"m": list(range(0, END, 100))}, page_size=7, splittable=False))
     items = list(taken(sync))
@@ -251,7 +251,7 @@ def test_progress_goes_on_behind_a_row_that_could_not_be_taken(caplog: pytest.Lo
     assert any(f"100 rows, 15 requests, 0 of 1 partitions, at {end}" in text for text in caplog.messages)
 
 
-def test_a_stream_that_nothing_feeds_is_complete_at_once() -> None:
+def test_a_stream_without_a_feed_is_complete_immediately() -> None:
     sync = loop.Sync([], {"alone": StreamState("alone", "time")}, workers=2, stop=threading.Event())
     items = list(sync)
     assert [status_of(item) or state_of(item) for item in items] == ["STARTED", {"states": []}, "COMPLETE"]

@@ -59,7 +59,7 @@ def test_what_some_take_for_the_end_of_a_line_is_escaped(pipe: Pipe) -> None:
     assert "\u00e9\u5348" in written, "all else stays as it is"
 
 
-def test_what_is_no_text_in_a_failure_is_escaped(pipe: Pipe) -> None:
+def test_invalid_text_in_a_failure_is_escaped(pipe: Pipe) -> None:
     """A surprise may have the path of a file in its words, and a path need not be text."""
     error = AirbyteTracedException.from_exception(ValueError("Schl\udcfcssel"), message="no Schl\udcfcssel")
     pipe.output.message(trace_message(error))
@@ -68,7 +68,7 @@ def test_what_is_no_text_in_a_failure_is_escaped(pipe: Pipe) -> None:
     assert told["internal_message"] == "Schl\\udcfcssel"
 
 
-def test_a_reader_that_is_gone_is_noticed() -> None:
+def test_a_closed_pipe_is_detected() -> None:
     read_end, write_end = os.pipe()
     lost: list[bool] = []
     output = Output(write_end, lambda: lost.append(True))
@@ -81,7 +81,7 @@ def test_a_reader_that_is_gone_is_noticed() -> None:
     os.close(write_end)
 
 
-def test_a_full_disk_is_noticed() -> None:
+def test_a_full_disk_is_detected() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(OutputLost, match="No space left") as caught:
         Output(full, lambda: None).block(b"line\n")

@@ -157,7 +157,7 @@ def test_a_member_of_the_vendors_takes_the_place_of_ours_unless_it_is_null() -> 
 
 @given(st.lists(rows(), min_size=1, max_size=3))
 @settings(max_examples=100)
-def test_both_doors_give_the_same_messages(written: list[str]) -> None:
+def test_both_outputs_have_the_same_messages(written: list[str]) -> None:
     page = decoded(f'{{"data":[{",".join(written)}]}}')
     block = one_block(added_rows(page, [0] * len(written), constant={"market": "m"}))
     messages = list(records(block))
@@ -171,7 +171,7 @@ def test_both_doors_give_the_same_messages(written: list[str]) -> None:
 @pytest.mark.parametrize(
     "literal", ["1e400", "-1e400", "9" * 400, "123456789012345678901234567890", "1.7976931348623157e308"]
 )
-def test_both_doors_take_numbers_that_no_float_holds(literal: str) -> None:
+def test_both_outputs_accept_numbers_beyond_a_float(literal: str) -> None:
     """What is written for the command line must not fail in process."""
     block = Block(
         "events",
@@ -183,7 +183,7 @@ def test_both_doors_take_numbers_that_no_float_holds(literal: str) -> None:
     assert message.record.data == json.loads(f'{{"a":{literal}}}')
 
 
-def test_a_field_of_the_vendors_wins_over_ours_of_the_same_name() -> None:
+def test_a_vendors_field_wins_over_ours_of_the_same_name() -> None:
     body = b'{"data":[{"id":"1","market":"theirs","price":1.50},{"id":"2"}]}'
     page = decoded(body)
     assert page.collides
@@ -227,7 +227,7 @@ def test_what_is_no_json_never_becomes_a_record(body: bytes) -> None:
     assert "not JSON" in (Answered(200, {}, body).problem() or "")
 
 
-def test_a_body_without_data_is_told_in_the_vendors_words() -> None:
+def test_a_body_without_data_is_reported_in_the_vendors_words() -> None:
     body = b'{"message":"No such key."}'
     with pytest.raises(UnexpectedAnswer, match="no `data`: No such key"):
         decoder().decode(Answered(200, {}, body))
@@ -272,7 +272,7 @@ def as_they_are(rows: Rows, span: Span) -> Table:
     return Table(len(rows), (rows.raw,))
 
 
-def test_a_mapper_says_which_rows_it_could_not_take() -> None:
+def test_a_mapper_names_its_faulty_rows() -> None:
     fault = Fault(7, UnexpectedAnswer("`price` is no number."))
     faults: list[Fault] = []
     output = Output("unified", mapper=lambda rows, span: Table(1, (b'{"n":1}',), [fault]))
@@ -309,14 +309,14 @@ def test_a_table_writes_rows_from_its_columns(count: int, constant: list[bool], 
         ("7e3", "7e3", "7e3"),
     ],
 )
-def test_text_that_is_a_number_counts_as_one_and_arrives_as_it_is(written: str, literal: str, arrives: str) -> None:
+def test_text_that_is_a_number_counts_as_one_and_is_unchanged(written: str, literal: str, arrives: str) -> None:
     page = decoded(f'{{"data":[{{"id":"1","price":{written},"x":"1.0"}}]}}')
     assert bytes(page.raw[0]) == f'{{"id":"1","price":{arrives},"x":"1.0"}}'.encode()
     assert bytes(page.rows[0].price) == literal.encode()
 
 
 @pytest.mark.parametrize("written", ['"NaN"', '"Infinity"', "1e400", '"1e400"', '"abc"', "true", "{}", '"1,5"', '" 1"'])
-def test_what_is_no_number_is_told_by_field_and_row(written: str) -> None:
+def test_what_is_no_number_is_reported_with_field_and_row(written: str) -> None:
     page = decoded(f'{{"data":[{{"id":"1","price":1}},{{"id":"2","price":{written}}}]}}')
     assert list(page.bad) == [1]
     assert "`price` of row 1" in page.bad[1].message
@@ -351,7 +351,7 @@ def test_numbers_with_many_digits_stay_exact() -> None:
     assert json.loads(block.data, parse_float=Decimal)["record"]["data"]["price"] == Decimal(literal)
 
 
-def test_rows_that_nobody_wants_are_not_written() -> None:
+def test_unselected_rows_are_not_written() -> None:
     raw = [b'{"n":%d}' % number for number in range(4)]
     rows = Rows(raw, [1, 2, 3, 4], wanted_by=[[], [0], [], None])
     (found,) = render(Output("s"), rows.between(1, 4), SPAN, [])

@@ -110,7 +110,7 @@ def test_what_is_missing_and_the_lookback_are_read() -> None:
     assert read_before((100, 500)).of(MARKET).todo(480, 900, 50).ranges == ((480, 900),), "start_date was moved on"
 
 
-def test_nothing_behind_the_lookback_is_recorded_before_it_is_read_again() -> None:
+def test_nothing_after_the_lookback_is_recorded_before_it_is_read_again() -> None:
     saved = read_before((100, 500))
     saved.of(MARKET).todo(100, 900, 50)
     saved.add(MARKET, (600, 900))
@@ -119,7 +119,7 @@ def test_nothing_behind_the_lookback_is_recorded_before_it_is_read_again() -> No
     assert saved.of(MARKET).recorded.ranges == ((100, 520), (600, 900))
 
 
-def test_a_lookback_that_cannot_be_had_any_more_holds_nothing_back_and_stays_recorded() -> None:
+def test_an_unavailable_lookback_stays_recorded_and_blocks_nothing() -> None:
     saved = read_before((100, 500))
     saved.of(MARKET).todo(100, 900, 50)
     saved.add(MARKET, (700, 900), 700)
@@ -133,7 +133,7 @@ def test_what_is_earlier_is_recorded_at_once() -> None:
     assert saved.of(MARKET).recorded.ranges == ((40, 500),)
 
 
-def test_nothing_behind_what_is_read_again_is_recorded_while_a_row_there_cannot_be_taken() -> None:
+def test_a_faulty_row_in_the_lookback_blocks_the_slices_after_it() -> None:
     saved = state()
     saved.add(MARKET, (100, 500))
     saved = state(saved.blob())
@@ -143,7 +143,7 @@ def test_nothing_behind_what_is_read_again_is_recorded_while_a_row_there_cannot_
     assert saved.of(MARKET).recorded.ranges == ((100, 500),)
 
 
-def test_a_state_of_the_future_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_state_of_the_future_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     """A clock was wrong once: silently, nothing new would be read for years."""
     state({"states": [{"partition": {"market": name}, "cursor": {"time": "2999-01-01"}} for name in "ab"]})
     (said,) = caplog.records
@@ -213,7 +213,7 @@ def test_the_end_of_a_partition_is_written_at_once(clock: list[float]) -> None:
     assert not saved.is_due(partition_ended=True), "nothing is new"
 
 
-def test_only_what_has_changed_is_put_into_words_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_changed_partitions_are_serialized_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 1,000 partitions, each is written 1,000 times; a state that was given away does not change."""
     saved = state()
     for number in range(100):
@@ -234,7 +234,7 @@ def test_only_what_has_changed_is_put_into_words_again(monkeypatch: pytest.Monke
     assert saved.blob()["states"] == after["states"]
 
 
-def test_another_reading_may_be_planned_while_a_state_is_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_reading_may_be_planned_while_a_state_is_serialized(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a worker does of a second vendor's markets in `liquidation_volumes`, while the writer has a checkpoint."""
     saved = state()
     for market in ("btc", "eth"):

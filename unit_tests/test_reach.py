@@ -67,7 +67,7 @@ def test_a_known_limit_that_has_rolled_on_costs_few_requests(later: int, most: i
 
 
 @pytest.mark.parametrize("minutes", [1, 5, 60])
-def test_a_limit_that_was_found_and_rolls_on_is_not_searched_for_anew(minutes: int) -> None:
+def test_a_limit_that_was_found_and_rolls_on_is_not_searched_for_again(minutes: int) -> None:
     """By the next market, whose history is read later."""
     start, true = END - 400 * DAY, END - 30 * DAY
     _, _, reach = found(start, true, step=timestamps.MILLISECOND)
@@ -96,9 +96,7 @@ def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None
 
 
 @given(st.integers(1, 2_000 * 24 * 60), st.integers(25 * 60, 2_000 * 24 * 60), st.sampled_from([MINUTE, HOUR, DAY]))
-def test_everything_that_can_be_had_is_read_and_the_reach_is_found_by_halvings(
-    asked: int, history: int, step: int
-) -> None:
+def test_everything_available_is_read_and_the_reach_is_found_by_halving(asked: int, history: int, step: int) -> None:
     start, true = END - asked * MINUTE, END - history * MINUTE
     start -= start % step
     read, refused, reach = found(start, true, step=step)
@@ -191,7 +189,7 @@ def test_one_probe_at_a_time() -> None:
     assert reach.next_start(start, END, is_older=False) == probe
 
 
-def test_a_probe_that_is_not_sent_any_more_blocks_no_other() -> None:
+def test_a_probe_that_is_no_longer_sent_blocks_no_other() -> None:
     endpoint = FakeVendor({})
     endpoint.refuses_old = True
     reading = Reading(endpoint, (Output("x"),), END - 9 * DAY, END, lambda *_: [])
@@ -206,7 +204,7 @@ def test_a_probe_that_is_not_sent_any_more_blocks_no_other() -> None:
     assert other.open() is not None
 
 
-def test_a_key_that_is_refused_the_newest_day_may_be_refused_altogether_unless_it_was_granted_something() -> None:
+def test_a_key_without_the_newest_day_is_refused_unless_something_was_granted() -> None:
     reach = Reach(None, refuses_old=True, step=HOUR, end=END)
     assert not reach.may_read_nothing(END - 2 * DAY)
     assert reach.may_read_nothing(END - DAY)

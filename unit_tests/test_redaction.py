@@ -122,7 +122,7 @@ def test_passwords_of_proxies_are_masked(address: str, password: str, monkeypatc
 
 
 @given(st.lists(keys, min_size=2, max_size=4, unique=True))
-def test_keys_told_one_after_the_other_are_all_masked(several: list[str]) -> None:
+def test_keys_registered_one_after_the_other_are_all_masked(several: list[str]) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         forget(monkeypatch)
         for key in several:
@@ -138,7 +138,7 @@ def test_a_key_that_begins_like_another_leaves_no_tail() -> None:
 
 
 @given(keys, st.sampled_from(["api_key", "apikey", "API-KEY", "access_token", "x-api-key", "X-Kiyotaka-Key"]))
-def test_a_query_parameter_with_a_key_is_masked_though_nobody_told_the_key(key: str, name: str) -> None:
+def test_a_query_parameter_with_an_unknown_key_is_masked(key: str, name: str) -> None:
     url = f"https://example.com/v4/x?{urlencode({name: key})}&page_size=1"
     masked = redact(url)
     assert masked == f"https://example.com/v4/x?{name}={MASK}&page_size=1"

@@ -111,7 +111,7 @@ def test_several_markets_in_a_request(
 
 @given(markets, st.integers(1, 7), st.integers(2, 5), st.sets(st.sampled_from("abcdefg"), min_size=1), chances)
 @settings(max_examples=100)
-def test_one_unknown_market_fails_for_itself(
+def test_one_unknown_market_fails_alone(
     rows: dict[str, list[int]], page_size: int, batch: int, unknown: set[str], chance: random.Random
 ) -> None:
     endpoint = FakeVendor(rows, page_size=page_size, batch=batch, unknown=unknown)
@@ -189,7 +189,7 @@ def test_a_sync_killed_at_any_point_resumes_without_a_gap(
 
 
 @given(markets, st.integers(1, 5), st.integers(0, 300), chances)
-def test_a_second_sync_reads_what_is_new_and_looks_back(
+def test_a_second_sync_reads_new_rows_and_the_lookback(
     rows: dict[str, list[int]], page_size: int, lookback: int, chance: random.Random
 ) -> None:
     endpoint = FakeVendor(rows, page_size=page_size)
@@ -211,7 +211,7 @@ def test_a_market_that_was_busy_and_is_quiet_now_costs_few_requests_too_many(pag
     assert pages < len(endpoint.client.sent) <= pages + beyond
 
 
-def test_rows_before_the_first_instant_asked_for_are_left_out() -> None:
+def test_rows_before_the_first_requested_instant_are_dropped() -> None:
     """The vendor knows whole steps only, as Kaiko knows milliseconds."""
     endpoint = FakeVendor({"a": list(range(1_000, 1_030))}, step=10)
     simulation = Simulation(endpoint, 1_005, 1_027)
@@ -289,7 +289,7 @@ def test_a_plan_that_does_not_cover_a_market_ends_only_that() -> None:
     assert {row[0] for row in sync.written} == set("acdefgh")
 
 
-def test_a_vendor_that_is_down_is_not_asked_for_every_market() -> None:
+def test_an_unreachable_vendor_is_not_tried_for_every_market() -> None:
     rows = {f"m{n}": [1_200] for n in range(100)}
     endpoint = failing(rows, **{market: VendorUnavailable("down") for market in rows})
     Simulation(endpoint, START, END, workers=2).run()
@@ -391,7 +391,7 @@ def reading_of(endpoint: FakeVendor) -> Reading:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 40])
-def test_any_number_of_workers_comes_to_an_end(workers: int) -> None:
+def test_any_number_of_workers_ends(workers: int) -> None:
     readings = [reading_of(FakeVendor({})) for _ in range(3)]
     threads = Threads(Scheduler(readings, workers=workers), workers)
     threads.join()
@@ -468,7 +468,7 @@ def under_way(scheduler: Scheduler) -> list[str]:
     return sorted(found)
 
 
-def test_a_reading_ends_only_when_it_has_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_ends_only_after_its_failures_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the process may be gone before the last warning is written."""
     scheduler, (reading,) = planned(vendor("a"), workers=2, markets=1)
     window = scheduler.next()
@@ -486,7 +486,7 @@ def test_a_reading_ends_only_when_it_has_told_why(monkeypatch: pytest.MonkeyPatc
     assert ended == [Ended(reading)]
 
 
-def test_a_vendor_without_budget_holds_up_no_other() -> None:
+def test_a_vendor_without_budget_does_not_delay_others() -> None:
     class Empty:
         def reserve(self, weight: float) -> float:
             return 600.0
@@ -517,7 +517,7 @@ def test_a_share_that_a_vendor_has_no_use_for_goes_to_the_others() -> None:
 
 
 @given(st.integers(1, 3), st.integers(2, 6))
-def test_fewer_workers_than_vendors_is_no_deadlock(workers: int, vendors: int) -> None:
+def test_fewer_workers_than_vendors_do_not_deadlock(workers: int, vendors: int) -> None:
     readings = [reading_of(vendor(f"v{n}")) for n in range(vendors)]
     threads = Threads(Scheduler(readings, workers=workers), workers)
     threads.join()
@@ -526,7 +526,7 @@ def test_fewer_workers_than_vendors_is_no_deadlock(workers: int, vendors: int) -
 
 @given(st.integers(1, 4), st.integers(2, 4), st.booleans(), chances)
 @settings(max_examples=25)
-def test_partitions_that_wait_for_a_probe_go_on_after_it(
+def test_partitions_that_wait_for_a_probe_continue_after_it(
     workers: int, count: int, splittable: bool, chance: random.Random
 ) -> None:
     """The history that the key has is searched for once; the partitions that wait for it meanwhile are read, too."""

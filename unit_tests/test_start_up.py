@@ -37,7 +37,7 @@ class Described:
 
 
 @pytest.mark.parametrize("disabled", [False, True])
-def test_what_is_left_out_of_the_import_is_there_afterwards(disabled: bool, tmp_path: Path) -> None:
+def test_modules_left_out_of_the_import_are_available_afterwards(disabled: bool, tmp_path: Path) -> None:
     (tmp_path / "sample.py").write_text(SAMPLE)
     (tmp_path / "program.py").write_text(PROGRAM.format(disabled=disabled))
     run = subprocess.run(

@@ -188,7 +188,7 @@ class BucketSyncs(Syncs):
 
 
 @pytest.mark.parametrize("machine", [EventSyncs, UnorderedSyncs, BatchedSyncs, BucketSyncs])
-def test_all_comes_to_everything(machine: type[Syncs]) -> None:
+def test_every_sequence_becomes_complete(machine: type[Syncs]) -> None:
     case = machine.TestCase
     case.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
     case("runTest").runTest()

@@ -151,7 +151,7 @@ def test_sides_and_names_of_events(
         assert unified["market"] == ("binance_futures/BTC" if vendor == "kwery" else market)
 
 
-def test_a_side_that_no_vendor_documents_is_told_as_unknown() -> None:
+def test_an_undocumented_side_is_reported_as_unknown() -> None:
     for case, venue in ((kaiko_case, KAIKO_VENUES[0][0]), (coin_metrics_case, COIN_METRICS_VENUES[0][0])):
         _, ours = case(venue, "both")
         assert {(row["position_side"], row["order_side"]) for row in ours} == {(None, None)}

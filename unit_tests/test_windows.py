@@ -83,7 +83,7 @@ def test_a_window_asks_for_whole_steps_and_keeps_what_is_its_own() -> None:
     assert read(window, page(1_000, 1_004, 1_005, 1_026, 1_027, 1_029, more=None))[0] == [1_005, 1_026]
 
 
-def test_no_second_window_before_one_was_read() -> None:
+def test_no_second_window_starts_before_one_was_read() -> None:
     """The vendor may find them all too large."""
     gap = gap_of((0, 1_000), longest=100)
     first = opened(gap)
@@ -122,7 +122,7 @@ def test_of_several_partitions_what_another_has_followed_is_whole() -> None:
     assert whole == {0: (0, 1_000), 1: (0, 1_000), 2: (0, 1_000)}
 
 
-def test_a_window_that_was_cut_ends_at_a_page_behind_its_end() -> None:
+def test_a_window_that_was_cut_ends_at_a_page_after_its_end() -> None:
     """A row that is late may stand behind rows of the other window: only a page that begins there is behind."""
     gap = gap_of((0, 1_000))
     window = opened(gap)
@@ -147,7 +147,7 @@ def test_an_interval_that_reaches_into_the_window_is_its_own() -> None:
     assert read(window, page(694, 700, more=None))[0] == [694, 700], "weeks begin where the vendor says"
 
 
-def test_what_follows_a_row_that_could_not_be_taken_is_not_covered_up_to_the_end_of_its_window() -> None:
+def test_a_faulty_row_ends_the_coverage_of_its_window() -> None:
     window = opened(gap_of((100, 1_000), longest=400, markets=2))
     both = {0: (100, 200), 1: (100, 200)}
     assert [window.covered(OUTPUT, index, part).part for index, part in both.items()] == [(100, 200)] * 2
@@ -247,7 +247,7 @@ def test_a_restart_is_bounded_where_it_brings_nothing_new() -> None:
     assert not gap.restart()
 
 
-def test_a_restart_that_gets_on_may_be_followed_by_another() -> None:
+def test_a_restart_that_advances_may_be_followed_by_another() -> None:
     gap = gap_of((0, 1_000))
     window = opened(gap)
     for at in range(10, 500, 10):

@@ -93,7 +93,7 @@ def test_kaiko_windows_include_their_start_and_not_their_end(base: str, start: s
     assert kaiko_pages(base, start_time=start, end_time=end, page_size=1000, sort="asc") == [list(rows)]
 
 
-def test_kaiko_sorts_descending_unless_told_otherwise(base: str) -> None:
+def test_kaiko_sorts_descending_by_default(base: str) -> None:
     pages = kaiko_pages(base, start_time=f"{second(10)}.000Z", end_time=f"{second(15)}.000Z", page_size=2)
 
     assert pages == [[14, 13], [12, 11], [10]]
@@ -169,7 +169,7 @@ def test_coin_metrics_bounds(base: str, bounds: dict[str, object], rows: range) 
     assert pages == [[(market, row) for market in MARKETS[1:] for row in rows]]
 
 
-def test_coin_metrics_pages_from_the_end_unless_told_otherwise(base: str) -> None:
+def test_coin_metrics_pages_from_the_end_by_default(base: str) -> None:
     pages = coin_metrics_pages(base, markets=MARKETS[0], end_time=second(4), page_size=2)
 
     assert [[row for _, row in page] for page in pages] == [[3, 4], [1, 2], [0]]

@@ -241,7 +241,7 @@ def test_candles_of_a_pair_a_delisted_one_and_none(shared: Any) -> None:
 
 
 class TestLimits:
-    def test_the_second_of_two_at_once_is_refused_and_shuts_out_for_minutes(
+    def test_the_second_of_two_simultaneous_requests_is_refused_and_blocks_for_minutes(
         self, make: Any, clock: list[float]
     ) -> None:
         api = make(limits=True)

@@ -54,9 +54,7 @@ def test_several_markets_come_one_after_the_other(shared: Any, paging_from: str)
     ({"start_inclusive": "false"}, 1, 1),
     ({"end_inclusive": "false"}, 0, 0),
 ])  # fmt: skip
-def test_both_bounds_are_inclusive_unless_told_otherwise(
-    shared: Any, flags: dict[str, str], first: int, last: int
-) -> None:
+def test_both_bounds_are_inclusive_by_default(shared: Any, flags: dict[str, str], first: int, last: int) -> None:
     times = sorted({row["time"] for row in expected(shared, "deribit-BTC-PERPETUAL-future")})
     bounds = {"start_time": times[3], "end_time": times[9]}
     body = shared.liquidations("deribit-BTC-PERPETUAL-future", page_size=1000, **bounds, **flags).json()

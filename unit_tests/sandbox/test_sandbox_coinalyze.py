@@ -34,7 +34,7 @@ def test_points_of_a_market(shared: Any) -> None:
     assert all(set(point) == {"t", "l", "s"} for point in points)
 
 
-def test_l_is_longs_that_were_liquidated(shared: Any) -> None:
+def test_l_is_liquidated_longs(shared: Any) -> None:
     events = shared.sandbox.expected("kaiko", "bbit/perpetual-future/btc-usdt", *SPAN)
     for usd, field in (("false", "amount"), ("true", "amount_usd")):
         points = history(shared, convert_to_usd=usd)[BYBIT]
@@ -115,7 +115,7 @@ def test_the_order_of_the_markets_is_not_that_of_the_request(make: Any) -> None:
     assert [*history(make(coinalyze_order="asked"), ",".join(symbols))] == symbols
 
 
-def test_the_newest_bucket_is_still_filling_and_a_minute_late(make: Any) -> None:
+def test_the_newest_bucket_is_open_and_a_minute_late(make: Any) -> None:
     api, prompt = make(), make(coinalyze_delay_seconds=0.0)
     window = {"from_": at("2026-11-21T02:00:00Z"), "to": at(NOW), "interval": "1hour"}
     late, full = history(api, **window)[BYBIT], history(prompt, **window)[BYBIT]

@@ -262,7 +262,7 @@ class TestWhichRequests:
         api.sandbox.fault("status", status=503, after=1, times=2)
         assert self.statuses(api, 5) == [200, 503, 503, 200, 200]
 
-    def test_for_ever(self, api: Any) -> None:
+    def test_forever(self, api: Any) -> None:
         fault = api.sandbox.fault("status", status=503, times=None)
         assert self.statuses(api, 4) == [503] * 4
         assert fault.fired == 4
@@ -301,7 +301,7 @@ class TestWhichRequests:
         assert [(r.fault, r.status) for r in api.sandbox.requests()] == [("html", 200), ("reset", 0)]
 
 
-def test_every_kind_has_been_named_in_this_file() -> None:
+def test_every_kind_is_named_in_this_file() -> None:
     text = Path(__file__).read_text()
     assert [kind for kind in KINDS if f'"{kind}"' not in text] == []
 

@@ -353,7 +353,7 @@ class TestLimits:
         clock[0] += 10
         assert api.gate("usd/contracts").status_code == 200
 
-    def test_every_answer_says_what_is_left(self, make: Any, clock: list[float]) -> None:
+    def test_every_answer_has_the_remaining_requests(self, make: Any, clock: list[float]) -> None:
         api = make(limits=True)
         for n, path in enumerate(("usdt/liq_orders", "usdt/liq_orders?limit=x", "btc/liq_orders")):
             headers = api.gate(path).headers

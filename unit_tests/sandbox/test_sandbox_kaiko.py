@@ -89,7 +89,7 @@ def test_bad_parameters_are_refused(shared: Any, bad: dict[str, str]) -> None:
     assert set(answer.json()) == {"result", "message"}
 
 
-def test_a_continuation_token_carries_everything_and_what_stands_beside_it_is_ignored(shared: Any) -> None:
+def test_a_continuation_token_overrides_all_other_parameters(shared: Any) -> None:
     first = shared.trades(sort="asc", page_size=10, **WINDOW).json()
     alone = shared.trades(continuation_token=first["continuation_token"]).json()
     crowded = shared.trades(

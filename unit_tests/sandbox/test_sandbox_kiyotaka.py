@@ -32,7 +32,7 @@ def test_two_series_a_symbol(shared: Any) -> None:
     assert [stamp for stamp, _ in values(series[0])] == [FROM, FROM + HOUR, FROM + 2 * HOUR]
 
 
-def test_buy_is_longs_that_were_liquidated(shared: Any) -> None:
+def test_buy_is_liquidated_longs(shared: Any) -> None:
     series = {s["id"]["side"]: s for s in shared.points(**{"from": FROM, "period": HOUR}).json()["series"]}
     events = shared.sandbox.expected("kaiko", "bbit/perpetual-future/btc-usdt", FROM * NS, (FROM + HOUR) * NS)
     for side, held in (("BUY", "long"), ("SELL", "short")):

@@ -36,7 +36,7 @@ def test_cascades_put_many_rows_into_one_instant() -> None:
     assert max(Counter(row["time"] for row in rows(sandbox, "deribit-BTC-PERPETUAL-future")).values()) >= 3
 
 
-def test_some_exchanges_tell_nanoseconds() -> None:
+def test_some_exchanges_have_nanoseconds() -> None:
     found = rows(Sandbox(seed=3, now=NOW), "deribit-BTC-PERPETUAL-future")
     assert any(not row["time"].endswith("000Z") for row in found)
     assert all(row["time"].endswith("000000Z") for row in rows(Sandbox(seed=3, now=NOW), "bybit-BTCUSDT-future"))

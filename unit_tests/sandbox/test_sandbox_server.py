@@ -256,7 +256,7 @@ class TestControl:
         path = "catalog-v2/market-liquidations"
         assert {api.community(path, page_size=1).status_code for _ in range(12)} == {200}
 
-    def test_mistakes_are_told(self, shared: Any) -> None:
+    def test_mistakes_are_reported(self, shared: Any) -> None:
         assert shared.get("/_control/nothing").status_code == 404
         answer = shared.session.post(f"{shared.sandbox.url}/_control/fault", json={"kind": "nothing"})
         assert answer.status_code == 400
@@ -274,7 +274,7 @@ class TestCommandLine:
             text=True,
         )
 
-    def test_it_prints_a_configuration_and_serves_until_it_is_told_to_stop(self, tmp_path: Path) -> None:
+    def test_it_prints_a_configuration_and_serves_until_a_signal(self, tmp_path: Path) -> None:
         file = tmp_path / "config.json"
         arguments = [
             "--now",

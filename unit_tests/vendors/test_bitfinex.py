@@ -169,7 +169,7 @@ def test_other_bodies_are_refused(body: Any, says: str) -> None:
         (11, [1], "`price_acquired` of row 1"),
     ],
 )
-def test_a_row_that_cannot_be_taken_is_named_and_the_others_arrive(place: int, value: Any, says: str) -> None:
+def test_a_faulty_row_is_named_and_the_others_arrive(place: int, value: Any, says: str) -> None:
     body = [row(MS), row(MS + 1, **{f"at_{place}": value}), row(MS + 2)]
     held, span = bitfinex()
     found, faults = partly(held, body, span)[OWN]
@@ -319,7 +319,7 @@ def error(status: int, body: Any) -> Answered:
 
 @pytest.mark.parametrize("status", [200, 429, 500, 503])
 @pytest.mark.parametrize("name", ["429", "error.11010"])
-def test_what_means_a_429(status: int, name: str) -> None:
+def test_answers_that_mean_a_429(status: int, name: str) -> None:
     answer = translated(error(status, hist(name)))
     assert answer.status == 429
     assert explain(answer) is None

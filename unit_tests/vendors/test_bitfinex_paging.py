@@ -150,7 +150,7 @@ def test_equal_rows_that_leave_their_number_open_fail() -> None:
     assert "more rows than can be requested" in synced.failures[0].message
 
 
-def test_a_vendor_that_keeps_the_order_of_a_millisecond_in_both_directions_fails_loudly() -> None:
+def test_a_vendor_that_never_reverses_a_millisecond_fails_loudly() -> None:
     client = FakeBitfinex(distinct([START + 7] * (LIMIT + 2)))
     with pages_of(LIMIT):
         plain = client.fetch
@@ -284,7 +284,7 @@ def spread(count: int) -> list[Elements]:
     return distinct([START + n * HOUR for n in range(count)])
 
 
-def test_a_list_that_stops_early_is_noticed() -> None:
+def test_a_list_that_stops_early_is_detected() -> None:
     """A page that is not full would look like the end: as if the vendor's largest page were smaller than documented."""
     client = FakeBitfinex(spread(40), most=LIMIT - 1)
     with pages_of(LIMIT):
@@ -306,7 +306,7 @@ def test_rows_that_only_the_newest_page_has_are_taken_from_it(caplog: pytest.Log
     assert "the list stopped early" in caplog.text
 
 
-def test_an_empty_first_page_of_a_first_sync_is_noticed() -> None:
+def test_an_empty_first_page_of_a_first_sync_is_detected() -> None:
     client = FakeBitfinex(spread(40), hides=lambda r, n: True)
     with pages_of(LIMIT):
         synced = sync(client, START, LONG)

@@ -199,7 +199,7 @@ def test_no_number_is_guessed(field: str, text: str) -> None:
     assert f"`{field}` of row 0 is " in fault.error.message
 
 
-def test_a_row_that_cannot_be_taken_is_its_markets_alone() -> None:
+def test_a_faulty_row_affects_only_its_market() -> None:
     held, _ = coin_metrics()
     body = sample(BODY)
     body["data"][1] |= {"market": "bybit-BTCUSDT-future", "amount": "NaN"}
@@ -221,7 +221,7 @@ def test_text_that_is_a_number_becomes_one(text: str | None, number: float | Non
     assert found[STREAM][0]["amount"] == text
 
 
-def test_two_events_of_one_key_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_two_events_of_one_key_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     """Both arrive, and so does an exact repeat, of which nothing is said."""
     held, span = coin_metrics()
     body = sample(BODY)

@@ -143,7 +143,7 @@ def test_an_amount_in_the_base_asset_keeps_its_digits_beside_other_contracts() -
     assert found.notional_usd == [b"7407.40734074074", amounts[1]]
 
 
-def test_all_markets_are_asked_for_at_once_and_pages_are_followed() -> None:
+def test_all_markets_are_requested_at_once_and_pages_are_followed() -> None:
     rows = [{**LINEAR, "contract_size": "0.01"}, {**INVERSE, "contract_size": "1"}]
     pages = ({"data": rows[:1], "next_page_token": "x"}, {"data": rows[1:]})
     markets = (rows[1]["market"], rows[0]["market"])
@@ -214,7 +214,7 @@ def test_an_unknown_market_takes_no_size_from_others(
     assert [request.params[0] for request in wire.asked] == [("markets", ",".join(markets)), ("type", "future")]
 
 
-def test_a_refusal_of_everything_is_not_asked_for_again_and_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_of_everything_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
     markets = [f"okex-{n:04d}-future" for n in range(400)]
     for status, most in ((403, 1), (404, 2)):
         caplog.clear()
@@ -227,7 +227,7 @@ def test_a_refusal_of_everything_is_not_asked_for_again_and_again(caplog: pytest
 
 
 @pytest.mark.parametrize("kind", [RequestRefused, AccessRefused, VendorUnavailable])
-def test_what_cannot_be_had_is_told_once_and_stops_nothing(
+def test_what_is_unavailable_is_reported_once_and_stops_nothing(
     kind: type[RequestRefused | AccessRefused | VendorUnavailable], caplog: pytest.LogCaptureFixture
 ) -> None:
     refusal = kind("HTTP 403: forbidden", status=403)

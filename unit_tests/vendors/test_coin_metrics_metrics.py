@@ -192,7 +192,7 @@ def hour_of(hour: int, **values: str | None) -> dict[str, Any]:
         (EXCHANGE, "okex", "exchange/okex", "okx", "all"),
     ],
 )
-def test_what_is_summed_over_is_told(level: Level, entity: str, market: str, exchange: str, asset: str) -> None:
+def test_the_row_names_what_is_summed(level: Level, entity: str, market: str, exchange: str, asset: str) -> None:
     found, _ = held(level)
     span = Span((Partition.of(**{level.field: entity}, frequency="1h"),), 0, 2**62)
     values = {"buy_units": "1.5", "buy_usd": "100", "sell_units": "0", "sell_usd": "0.0"}
@@ -256,7 +256,7 @@ def test_a_body_of_another_shape_is_refused(body: Any, says: str) -> None:
         decoded(found, body, span)
 
 
-def test_a_next_page_elsewhere_is_not_asked_for() -> None:
+def test_a_next_page_elsewhere_is_not_requested() -> None:
     found, span = held(PAIR)
     answer = decoded(found, {"data": [], "next_page_token": "t", "next_page_url": "https://evil.example/"}, span)
     assert "another origin" in str(answer.problem)
@@ -358,7 +358,7 @@ def test_markets_and_assets_of_exchanges_have_them() -> None:
         ({"metrics_pairs": ["btc-usd"]}, True),
     ],
 )
-def test_volumes_are_fed_where_metrics_are_asked_for(section: dict[str, Any], feeds: bool) -> None:
+def test_volumes_have_the_configured_metrics(section: dict[str, Any], feeds: bool) -> None:
     config = {"markets": ["a-B-future"], **section}
     assert (LIQUIDATION_VOLUMES in planning.streams([CoinMetrics(config, Shared())])) is feeds
     assert (LIQUIDATION_VOLUMES in feed(MARKET.stream.name, config).mappers) is feeds

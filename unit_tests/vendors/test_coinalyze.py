@@ -477,7 +477,7 @@ def test_intraday_rows_that_are_deleted_are_a_row_of_coverage_and_one_warning(sa
         (1_600, 0),
     ],
 )
-def test_an_empty_answer_of_an_old_intraday_window_is_told(
+def test_an_empty_answer_of_an_old_intraday_window_is_reported(
     minutes: int, age: int, said: pytest.LogCaptureFixture
 ) -> None:
     held, span = coinalyze(interval="1min")
@@ -486,7 +486,7 @@ def test_an_empty_answer_of_an_old_intraday_window_is_told(
     assert (len(said.messages), len(held.endpoint.observations)) == ((1, 1) if age else (0, 0))
 
 
-def test_a_quiet_hour_of_an_hourly_sync_is_nothing_to_tell(said: pytest.LogCaptureFixture) -> None:
+def test_a_quiet_hour_of_an_hourly_sync_is_not_reported(said: pytest.LogCaptureFixture) -> None:
     held, span = coinalyze(interval="1min")
     end = timestamps.floor_to(time.time_ns(), timestamps.MINUTE)
     last = end // 10**9 - 60

@@ -187,7 +187,7 @@ def test_bounds_are_inclusive() -> None:
     assert [name for name, _ in whole.params] == ["from", "to", "limit"]
 
 
-def test_the_second_that_is_not_over_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_second_is_not_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     held, span = gate_orders()
     second = FIRST // SECOND
     monkeypatch.setattr(orders.time, "time_ns", lambda: FIRST + 10 * SECOND + 5)
@@ -205,7 +205,7 @@ def test_the_second_that_is_not_over_is_not_asked_for(monkeypatch: pytest.Monkey
     assert answer.readable_range == (None, alone.start), "and so nothing of it counts as read"
 
 
-def test_sums_go_on_behind_the_last_row_and_not_past_the_end() -> None:
+def test_sums_continue_after_the_last_row_and_not_past_the_end() -> None:
     held, span = gate_stats()
     hour = FIRST // SECOND
     one = Span(span.partitions, FIRST, FIRST + 5 * HOUR)
@@ -217,7 +217,7 @@ def test_sums_go_on_behind_the_last_row_and_not_past_the_end() -> None:
     assert decoded(held, [], one).next_request is None
 
 
-def test_a_vendor_that_ignores_from_is_noticed() -> None:
+def test_a_vendor_that_ignores_from_is_detected() -> None:
     held, span = gate_stats()
     one = Span(span.partitions, FIRST, FIRST + 5 * HOUR)
     page = Answered(200, {}, json.dumps([{"time": FIRST // SECOND}]).encode())
@@ -252,7 +252,7 @@ def test_a_second_that_is_full_names_itself() -> None:
         decoded(held, rows_in(1, 1000), second)
 
 
-def test_a_second_of_the_market_that_is_full_is_asked_for_by_contract() -> None:
+def test_a_full_second_of_the_market_is_requested_by_contract() -> None:
     held, span = gate_orders("*")
     second = Span(span.partitions, FIRST, FIRST + SECOND)
     memory: dict[Any, Any] = {}
@@ -311,7 +311,7 @@ def test_a_time_of_another_unit_is_refused(stream: str, value: Any) -> None:
 
 @pytest.mark.parametrize("field", ["size", "order_size", "order_price", "fill_price", "left"])
 @pytest.mark.parametrize("value", ["many", {"a": 1}, True, "0x10", "1e999"])
-def test_a_number_that_is_none_fails_its_row_alone(field: str, value: Any) -> None:
+def test_text_that_is_no_number_fails_its_row_alone(field: str, value: Any) -> None:
     held, span = gate_orders()
     body = [*changed(SAMPLE, **{field: value}), *changed(SAMPLE, time=1548654952)]
     for rows, faults in partly(held, body, span).values():
@@ -346,7 +346,7 @@ def ids(body: Any, contract: str = "BTC_USDT") -> list[str]:
     return [row["liquidation_id"] for row in read(held, span, body)[ORDERS]]
 
 
-def test_an_id_is_the_same_however_the_row_is_written() -> None:
+def test_an_id_is_the_same_in_every_form_of_the_row() -> None:
     plain = ids(sample(SAMPLE))
     texts = changed(SAMPLE, size="600.0", order_size="-600", order_price="3405.00", time="1548654951.0")
     assert ids(texts) == plain

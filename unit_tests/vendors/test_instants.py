@@ -25,7 +25,7 @@ def read(values: list[str], *units: str) -> list[tuple[int, str]]:
 
 
 @given(st.lists(st.tuples(recent, st.sampled_from(list(UNITS)))), st.sampled_from(["{}", '"{}"']))
-def test_the_unit_is_told_by_the_size(times: list[tuple[int, str]], form: str) -> None:
+def test_the_unit_follows_from_the_size(times: list[tuple[int, str]], form: str) -> None:
     values = [max(instant, YEAR_2009 + UNITS[unit]) // UNITS[unit] for instant, unit in times]
     instants = [value * UNITS[unit] for value, (_, unit) in zip(values, times, strict=True)]
     digits = [{"microseconds": 6, "nanoseconds": 9}.get(unit, 3) for _, unit in times]

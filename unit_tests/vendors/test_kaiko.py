@@ -35,7 +35,7 @@ EVENTS, VOLUMES = "kaiko_liquidation_events", "kaiko_token_liquidation_volumes"
 # Requests.
 
 
-def test_events_are_asked_for_oldest_first_in_the_largest_pages() -> None:
+def test_events_are_requested_oldest_first_in_the_largest_pages() -> None:
     held, span = kaiko_events()
     assert held.endpoint.first_request(Span(span.partitions, START, START + timestamps.DAY)) == Request(
         "/v2/data/liquidation.v1/trades/bbit/perpetual-future/eth-usdt",
@@ -69,7 +69,7 @@ def test_names_are_escaped_in_paths() -> None:
     assert held.endpoint.first_request(span).path.endswith("/trades/bbit/future/a%20b%3Fc%23d%252Fe")
 
 
-def test_a_following_page_is_asked_for_by_its_token_alone() -> None:
+def test_a_following_page_is_requested_with_its_token_alone() -> None:
     held, span = kaiko_events()
     body = sample("kaiko/trades_page")
     assert decoded(held, body, span).next_request == Request(
@@ -178,7 +178,7 @@ def test_a_value_in_dollars_that_is_not_stated_is_computed(
     assert [(row["notional_usd"], row["notional_source"]) for row in found] == expected
 
 
-def test_numbers_that_are_missing_are_null_and_not_nought() -> None:
+def test_numbers_that_are_missing_are_null_and_not_zero() -> None:
     held, span = kaiko_events()
     body = changed(sample("kaiko/trades_page"), amount=..., amount_usd=None, price="0012.50")
     for row in records(held, body, span)["liquidations"]:
@@ -254,7 +254,7 @@ def test_an_access_range_that_cannot_be_read_stops_nothing(access: str) -> None:
     assert answer.readable_range == (None, None)
 
 
-def test_rows_tell_more_of_what_a_key_may_read_than_its_access_range() -> None:
+def test_rows_extend_the_access_range_of_a_key() -> None:
     held, span = kaiko_events()
     body = sample("kaiko/trades_page")
     first = min(row["timestamp"] for row in body["data"])
@@ -343,7 +343,7 @@ def test_an_interval_with_two_values_is_refused(apart: bool) -> None:
         decoded(held, {"data": rows}, span, memory=memory)
 
 
-def test_two_events_of_one_id_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_two_events_of_one_id_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     """Both arrive, and so does an exact repeat, of which nothing is said."""
     held, span = kaiko_events()
     (row, _) = sample("kaiko/trades_page")["data"]

@@ -374,7 +374,7 @@ def test_other_queries_that_fail_are_not(hours: int, status: int, sent: list[tup
     assert failed.error.status == status
 
 
-def test_pages_that_time_out_are_not_asked_for_in_halves() -> None:
+def test_pages_that_time_out_are_not_halved() -> None:
     """A page is no smaller for the time that its first request names."""
     endpoint = FakeVendor({"a": [*range(2_000)]})
     assert endpoint.paged
@@ -441,7 +441,7 @@ def grouped(*lacking: str) -> Any:
 
 
 @pytest.mark.parametrize("how", ["absent", "null", "empty"])
-def test_ids_that_a_sum_lacks_are_empty_or_what_was_asked_for(how: str) -> None:
+def test_ids_that_a_sum_lacks_are_empty_or_those_of_the_request(how: str) -> None:
     held, span = kiyotaka(SUM)
     names = ("exchange", "rawSymbol", "normalizedSymbol", "category", "coin", "interval", "type")
     body = grouped(*names)
@@ -533,9 +533,7 @@ def test_the_sides_have_the_same_intervals_each() -> None:
     ],
 )
 @pytest.mark.parametrize("points", [1, 0])
-def test_an_answer_for_something_else_than_asked_for_is_refused(
-    market: str, identity: dict[str, Any], points: int
-) -> None:
+def test_an_answer_to_another_request_is_refused(market: str, identity: dict[str, Any], points: int) -> None:
     """Also one without points: it does not say that there were none of what was asked for."""
     held, span = kiyotaka(market)
     point = {"timestamp": {"s": 1774800000}, "liquidations": 7}
@@ -571,7 +569,7 @@ def test_a_coin_may_be_answered_in_other_letters() -> None:
 
 
 @pytest.mark.parametrize("escaped", [False, True])
-def test_what_was_asked_for_may_be_written_in_another_way(escaped: bool) -> None:
+def test_the_request_may_be_echoed_in_another_form(escaped: bool) -> None:
     held, span = kiyotaka("BINANCE_FUTURES/币安人生USDT")
     identity = {"exchange": "BINANCE_FUTURES", "rawSymbol": "币安人生USDT", "interval": "HOUR", "side": "BUY"}
     body = series_of(identity, {"timestamp": {"s": 1774800000}, "liquidations": 7})
@@ -579,7 +577,7 @@ def test_what_was_asked_for_may_be_written_in_another_way(escaped: bool) -> None
     assert (row["raw_symbol"], row["liquidations"]) == ("币安人生USDT", 7)
 
 
-def test_one_series_in_two_parts_is_none() -> None:
+def test_a_series_in_two_parts_is_refused() -> None:
     held, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     later = json.loads(json.dumps(body["series"][0]))
@@ -647,7 +645,7 @@ def test_undocumented_fields_beside_a_point_or_beside_the_points_arrive(
     assert "undocumented fields, which arrive as sent: more, note, nothing, partial" in told
 
 
-def test_a_field_beside_one_point_is_that_points_alone() -> None:
+def test_a_field_of_one_point_is_not_in_other_rows() -> None:
     held, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     body["series"] = body["series"][:1]
@@ -816,7 +814,7 @@ def test_an_offset_that_does_not_advance_is_an_error(offset: Any) -> None:
         ("Maximum lookback exceeded", OutOfReach, "`start_date`"),
     ],
 )
-def test_a_403_is_told_by_its_words(message: str, kind: type[Exception], advice: str) -> None:
+def test_a_403_is_recognised_by_its_words(message: str, kind: type[Exception], advice: str) -> None:
     error = explain("kiyotaka", Answered(403, {}, json.dumps({"error": "FORBIDDEN", "message": message}).encode()))
     assert type(error) is kind
     assert error is not None
@@ -877,7 +875,7 @@ def series_of(identity: dict[str, Any], *points: dict[str, Any]) -> dict[str, An
     return {"series": [{"id": identity, "points": [{"Point": point} for point in points]}]}
 
 
-def test_what_the_connector_says_itself_is_in_a_row_once() -> None:
+def test_added_fields_are_in_a_row_once() -> None:
     held, span = kiyotaka("BYBIT/BTCUSDT")
     identity = {"exchange": "BYBIT", "side": "BUY", "coin": "BTC", "time": "x", "timestamp": 1, "liquidations": 2}
     point = {"timestamp": {"s": 1772928000, "ns": "0"}, "liquidations": 7, "side": "y", "time": "z", "extra": 1}
@@ -932,7 +930,7 @@ def test_a_sum_that_comes_exchange_by_exchange_is_refused() -> None:
         ("BITGET", "WHAT_EVER", {"coin": "WHAT_EVER", "normalizedSymbol": "WHAT-EVER"}, ""),
     ],
 )
-def test_the_asset_is_the_coin_or_what_the_symbol_tells(
+def test_the_asset_is_the_coin_or_that_of_the_symbol(
     exchange: str, symbol: str, identity: dict[str, str], asset: str
 ) -> None:
     held, span = kiyotaka(f"{exchange}/{symbol}")

@@ -310,7 +310,7 @@ def test_an_empty_page_that_says_that_there_is_more_is_followed() -> None:
     assert dict(following.params)["after"] == "abc"
 
 
-def test_empty_pages_without_end_are_given_up() -> None:
+def test_endless_empty_pages_fail() -> None:
     held, span = kwery()
     pages, request, memory = Pages(), held.endpoint.first_request(span), {}  # type: ignore[var-annotated]
 
@@ -541,7 +541,7 @@ def test_a_symbol_is_no_asset(symbol: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, ..., ""])
-def test_a_value_in_dollars_that_is_not_told_has_no_source(value: Any) -> None:
+def test_a_missing_value_in_dollars_has_no_source(value: Any) -> None:
     row = unified(usd_value=value)
     assert (row["amount_usd"], row["notional_usd"], row["notional_source"]) == (None, None, None)
     assert (row["amount"], row["amount_base"]) == (0.03, 0.03)
@@ -553,7 +553,7 @@ def test_a_value_in_dollars_is_the_vendors_however_it_is_written(value: Any, num
     assert (row["amount_usd"], row["notional_usd"], row["notional_source"]) == (number, number, "vendor")
 
 
-def test_what_a_row_does_not_tell_is_null() -> None:
+def test_missing_values_of_a_row_are_null() -> None:
     row = unified(source=..., side=..., quantity=..., avg_price=None)
     assert (row["market"], row["exchange"]) == ("binance_futures/BTC", "binance")
     names = ("position_side", "order_side", "price", "amount", "amount_base")
@@ -704,7 +704,7 @@ def test_a_capped_answer_asks_for_a_smaller_window_from_then_on() -> None:
 @pytest.mark.parametrize(
     "meta", [{"has_more": True}, {"has_more": False, "next_cursor": "abc"}, {"next_cursor": ""}, None]
 )
-def test_a_capped_answer_without_a_cursor_is_no_riddle(meta: Any) -> None:
+def test_a_capped_answer_without_a_cursor_is_understood(meta: Any) -> None:
     """The header says why there is more, and no cursor to it."""
     held, span = kwery()
     liquidations_of(held).sizing.page_size = 3
@@ -858,9 +858,7 @@ def test_the_reach_is_what_the_plan_says() -> None:
         UnexpectedAnswer("another shape"),
     ],
 )
-def test_a_plan_that_cannot_be_asked_for_stops_nobody(
-    error: LiquidationsError, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unavailable_plan_stops_nothing(error: LiquidationsError, caplog: pytest.LogCaptureFixture) -> None:
     endpoint = endpoint_of(symbols=["BTC", "ETH"])
     with (
         caplog.at_level(logging.INFO, logger="airbyte"),
@@ -883,7 +881,7 @@ def test_a_key_that_is_refused_stops_the_reading() -> None:
 # History.
 
 
-def test_what_a_plan_does_not_reach_is_not_asked_for_and_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_history_beyond_the_plan_is_not_requested_and_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     now = time.time_ns()
     hours = [now - number * HOUR for number in range(60 * 24, 0, -1)]
     wire = Wire(hours, {"max_history_days": 30})
@@ -902,7 +900,7 @@ def test_what_a_plan_does_not_reach_is_not_asked_for_and_told_of_once(caplog: py
         assert row["period_end"] == timestamps.format_shortest(first)
 
 
-def test_what_a_plan_does_not_reach_is_told_of_without_a_row_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_history_beyond_the_plan_is_reported_even_without_a_row(caplog: pytest.LogCaptureFixture) -> None:
     now = time.time_ns()
     found = synced(Wire(plan={"max_history_days": 30}), now - 60 * DAY)
     (told,) = warnings(caplog)
@@ -910,7 +908,7 @@ def test_what_a_plan_does_not_reach_is_told_of_without_a_row_too(caplog: pytest.
     assert len(found.coverage) == 1
 
 
-def test_within_what_a_plan_reaches_nothing_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_history_within_the_plan_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     now = time.time_ns()
     found = synced(Wire([now - 29 * DAY + HOUR], {"max_history_days": 30}), now - 29 * DAY)
     assert len(found.rows) == 1
@@ -962,7 +960,7 @@ def heard(windows: Sequence[tuple[float, float, Sequence[float]]], caplog: pytes
     return warnings(caplog)
 
 
-def test_a_first_row_much_later_than_asked_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_first_row_much_later_than_requested_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     (told,) = heard([(60, 20, [29, 28]), (20, 0, [10])], caplog)
     assert "kwery: requested data of BTC from " in told
     assert "but the first row is from " in told
@@ -1018,7 +1016,7 @@ def test_the_first_row_may_be_on_any_page(caplog: pytest.LogCaptureFixture) -> N
     assert f"from {timestamps.format_shortest(rows[0])}. " in told
 
 
-def test_rows_that_are_left_out_although_the_plan_has_them_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_omitted_although_the_plan_has_them_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     """/v1/limits says 30 days, 60 are asked for, and the first row is of 25 days ago."""
     now = time.time_ns()
     rows = [now - number * HOUR for number in range(60 * 24, 0, -1)]
@@ -1030,7 +1028,7 @@ def test_rows_that_are_left_out_although_the_plan_has_them_are_told_of(caplog: p
     assert "data reach back to" in reach
 
 
-def test_a_page_that_was_cut_off_and_leads_to_an_empty_one_is_asked_for_in_halves() -> None:
+def test_a_capped_page_followed_by_an_empty_one_is_halved() -> None:
     held, span = kwery()
     page = sample("kwery/liquidations")
     capped = {"X-Rows-Capped": "true"}
@@ -1062,7 +1060,7 @@ def rows_paid(request: Request) -> int:
 
 
 @pytest.mark.parametrize("most", [0, 1, 27, 44])
-def test_a_limit_too_small_to_get_ahead_is_refused(most: int) -> None:
+def test_a_limit_too_small_to_advance_is_refused(most: int) -> None:
     with pytest.raises(ConfigurationError, match=r"kwery\.max_credits_per_sync") as raised:
         configured("kwery", {"api_key": KEY, "max_credits_per_sync": most})
     assert ("45 or more" if most else "1 or more") in raised.value.message
@@ -1128,7 +1126,7 @@ def test_credits_are_what_the_vendor_says_else_what_it_documents() -> None:
         ({"X-Credits-Used": "-3", "X-Credits-Charged": "1.5"}, 31),
     ],
 )
-def test_credits_are_told_under_either_name(headers: dict[str, str], spent: int) -> None:
+def test_credits_are_read_under_either_name(headers: dict[str, str], spent: int) -> None:
     held, span = kwery()
     decoded(held, sample("kwery/docs_example_page"), span, headers=headers)
     assert held.endpoint.spent() == {"credits used": spent}
@@ -1227,7 +1225,7 @@ def test_a_lost_answer_may_be_paid_again_while_credits_last() -> None:
     assert credits.unconfirmed == 4 * cost(100)
 
 
-def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
+def test_possibly_lost_credits_are_reported_next_to_the_spent_ones() -> None:
     credits = Credits(125)
     credits.spent += 27
     paid = credits.payable(request_of(30))
@@ -1237,7 +1235,7 @@ def test_what_may_have_been_lost_is_told_beside_what_is_spent() -> None:
     assert "27 of 125 credits are spent, and up to 85 on answers that did not arrive" in raised.value.message
 
 
-def test_answers_that_get_lost_are_not_asked_for_beyond_the_limit() -> None:
+def test_lost_answers_are_not_requested_again_beyond_the_limit() -> None:
     held, span = kwery(max_credits_per_sync=8_000)
     wire = Wire(breaks=FailedTry("cut"))
     request = held.endpoint.first_request(span)
@@ -1306,7 +1304,7 @@ def test_the_ledger_never_exceeds_the_limit(most: int, wishes: list[int], seed: 
     ("most", "symbols", "seconds", "backwards"),
     [(45, ["BTC"], 60, False), (100, ["BTC", "ETH"], 200, True), (2_500, ["BTC", "ETH"], 4_000, True)],
 )
-def test_a_limit_is_kept_and_every_sync_gets_ahead_until_all_is_read(
+def test_the_limit_is_kept_and_every_sync_advances_until_all_is_read(
     most: int, symbols: list[str], seconds: int, backwards: bool
 ) -> None:
     instants = [START + second * SECOND for second in range(seconds) if second % 7 in (0, 1, 3)]
@@ -1340,7 +1338,7 @@ def checked(wire: Wire, start: int = START, **section: Any) -> list[str]:
         return Kwery({"api_key": KEY, "symbols": ["BTC"], **section}, Shared(start=start)).check(Traffic())
 
 
-def test_the_check_asks_for_nothing_that_costs() -> None:
+def test_the_check_sends_no_request_that_costs() -> None:
     wire = Wire(plan=sample("kwery/limits"))
     assert checked(wire, time.time_ns() - 89 * DAY) == []
     assert [(request.path, request.params) for request in wire.arrived] == [("/v1/limits", {}), ("/v1/symbols", {})]
@@ -1355,7 +1353,7 @@ def test_the_check_says_how_far_back_the_plan_reaches() -> None:
     assert checked(Wire(plan={}), now - 6000 * DAY) == [], "nothing is known"
 
 
-def test_the_check_asks_for_a_millisecond_where_there_is_no_list_of_limits() -> None:
+def test_the_check_requests_a_millisecond_without_a_list_of_limits() -> None:
     wire = Wire(plan=None)
     assert checked(wire) == []
     (request,) = wire.paid
@@ -1378,7 +1376,7 @@ def test_the_check_says_what_is_wrong(plan: Any, section: dict[str, Any], field:
     assert words in raised.value.message
 
 
-def test_the_check_pays_for_nothing_where_limits_are_refused_for_another_reason() -> None:
+def test_the_check_costs_nothing_if_limits_are_refused_for_another_reason() -> None:
     wire = Wire(plan=refusal(400, "invalid_parameter"))
     with pytest.raises(RequestRefused, match="HTTP 400"):
         checked(wire)

@@ -134,7 +134,7 @@ def test_kiyotakas_rows_have_columns_in_snake_case_and_values_as_written(literal
         ("null", "null"),
     ],
 )
-def test_since_when_kiyotaka_has_a_market_is_text_however_it_is_written(literal: str, text: str) -> None:
+def test_kiyotakas_start_of_a_market_is_text_in_every_form(literal: str, text: str) -> None:
     (row,) = kiyotakas(f'{{"exchange": "x", "rawSymbol": "y", "availableSince": {literal}}}')
     assert row == f'{{"exchange":"x","raw_symbol":"y","available_since":{text}}}'
 
@@ -191,7 +191,7 @@ def test_kiyotakas_markets_of_another_shape(row: Any) -> None:
         ("2019-09-10", "2019-09-10T00:00:00Z"),
     ],
 )
-def test_since_when_kiyotaka_has_a_market_is_coverage(since: Any, period_start: str) -> None:
+def test_kiyotakas_start_of_a_market_is_coverage(since: Any, period_start: str) -> None:
     held = feed("kiyotaka_markets", KIYOTAKA)
     body = {"symbols": [{"exchange": "BINANCE_FUTURES", "rawSymbol": "BTCUSDT", "availableSince": since}]}
     (row,) = records(held, body, NOWHEN)["liquidation_coverage"]
@@ -207,7 +207,7 @@ def test_since_when_kiyotaka_has_a_market_is_coverage(since: Any, period_start: 
     }
 
 
-def test_a_market_without_a_date_has_no_coverage_and_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_market_without_a_date_has_no_coverage_and_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     held = feed("kiyotaka_markets", KIYOTAKA)
     dates = ("lately", "soon", None, "", ..., {"s": 1}, True)
     rows = [
@@ -223,7 +223,7 @@ def test_a_market_without_a_date_has_no_coverage_and_is_told_of_once(caplog: pyt
 
 
 @pytest.mark.parametrize("literal", ["1e400", "[1e400]"])
-def test_a_date_that_no_number_or_text_holds_is_none(literal: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_date_that_is_neither_number_nor_text_is_none(literal: str, caplog: pytest.LogCaptureFixture) -> None:
     held = feed("kwery_symbols", {"api_key": "key"})
     body = f'{{"symbols": [{{"symbol": "A", "earliest_data": {literal}}}]}}'.encode()
     answer = page(held, body)
@@ -345,7 +345,7 @@ def test_the_vendors_samples_joined() -> None:
     assert last.next_request is None
 
 
-def test_a_window_read_anew_begins_the_join_anew() -> None:
+def test_a_window_that_is_read_again_restarts_the_join() -> None:
     held = markets({"data": [{"market": "a"}]})
     list(held.endpoint.partitions(Traffic()))
     for _ in range(2):

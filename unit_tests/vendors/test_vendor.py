@@ -6,7 +6,7 @@ from source_liquidations import timestamps
 from source_liquidations.vendors.vendor import reach_notes
 
 
-def test_a_reach_that_nobody_knows_is_not_told_even_of_a_start_before_1970() -> None:
+def test_an_unknown_reach_is_not_reported_even_for_a_start_before_1970() -> None:
     start = timestamps.parse("1969-12-31T00:00:00Z")
     assert reach_notes("acme", None, start) == []
     assert reach_notes("acme", start, start) == []
