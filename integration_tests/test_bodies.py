@@ -374,19 +374,6 @@ def test_kwery_in_every_form(form: dict[str, Any], connector: Connector) -> None
         same(covered.values(), KWERY.rows(sandbox, start, end), KWERY.unnamed)
 
 
-def test_kwerys_ids_are_the_same_in_every_form(connector: Connector) -> None:
-    """The same rows, whether times have three or six digits and which row comes first; twins are told apart."""
-    start, end = "2026-02-28T00:00:00Z", "2026-02-28T12:00:00Z"
-    found = []
-    for form in KWERY_FORMS[:4]:
-        with Sandbox(seed=1, now="2026-03-01", rows_per_day=20_000, limits=False, **form) as sandbox:
-            run = connector.read(KWERY.config(sandbox, start, end), [KWERY.stream])
-            found.append(sorted(row["liquidation_id"] for row in run.records()))
-    assert found[0] == found[1] == found[2] == found[3]
-    assert len(set(found[0])) == len(found[0]) > 1_000
-    assert sum(not name.endswith("-0") for name in found[0]) > 0, "there are twins among them"
-
-
 def test_the_state_keeps_the_nanoseconds_of_a_page(connector: Connector, sandbox: Sandbox) -> None:
     """A sync that fails after its first page has the last row's own instant as its position."""
     market = "deribit-BTC-PERPETUAL-future"
