@@ -311,17 +311,6 @@ def test_the_state_of_one_stream_says_nothing_about_another(connector: Connector
     same(second.records(EVENTS.stream), EVENTS.rows(sandbox, "2026-02-28T05:00:00Z", END))
 
 
-def test_a_unified_stream_selected_later_gets_its_whole_history(connector: Connector, sandbox: Sandbox) -> None:
-    first = connector.read(COIN_METRICS.config(sandbox, START, MIDDLE), [COIN_METRICS.stream])
-    config = COIN_METRICS.config(sandbox, START, END)
-    both = [COIN_METRICS.stream, "liquidations"]
-    second = connector.read(config, both, state=first.final_state)
-    assert second.code == 0, second
-    same(second.records(COIN_METRICS.stream), COIN_METRICS.rows(sandbox, HOUR_BEFORE, END))
-    assert len(second.records("liquidations")) == len(COIN_METRICS.rows(sandbox, START, END))
-    assert all(dict(partition)["vendor"] == "coin_metrics" for partition in positions(second.final_state, both[1]))
-
-
 @pytest.mark.parametrize(
     ("blob", "says"),
     [
