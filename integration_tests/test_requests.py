@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from cases import COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, config_of, same
+from cases import COIN_METRICS, EVENTS, KIYOTAKA, KWERY, VOLUMES, Case, same
 from harness import Connector
 
 from sandbox import Sandbox
@@ -254,14 +254,3 @@ def test_an_unknown_market_is_found_by_halving(connector: Connector, sandbox: Sa
     assert run.code == 1
     same(run.records(), COIN_METRICS.rows(sandbox, "2026-02-28T00:00:00Z", "2026-03-01T00:00:00Z"))
     assert len(sandbox.requests("coin_metrics")) == 1 + 4
-
-
-def test_one_reading_serves_the_vendors_stream_and_the_unified_one(connector: Connector, sandbox: Sandbox) -> None:
-    config = config_of([EVENTS, COIN_METRICS], sandbox)
-    alone = connector.read(config, [EVENTS.stream, COIN_METRICS.stream])
-    apart = len(sandbox.requests())
-    sandbox.clear()
-    both = connector.read(config, [EVENTS.stream, COIN_METRICS.stream, "liquidations"])
-    assert alone.code == both.code == 0
-    assert abs(len(sandbox.requests()) - apart) <= 8, "cuts differ, readings do not"
-    assert len(both.records("liquidations")) == len(alone.records())
