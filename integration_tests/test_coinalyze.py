@@ -189,17 +189,6 @@ def test_years_cost_as_much_as_an_hour(connector: Connector) -> None:
         same(second.records(), [row for s in SYMBOLS for row in rows_of(sandbox, s, "2026-02-28", NOW, "daily")])
 
 
-def test_patterns_are_matched_against_the_list_of_markets(connector: Connector, sandbox: Sandbox) -> None:
-    run = connector.read(configured(sandbox, symbols=["BTC*_PERP.*", "BTCUSDT_PERP.A", "???USDT.6"]), [STREAM])
-    assert run.code == 0, run
-    (request,) = history(sandbox)
-    asked = request.params["symbols"].split(",")
-    assert len(set(asked)) == len(asked) > 8
-    assert {"BTCUSDT_PERP.A", "BTCUSD_PERP.0", "ETHUSDT.6"} <= set(asked)
-    assert all(symbol.startswith("BTC") or symbol.endswith(".6") for symbol in asked)
-    assert {row["symbol"] for row in run.records()} <= set(asked)
-
-
 # Calls.
 
 
