@@ -244,13 +244,6 @@ def test_wildcards_are_matched_against_the_list_of_markets(
         same(run.records(), [row for name in wanted for row in rows_of(sandbox, name, start, END)])
 
 
-def test_a_pattern_that_matches_nothing_is_named(connector: Connector) -> None:
-    with kiyotaka_sandbox() as sandbox:
-        config = config_of(sandbox, symbols=["BYBIT/BTCUSDT", "BYBIT/*NONESUCH"])
-        failed(connector.read(config, [STREAM]), "config_error", "`kiyotaka.symbols[1]`", "'BYBIT/*NONESUCH'")
-        assert "`kiyotaka.symbols[1]`" in connector.check(config).status["message"]
-
-
 # Open buckets.
 
 
