@@ -1,4 +1,4 @@
-"""What a sync costs, before and after: `estimate`, the report, ESTIMATE messages; and what the data do not hold."""
+"""The cost of a sync (`estimate`, the report, ESTIMATE messages), and the gaps in its data (`liquidation_coverage`)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_no_page_has_rows_of_two_partitions(connector: Connector, sandbox: Sandb
 def test_the_size_of_a_unified_stream_is_not_that_of_the_vendors_own(
     case: Case, connector: Connector, sandbox: Sandbox
 ) -> None:
-    """One row of a vendor's becomes several or none in liquidation_volumes, so nothing is known of it beforehand."""
+    """One vendor row becomes several rows or none in liquidation_volumes, so its size cannot be estimated."""
     run = connector.read(case.config(sandbox, START, END), [case.stream, "liquidation_volumes"])
     assert run.code == 0, run
     assert run.records("liquidation_volumes")
@@ -277,7 +277,7 @@ def seen(run: Run) -> list[dict[str, Any]]:
 
 
 def test_coverage_of_a_later_sync_excludes_what_an_earlier_one_read(connector: Connector) -> None:
-    """What was read in time is not missing, however old it is by now."""
+    """Data that was read in time is not missing, however old it is now."""
     now = time.time_ns() // DAY * DAY
     with Sandbox(seed=1, rows_per_day=100, limits=False) as sandbox:
         made = sandbox.config(start_date=iso(now - 95 * DAY, 0), vendors=["kwery", "gate"], lookback_window="PT0S")

@@ -111,7 +111,7 @@ def test_a_delisted_symbol_is_read_and_passes_the_check(connector: Connector, sa
 def test_an_unknown_symbol_fails_the_check(
     fault: dict[str, Any] | None, connector: Connector, sandbox: Sandbox
 ) -> None:
-    """Whether the vendor has no candles of it, or refuses it."""
+    """Whether the vendor has no candles of it or refuses the request."""
     if fault is not None:
         body = json.dumps(["error", 10020, fault["message"]])
         sandbox.fault(fault["kind"], vendor="bitfinex", path_contains="/candles/", status=500, body=body)
@@ -201,7 +201,7 @@ def crowd(at: int, count: int) -> list[list[Any]]:
 
 
 def test_requests_are_spaced(connector: Connector) -> None:
-    """The vendor refuses the second of two at once, and shuts out for minutes whoever sends it."""
+    """The vendor refuses the second of two simultaneous requests and blocks its sender for minutes."""
     with bitfinex_sandbox() as sandbox:
         run = connector.read(config_of(sandbox, requests_per_minute=20), [STREAM, "liquidations"], patience="1")
         assert run.code == 0, run
@@ -212,7 +212,7 @@ def test_requests_are_spaced(connector: Connector) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"bitfinex_rate_body": "array"}, {"bitfinex_rate_status": 500}], ids=str)
 def test_a_429_is_waited_out(options: dict[str, Any], connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Right after another request of the address: 60 and 240 seconds, of which the test waits a fiftieth."""
+    """After another request of the address: 60 and 240 seconds, scaled to a fiftieth in the test."""
     # The address is free again at about the second retry.
     monkeypatch.setattr("sandbox.limits.time", SimpleNamespace(monotonic=lambda: 3 * time.monotonic()))
     with bitfinex_sandbox(limits=True, bitfinex_block_seconds=1.0, **options) as sandbox:

@@ -1,4 +1,4 @@
-"""Bodies: the vendors' own samples, and forms that vendors may send, come out of `read` as they went in."""
+"""Bodies: the vendors' samples, and variants that vendors may send, arrive in the records of `read` unchanged."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def sample(name: str) -> bytes:
 
 
 def exact(text: bytes | str) -> Any:
-    """JSON with each number as the literal that stands there."""
+    """Parsed JSON with each number as its literal."""
     return json.loads(text, parse_float=lambda n: ("number", n), parse_int=lambda n: ("number", n))
 
 
 def literal_rows(run: Run) -> list[dict[str, Any]]:
-    """The records with each number as the literal that was printed."""
+    """The records with each number as its printed literal."""
     found = [exact(line) for line in run.out.splitlines() if b'"RECORD"' in line[:20]]
     return [record["record"]["data"] for record in found]
 
@@ -145,7 +145,7 @@ EXTRA = {"novel": 'ünïcødé\n\t"\\ 漢字 \u2028', "nested": {"a": [1, 2.5, N
 @pytest.mark.parametrize("spaced", [False, True], ids=["compact", "pretty-printed"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_undocumented_fields_arrive(case: Case, spaced: bool, connector: Connector, sandbox: Sandbox) -> None:
-    """Every row of every page gets further fields; the rest of the row is untouched."""
+    """Every row of every page gets extra fields; its other fields do not change."""
     if spaced:
         recorded = record_bodies(connector, sandbox, case)
         for path, bodies in recorded.items():
@@ -162,12 +162,12 @@ def test_undocumented_fields_arrive(case: Case, spaced: bool, connector: Connect
 
 
 def extras_of(case: Case) -> dict[str, Any]:
-    """By their names; elements of Bitfinex' rows have none, so they are named by their places."""
+    """The extra fields by name; elements of Bitfinex' rows are named by their index."""
     return dict(zip(("_12", "_13", "_14"), EXTRA.values(), strict=True)) if case is BITFINEX else EXTRA
 
 
 def record_bodies(connector: Connector, sandbox: Sandbox, case: Case) -> dict[str, list[bytes]]:
-    """What the vendor answers to this reading, by path, in order."""
+    """The vendor's bodies in this read, by path, in order."""
     found: dict[str, list[bytes]] = {}
     vendor = sandbox.app.vendors[case.vendor]
     plain: Callable[[Any], Any] = vendor.handle
@@ -297,7 +297,7 @@ BOTH_KAIKO = ("kaiko.instruments[0]", "kaiko.assets[0]")
 
 
 def checked(connector: Connector, sandbox: Sandbox, field: str, body: Any, times: int = 1) -> Run:
-    """What `check` says where Kaiko's answer for one entry of the configuration is this body, so many times."""
+    """The run of `check` when Kaiko answers one entry of the configuration with this body, `times` times."""
     config = EVENTS.config(sandbox)
     config["kaiko"] |= {"instruments": ["bbit/perpetual-future/eth-usdt"], "assets": ["eth"]}
     paths = [EVENTS_PATH, f"{KAIKO}/token/eth"]
@@ -347,7 +347,7 @@ def test_check_also_retries_an_error_with_status_200(field: str, connector: Conn
 def test_kaikos_check_accepts_what_a_read_accepts(
     field: str, rows: list[Any], connector: Connector, sandbox: Sandbox
 ) -> None:
-    """It asks for no time, so what the key may not read is nothing to warn of."""
+    """It requests no time range, so it does not warn of data that the key may not read."""
     access = {"access_range": {"start_timestamp": 1735689600000, "end_timestamp": 1735776000000}}
     run = checked(connector, sandbox, field, {"data": rows, "access": access})
     assert run.status == {"status": "SUCCEEDED"}
@@ -365,7 +365,7 @@ KWERY_FORMS = [
 
 @pytest.mark.parametrize("form", KWERY_FORMS, ids=lambda form: "-".join(map(str, form.values())))
 def test_kwery_in_every_form(form: dict[str, Any], connector: Connector) -> None:
-    """Documented or recorded, oldest or newest first, and where the plan cuts pages off."""
+    """Documented or recorded, oldest or newest first, and with pages that the plan cuts."""
     start, end = "2026-02-28T00:00:00Z", "2026-02-28T12:00:00Z"
     with Sandbox(seed=1, now="2026-03-01", rows_per_day=20_000, limits=False, **form) as sandbox:
         run = connector.read(KWERY.config(sandbox, start, end), [KWERY.stream])
@@ -375,7 +375,7 @@ def test_kwery_in_every_form(form: dict[str, Any], connector: Connector) -> None
 
 
 def test_the_state_keeps_the_nanoseconds_of_a_page(connector: Connector, sandbox: Sandbox) -> None:
-    """A sync that fails after its first page has the last row's own instant as its position."""
+    """A sync that fails after its first page has the last row's exact time as its cursor."""
     market = "deribit-BTC-PERPETUAL-future"
     instant = parse("2024-01-01T00:00:00Z") + 123_456_789
     rows = [

@@ -260,7 +260,7 @@ def test_a_bucket_that_is_still_open_is_read_again(interval: str, connector: Con
 
 
 def test_a_bucket_that_has_just_ended_may_still_change(connector: Connector) -> None:
-    """A liquidation may get into it minutes late: it is read again, whatever the lookback window."""
+    """A liquidation may be added minutes late, so the bucket is read again, whatever the lookback window."""
     now = floor(time.time_ns(), MINUTE) + 30 * NS
     with coinalyze_sandbox(now=iso(now), rows_per_day=2_000) as sandbox:
         start = iso(floor(now, MINUTE) - 60 * MINUTE, 0)

@@ -1,6 +1,6 @@
-"""What a release promised holds in the next: configurations stay valid, streams and fields stay what they were.
+"""Compatibility with earlier releases: configurations stay valid, streams and fields keep their types.
 
-A release may break a promise if its version and its changelog say so; scripts/record_release.py records a release.
+A release may be incompatible if its version and its changelog say so; scripts/record_release.py records a release.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ TOLD = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", (ROOT / "CHANGELOG.md").r
 
 
 def types(schema: Mapping[str, Any]) -> set[str]:
-    """A schema's types; every one of them where it does not say."""
+    """A schema's types; all types if it names none."""
     named = schema.get("type", ["null", "boolean", "integer", "number", "string", "array", "object"])
     return {named} if isinstance(named, str) else set(named)
 
 
 def broken_configurations(old: Json, new: Json, path: str = "") -> Iterator[str]:
-    """Where a configuration that was valid may be refused now, or mean something else."""
+    """Where a configuration that was valid may now be refused or change its meaning."""
     where = path or "the configuration"
     if not types(old) <= types(new):
         yield f"{where}: has lost the type {types(old) - types(new)}"
@@ -84,7 +84,7 @@ def broken_configurations(old: Json, new: Json, path: str = "") -> Iterator[str]
 
 
 def is_wider(old: str | None, new: str) -> bool:
-    """Whether a pattern takes whatever an older one took: tried with many texts."""
+    """Whether a pattern accepts everything that an older one accepted, tried with many texts."""
     found = old is not None
 
     @given(st.from_regex(old or "", fullmatch=True))
@@ -99,7 +99,7 @@ def is_wider(old: str | None, new: str) -> bool:
 
 
 def broken_fields(old: Json, new: Json, path: str) -> Iterator[str]:
-    """Where a column of a destination would go away or change its type. More columns are welcome."""
+    """Where a destination's column would disappear or change its type. New columns are allowed."""
     if types(old) != types(new):
         yield f"{path}: was {sorted(types(old))}, is {sorted(types(new))}"
     for name in ("format", "airbyte_type"):
@@ -128,17 +128,17 @@ def broken_streams(old: Json, new: Json) -> Iterator[str]:
 
 
 def broken(old: Json, new: Json) -> set[str]:
-    """The promises of one release that another one breaks."""
+    """The incompatible changes from one release to another."""
     return {*broken_configurations(old["spec"], new["spec"]), *broken_streams(old["streams"], new["streams"])}
 
 
 def may_break(before: Number, after: Number) -> bool:
-    """Whether the version tells users to be careful: by its first number, before 1.0 by its second one."""
+    """Whether the version announces incompatible changes: by its first number, before 1.0 by its second."""
     return after[0] > before[0] or (after[0] == 0 and after[1] > before[1])
 
 
 def assert_told(found: set[str], before: str, after: str) -> None:
-    """Assert that a release broke what it says, nothing else, and under a version that may."""
+    """Assert that a release has only the incompatible changes that it announces, and a version that allows them."""
     expected = BROKEN.get(after, {}) if after != before else {}
     assert found == set(expected), "\n".join(sorted(found ^ set(expected)))
     assert not expected or may_break(number(before), number(after))
@@ -157,13 +157,13 @@ def released() -> Json:
 
 @pytest.fixture(scope="module")
 def current() -> Json:
-    """What scripts/record_release.py would record now."""
+    """The present code as scripts/record_release.py records it."""
     found: Json = runpy.run_path(str(ROOT / "scripts" / "record_release.py"))["promises"]()
     return found
 
 
 def test_every_release_is_recorded() -> None:
-    """The changelog's newest part may be of a release to come."""
+    """The changelog's newest section may be of an unreleased version."""
     newest, *older = TOLD
     assert number(newest) == number(VERSION)
     assert set(older) <= set(RECORDED) <= set(TOLD)

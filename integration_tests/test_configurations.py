@@ -79,7 +79,7 @@ def test_a_file_that_is_no_configuration_fails(text: str, connector: Connector) 
 
 
 def test_whole_numbers_may_be_written_with_a_point(sandbox: Sandbox, connector: Connector) -> None:
-    """JSON does not tell 4.0 from 4, and neither does the specification."""
+    """JSON does not distinguish 4.0 from 4, nor does the specification."""
     config = COIN_METRICS.config(sandbox, num_workers=4.0)
     config["coin_metrics"]["requests_per_minute"] = 6000.0
     assert connector.check(config).status["status"] == "SUCCEEDED"
@@ -137,7 +137,7 @@ REFUSED = [
 
 
 def refused(changes: dict[str, Any], sandbox: Sandbox) -> str:
-    """What `check` says of one changed field, with its vendor alone."""
+    """The message of `check` for one changed field, with only its vendor configured."""
     (path,) = changes
     vendor = path.split(".")[0]
     config = Bad("", changes, path, "").of(good(sandbox))

@@ -1,4 +1,4 @@
-"""Syncs that end before their time, at random points: what was printed and what is read from there on is everything."""
+"""Syncs interrupted at random points: their output and that of the next syncs are complete together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BY_NAME = {case.stream: case for case in CASES}
 
 @pytest.fixture(scope="module")
 def busy_sandbox() -> Iterator[Sandbox]:
-    """Several pages or windows of each stream, so that there are many points to stop at."""
+    """Several pages or windows of each stream, so that there are many points to interrupt."""
     with Sandbox(seed=3, now="2026-03-01T12:30:00Z", rows_per_day=1_200, limits=False) as running:
         yield running
 
@@ -45,7 +45,7 @@ def rows_of(case: Case, sandbox: Sandbox) -> list[Row]:
 
 
 def read_bytes(process: Process, amount: int) -> bytes:
-    """The next bytes of its output, fewer where it ends sooner."""
+    """The next bytes of the output, fewer at its end."""
     found = bytearray()
     while len(found) < amount and (piece := process.stdout.read1(min(65_536, amount - len(found)))):
         found += piece
@@ -58,9 +58,9 @@ def configured(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
 
 @dataclass
 class Told:
-    """What a platform has taken in, over several syncs: rows by key, and the state of the last one printed.
+    """What a platform has stored over several syncs: rows by key, and the last state.
 
-    Every state is held against the rows before it, as they come.
+    Each state is compared with the rows before it.
     """
 
     sandbox: Sandbox
@@ -70,7 +70,7 @@ class Told:
     positions: dict[str, dict[Any, str]] = field(default_factory=lambda: {name: {} for name in STREAMS})
 
     def take(self, run: Run) -> None:
-        """Take a run's output in, in its order."""
+        """Process a run's output, in order."""
         self.take_messages(run.whole.messages)
 
     def take_messages(self, messages: Iterable[Message]) -> None:
@@ -104,7 +104,7 @@ class Told:
         self.positions[name] = held
 
     def complete(self) -> None:
-        """Assert that nothing is missing and nothing is there that the vendors do not have."""
+        """Assert that the rows are exactly the vendors' rows."""
         for case in CASES:
             covers(map(msgspec.json.decode, self.rows[case.stream].values()), rows_of(case, self.sandbox), case)
 
@@ -113,13 +113,13 @@ _by_partition: dict[str, dict[Any, tuple[list[Any], list[int]]]] = {}
 
 
 def expected_by_partition(stream: str, sandbox: Sandbox) -> dict[Any, tuple[list[Any], list[int]]]:
-    """Keys and instants of each partition's rows, in order of time. Kwery's keys are learnt from a quiet read."""
+    """Keys and instants of each partition's rows, sorted by time. Kwery's keys come from an uninterrupted read."""
     return _by_partition[stream]
 
 
 @pytest.fixture
 def undisturbed(connector: Connector, sandbox: Sandbox) -> Run:
-    """A sync that nothing disturbs: what it prints is what others must come to, and where they may be stopped."""
+    """An uninterrupted sync: it has the expected rows, and its output has the points at which others are stopped."""
     if _undisturbed:
         return _undisturbed[0]
     run = connector.read(configured(sandbox), STREAMS)
@@ -193,7 +193,7 @@ def test_a_sync_killed_before_its_first_state_starts_again(
 
 
 def test_a_sync_can_resume_from_every_state(connector: Connector, sandbox: Sandbox, undisturbed: Run) -> None:
-    """What stands before a state, and what is read from it, is everything."""
+    """The rows before a state and the rows read from it are complete together."""
     messages = undisturbed.messages
     places = [n for n, message in enumerate(messages) if message["type"] == "STATE"]
     assert len(places) >= 10
@@ -240,7 +240,7 @@ def test_sigterm_ends_a_sync_within_seconds_with_a_last_state(
 
 @pytest.mark.parametrize("waiting", ["silent", "budget", "retry"])
 def test_sigterm_ends_a_waiting_sync(waiting: str, connector: Connector, sandbox: Sandbox) -> None:
-    """No answer comes, the budget is spent, or a told pause is long."""
+    """While no response arrives, the budget is used up, or a Retry-After is long."""
     config = EVENTS.config(sandbox, START, END)
     if waiting == "silent":
         sandbox.fault("silent", vendor="kaiko", times=None, seconds=60)
@@ -312,7 +312,7 @@ def test_a_closed_output_ends_it_quietly_while_it_waits_and_logs(connector: Conn
 
 
 def test_pages_of_several_markets_are_resumed(connector: Connector, dense_sandbox: Sandbox) -> None:
-    """Coin Metrics orders by market, then time: killed within such pages, each market has a position of its own."""
+    """Coin Metrics sorts by market, then time: after a kill within such pages, each market has its own cursor."""
     start, end = "2026-02-28T00:00:00Z", "2026-03-01T12:00:00Z"
     config = COIN_METRICS.config(dense_sandbox, start, end, lookback_window="PT0S")
     state: list[Message] = []
@@ -347,7 +347,7 @@ UNIFIED = {
 
 @pytest.fixture(scope="module")
 def undisturbed_too(warm: Warm, busy_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A sync of all streams that nothing disturbs."""
+    """An uninterrupted sync of all streams."""
     connector = Connector(warm, tmp_path_factory.mktemp("undisturbed"))
     run = connector.read(configured(busy_sandbox), [*STREAMS, *UNIFIED])
     assert run.code == 0, run
@@ -358,7 +358,7 @@ def undisturbed_too(warm: Warm, busy_sandbox: Sandbox, tmp_path_factory: pytest.
 def test_unified_streams_become_complete(
     seed: int, connector: Connector, sandbox: Sandbox, undisturbed_too: Run
 ) -> None:
-    """They share readings with the vendors' streams, and yet have states of their own, which may be apart."""
+    """They share requests with the vendors' streams but have their own states, which may differ."""
     chance = random.Random(seed)
     streams = [*STREAMS, *UNIFIED]
     whole = undisturbed_too
@@ -384,7 +384,7 @@ def test_unified_streams_become_complete(
 
 @pytest.mark.parametrize("seed", range(4))
 def test_late_rows_and_changed_buckets_all_arrive_eventually(seed: int, connector: Connector) -> None:
-    """Syncs one after the other, some of them killed, while the vendors' clock goes on: no row is lost for good."""
+    """Consecutive syncs, some of them killed, while the vendors' clock advances: no row is lost."""
     chance = random.Random(seed)
     cases: Sequence[Case] = [EVENTS, VOLUMES, COIN_METRICS, KIYOTAKA]
     streams = [case.stream for case in cases]
@@ -423,7 +423,7 @@ def test_late_rows_and_changed_buckets_all_arrive_eventually(seed: int, connecto
 
 
 def test_kwerys_late_rows_keep_the_keys_of_the_others(connector: Connector) -> None:
-    """An id tells twins apart by their order; a late row of the same instant must not take another's place."""
+    """An id numbers twins by their order; a late row of the same instant must not change another row's id."""
     with Sandbox(seed=5, now="2026-02-28T12:00:00Z", rows_per_day=6_000, limits=False) as sandbox:
         config = KWERY.config(sandbox, START, END, lookback_window="P3D")
         first = connector.read(config, [KWERY.stream])

@@ -1,4 +1,4 @@
-"""`examples/cross_check.py` on sandbox data: what it finds, and that it finds nothing where there is nothing."""
+"""`examples/cross_check.py` on sandbox data: it finds the gaps and no others."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def read(connector: Connector, sandbox: Sandbox, path: Path, *, more: bool = Fal
 
 @pytest.fixture(scope="module")
 def said(warm: Warm, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Said:
-    """What the script says, by its arguments; all in one process."""
+    """The script's output by its arguments, in this process."""
     directory = tmp_path_factory.mktemp("rows")
     connector = Connector(warm, tmp_path_factory.mktemp("connector"))
     with vendors(Disagreement()) as sandbox:

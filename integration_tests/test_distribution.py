@@ -33,7 +33,7 @@ STEM = f"airbyte_source_liquidations-{PROJECT['version']}"
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[bytes]:
-    """Run a command without the variables that would let it import or write what is here."""
+    """Run a command without the environment variables that let it import from or write to this checkout."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MAKE"))}
     parts = [str(part) for part in command]
     return subprocess.run(parts, cwd=cwd, env=environment, capture_output=True, timeout=RUN_TIMEOUT, check=False)
@@ -56,7 +56,7 @@ class Built:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """What the recipe of `make dist` makes; without its `setup`, which this test's environment has had."""
+    """The files of `make dist`, without its `setup`, which has run for this environment."""
     out = tmp_path_factory.mktemp("dist")
     (out / "airbyte_source_liquidations-0.0.1.tar.gz").touch()
     ran("make", "-o", "setup", "dist", f"VENV={Path(sys.executable).parents[1]}", f"DIST={out}")
@@ -67,7 +67,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="module")
 def unpacked(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory that the source archive holds."""
+    """The unpacked directory of the source archive."""
     directory = tmp_path_factory.mktemp("archive")
     with tarfile.open(built.archive) as archive:
         archive.extractall(directory, filter="data")
@@ -82,7 +82,7 @@ def index_answers(python: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def environment(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment with the wheel, and with what the wheel requires, in the locked versions."""
+    """A new environment with the wheel and its requirements in the locked versions."""
     environment = tmp_path_factory.mktemp("clean") / "venv"
     ran(sys.executable, "-m", "venv", "--without-pip", environment)
     python = environment / "bin" / "python"

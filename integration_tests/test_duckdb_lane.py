@@ -129,7 +129,7 @@ def rows_read(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
 
 
 def same_tables(python: Path, streams: Streams, left: Path, right: Path) -> None:
-    """Equal row for row, but for when they were written, and for what a single sync saw: that depends on the clock."""
+    """Assert equal rows, except for the time of writing and rows seen by a single sync: they depend on the clock."""
     queries = []
     for name in streams.names:
         seen = "WHERE source <> 'seen by this sync'" if name == "liquidation_coverage" else ""
@@ -140,13 +140,13 @@ def same_tables(python: Path, streams: Streams, left: Path, right: Path) -> None
 
 
 def differences(name: str, one: str, other: str) -> str:
-    """A query that answers 0, 0 where both have the same rows, equally often: as many, and none that only one has."""
+    """A query that returns 0, 0 if both have the same rows equally often: the same number, and none in only one."""
     more = f"(SELECT count(*) FROM ({one})) - (SELECT count(*) FROM ({other}))"
     return f"SELECT '{name}', {more}, (SELECT count(*) FROM ({one} EXCEPT ALL {other}))"
 
 
 def same_files(python: Path, streams: Streams, database: Path, lake: Path) -> None:
-    """The Parquet files hold the tables, each day in its folder, and nothing else lies about."""
+    """Assert that the Parquet files have the tables' rows, each day in its folder, and no other files."""
     queries = []
     for name in streams.names:
         table = f"SELECT * EXCLUDE (_key) FROM a.{name}"
@@ -170,7 +170,7 @@ def streams(vendors: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Strea
 
 @pytest.fixture(scope="module")
 def command(python: Path, vendors: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """How `RUN` is started. Its source discovers the same every time, and so has it in a file."""
+    """The command of `RUN`. Its source has the result of discover in a file, because it never changes."""
     folder = tmp_path_factory.mktemp("source")
     connector, source, catalog = python.with_name("source-liquidations"), folder / "source", folder / "catalog.jsonl"
     discovered = run(connector, "discover", "--config", write_config(folder / "config.json", vendors))
@@ -183,7 +183,7 @@ def command(python: Path, vendors: Sandbox, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def whole(python: Path, vendors: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of one run, beside which its output and its Parquet files are."""
+    """The database of one run; its output and its Parquet files are next to it."""
     folder = tmp_path_factory.mktemp("whole")
     config = write_config(folder / "config.json", vendors)
     done = run(python, LANE, config, folder / "whole.duckdb", "--parquet", folder / "lake")

@@ -1,6 +1,6 @@
-"""The fault matrix: whatever goes wrong with one stream, its error says what, no row is lost, and the others complete.
+"""The fault matrix: a fault of one stream is named in its error, loses no row, and the other streams complete.
 
-Each test reads all streams at once. A fault that passes hits all of them; one that lasts hits one half of them, while
+Each test reads all streams at once. A transient fault hits all of them; a permanent one hits one half of them, while
 the other half must complete, and then the other way round.
 """
 
@@ -39,7 +39,7 @@ QUICK = "0.001"
 
 @dataclass(frozen=True)
 class Broken:
-    """A fault of the sandbox, and what the message about it has to say."""
+    """A fault of the sandbox, and the text that its message must have."""
 
     kind: str
     says: str = ""
@@ -47,7 +47,7 @@ class Broken:
 
     @property
     def least_timeout(self) -> float | None:
-        """Only where no answer comes in time, the connector's own."""
+        """The connector's own timeout if no response arrives in time."""
         return None if "seconds" in self.details else LEAST_TIMEOUT
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ _rows: dict[str, list[Any]] = {}
 
 
 def rows_of(case: Case, sandbox: Sandbox) -> list[Any]:
-    """What the sandbox of this module has of a stream."""
+    """The rows of a stream in this module's sandbox."""
     if case.stream not in _rows:
         _rows[case.stream] = case.rows(sandbox, START, END)
     return _rows[case.stream]
@@ -142,7 +142,7 @@ def failed(run: Run, case: Case, failure_type: str, says: str) -> str:
 
 
 def resumes(connector: Connector, sandbox: Sandbox, run: Run, cases: Sequence[Case]) -> None:
-    """Once the fault is over, a sync from the last state brings what is missing."""
+    """Assert that, after the fault, a sync from the last state reads the missing rows."""
     sandbox.app.faults.clear()
     again = connector.read(everything(sandbox), [case.stream for case in cases], state=run.final_state)
     assert again.code == 0, again
@@ -443,7 +443,7 @@ def test_rows_out_of_order_are_all_read(connector: Connector, sandbox: Sandbox) 
 
 
 def test_a_page_of_another_time_does_not_count_as_read(connector: Connector, sandbox: Sandbox) -> None:
-    """Rows 400 days off say nothing about the time asked for, so that must not count as read."""
+    """Rows 400 days off say nothing about the requested time, which must not count as read."""
     for case in CASES:
         sandbox.fault("out_of_window", vendor=case.vendor, path_contains=case.path, after=1, times=1)
     run = connector.read(everything(sandbox, num_workers=1), STREAMS)
@@ -488,7 +488,7 @@ def test_kaikos_permanent_error_with_status_200_is_reported_in_its_words(
 
 
 def test_a_200_without_a_list_of_rows_is_not_an_empty_page(connector: Connector, sandbox: Sandbox) -> None:
-    """Kiyotaka is the exception: it leaves empty lists out."""
+    """Kiyotaka is the exception: it omits empty lists."""
     for case in (COIN_METRICS, KWERY):
         sandbox.fault("error_in_200", vendor=case.vendor, path_contains=case.path, times=None)
     run = connector.read(everything(sandbox), STREAMS)

@@ -186,9 +186,9 @@ def test_an_hour_that_is_cut_is_read_in_halves(kept: str, connector: Connector) 
 
 @pytest.mark.parametrize("start", [START, "2026-02-27T00:00:00.249Z"])
 def test_a_second_that_is_cut_is_read_contract_by_contract(start: str, connector: Connector) -> None:
-    """Also where the contracts that have orders in it come late in the list, behind many that have none.
+    """Also if the contracts with orders in it are late in the list, after many without.
 
-    And where windows begin inside a second, as those of every sync after the first do.
+    And if windows start inside a second, as in every sync after the first.
     """
     with Sandbox(seed=1, now=NOW, rows_per_day=200, limits=False, tiny_markets=60, tiny_rows_per_day=1) as sandbox:
         at = parse(START) + 90 * MINUTE
@@ -209,7 +209,7 @@ def test_a_second_that_is_cut_is_read_contract_by_contract(start: str, connector
 
 
 def test_a_narrow_pattern_takes_no_more_requests_than_all_of_a_busy_market(connector: Connector) -> None:
-    """An answer has the orders of all contracts, so how long a window may be is told by all of them."""
+    """An answer has the orders of all contracts, so all of them determine the length of a window."""
     with Sandbox(seed=2, now=NOW, rows_per_day=90_000, limits=False) as sandbox:
         counts = []
         for pattern, markets in (("usdt/*", ["usdt"]), ("usdt/ETH_*", ["usdt/ETH_USDT"])):
@@ -258,7 +258,7 @@ def test_equal_orders_of_a_second_are_told_apart(connector: Connector, own_sandb
 
 @pytest.mark.parametrize("gaps", [0, 2, 200])
 def test_a_short_page_of_sums_is_not_the_end(gaps: int, connector: Connector) -> None:
-    """Intervals that are absent make a page short, and no window lose what follows."""
+    """Absent intervals make a page short; no window loses the rows after them."""
     start = "2026-02-25T00:00:00Z"
     with Sandbox(seed=1, now=NOW, rows_per_day=300, limits=False, gate_stats_gaps=gaps) as sandbox:
         made = config(sandbox, "usdt/BTC_USDT", "btc/BTC_USD", start=start, end=None, end_date=NOW)
@@ -300,7 +300,7 @@ def test_an_order_without_its_size_counts_by_the_position(connector: Connector) 
 
 
 def test_the_filled_orders_equal_the_sums(connector: Connector, sandbox: Sandbox) -> None:
-    """In the base asset, of both sides, also of the contract that is counted in dollars; staged orders count once."""
+    """In the base asset, for both sides, also for the contract counted in dollars; staged orders count once."""
     end = "2026-02-28T00:00:00Z"
     run = connector.read(config(sandbox, end=end), ["liquidations", "liquidation_volumes"])
     assert run.code == 0, run
@@ -451,7 +451,7 @@ def test_sums_begin_where_their_history_does(connector: Connector) -> None:
 
 
 def test_with_a_wrong_clock_the_start_of_the_history_is_found(connector: Connector, sandbox: Sandbox) -> None:
-    """The vendor's clock is months behind ours: its refusals tell."""
+    """The vendor's clock is months behind; its refusals show where the history starts."""
     start, now = parse(NOW) - 200 * DAY, parse(NOW)
     run = connector.read(config(sandbox, "usdt/BTC_USDT", start=iso(start, 0), end=NOW), [STATS])
     assert run.code == 0, run
@@ -501,7 +501,7 @@ def test_the_limit_of_each_call_is_kept_and_used(connector: Connector) -> None:
 
 
 def test_a_limit_of_a_minute_is_not_spent_in_ten_seconds(connector: Connector) -> None:
-    """Fewer a minute than documented are never more than the vendor takes in ten seconds."""
+    """A limit a minute below the documented one never allows more than the vendor's limit of ten seconds."""
     with Sandbox(seed=1, now=NOW, rows_per_day=100, tiny_markets=230) as sandbox:
         made = config(sandbox, "usdt/T0*", num_workers=16)
         made["gate"]["requests_per_minute"] = 900
@@ -626,7 +626,7 @@ def test_check_says_how_far_the_history_reaches(connector: Connector, sandbox: S
 
 
 def test_a_delisted_contract_can_be_named(connector: Connector) -> None:
-    """It is in no list, and its orders are there for as long as others'."""
+    """It is in no list, but its orders are kept as long as others'."""
     with Sandbox(seed=1, now="2026-10-20T00:00:00Z", rows_per_day=3_000, limits=False) as sandbox:
         start, end = "2026-10-14T00:00:00Z", "2026-10-16T00:00:00Z"
         made = config(sandbox, "usdt/EOS_USDT", start=start, end=end)

@@ -1,4 +1,4 @@
-"""The first commands that a reader types, as README.md and docs/getting-started.md have them."""
+"""The commands of README.md and docs/getting-started.md."""
 
 from __future__ import annotations
 

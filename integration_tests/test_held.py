@@ -1,4 +1,4 @@
-"""A row that cannot be taken holds back its own market: not the others of the same request, and no other stream."""
+"""A faulty row stops the progress of its own market, not of others in the same request or of other streams."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVENTS, SUMS = "liquidations", "liquidation_volumes"
 
 @dataclass(frozen=True)
 class Batch:
-    """Markets that one request asks for, and a field of their rows that holds a number."""
+    """Markets of one request, and a numeric field of their rows."""
 
     case: Case
     unified: str
@@ -37,7 +37,7 @@ BATCHES = [
 
 
 def read_of(state: Any, stream: str) -> dict[str, list[tuple[str, str]]]:
-    """What has been read, by market."""
+    """The slices that have been read, by market."""
     found = {}
     for partition, parts in slices(state, stream).items():
         named = dict(partition)
@@ -73,7 +73,7 @@ def test_a_faulty_row_stops_only_its_own_market(batch: Batch, connector: Connect
 
 
 def test_a_page_of_only_faulty_rows_counts_as_unread(connector: Connector, sandbox: Sandbox) -> None:
-    """Nothing of the first page is whole, and what follows it is read to its end."""
+    """No row of the first page is valid, and the following pages are read to the end."""
     start = "2026-01-01T00:00:00Z"
     config = VOLUMES.config(sandbox, start, END, num_workers=1)
     config["kaiko"] |= {"assets": ["btc"]}
@@ -88,7 +88,7 @@ def test_a_page_of_only_faulty_rows_counts_as_unread(connector: Connector, sandb
 
 
 def test_a_faulty_row_of_an_unselected_symbol_is_ignored(connector: Connector, sandbox: Sandbox) -> None:
-    """Bitfinex' answers hold the rows of all symbols."""
+    """Bitfinex' answers have the rows of all symbols."""
     rows = sandbox.expected("bitfinex", "*", START, END)
     first = next(number for number, row in enumerate(rows) if row[4] not in BITFINEX.markets)
     assert first < 500

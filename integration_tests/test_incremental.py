@@ -1,4 +1,4 @@
-"""Incremental syncs: what is new, what is late, and what has changed; by market, to the nanosecond, never backwards."""
+"""Incremental syncs: new, late and changed rows; by market, to the nanosecond, never backwards."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_sync_without_new_rows(connector: Connector, sandbox: Sandbox) -> None
 
 
 def late_row(case: Case, at: int) -> tuple[str, dict[str, Any]]:
-    """A row that turns up later, in the vendor's form: (market, row)."""
+    """A late row in the vendor's form: (market, row)."""
     if case is EVENTS:
         return case.markets[0], {"timestamp": at // 10**6, "trade_id": "late", "price": 1.5, "position_side": "long"}
     if case is COIN_METRICS:
@@ -178,7 +178,7 @@ def test_a_removed_market_keeps_its_state(connector: Connector, sandbox: Sandbox
 
 @pytest.mark.parametrize("interval", ["1h", "4h", "5h", "1d"])
 def test_an_open_bucket_of_volumes_is_read_again(interval: str, connector: Connector, own_sandbox: Sandbox) -> None:
-    """Emitted while it is open, and again once it has ended, under the same key with its last figures."""
+    """Emitted while it is open, and again after its end with the same key and the final values."""
     config = VOLUMES.config(own_sandbox, START, None, lookback_window="PT0S")
     config["kaiko"]["interval"] = interval
     rows: dict[Any, Row] = {}
@@ -227,7 +227,7 @@ def test_an_open_bucket_of_points_is_read_again(interval: str, connector: Connec
 
 @pytest.mark.parametrize("end", ["2026-02-15T00:00:00Z", "2026-02-12T00:00:00Z", "2026-02-16T00:00:00Z"])
 def test_no_bucket_starts_after_the_end(end: str, connector: Connector, sandbox: Sandbox) -> None:
-    """Weeks begin on Mondays, 5h where the vendor says: neither where a multiple since 1970 would."""
+    """Weeks start on Mondays, 5h intervals where the vendor says; neither starts at a multiple since 1970."""
     weeks = config_of([KIYOTAKA, VOLUMES], sandbox, "2026-01-26T00:00:00Z", end)
     weeks["kiyotaka"] |= {"symbols": ["BYBIT/BTCUSDT"], "coins": [], "interval": "WEEK"}
     weeks["kaiko"] |= {"assets": ["btc"], "interval": "5h"}
@@ -242,7 +242,7 @@ def test_no_bucket_starts_after_the_end(end: str, connector: Connector, sandbox:
 
 
 def test_positions_never_go_back(connector: Connector, sandbox: Sandbox) -> None:
-    """Neither within a sync, nor where the end, the start or the lookback window is moved."""
+    """Neither within a sync nor after a change of the end, the start or the lookback window."""
     first = connector.read(config_of(CASES, sandbox, START, END), STREAMS)
     held = all_positions(first.final_state)
     changes: list[dict[str, Any]] = [
@@ -334,7 +334,7 @@ def test_an_unusable_state_is_reported(blob: Any, says: str, connector: Connecto
 def test_a_state_of_the_future_reads_the_lookback_window_and_is_kept(
     case: Case, connector: Connector, sandbox: Sandbox
 ) -> None:
-    """As of a clock that was wrong, or of an end_date that was taken back."""
+    """From a wrong clock, or from an end_date that was moved back."""
     config = case.config(sandbox, START, END)
     partitions = [case.partition(market) for market in case.markets]
     ahead = [{"partition": partition, "cursor": {case.cursor: "2199-01-01T00:00:00Z"}} for partition in partitions]

@@ -327,7 +327,7 @@ def test_history_that_the_plan_does_not_cover(connector: Connector) -> None:
 
 @pytest.mark.parametrize("before", ["nothing was read", "all was read"])
 def test_an_end_before_the_history_is_not_a_failure(before: str, connector: Connector) -> None:
-    """The key may read what is newest now."""
+    """The key may read the newest data."""
     with Sandbox(seed=4, rows_per_day=500, limits=False) as sandbox:
         now = sandbox.now()
         start, end = (iso(now - days * 86_400 * 10**9, 0) for days in (60, 40))
@@ -354,7 +354,7 @@ def test_a_plan_without_even_the_newest_day(connector: Connector) -> None:
 
 @pytest.mark.parametrize("command", ["check", "read"])
 def test_the_newest_interval_is_the_open_one(command: str, connector: Connector) -> None:
-    """A plan of seven days has this week, and not the one before."""
+    """A plan of seven days covers this week but not the previous one."""
     with Sandbox(seed=4, rows_per_day=100, limits=False) as sandbox:
         now = sandbox.now()
         start, end = (iso(now - days * 86_400 * 10**9, 0) for days in (41, 40))
@@ -417,7 +417,7 @@ def test_a_used_up_daily_weight_ends_the_sync_and_the_next_one_continues(connect
 
 
 def test_a_refused_connection_costs_no_weight(connector: Connector) -> None:
-    """Else a host that is down for a moment would cost what the key has for a day."""
+    """Otherwise a short outage would use up the key's weight of a day."""
     with kiyotaka_sandbox() as sandbox:
         config = config_of(sandbox, symbols=["BYBIT/BTCUSDT"], weight_per_day=1)
         config["kiyotaka"]["base_url"] = f"{sandbox.closed_url()}/kiyotaka"

@@ -40,7 +40,7 @@ def paid(sandbox: Sandbox) -> list[Recorded]:
 
 
 def credits_of(requests: Iterable[Recorded]) -> int:
-    """What these requests cost, by the vendor's price list."""
+    """The cost of these requests by the vendor's price list."""
     return sum(25 + 2 * request.rows for request in requests if request.status == 200)
 
 
@@ -112,7 +112,7 @@ def test_the_last_minute_costs_a_few_windows_where_pages_are_small(connector: Co
 
 
 def hold_back_the_second_page(sandbox: Sandbox) -> tuple[threading.Event, threading.Event]:
-    """Set once the second page is made up; and what sends it off when it is set."""
+    """An event that is set when the second page is ready, and one that releases it."""
     made, go_on = threading.Event(), threading.Event()
     answer = sandbox.app.answer
 
@@ -201,7 +201,7 @@ def test_check_sends_no_request_that_costs(connector: Connector, sandbox: Sandbo
 
 
 def test_check_requests_a_millisecond_without_free_calls(connector: Connector, sandbox: Sandbox) -> None:
-    """The page of the liquidations names neither."""
+    """The documentation of liquidations mentions neither."""
     for path in ("/v1/limits", "/v1/symbols"):
         sandbox.fault("status", vendor="kwery", path_contains=path, status=404, times=None)
     config = config_of(sandbox)
@@ -260,7 +260,7 @@ def test_every_plan_reads_what_it_may(plan: str, limit: int, connector: Connecto
 
 @pytest.mark.parametrize(("plan", "days"), [("free", 1), ("pro", 30)])
 def test_history_that_a_plan_refuses(plan: str, days: int, connector: Connector) -> None:
-    """The sandbox's clock is another than the connector's, so the reach has to be found by asking."""
+    """The sandbox's clock differs from the connector's, so the reach must be found with requests."""
     with kwery_sandbox(rows_per_day=100) as sandbox:
         # Nor is the plan told, whose rate would make the halvings slow.
         sandbox.serve("kwery", "/v1/limits", [Canned({"error": "not_found"}, 404)])
@@ -285,7 +285,7 @@ def test_history_that_a_plan_refuses_even_of_the_newest_day(connector: Connector
 
 
 def test_history_that_a_plan_omits_silently(connector: Connector) -> None:
-    """The plan counts back from now, and so does the connector: both by the real clock."""
+    """The plan and the connector both count back from now, by the real clock."""
     with Sandbox(seed=3, rows_per_day=4_000, limits=False, kwery_history="clamp") as sandbox:
         now = sandbox.now()
         start, end = iso(now - 3 * 86_400 * 10**9, 3), iso(now - 3600 * 10**9, 3)
@@ -304,7 +304,7 @@ def test_history_that_a_plan_omits_silently(connector: Connector) -> None:
 
 @pytest.mark.parametrize("flavour", ["documented", "recorded"])
 def test_capped_answers_are_requested_again_in_smaller_windows(flavour: str, connector: Connector) -> None:
-    """Where /v1/limits does not tell how many rows the plan gives."""
+    """If /v1/limits does not return the plan's row cap."""
     with kwery_sandbox(kwery_row_cap=50, kwery_flavour=flavour) as sandbox:
         sandbox.serve("kwery", "/v1/limits", [Canned({"error": "not_found"}, 404)])
         config = config_of(sandbox, START, "2026-02-28T12:00:00Z", symbols=["BTC"])
@@ -372,7 +372,7 @@ def test_credits_are_summed_and_logged(connector: Connector) -> None:
 def one_sync(
     connector: Connector, sandbox: Sandbox, config: dict[str, Any], state: list[Message] | None
 ) -> tuple[Run, int]:
-    """A sync that must end well within its limit; and what it has cost."""
+    """Assert that a sync succeeds within its limit; returns it and its cost."""
     sandbox.app.log.clear()
     run = connector.read(config, [STREAM], state=state)
     assert run.code == 0, run
@@ -431,7 +431,7 @@ def test_the_limit_is_kept_and_every_sync_advances_until_all_is_read(
 
 
 def test_lost_answers_count_toward_the_limit(connector: Connector) -> None:
-    """The vendor has charged for them, for all we know."""
+    """The vendor may have charged for them."""
     with kwery_sandbox(rows_per_day=12_000) as sandbox:
         config = config_of(sandbox, START, END, symbols=["BTC"], max_credits_per_sync=8_000)
         sandbox.fault("cut", vendor="kwery", path_contains=PATH, after=1, times=None)

@@ -22,7 +22,7 @@ from sandbox.times import HOUR, MINUTE, iso
 
 
 def community_state(markets: Sequence[str], now: int) -> list[Message]:
-    """A position of its own for each market, so that no two of them share a request."""
+    """A different cursor for each market, so that no two share a request."""
     entries = [
         {"partition": {"market": market}, "cursor": {"time": iso(now - HOUR - n * MINUTE, 3)}}
         for n, market in enumerate(markets)
@@ -124,7 +124,7 @@ def test_limits_of_one_vendor_do_not_delay_others(connector: Connector, sandbox:
 def test_ten_thousand_tiny_markets_do_not_deadlock(
     workers: int, tiny: int, connector: Connector, tmp_path: Path
 ) -> None:
-    """Of the benchmarks' server, which answers at once."""
+    """With the benchmarks' server, which answers immediately."""
     shape = Shape("tiny", "kaiko", 2 * tiny, tiny)
     with FastServer(shape.server_arguments) as server:
         config = json.loads(whole(shape).write(tmp_path, server.url).config.read_text()) | {"num_workers": workers}

@@ -1,4 +1,4 @@
-"""Full-refresh streams: lists that vendors have, read whole each time."""
+"""Full-refresh streams: the vendors' lists, read completely in each sync."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ask(sandbox: Sandbox, path: str, header: tuple[str, str] = ("X-None", ""), *
 
 @dataclass(frozen=True)
 class List:
-    """One stream, and the requests that read it whole: (path, query, sent with the key)."""
+    """One stream, and the requests that read it: (path, query, sent with the key)."""
 
     stream: str
     vendor: str
@@ -112,7 +112,7 @@ VENDORS = list(dict.fromkeys(case.vendor for case in LISTS))
 
 
 def rows_of(case: List, sandbox: Sandbox) -> list[Row]:
-    """What the vendor has, asked without the connector."""
+    """The vendor's rows, read without the connector."""
     if case is KAIKO_INSTRUMENTS:
         rows = ask(sandbox, "/kaiko-reference/v1/instruments", page_size="1000")["data"]
         return [row for row in rows if row["class"] in ("future", "perpetual-future")]
@@ -163,7 +163,7 @@ def test_every_row_as_the_vendor_has_it(
 
 
 def test_all_of_them_whole_each_time(connector: Connector, expected: dict[str, list[Row]], sandbox: Sandbox) -> None:
-    """A saved state, and the time configured, change nothing of a list."""
+    """A saved state and the configured dates do not affect a list."""
     config = sandbox.config("2026-02-28", VENDORS, end_date="2026-02-28T01:00:00Z")
     config["coin_metrics"]["api_key"] = CM_KEY
     streams = [case.stream for case in LISTS]

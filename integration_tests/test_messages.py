@@ -166,7 +166,7 @@ def test_records_are_as_discover_says(connector: Connector, sandbox: Sandbox) ->
 
 
 def in_order(messages: list[Message], stream: str) -> list[str]:
-    """What is said of a stream, repeats of the same left out."""
+    """The messages about a stream, without repeats."""
     found: list[str] = []
     for message in messages:
         said = None
@@ -250,7 +250,7 @@ def read_in_process(config: dict[str, Any], streams: list[str]) -> list[AirbyteM
 
 
 def pauses_until_told(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
-    """Let pauses end no sooner than a progress line of the stream tells of one, however slow the machine is."""
+    """Let no pause end before a progress line of the stream reports it, however slow the machine is."""
     told = threading.Event()
 
     class Listener(logging.Handler):
@@ -329,7 +329,7 @@ def test_in_process_and_on_the_command_line_the_messages_are_the_same(connector:
 
 
 def as_object(message: AirbyteMessage) -> Message:
-    """A message as an object. The CDK's serializer leaves nulls of a record out, so that is taken as it is."""
+    """A message as an object. The CDK's serializer omits nulls of a record, so the record is taken unchanged."""
     found: Message = AirbyteMessageSerializer.dump(message)
     if message.record is not None:
         found["record"]["data"] = message.record.data

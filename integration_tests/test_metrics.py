@@ -214,7 +214,7 @@ PLACES: dict[str, Callable[[str], tuple[str, str, str]]] = {
 
 
 def volumes(sandbox: Sandbox) -> list[Row]:
-    """What the vendor's rows are in the contract's shape; amounts as literals."""
+    """The vendor's rows in the contract's shape; amounts as literals."""
     found = []
     for case in LEVELS:
         for row in case.rows(sandbox, START, END):
@@ -307,7 +307,7 @@ def test_what_discover_lists(section: dict[str, Any], offered: bool, connector: 
 
 
 def test_a_plan_without_metrics(connector: Connector, sandbox: Sandbox) -> None:
-    """The vendor's words, and what to do. The liquidations of the same markets go on."""
+    """The error has the vendor's words and what to do. The liquidations of the same markets continue."""
     config = MARKET.config(sandbox, START, END)
     config["coin_metrics"] |= {
         "api_key": "sandbox-coin-metrics-limited",
@@ -367,7 +367,7 @@ def test_without_a_key_and_without_a_catalog(status: int, connector: Connector, 
 
 @pytest.mark.parametrize("frequency", ["1h", "1d"])
 def test_without_a_key_the_last_day_is_read_and_with_one_the_rest(frequency: str, connector: Connector) -> None:
-    """The community API leaves out what is older, silently: that it was asked for does not mean that it was read."""
+    """The community API silently omits older rows, so a requested period does not count as read."""
     start, end = (iso(time.time_ns() // DAY * DAY - days * DAY, 0) for days in (3, 0))
     table, streams = "/v4/timeseries/pair-metrics", [PAIR.stream, COVERAGE]
     with Sandbox(seed=4, rows_per_day=300, limits=False) as today:
@@ -471,7 +471,7 @@ def test_check_of_a_plan_without_metrics(connector: Connector, sandbox: Sandbox)
 
 
 def test_an_unknown_entity_costs_the_others_nothing(connector: Connector, sandbox: Sandbox) -> None:
-    """One unknown id fails the call for all, so each is then asked for by itself."""
+    """One unknown id fails the whole call, so each entity is then requested separately."""
     config = PAIR.config(sandbox, START, END)
     config["coin_metrics"]["metrics_pairs"] = ["btc-usdt", "no-such", "btc-usd"]
     run = connector.read(config, [PAIR.stream])

@@ -1,4 +1,4 @@
-"""Answers that no page allows, kind by kind, at every vendor: no row is guessed, lost or taken twice."""
+"""Undocumented answers of every kind, at every vendor: no row is guessed, lost or duplicated."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def read(case: Case, connector: Connector, sandbox: Sandbox, **section: Any) -> 
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, case: Case, handle: Any) -> None:
-    """Let `handle` make the replies of a vendor, of a request and of what the vendor replies to a request."""
+    """Let `handle(request, plain)` make the replies of a vendor; `plain` is the vendor's own handler."""
     vendor = sandbox.app.vendors[case.vendor]
     plain = vendor.handle
     monkeypatch.setattr(vendor, "handle", lambda request: handle(request, plain))
@@ -109,7 +109,7 @@ NUMBERS = {
 def test_text_that_is_no_number_is_an_error_that_names_field_and_row(
     case: Case, value: str, connector: Connector, sandbox: Sandbox
 ) -> None:
-    """Of sums, that bucket alone is left out; the rest of its window does not count as read."""
+    """For sums, only that bucket is omitted; the rest of its window does not count as read."""
     good = read(case, connector, sandbox)
     sandbox.fault(
         "wrong_types", vendor=case.vendor, path_contains=case.path, field=NUMBERS[case.stream], value=value, times=1
@@ -340,7 +340,7 @@ def test_one_odd_date_never_loses_a_list(value: Any, connector: Connector, sandb
 
 
 def twice(case: Case, change: Callable[[Any], None]) -> Callable[[Request, Any], Reply]:
-    """The vendor's replies with the last row once more, changed."""
+    """The vendor's replies with a changed copy of the last row."""
 
     def handle(body: Any, reply: Reply, shape: Any) -> Reply:
         for rows in shape.lists(body):
@@ -418,7 +418,7 @@ def test_an_interval_with_two_values_is_no_interval(
 def test_an_exchange_that_is_named_twice_in_a_bucket(
     amount: float | None, connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
-    """The same counts again come once; of two, neither is guessed, and that bucket is left out."""
+    """Equal counts are taken once; of different counts neither is guessed, and that bucket is omitted."""
     expected = connector.read(VOLUMES.config(sandbox, START, END), ["liquidation_volumes"]).records()
     named = set()
 
@@ -444,7 +444,7 @@ def test_an_exchange_that_is_named_twice_in_a_bucket(
 def test_two_series_that_are_one_in_the_unified_stream(
     connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
-    """A category is part of the vendor's key, and of no other."""
+    """The category is part of the vendor stream's key only."""
 
     def both(body: Any, reply: Reply, _: Any) -> Reply:
         again = copy.deepcopy(body["series"])
@@ -560,7 +560,7 @@ def test_a_last_page_with_fewer_rows_than_it_says_is_reported(
 def test_a_faulty_row_outside_the_requested_time_is_ignored(
     connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
-    """Gate's sums go on behind the end of the window: it has no parameter for that."""
+    """Gate's sums continue after the end of the window, because it has no parameter for the end."""
 
     def handle(body: Any, reply: Reply, _: Any) -> Reply:
         assert body[-1]["time"] > parse(END) // NS
@@ -574,7 +574,7 @@ def test_a_faulty_row_outside_the_requested_time_is_ignored(
 
 
 def put_odd_time(case: Case, market: str, body: Any) -> None:
-    """Give one row of a market a time that is none."""
+    """Give one row of a market an invalid time."""
     if case is COINALYZE:
         for series in body:
             if series["symbol"] == market:
@@ -588,7 +588,7 @@ def put_odd_time(case: Case, market: str, body: Any) -> None:
 def test_a_row_without_a_time_costs_no_other_market_its_rows(
     case: Case, connector: Connector, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
-    """Where a request asks for several markets, the others are asked for without the one at fault."""
+    """If a request has several markets, the others are requested again without the faulty one."""
     odd, *others = case.markets
 
     def handle(body: Any, reply: Reply, _: Any) -> Reply:

@@ -22,7 +22,7 @@ def configured(sandbox: Sandbox, start: str, **fields: Any) -> dict[str, Any]:
 
 
 def bounds(request: Recorded) -> tuple[int, int]:
-    """[start, end) of what a first page asks for."""
+    """[start, end) of a first page's request."""
     params = request.params
     if "from" in params:
         start = int(params["from"])
@@ -34,7 +34,7 @@ def bounds(request: Recorded) -> tuple[int, int]:
 
 
 def firsts(sandbox: Sandbox, case: Case) -> list[Recorded]:
-    """The requests that begin a window of a stream."""
+    """The first requests of a stream's windows."""
     found = [request for request in sandbox.requests(case.vendor) if case.path in request.path]
     return [r for r in found if {"from", "start", "start_time"} & set(r.params) and "cursor" not in r.params]
 
@@ -97,7 +97,7 @@ def test_a_sync_killed_while_it_reads_a_missing_period_resumes(connector: Connec
 
 @pytest.fixture
 def today() -> Any:
-    """A sandbox whose clock is the real one: what a plan reaches back to is counted from now."""
+    """A sandbox with the real clock, because a plan's history is counted back from now."""
     with Sandbox(seed=4, rows_per_day=300, limits=False) as sandbox:
         yield sandbox
 
@@ -265,7 +265,7 @@ def test_what_is_newer_than_a_kaiko_key_may_read_is_missing_until_it_may(
 
 @pytest.mark.parametrize("case", [EVENTS, COIN_METRICS, KWERY], ids=str)
 def test_a_crash_repeats_only_the_windows_that_were_not_finished(case: Case, connector: Connector) -> None:
-    """One market that several workers read at once: what they finished is not read again."""
+    """One market that several workers read at once: finished windows are not read again."""
     start, end = "2026-02-10T00:00:00Z", "2026-02-28T00:00:00Z"
     with Sandbox(seed=4, now="2026-03-01T12:30:00Z", rows_per_day=4_000, limits=False) as sandbox:
         name = next(n for n in ("instruments", "markets", "symbols") if n in case.section)
@@ -297,7 +297,7 @@ def test_a_crash_repeats_only_the_windows_that_were_not_finished(case: Case, con
 def test_a_state_of_the_first_version_resumes_without_a_repeat(
     case: Case, connector: Connector, sandbox: Sandbox
 ) -> None:
-    """It has a cursor and no slices: everything from its start on had been read."""
+    """It has a cursor and no slices: everything since its start had been read."""
     entries = [{"partition": case.partition(market), "cursor": {case.cursor: START}} for market in case.markets]
     state = [
         {
@@ -315,7 +315,7 @@ def test_a_state_of_the_first_version_resumes_without_a_repeat(
 
 
 def test_a_sync_resumes_after_a_pause_longer_than_the_history(connector: Connector) -> None:
-    """The lookback cannot be read again any more: that holds nothing back, and takes nothing else away."""
+    """The lookback is no longer available; this neither stops progress nor removes slices."""
     begin = parse("2026-02-01T00:00:00Z")
     markets = ["BYBIT/ETHUSDT", "BYBIT/BTCUSDT", "BINANCE_FUTURES/BTCUSDT"]
     with Sandbox(seed=1, now=iso(begin, 0), rows_per_day=200, limits=False, disagreement=None) as sandbox:

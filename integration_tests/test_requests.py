@@ -1,4 +1,4 @@
-"""What is asked of the vendors: every request to the last parameter, and no more of them than it takes."""
+"""The requests to the vendors: every parameter, and no more requests than necessary."""
 
 from __future__ import annotations
 

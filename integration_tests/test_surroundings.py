@@ -49,7 +49,7 @@ def run_of(done: subprocess.CompletedProcess[bytes]) -> Run:
 
 
 def defaults(schema: dict[str, Any]) -> dict[str, Any]:
-    """What Airbyte's form makes of a schema before anybody has touched it."""
+    """The configuration that Airbyte's untouched form makes of a schema."""
     found: dict[str, Any] = {}
     for name, field in schema["properties"].items():
         if "default" in field:
@@ -69,7 +69,7 @@ def spec() -> dict[str, Any]:
 def test_a_form_with_one_vendor_filled_in(
     case: Case, spec: dict[str, Any], connector: Connector, sandbox: Sandbox
 ) -> None:
-    """Every other section is there, too, with its defaults."""
+    """Every other section is present with its defaults."""
     form = defaults(spec)
     filled = case.config(sandbox, START, END)
     config = form | {name: value for name, value in filled.items() if name != case.vendor}
@@ -316,7 +316,7 @@ def test_no_state_is_a_first_read_and_no_other_file_may_be_missing(connector: Co
 
 
 def test_an_inaccessible_state_is_reported(connector: Connector, sandbox: Sandbox) -> None:
-    """It is not taken for a first sync, which would read, and pay for, everything again."""
+    """It must not count as a first sync, which would read and pay for everything again."""
     run = connector.start([*arguments("read", connector, sandbox), "--state", "a" * 300]).collect()
     assert run.code == 1
     (trace,) = run.traces
@@ -372,7 +372,7 @@ def test_help_shows_every_command(connector: Connector) -> None:
 
 @pytest.fixture
 def blocked(connector: Connector, dense_sandbox: Sandbox) -> Iterator[subprocess.Popen[bytes]]:
-    """A read whose output nobody takes, and that can write no more."""
+    """A read that is blocked because nobody reads its output."""
     config = config_of([EVENTS, COIN_METRICS], dense_sandbox, START, END)
     args = ["--config", connector.file(config), "--catalog", connector.file(connector_catalog(EVENTS))]
     process = subprocess.Popen([str(SCRIPT), "read", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -465,7 +465,7 @@ def test_a_closed_output_is_one_line(command: str, connector: Connector, sandbox
 
 
 def test_no_output_is_sent_to_a_vendor_when_standard_output_is_closed(connector: Connector, sandbox: Sandbox) -> None:
-    """A connection must not take the number of the standard output that is closed."""
+    """A connection must not get the descriptor of the closed standard output."""
     received: list[bytes] = []
 
     class Handler(socketserver.BaseRequestHandler):
@@ -538,7 +538,7 @@ class Proxy(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def untrusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with a certificate that nobody has signed."""
+    """A server with a self-signed certificate."""
     folder = tmp_path_factory.mktemp("tls")
     names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]

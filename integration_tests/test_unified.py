@@ -45,7 +45,7 @@ def sandbox(thin_sandbox: Sandbox) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def undisturbed(warm: Warm, thin_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """What the vendors' own streams hold."""
+    """The records of the vendors' streams."""
     run = Connector(warm, tmp_path_factory.mktemp("undisturbed")).read(configured(thin_sandbox), OWN)
     assert run.code == 0, run
     return run
@@ -57,7 +57,7 @@ def configured(sandbox: Sandbox, end: str = END, cases: Sequence[Case] = CASES, 
 
 
 def asked(sandbox: Sandbox) -> list[tuple[str, ...]]:
-    """What was asked for, without tokens, which differ, and contract sizes, which only `liquidations` needs."""
+    """The requests without tokens, which differ, and without contract sizes, which only `liquidations` needs."""
     sizes = ("/reference-data/", "/contracts")
     return sorted(_text(r) for r in sandbox.requests() if not any(part in r.path for part in sizes))
 
@@ -68,7 +68,7 @@ def _text(request: Recorded) -> tuple[str, ...]:
 
 
 def fed(run: Run, stream: str, cases: Sequence[Case] = CASES) -> list[Row]:
-    """What a unified stream must hold by the vendor streams' records of the same run."""
+    """The expected records of a unified stream, from the vendor streams' records of the same run."""
     return [row for case in cases if FED[case.stream][0] == stream for row in mapped(case, run.records(case.stream))]
 
 
@@ -160,7 +160,7 @@ def test_streams_with_equal_cursors_are_read_once(connector: Connector, sandbox:
 
 
 def test_streams_with_different_cursors_are_read_from_each(connector: Connector, sandbox: Sandbox) -> None:
-    """The unified streams are selected later than the vendors': they get their history, the others what is new."""
+    """The unified streams are selected later: they get their history, the vendors' streams their new rows."""
     first = connector.read(configured(sandbox, MIDDLE), OWN)
     whole = connector.read(configured(sandbox), OWN)
     sandbox.clear()
@@ -268,7 +268,7 @@ def test_text_that_is_no_number_fails_the_unified_stream_without_a_guess(
 
 
 def swallowed(run: Run, held: dict[str, dict[Any, Row]], state: list[Message]) -> list[Message]:
-    """Take in what a run printed: rows by key, and its last states."""
+    """Process a run's output: rows by key, and the last states."""
     for stream, rows in held.items():
         for row in run.records(stream):
             key = identity(stream, row) if stream in UNIFIED else tuple(sorted(row.items(), key=str))
@@ -317,7 +317,7 @@ def test_every_row_has_the_same_fields_at_every_vendor(connector: Connector, san
 
 
 def test_two_vendors_of_one_market_agree_on_sides(connector: Connector, sandbox: Sandbox) -> None:
-    """Kwery has of each second of Binance the last event that Kaiko has: the same one, so the same side."""
+    """Kwery's event of a second of Binance is Kaiko's last event of that second, so the sides are equal."""
     config = configured(sandbox, cases=[EVENTS, KWERY, VOLUMES, KIYOTAKA])
     config["kaiko"]["instruments"] = ["binc/perpetual-future/eth-usdt"]
     config["kwery"]["symbols"] = ["ETH"]

@@ -19,7 +19,7 @@ TINY = 1_200
 
 @pytest.fixture(scope="module")
 def wide_sandbox() -> Iterator[Sandbox]:
-    """More markets than one page of a list holds."""
+    """More markets than one page of a list has."""
     with Sandbox(
         seed=1, now="2026-03-01T12:30:00Z", rows_per_day=300, limits=False, tiny_markets=TINY, tiny_rows_per_day=2.0
     ) as running:
@@ -117,7 +117,7 @@ def test_coin_metrics_patterns(connector: Connector, sandbox: Sandbox) -> None:
 
 
 def test_coin_metrics_question_marks_are_matched_here(connector: Connector, sandbox: Sandbox) -> None:
-    """The vendor's own patterns have none, so its list of the exchange is asked for."""
+    """The vendor's patterns have no question marks, so the exchange's list is requested."""
     patterns = ["okex-???-USDT-SWAP-future", "b??????-?TCUSDT-future", "deribit-*-future"]
     run = read(COIN_METRICS, connector, sandbox, markets=patterns)
     assert run.code == 0, run
@@ -132,7 +132,7 @@ def test_coin_metrics_question_marks_are_matched_here(connector: Connector, sand
 def test_coin_metrics_patterns_where_the_catalog_takes_none(
     refuses: bool, connector: Connector, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its list is matched here: of one exchange where the pattern names it, else of all, and that only once."""
+    """The connector matches the list: of the pattern's exchange, or else of all exchanges, requested only once."""
     vendor = sandbox.app.vendors["coin_metrics"]
     plain = vendor.handle
 
@@ -185,7 +185,7 @@ def test_coin_metrics_catalog_is_read_to_its_end(connector: Connector, sandbox: 
 
 
 def test_coin_metrics_markets_are_batched_under_the_longest_url(connector: Connector, sandbox: Sandbox) -> None:
-    """Markets that begin together go together, in as few requests as 10,000 characters allow."""
+    """Markets with the same start share requests, as few as 10,000 characters allow."""
     markets = [f"bybit-T{number:05d}USDT-future" for number in range(1, TINY + 1)]
     run = read(COIN_METRICS, connector, sandbox, markets=markets)
     assert run.code == 0, run
@@ -255,7 +255,7 @@ def test_kiyotakas_patterns(connector: Connector, sandbox: Sandbox) -> None:
     ],
 )
 def test_coinalyzes_patterns(patterns: list[str], markets: list[str], connector: Connector, sandbox: Sandbox) -> None:
-    """Matched in the list of all markets, which is asked for once; several patterns give each market once."""
+    """Matched with the list of all markets, which is requested once; several patterns select each market once."""
     run = read(COINALYZE, connector, sandbox, symbols=patterns)
     assert run.code == 0, run
     same(run.records(), COINALYZE.rows(sandbox, START, END, markets))
@@ -274,7 +274,7 @@ def gate_contracts(sandbox: Sandbox, pattern: str) -> list[str]:
 
 @pytest.mark.parametrize("pattern", ["usdt/T0*_USDT", "*/BTC_USD*", "btc/*"])
 def test_gates_patterns(pattern: str, connector: Connector, sandbox: Sandbox) -> None:
-    """Sums are asked for contract by contract of the list; orders are those of the whole settle currency, filtered."""
+    """Sums are requested for each contract of the list, orders for the whole settle currency and then filtered."""
     markets = gate_contracts(sandbox, pattern)
     assert markets
     orders = read(GATE_ORDERS, connector, sandbox, contracts=[pattern])
@@ -292,7 +292,7 @@ def test_gates_patterns(pattern: str, connector: Connector, sandbox: Sandbox) ->
 
 @pytest.mark.parametrize("patterns", [["t*F0:USTF0"], ["tBTC*", "tBTCUSD", "t?TCUSD"], ["*"]])
 def test_bitfinexs_patterns(patterns: list[str], connector: Connector, sandbox: Sandbox) -> None:
-    """They choose rows of the whole exchange, so that there is no list to read; each entry has its own position."""
+    """They filter rows of the whole exchange, so no list is read; each entry has its own cursor."""
     run = read(BITFINEX, connector, sandbox, symbols=patterns)
     assert run.code == 0, run
     chosen = [

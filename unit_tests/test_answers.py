@@ -1,4 +1,4 @@
-"""Answers: whole or not, the vendor's words, the time to wait."""
+"""Answers: complete or not, the vendor's words, Retry-After."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from source_liquidations.http.budgets import Allowance, Budget
 
 
 class Clock:
-    """A clock that goes only where it is told."""
+    """A clock that moves only when a test sets it."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         self.now = now
@@ -24,7 +24,7 @@ class Clock:
 
 
 def most_in_any(seconds: float, sent: Sequence[float]) -> int:
-    """The most requests in any half-open span of so many seconds."""
+    """The maximum number of requests in any half-open span of `seconds`."""
     return max((sum(at <= other < at + seconds for other in sent) for at in sent), default=0)
 
 
@@ -117,7 +117,7 @@ def test_a_changed_limit_counts_what_was_sent_before(before: int, after: int) ->
 
 
 def test_many_threads_share_one_budget() -> None:
-    """Counted by the budget's own clock: what the machine does between two lines of a thread is not its matter."""
+    """Counted by the budget's own clock, because the machine may pause a thread anywhere."""
     latest = threading.local()
 
     def clock() -> float:

@@ -1,4 +1,4 @@
-"""The client: what it sends, what it tries again, what it gives up, and where it never sends a key."""
+"""The client: its requests, retries and failures, and where it never sends a key."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Counting(Server):
 
 
 class Vendor:
-    """A server that answers with what it is given, in turn, the last for ever; and remembers what arrived."""
+    """A server that sends the given answers in turn, repeats the last one, and records the requests."""
 
     def __init__(self) -> None:
         self.arrived: list[Arrived] = []
@@ -105,7 +105,7 @@ def make(vendor: Vendor) -> Make:
 
 
 def impatient_once(make: Make) -> Client:
-    """A client that soon gives its first try up, and then has as much patience as a busy machine needs."""
+    """A client with a short timeout for its first attempt and a long one afterwards."""
     purse = Patient()
     client = purse.client = make(patience=replace(QUICK, answer=0.4), purse=purse)
     return client
@@ -251,7 +251,7 @@ def test_broken_connections_are_retried(vendor: Vendor, make: Make, fault: Answe
 
 
 def test_an_endless_drip_fails(vendor: Vendor, make: Make) -> None:
-    """Each piece comes in time, so no read ever times out."""
+    """Each piece arrives in time, so no read times out."""
     vendor.will(wire("slow_drip", seconds=0.05, chunk=20), GOOD)
     assert decode(impatient_once(make).fetch(Request("/x"))) == [1, 2, 3]
     assert len(vendor.arrived) == 2
@@ -356,7 +356,7 @@ def test_retry_after_is_respected(vendor: Vendor, make: Make) -> None:
 
 
 def test_retry_after_delays_all_requests_of_the_vendor(vendor: Vendor, make: Make) -> None:
-    """By a clock that stands still until the pause was seen."""
+    """With a clock that stands still until the pause."""
     vendor.will(status(429, None, **{"X-RateLimit-Reset": "1", "X-RateLimit-Remaining": "0"}), GOOD)
     now = [1_000.0]
     client = make(budget=Budget(1_000_000, 1.0, clock=lambda: now[0]))
@@ -389,7 +389,7 @@ def test_endless_retry_after_fails(vendor: Vendor, make: Make) -> None:
 
 
 def pauses_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the client sleeps, without sleeping."""
+    """The client's sleeps, recorded without sleeping."""
     pauses: list[float] = []
     monkeypatch.setattr(client, "_sleep", pauses.append)
     monkeypatch.setattr(client.budget, "refused", lambda seconds: None)
@@ -399,7 +399,7 @@ def pauses_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_the_vendors_delays_are_for_429s_without_retry_after(
     vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first, the second, and the last figure for all others; more of them than a request has tries."""
+    """The first, the second, and the last delay for all further 429s, of which there are more than attempts."""
     told, untold = status(429, None, **{"Retry-After": "7"}), status(429)
     vendor.will(untold, untold, told, *[untold] * 4, GOOD)
     client = make(delays=(60.0, 240.0), patience=Patience())
@@ -472,7 +472,7 @@ def test_a_too_long_retry_after_delays_no_other_request(vendor: Vendor, make: Ma
 
 
 class StopsTheWait(threading.Event):
-    """Is set a moment after somebody has begun to wait for it."""
+    """An event that is set shortly after a wait for it starts."""
 
     def wait(self, timeout: float | None = None) -> bool:
         threading.Timer(0.3, self.set).start()
@@ -594,7 +594,7 @@ def test_a_vendor_may_explain_a_refusal_better(vendor: Vendor, make: Make) -> No
 
 
 def test_a_vendor_may_map_an_answer_to_an_http_status(vendor: Vendor, make: Make) -> None:
-    """A vendor may say "too fast" with a 400, and in a header of its own."""
+    """A vendor may report a rate limit with a 400 and its own header."""
 
     def translate(answered: Answered) -> Answered:
         if b"too fast" not in answered.body:
@@ -733,7 +733,7 @@ def test_waiting_times_can_be_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_patience_ends_before_airbytes_heartbeat() -> None:
-    """Airbyte gives a source up that has said nothing for 90 minutes."""
+    """Airbyte stops a source that has sent nothing for 90 minutes."""
     patience = Patience()
     slowest_try = patience.connect + 2 * patience.answer
     assert patience.answer == 60.0

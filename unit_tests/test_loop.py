@@ -41,7 +41,7 @@ def many(markets: int, each: int) -> FakeVendor:
 
 
 def taken(sync: loop.Sync) -> Iterator[Any]:
-    """Items as a consumer takes them in; of a checkpoint, what a platform would store of it at that moment."""
+    """Items as a consumer receives them; of a checkpoint, the state that a platform stores at that moment."""
     for item in sync:
         if (state := state_of(item)) is not None:
             yield {entry["partition"]["market"]: entry["slices"] for entry in state["states"]}
@@ -94,7 +94,7 @@ def test_a_slow_consumer_bounds_the_memory(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 class Gauge:
-    """How many are inside now, and how many were at the most."""
+    """The current and the maximum number of concurrent users."""
 
     def __init__(self) -> None:
         self.now = self.most = 0
@@ -243,7 +243,7 @@ class FirstRowOdd(FakeVendor):
 
 
 def test_the_progress_log_continues_after_a_faulty_row(caplog: pytest.LogCaptureFixture) -> None:
-    """What counts as read does not; but the log says how far the sync is."""
+    """The slices do not advance, but the log shows the sync's progress."""
     sync = sync_of(FirstRowOdd({"m": list(range(0, END, 100))}, page_size=7, splittable=False))
     items = list(taken(sync))
     assert [item for item in items if isinstance(item, dict)][-1] == {}, "nothing of it is read"
@@ -278,7 +278,7 @@ def test_partitions_are_known_by_their_values_in_any_order() -> None:
 
 @pytest.mark.parametrize("method", ["_pick", "returned", "planned"])
 def test_an_exception_in_the_scheduler_fails_the_sync_loudly(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a worker nor the scheduler may die silently: the writer would wait for ever."""
+    """Neither a worker nor the scheduler may die silently, because the writer would wait forever."""
 
     def broken(*_: Any) -> Any:
         raise AssertionError("a broken invariant")

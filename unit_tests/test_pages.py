@@ -1,4 +1,4 @@
-"""RECORD lines: what the vendor wrote, value for value and literal for literal, through both doors."""
+"""RECORD lines: the vendor's values and literals, on the command line and in process."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_both_outputs_have_the_same_messages(written: list[str]) -> None:
     "literal", ["1e400", "-1e400", "9" * 400, "123456789012345678901234567890", "1.7976931348623157e308"]
 )
 def test_both_outputs_accept_numbers_beyond_a_float(literal: str) -> None:
-    """What is written for the command line must not fail in process."""
+    """A number that the command line writes must not fail in process."""
     block = Block(
         "events",
         1,

@@ -1,4 +1,4 @@
-"""Stream state: what was saved comes back, positions go forward only, and checkpoints come often but not too often."""
+"""Stream state: it survives saving, cursors only advance, and checkpoints are frequent but not too frequent."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_faulty_row_in_the_lookback_blocks_the_slices_after_it() -> None:
 
 
 def test_a_state_of_the_future_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A clock was wrong once: silently, nothing new would be read for years."""
+    """From a wrong clock: without a warning, nothing new would be read for years."""
     state({"states": [{"partition": {"market": name}, "cursor": {"time": "2999-01-01"}} for name in "ab"]})
     (said,) = caplog.records
     assert "2999-01-01T00:00:00Z, which is in the future" in said.getMessage()
@@ -235,7 +235,7 @@ def test_only_changed_partitions_are_serialized_again(monkeypatch: pytest.Monkey
 
 
 def test_another_reading_may_be_planned_while_a_state_is_serialized(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a worker does of a second vendor's markets in `liquidation_volumes`, while the writer has a checkpoint."""
+    """Such as when a worker adds a second vendor's markets in `liquidation_volumes` during a checkpoint."""
     saved = state()
     for market in ("btc", "eth"):
         saved.add(Partition.of(market=market), (1, 2))

@@ -1,4 +1,4 @@
-"""How far back a key reaches: known, or found by a few halvings, whatever it is; and what it costs."""
+"""The reach of a key: known, or found by a few halvings, and its cost."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def found(
 
 @pytest.mark.parametrize(("later", "most"), [(1, 1), (MINUTE, 1), (HOUR, 12), (23 * DAY, 34)])
 def test_a_known_limit_that_has_rolled_on_costs_few_requests(later: int, most: int) -> None:
-    """A request came a second too late; or what the vendor says of the plan is wrong by days."""
+    """A request was sent a second too late, or the vendor's statement about the plan is wrong by days."""
     known = END - 30 * DAY
     read, refused, _ = found(END - 400 * DAY, known + later, step=timestamps.MILLISECOND, known=known)
     assert len(refused) <= most
@@ -221,7 +221,7 @@ def test_a_history_that_rolls_on_while_it_is_read_is_found_again() -> None:
 
 
 def test_a_reach_that_would_leave_nothing_is_believed_after_a_hundred_empty_pages() -> None:
-    """Else years of Gate's hours, each empty without an error, would be requested by every sync."""
+    """Otherwise every sync would request years of Gate's hours, each empty without an error."""
     reach = Reach(END + DAY, refuses_old=False, step=1, end=END)
     for _ in range(100):
         assert reach.next_start(END - 9 * DAY, END, is_older=False) == END - 9 * DAY

@@ -1,4 +1,4 @@
-"""No key gets out, in whatever form and text it turns up."""
+"""No key is printed, in any form or text."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fresh() -> Iterator[Callable[[], None]]:
-    """Forgets all keys, once for every example."""
+    """Forget all keys before every example."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield lambda: forget(monkeypatch)
 

@@ -1,4 +1,4 @@
-"""The scheduler, with everything above the network: any order of events reads every row and moves no position early."""
+"""The scheduler with everything above the network: any order of events reads every row and advances no cursor early."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_rows_in_no_order_arrive_too_and_only_a_window_moves_the_position(
 def test_a_vendor_that_forgets_its_order_loses_no_row(
     rows: dict[str, list[int]], page_size: int, chance: random.Random
 ) -> None:
-    """Positions may be wrong until the disorder shows; what is read in this sync is complete nevertheless."""
+    """Cursors may be wrong until the disorder is detected; the rows of this sync are complete nevertheless."""
     endpoint = FakeVendor(rows, page_size=page_size, shuffled=True, splittable=False)
     sync = Simulation(endpoint, START, END, chance=chance, check_progress=False)
     sync.run()
@@ -89,7 +89,7 @@ def test_a_vendor_that_forgets_its_order_loses_no_row(
 def test_a_vendor_that_sends_the_newest_first_loses_no_row(
     rows: dict[str, list[int]], page_size: int, chance: random.Random
 ) -> None:
-    """The disorder shows on the first page, unless that has rows of one instant only."""
+    """The disorder is detected on the first page, unless that has rows of only one instant."""
     apart = {market: sorted(set(instants)) for market, instants in rows.items()}
     endpoint = FakeVendor(apart, page_size=page_size, newest_first=True)
     sync = Simulation(endpoint, START, END, chance=chance)
@@ -354,7 +354,7 @@ def test_twins_that_fill_pages_are_no_endless_loop() -> None:
 
 
 class Threads:
-    """Workers of a scheduler that do nothing but take and give back."""
+    """Workers that only take work from a scheduler and give it back."""
 
     def __init__(self, scheduler: Scheduler, count: int) -> None:
         self.steps = 0
@@ -469,7 +469,7 @@ def under_way(scheduler: Scheduler) -> list[str]:
 
 
 def test_a_reading_ends_only_after_its_failures_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the process may be gone before the last warning is written."""
+    """Otherwise the process may end before the last warning is written."""
     scheduler, (reading,) = planned(vendor("a"), workers=2, markets=1)
     window = scheduler.next()
     assert isinstance(window, Window)
@@ -529,7 +529,7 @@ def test_fewer_workers_than_vendors_do_not_deadlock(workers: int, vendors: int) 
 def test_partitions_that_wait_for_a_probe_continue_after_it(
     workers: int, count: int, splittable: bool, chance: random.Random
 ) -> None:
-    """The history that the key has is searched for once; the partitions that wait for it meanwhile are read, too."""
+    """The key's history is searched for once; the partitions that wait for the result are read afterwards."""
     day = 86_400 * 10**9
     rows = {f"m{n}": range(day + n, 40 * day, day) for n in range(count)}
     endpoint = FakeVendor(rows, page_size=10, splittable=splittable, refuses_before=20 * day)

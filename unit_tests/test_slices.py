@@ -1,4 +1,4 @@
-"""Slices: whatever is added, subtracted or joined, they are the set of instants that it should be."""
+"""Slices: after any additions, subtractions and joins, they are the correct set of instants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any sequence of syncs, kills, late rows, changing buckets, older states and new markets comes to everything."""
+"""Any sequence of syncs, kills, late rows, changing buckets, older states and new markets ends with all rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Buckets(FakeVendor):
 
 
 class Syncs(RuleBasedStateMachine):
-    """A vendor, a platform that keeps what it was given and every state, and syncs that end anywhere.
+    """A vendor, a platform that stores rows and all states, and syncs that end anywhere.
 
     `held` is what the platform's table has: of each market and instant, the row or the bucket that came last.
     """
@@ -119,7 +119,7 @@ class Syncs(RuleBasedStateMachine):
 
     @rule(age=st.one_of(st.none(), st.integers(20, 400)))
     def the_plan_is_changed(self, age: int | None) -> None:
-        """From now on, the vendor has what is younger than this, and says so."""
+        """From now on, the vendor has only rows younger than this, and says so."""
         self.reach = None if age is None else self.now - age
         self.vendor.reach = self.reach
         self.late_rows_may_be_out_of_reach()

@@ -149,7 +149,7 @@ def test_a_pair_before_a_quote_is_no_base(symbol: str) -> None:
 
 @pytest.mark.parametrize("symbol", ["XBUSD_PERP", "XBUSD_250627", "XBUSD250627"])
 def test_an_ambiguous_symbol_has_no_assets(symbol: str) -> None:
-    """XB in USD, or X in BUSD: Binance has both kinds."""
+    """XB in USD, or X in BUSD: Binance has both quotes."""
     assert assets_of(symbol, "binance") == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""Gaps and windows: everything is read once, whatever is opened, cut, halved, given back or split."""
+"""Gaps and windows: everything is read once, after any openings, cuts, halvings, give-backs and splits."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_window_asks_for_whole_steps_and_keeps_what_is_its_own() -> None:
 
 
 def test_no_second_window_starts_before_one_was_read() -> None:
-    """The vendor may find them all too large."""
+    """The vendor may refuse all of them as too large."""
     gap = gap_of((0, 1_000), longest=100)
     first = opened(gap)
     assert not gap.may_open_another
@@ -123,7 +123,7 @@ def test_of_several_partitions_what_another_has_followed_is_whole() -> None:
 
 
 def test_a_window_that_was_cut_ends_at_a_page_after_its_end() -> None:
-    """A row that is late may stand behind rows of the other window: only a page that begins there is behind."""
+    """A late row may follow rows of the other window; only a page that starts there is past the end."""
     gap = gap_of((0, 1_000))
     window = opened(gap)
     read_pages(window, 100, 20)
@@ -163,7 +163,7 @@ def test_a_faulty_row_ends_the_coverage_of_its_window() -> None:
 
 
 def test_neither_half_is_cut_again_before_a_page_of_its_own() -> None:
-    """Rows may be many at first and few from then on: every cut of what holds none would cost a request."""
+    """There may be many rows at first and few later: every cut of an empty range would cost a request."""
     gap = gap_of((0, 1_000))
     window = opened(gap)
     read_pages(window, 100, 10)

@@ -1,4 +1,4 @@
-"""The benchmark server must answer any window with exactly its rows, or it would flatter somebody."""
+"""The benchmark server must answer any window with exactly its rows, or the comparison would be unfair."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ FROM = 1795132800
 
 @dataclass(frozen=True)
 class Case:
-    """A call with a few rows, and where its rows' fields stand."""
+    """A request with a few rows, and the positions of their fields."""
 
     vendor: str
     ask: Callable[..., requests.Response]
@@ -227,7 +227,7 @@ def test_an_empty_page(api: Any, case: Case) -> None:
 
 
 def test_a_repeated_page_is_the_one_before(api: Any, case: Case) -> None:
-    """Without page tokens, the vendor ignores where the next request starts."""
+    """Without page tokens, the vendor ignores the start of the next request."""
     first, second = case.ask(api), case.ask(api, 7200)
     assert first.json() != second.json()
     api.sandbox.clear()

@@ -1,4 +1,4 @@
-"""Every fault does what it says, to the requests that it is meant for, and to no others."""
+"""Every fault has its documented effect on the selected requests and on no others."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class TestOrders:
 
 
 def filled(rows: list[dict[str, Any]], sign: int) -> Decimal:
-    """Contracts that were executed for positions of one side."""
+    """The executed contracts of one position side."""
     parts = [abs(Decimal(r["order_size"])) - abs(Decimal(r["left"])) for r in rows if Decimal(r["size"]) * sign > 0]
     return sum(parts, Decimal(0))
 

@@ -15,7 +15,7 @@ METRIC = "liquidations_reported_future_buy_usd_{}"
 
 
 def shape(value: Any) -> Any:
-    """Field names and kinds; a list has the kinds of its first item, a string the kind of text that it is."""
+    """Field names and types; a list has the types of its first item, a string the kind of its text."""
     if isinstance(value, dict):
         return {name: shape(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -308,7 +308,7 @@ class TestCommandLine:
         assert json.loads(file.read_text()) == printed
 
     def test_the_clock_ticks_on_from_now_unless_frozen(self) -> None:
-        """Where it stands still, so does the end of the configuration: the connector has a clock of its own."""
+        """If it is frozen, the configuration ends there, because the connector has its own clock."""
         for arguments, moves in ((["--now", NOW], True), (["--now", NOW, "--frozen"], False)):
             with self.start(*arguments) as process:
                 assert process.stderr is not None

@@ -395,7 +395,7 @@ def test_a_limit_a_minute_is_a_distance(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_one_process_has_one_budget_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read right after another command keeps its distance from that."""
+    """A read right after another command is spaced from it."""
     monkeypatch.setattr(vendor, "_budgets", {})
     first, second = endpoint_of(made()).client.budget, endpoint_of(made()).client.budget
     assert first is second
@@ -414,7 +414,7 @@ def test_requests_one_after_another() -> None:
 
 
 def checked(monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, Any], *symbols: str) -> tuple[list[str], list[str]]:
-    """What `check` says, and which paths it requests, where the vendor answers so."""
+    """The result of `check` and the paths that it requests, with these answers of the vendor."""
     found = Bitfinex({"symbols": list(symbols), "base_url": "http://127.0.0.1:1"}, Shared())
     asked: list[str] = []
 

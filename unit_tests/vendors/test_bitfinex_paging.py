@@ -45,7 +45,7 @@ def distinct(milliseconds: Sequence[float]) -> list[Elements]:
 
 
 def holds(synced: Synced, rows: Sequence[Elements]) -> None:
-    """Assert that both streams hold these rows, each once."""
+    """Assert that both streams have these rows, each once."""
     assert synced.failures == []
     assert sent_rows(synced.records[OWN]) == as_sent(rows)
     for stream in (OWN, UNIFIED):
@@ -142,7 +142,7 @@ def test_a_crowded_last_millisecond() -> None:
 
 
 def test_equal_rows_that_leave_their_number_open_fail() -> None:
-    """Two pages of equal rows say nothing of how many there are."""
+    """Two pages of equal rows do not show how many there are."""
     client = FakeBitfinex([row(START + 7)] * (LIMIT + 2))
     with pages_of(LIMIT):
         synced = sync(client, START, END)
@@ -171,7 +171,7 @@ instants = st.lists(st.tuples(st.integers(0, 12), st.integers(1, LIMIT - 1)), ma
 
 
 def laid_out(crowds: Sequence[tuple[int, int]], twins: random.Random | None = None) -> list[Elements]:
-    """So many rows at so many milliseconds, fewer than a page in each; some of them twins."""
+    """Rows at several milliseconds, fewer than a page in each, some of them twins."""
     counts: Counter[int] = Counter()
     for ms, count in crowds:
         counts[ms] = min(LIMIT - 1, counts[ms] + count)
@@ -285,7 +285,7 @@ def spread(count: int) -> list[Elements]:
 
 
 def test_a_list_that_stops_early_is_detected() -> None:
-    """A page that is not full would look like the end: as if the vendor's largest page were smaller than documented."""
+    """A page that is not full would look like the end, for example if the page limit is below the documented one."""
     client = FakeBitfinex(spread(40), most=LIMIT - 1)
     with pages_of(LIMIT):
         synced = sync(client, START, LONG)

@@ -186,7 +186,7 @@ def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, val
 @pytest.mark.parametrize("field", ["amount", "price"])
 @pytest.mark.parametrize("text", ["a few", "1,5", "1, 5", "NaN", "-Infinity", "1e400", "[1]", "{}", "true", "1_000"])
 def test_no_number_is_guessed(field: str, text: str) -> None:
-    """The vendor's rows arrive as they are, and the unified stream gets all but this one."""
+    """The vendor's rows arrive unchanged, and the unified stream gets all but this one."""
     held, span = coin_metrics()
     body = sample(BODY)
     good = records(held, body, span)
@@ -222,7 +222,7 @@ def test_text_that_is_a_number_becomes_one(text: str | None, number: float | Non
 
 
 def test_two_events_of_one_key_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Both arrive, and so does an exact repeat, of which nothing is said."""
+    """Both arrive, and so does an exact repeat, which is not reported."""
     held, span = coin_metrics()
     body = sample(BODY)
     body["data"] += [body["data"][0], {**body["data"][0], "amount": "7"}]

@@ -1,4 +1,4 @@
-"""What Coin Metrics' contracts are worth; the figures are worked out by hand."""
+"""The value of Coin Metrics' contracts; the expected figures are calculated by hand."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ EVERY: list[tuple[dict[str, str], str, str, str | None, str | None]] = [
 
 
 class Wire:
-    """A client whose answers are given; what it was asked for."""
+    """A client with given answers that records its requests."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -169,7 +169,7 @@ def test_an_odd_row_stops_no_other(name: str, value: Any) -> None:
 
 
 class Refusing(Wire):
-    """A vendor that refuses a call in which one of these markets is, and has sizes of all others: these futures."""
+    """A vendor that refuses a call with one of these markets and has the sizes of all other futures."""
 
     def __init__(self, unknown: set[str], status: int, futures: list[str]) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ class Refusing(Wire):
 
 
 def told_of(wire: Refusing, markets: list[str], caplog: pytest.LogCaptureFixture) -> tuple[list[str], list[str]]:
-    """The markets whose sizes are known, and what was said."""
+    """The markets whose sizes are known, and the log lines."""
     contracts = Contracts(wire)  # type: ignore[arg-type]
     contracts.prepare([Partition.of(market=market) for market in markets], Traffic())
     bases = literals(converted(contracts.by_market, markets, [b"1"] * len(markets), [b"2"] * len(markets)).amount_base)

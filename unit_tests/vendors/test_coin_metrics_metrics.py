@@ -151,7 +151,7 @@ def test_the_vendors_samples_arrive_as_they_are(level: Level, frequency: str, na
 
 
 def test_the_sample_of_markets_in_liquidation_volumes() -> None:
-    """A buy closed a short. What is not there makes no row."""
+    """A buy closed a short. An absent value makes no row."""
     found, span = held(MARKET, "5m")
     body = sample("coin_metrics/timeseries__market-metrics.200")
     rows = records(found, body, span)["liquidation_volumes"]
@@ -211,7 +211,7 @@ _WORD = st.text("ab1", min_size=1, max_size=3)
 
 @given(_WORD, _WORD)
 def test_levels_never_share_a_key(one: str, other: str) -> None:
-    """Whatever the entities are called: `a-b` may be an exchange's asset and a pair."""
+    """Whatever the entities' names: `a-b` may be an exchange's asset and a pair."""
     places = [level.place(f"{one}-{other}" + ("-future" if level is MARKET else "")) for level in LEVELS]
     assert len({market for market, _, _ in places}) == len(LEVELS)
 
@@ -265,7 +265,7 @@ def test_a_next_page_elsewhere_is_not_requested() -> None:
 
 @pytest.mark.parametrize("text", ["NaN", "much", "1,5", "1e400", "[]"])
 def test_a_value_that_is_no_number_is_refused_in_volumes(text: str) -> None:
-    """With it goes all of that interval. The vendor's row arrives as it is, and intervals beside it in both shapes."""
+    """The whole interval is omitted. The vendor's row arrives unchanged, and other intervals arrive in both shapes."""
     found, span = held(PAIR)
     rows = [
         hour_of(1, sell_usd="1"),

@@ -495,7 +495,7 @@ def test_a_quiet_hour_of_an_hourly_sync_is_not_reported(said: pytest.LogCaptureF
 
 
 def test_the_first_day_of_a_market_is_a_row_of_coverage() -> None:
-    """Daily history is kept for good, so it is the market's first; of a later window it says nothing."""
+    """Daily history is kept forever, so it is the market's first day; a later window says nothing about it."""
     section = {"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}
     held, span = coinalyze(interval="daily", denomination="usd")
     endpoint = Coinalyze(section, Shared(start=START + HOUR)).feeds()[0].endpoint

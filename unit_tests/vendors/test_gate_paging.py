@@ -35,7 +35,7 @@ Order = tuple[str, int, str]  # contract, second, size
 
 @dataclass
 class FakeGate:
-    """Answers for Gate. Of an answer that is cut, any rows may be left, in any order."""
+    """Answers for Gate. A cut answer may have any of the rows, in any order."""
 
     found: list[Order] = field(default_factory=list)
     buckets: Sequence[int] = ()
@@ -83,7 +83,7 @@ class FakeGate:
 
 
 class GateSimulation(Simulation):
-    """A sync of one of Gate's endpoints; `held` is what the platform has, by key."""
+    """A sync of one of Gate's endpoints; `held` are the platform's rows by key."""
 
     def __init__(self, endpoint: Endpoint, end: int, held: dict[Any, Any], **how: Any) -> None:
         self.held = held
@@ -123,7 +123,7 @@ one_order = st.tuples(st.sampled_from(NAMES), instants, st.sampled_from(["1", "2
 
 
 def possible(rows: Sequence[Order]) -> list[Order]:
-    """Without what Gate cannot tell at all: as many rows of one contract in one second as an answer has."""
+    """Without cases that Gate cannot serve at all: more rows of one contract in one second than an answer has."""
     counts: Counter[tuple[str, int]] = Counter()
     found = []
     for row in rows:

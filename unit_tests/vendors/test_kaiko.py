@@ -344,7 +344,7 @@ def test_an_interval_with_two_values_is_refused(apart: bool) -> None:
 
 
 def test_two_events_of_one_id_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Both arrive, and so does an exact repeat, of which nothing is said."""
+    """Both arrive, and so does an exact repeat, which is not reported."""
     held, span = kaiko_events()
     (row, _) = sample("kaiko/trades_page")["data"]
     memory: dict[Any, Any] = {}

@@ -1,4 +1,4 @@
-"""Kiyotaka: windows that fill but do not overflow, series into rows, what an id may lack, refusals."""
+"""Kiyotaka: windows up to the vendor's maximum, rows of series, incomplete ids, refusals."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_partitions_are_symbols_and_coins_with_what_makes_other_numbers() -> Non
 
 
 def test_exchanges_in_another_order_are_the_same_sum() -> None:
-    """Else turning the list round would read everything again, under other keys in liquidation_volumes."""
+    """Otherwise another order of the list would read everything again, under other keys in liquidation_volumes."""
     names = ["OKEX_SWAP", "BYBIT", "BINANCE_FUTURES"]
     one, *others = (
         feed(STREAM, {"api_key": "k" * 8, "coins": ["BTC"], "coin_exchanges": given}).endpoint
@@ -114,7 +114,7 @@ def test_exchanges_in_another_order_are_the_same_sum() -> None:
 
 
 def reading_of(endpoint: LiquidationAgg, start: int, end: int, read: Slices = Slices(), lookback: int = 0) -> Reading:  # noqa: B008 - frozen
-    """A sync of one partition, of which earlier ones have `read` slices."""
+    """A sync of one partition of which earlier syncs have `read` slices."""
     (partition,) = endpoint.partitions(Traffic())
     slices = [{"start": timestamps.format_shortest(a), "end": timestamps.format_shortest(b)} for a, b in read]
     saved = [{"partition": dict(partition.values), "slices": slices}] if slices else []
@@ -141,7 +141,7 @@ def asked(window: Window) -> tuple[int, int, int]:
 
 
 def most_weight(endpoint: LiquidationAgg) -> float:
-    """What the budget can save up: a request that weighs more would be refused."""
+    """The budget's capacity: a request of more weight would be refused."""
     return min(allowance.capacity for allowance in endpoint.client.budget._allowances)
 
 
@@ -176,7 +176,7 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
     lookback: int,
     most: int,
 ) -> None:
-    """`most` is what the vendor really takes: windows above it are refused, and halved."""
+    """`most` is the vendor's real maximum: larger windows are refused and halved."""
     endpoint = endpoint_of(market, interval=interval, **plan)
     step = endpoint.step
     all_points = seconds * timestamps.SECOND * 2 // step
@@ -231,7 +231,7 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
     ],
 )
 def test_a_window_is_filled(market: str, plan: dict[str, int], points: list[int]) -> None:
-    """Up to what the vendor takes in one request, and to what the budget can save up for it."""
+    """Up to the vendor's maximum and the budget's capacity."""
     endpoint = endpoint_of(market, interval="MINUTE", **plan)
     gap = planned(reading_of(endpoint, START, START + 70 * timestamps.DAY))
     assert [asked(window)[2] for window in iter(gap.open, None)] == points
@@ -280,7 +280,7 @@ def test_open_buckets_are_read_and_not_settled(interval: str, settled: int) -> N
 
 
 def test_rows_tell_when_weeks_begin() -> None:
-    """Then nothing but the week that is open is read again."""
+    """Then only the open week is read again."""
     endpoint = endpoint_of(interval="WEEK")
     monday = timestamps.parse("2026-03-09T00:00:00Z")
     reading = reading_of(endpoint, START, monday + 17 * timestamps.DAY)
@@ -375,7 +375,7 @@ def test_other_queries_that_fail_are_not(hours: int, status: int, sent: list[tup
 
 
 def test_pages_that_time_out_are_not_halved() -> None:
-    """A page is no smaller for the time that its first request names."""
+    """A page does not get smaller with a shorter window of its first request."""
     endpoint = FakeVendor({"a": [*range(2_000)]})
     assert endpoint.paged
 
@@ -466,7 +466,7 @@ def test_sums_over_exchanges_of_one_company_name_it_once() -> None:
 
 @pytest.mark.parametrize("market", [SUM, "BINANCE_FUTURES/BTCUSDT"])
 def test_two_series_that_cannot_be_told_apart_are_an_error(market: str) -> None:
-    """Without the side both would have one key, and one would overwrite the other."""
+    """Without the side both would have the same key, and one would overwrite the other."""
     held, span = kiyotaka(market)
     with pytest.raises(UnexpectedAnswer, match="2026-03-29T16:00:00Z") as raised:
         decoded(held, grouped("side"), span)
@@ -474,7 +474,7 @@ def test_two_series_that_cannot_be_told_apart_are_an_error(market: str) -> None:
 
 
 def test_a_sum_is_keyed_as_a_sum_whatever_its_ids_carry() -> None:
-    """Else its rows would have the keys of one of its symbols. The sample's ids are those of a symbol."""
+    """Otherwise its rows would have the keys of one of its symbols. The sample's ids are those of a symbol."""
     held, span = kiyotaka(SUM)
     body = sample("kiyotaka/liquidation_agg")
     found = records(held, body, span)
@@ -534,7 +534,7 @@ def test_the_sides_have_the_same_intervals_each() -> None:
 )
 @pytest.mark.parametrize("points", [1, 0])
 def test_an_answer_to_another_request_is_refused(market: str, identity: dict[str, Any], points: int) -> None:
-    """Also one without points: it does not say that there were none of what was asked for."""
+    """Also one without points: it does not mean that the requested series is empty."""
     held, span = kiyotaka(market)
     point = {"timestamp": {"s": 1774800000}, "liquidations": 7}
     body = series_of({"side": "BUY", **identity}, *[point] * points)
@@ -888,7 +888,7 @@ def test_added_fields_are_in_a_row_once() -> None:
 
 
 def test_a_sum_that_comes_exchange_by_exchange_is_refused() -> None:
-    """It is no sum; and which of the two is meant for its key, nobody knows."""
+    """It is not a sum, and it is unknown which of the two belongs to its key."""
     held, span = kiyotaka(SUM)
     body = {
         "series": [

@@ -68,7 +68,7 @@ def liquidations_of(held: Feed) -> Liquidations:
 
 
 def purse_of(held: Feed) -> Credits:
-    """What the client pays from."""
+    """The client's credits."""
     purse = held.endpoint.client.purse
     assert isinstance(purse, Credits)
     return purse
@@ -98,7 +98,7 @@ class Arrived:
 
 @dataclass
 class Wire:
-    """Kwery's side of the wire: its rows, the plan that it tells, its habits; and what arrived, and the bill.
+    """Kwery's side of the wire: its rows, plan and peculiarities, the requests that arrived, and their cost.
 
     plan       the body of /v1/limits, or an answer of another kind; None where there is none
     reach      the first instant that the key has
@@ -174,7 +174,7 @@ def page_of(*instants: int, **meta: Any) -> dict[str, Any]:
 
 @dataclass
 class Synced:
-    """What has become of a sync, with the real core between the vendor and the rows."""
+    """The result of a sync with the real core between the vendor and the rows."""
 
     rows: list[dict[str, Any]]
     state: StreamState
@@ -705,7 +705,7 @@ def test_a_capped_answer_asks_for_a_smaller_window_from_then_on() -> None:
     "meta", [{"has_more": True}, {"has_more": False, "next_cursor": "abc"}, {"next_cursor": ""}, None]
 )
 def test_a_capped_answer_without_a_cursor_is_understood(meta: Any) -> None:
-    """The header says why there is more, and no cursor to it."""
+    """The header says why there are more rows but no cursor."""
     held, span = kwery()
     liquidations_of(held).sizing.page_size = 3
     body = {**sample("kwery/docs_example_page"), "meta": meta}
@@ -740,7 +740,7 @@ def test_windows_follow_the_rows() -> None:
 
 
 def test_the_last_minute_is_read_apart_where_there_may_be_a_second_page() -> None:
-    """A row that arrives late moves the offsets of what is behind it."""
+    """A late row moves the offsets of the rows after it."""
     sizing = endpoint_of().sizing
     now = time.time_ns()
     end = sizing.window_end(now - HOUR, now)
@@ -791,7 +791,7 @@ def test_a_word_in_an_answer_that_passes_is_no_refusal(status: int) -> None:
 
 
 def with_plan(held: Feed, plan: Any) -> Liquidations:
-    """The endpoint, with what /v1/limits says of the key's plan."""
+    """The endpoint, with the key's plan from /v1/limits."""
     endpoint = liquidations_of(held)
     with mock.patch.object(endpoint.client, "fetch", return_value=answered(plan)) as fetch:
         endpoint.apply_plan(Traffic())
@@ -949,7 +949,7 @@ def test_a_history_that_is_shorter_than_the_plan_says_is_found_by_halvings(
 
 
 def heard(windows: Sequence[tuple[float, float, Sequence[float]]], caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What is logged where windows are read one after another: from, to, and times of rows, in days before now."""
+    """The log of consecutive windows: from, to, and times of rows, in days before now."""
     held, span = kwery()
     now = time.time_ns()
     caplog.clear()
@@ -972,7 +972,7 @@ def test_a_first_row_much_later_than_requested_is_reported_once(caplog: pytest.L
 
 
 def test_windows_without_rows_say_nothing_until_a_row_comes(caplog: pytest.LogCaptureFixture) -> None:
-    """20 days are asked for, and the vendor leaves out all but the last: window by window."""
+    """20 days are requested window by window, and the vendor omits all but the last."""
     silent: list[tuple[float, float, list[float]]] = [(20, 19, []), (19, 11, [])]
     assert heard(silent, caplog) == []
     for first in (10.9, 1):  # long after what was asked for at first, wherever it stands in its window
@@ -1001,7 +1001,7 @@ def test_each_symbols_first_row_is_its_own(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_the_first_row_may_be_on_any_page(caplog: pytest.LogCaptureFixture) -> None:
-    """Rows come in no order: a descending feed begins with the last one."""
+    """Rows are in no order: a descending feed starts with the last one."""
     late, early = (START + 9 * DAY, START + 8 * DAY), (START + HOUR,)
     for pages in ((late, early), (early, late)):
         held, span = kwery()
@@ -1017,7 +1017,7 @@ def test_the_first_row_may_be_on_any_page(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_rows_omitted_although_the_plan_has_them_are_reported(caplog: pytest.LogCaptureFixture) -> None:
-    """/v1/limits says 30 days, 60 are asked for, and the first row is of 25 days ago."""
+    """/v1/limits says 30 days, 60 are requested, and the first row is 25 days old."""
     now = time.time_ns()
     rows = [now - number * HOUR for number in range(60 * 24, 0, -1)]
     wire = Wire(rows, {"max_history_days": 30}, reach=now - 25 * DAY, refuses=False)
@@ -1142,7 +1142,7 @@ def test_credits_are_read_under_either_name(headers: dict[str, str], spent: int)
     ids=["the meta", "a field", "the body"],
 )
 def test_an_answer_that_cannot_be_used_has_been_paid_for(body: Any, spent: int) -> None:
-    """As many rows as were asked for, where nothing says how many came."""
+    """The requested number of rows, if nothing says how many were sent."""
     held, span = kwery()
     for headers, more in (({"X-Credits-Used": "31"}, 31), ({}, spent)):
         before = purse_of(held).spent
@@ -1280,7 +1280,7 @@ def test_the_ledger_never_exceeds_the_limit(most: int, wishes: list[int], seed: 
     credits, charged, chance = Credits(most), 0, random.Random(seed)
 
     def loses(paid: Request) -> bool:
-        """Whether an answer is lost, and no other try is paid for."""
+        """Whether an answer is lost and no other attempt can be paid."""
         nonlocal charged
         while chance.random() < 0.3:
             charged += cost(rows_paid(paid))

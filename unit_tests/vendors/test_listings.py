@@ -147,7 +147,7 @@ def test_a_field_that_kiyotaka_leaves_out_is_in_no_row() -> None:
 def test_no_undocumented_field_gets_in_the_place_of_a_column_of_kiyotakas(
     first: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever it is called: in snake case, in other letters, or with nothing that a column can be called."""
+    """Whatever its name: in snake case, in another case, or no possible column name."""
     odd = '"raw_symbol": "theirs", "Exchange": "theirs", "RawSymbol": 1, "available_since": 2, "_": 3, "": 4, " ": 5'
     own = '"exchange": "x", "rawSymbol": "y", "novelOne": 6'
     held = feed("kiyotaka_markets", KIYOTAKA)

@@ -1,4 +1,4 @@
-"""What all vendors' checks share."""
+"""The checks that all vendors share."""
 
 from __future__ import annotations
 
