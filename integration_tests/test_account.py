@@ -252,7 +252,7 @@ def test_coverage_without_a_catalog_is_incomplete_and_has_the_rest(connector: Co
 
 @pytest.mark.parametrize("history", ["refuse", "clamp"])
 def test_coverage_has_the_period_that_the_plan_omits(connector: Connector, history: str) -> None:
-    # What a plan reaches back to is counted from now, by the connector's clock too.
+    # A plan's history is counted back from now, also by the connector's clock.
     start = iso(time.time_ns() // DAY * DAY - 60 * DAY, 0)
     with Sandbox(seed=1, rows_per_day=500, limits=False, kwery_history=history) as sandbox:
         made = sandbox.config(start_date=start, vendors=["kwery"])

@@ -256,7 +256,7 @@ def test_a_bad_parameter_is_final(connector: Connector, sandbox: Sandbox) -> Non
     assert len(hist(sandbox)) == 1
 
 
-# What adds up.
+# Sums.
 
 
 def test_the_query_of_the_page_of_streams_adds_up(connector: Connector, sandbox: Sandbox) -> None:

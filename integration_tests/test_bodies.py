@@ -132,7 +132,7 @@ def test_kiyotakas_sample(connector: Connector, sandbox: Sandbox) -> None:
     same(json.loads(json.dumps(literal_rows(run))), expected)
 
 
-# Forms that they may take.
+# Variants.
 
 
 def pretty(body: bytes) -> bytes:
@@ -155,7 +155,7 @@ def test_undocumented_fields_arrive(case: Case, spaced: bool, connector: Connect
     run = connector.read(case.config(sandbox, num_workers=1), [case.stream])
     assert run.code == 0, run
     assert run.err == b""
-    # Coinalyze's rows stand in series, whose own fields arrive with each of them.
+    # Coinalyze's rows are in series; a series' own fields arrive in each of its rows.
     around = {"new_in_envelope": True} if case is COINALYZE and not spaced else {}
     same(run.records(), [{**row, **extras_of(case), **around} for row in case.rows(sandbox)], case.unnamed)
     assert sum("undocumented fields" in line for line in run.logs) == 1

@@ -76,7 +76,7 @@ def failed(run: Run, failure_type: str, *words: str, stream: str = STREAM) -> st
     return str(trace["message"])
 
 
-# What is read.
+# Rows.
 
 
 @pytest.mark.parametrize("denomination", ["usd", "native"])
@@ -279,7 +279,7 @@ def test_a_bucket_that_has_just_ended_may_still_change(connector: Connector) -> 
         assert late // NS in {row["t"] for row in second.records()}
 
 
-# Edges of the history.
+# The limits of the history.
 
 
 def coverage(run: Run) -> list[tuple[Any, ...]]:

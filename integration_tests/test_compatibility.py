@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tools import ROOT
 
-# What each release broke on purpose, and the words of its part of the changelog that tell users what to do.
+# Each release's intended incompatible changes, and the words in its changelog that tell users what to do.
 BROKEN = {
     "0.2.0": dict.fromkeys(
         (
@@ -42,7 +42,7 @@ def number(name: str) -> Number:
 VERSION = version("airbyte-source-liquidations")
 RECORDS = {path.stem: path for path in (ROOT / "integration_tests" / "releases").glob("*.json")}
 RECORDED = sorted(RECORDS, key=number)
-# The changelog's parts, by version.
+# The changelog's sections, by version.
 TOLD = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M | re.S))
 
 

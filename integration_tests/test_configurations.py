@@ -97,7 +97,7 @@ def test_fields_of_the_platform_are_accepted(sandbox: Sandbox) -> None:
     assert SourceLiquidations().check(logging.getLogger("test"), config).status.value == "SUCCEEDED"
 
 
-# What only the vendor can tell.
+# Errors that only the vendor can detect.
 
 REFUSED = [
     ({"kaiko.api_key": "wrong-kaiko-key"}, "kaiko.api_key", "HTTP 401"),

@@ -412,7 +412,7 @@ def test_late_rows_and_changed_buckets_all_arrive_eventually(seed: int, connecto
             kept = {entry["stream"]["stream_descriptor"]["name"]: entry for entry in [*state, *run.final_state]}
             state = list(kept.values())
             sandbox.advance(chance.uniform(200, 4_000) if sync < 7 else 2 * HOUR / 10**9)
-        # Where a vendor says that nothing changes any more.
+        # The time at which a vendor's data is final.
         for case in cases:
             expected = {case.identity(row): row for row in case.rows(sandbox, start, end)}
             quiet = iso(parse(end) - 1_500 * 10**9 - HOUR, 9)

@@ -26,7 +26,7 @@ SENTENCE = re.compile(
     r"(?P<vendor>[\w ]+) has none of the (?P<events>[\d,]+) (?P<market>.+) liquidations \((?P<usd>[\d,]+) USD\) that "
     r"(?P<witnesses>.+?) (both )?ha(s|ve) between (?P<first>[\d:]+) and (?P<last>[\d:]+) UTC on (?P<day>[\d-]+)"
 )
-# Calls `main` once for each list of arguments. Beforehand, a copy of the rows as a DuckDB file.
+# Copies the rows into a DuckDB file, then calls `main` once for each list of arguments.
 RUN = """
 import contextlib, io, json, sys
 from pathlib import Path

@@ -42,7 +42,7 @@ CURRENCIES = {
 }
 COLUMNS = ("read", "new", "held", "partitions", "requests", "seconds")
 RECIPES = ROOT / "docs" / "recipes.md"
-# On a database in memory, so that queries may change it.
+# In a database in memory, so that queries may change it.
 QUERY_ALL = """
 import duckdb, json, sys
 path, queries = sys.argv[1:]

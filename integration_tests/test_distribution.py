@@ -27,7 +27,7 @@ else:
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 UV = Path(sys.executable).with_name("uv")
-# What brings the streams of Coin Metrics that are no cases.
+# The configuration of Coin Metrics' streams that are not in CASES.
 METRICS = {"metrics_exchange_assets": ["bybit-btc"], "metrics_pairs": ["btc-usdt"], "metrics_exchanges": ["bybit"]}
 STEM = f"airbyte_source_liquidations-{PROJECT['version']}"
 

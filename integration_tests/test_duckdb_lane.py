@@ -24,7 +24,7 @@ LANE = "examples/duckdb_lane.py"
 Row = list[Any]
 Command = Callable[[str], list[str]]  # kill → what to run
 
-# The lane with small batches. It kills itself before (or after) the nth statement that begins with some words.
+# The lane with small batches. It kills itself before (or after) the nth statement that starts with the given words.
 RUN = """
 import os, signal, sys
 sys.path.insert(0, "examples")
@@ -52,7 +52,7 @@ duckdb_connect, duckdb.connect = duckdb.connect, Database
 duckdb_lane.BATCH_BYTES, duckdb_lane.BATCH_SECONDS = 100_000, 0.5
 sys.exit(duckdb_lane.main())
 """
-# The answer to queries of some databases and of Parquet files, as JSON.
+# The results of queries on databases and Parquet files, as JSON.
 QUERY = """
 import json, sys
 import duckdb
@@ -408,7 +408,7 @@ def test_a_database_in_use_is_one_line(python: Path, sandbox: Sandbox, tmp_path:
 
 def test_a_line_that_is_not_a_message_ends_the_run(python: Path, sandbox: Sandbox, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    # It goes on writing: more than a pipe holds.
+    # It keeps writing more than a pipe can hold.
     source.write_text(
         f'#!/bin/sh\n[ "$1" != read ] && exec {python.with_name("source-liquidations")} "$@"\n'
         "while echo 'no message'; do :; done\n"

@@ -108,7 +108,7 @@ def everything(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
 def break_it(sandbox: Sandbox, case: Case, fault: Broken, *, after: int = 0, times: int | None = 1) -> None:
     details = dict(fault.details)
     if details.get("status") == 429:
-        # Kiyotaka tells the time to wait in the body, too.
+        # Kiyotaka has Retry-After in the body, too.
         details = {"body": '{"error":"RATE_LIMITED","message":"Too many."}', **details}
     sandbox.fault(fault.kind, vendor=case.vendor, path_contains=case.path, after=after, times=times, **details)
 
@@ -168,7 +168,7 @@ HALVES = [(EVENTS, COIN_METRICS, KIYOTAKA, COINALYZE), (VOLUMES, KWERY, BITFINEX
 halves = pytest.mark.parametrize("half", HALVES, ids=lambda half: "+".join(case.vendor for case in half))
 
 
-# Told pauses are not scaled; and of the slow faults, one goes through all streams and the others through some.
+# Retry-After is not scaled. Of the slow faults, one runs with all streams and the others with some.
 LASTING = [
     (fault, half)
     for fault in PASSING
@@ -205,7 +205,7 @@ def test_a_host_that_refuses_connections(connector: Connector, sandbox: Sandbox)
     assert run.records(COIN_METRICS.stream) == []
 
 
-# Refusals in the middle of a sync.
+# Refusals during a sync.
 
 REFUSALS = [
     (401, "Check the key"),
@@ -234,7 +234,7 @@ def test_a_refusal_in_mid_sync(
     resumes(connector, sandbox, run, half)
 
 
-# Bitfinex is not asked for symbols.
+# Requests to Bitfinex have no symbols.
 UNKNOWN = {
     EVENTS.stream: ("instruments", "bbit/perpetual-future/nonesuch", "kaiko.instruments[1]"),
     VOLUMES.stream: ("assets", "nonesuch", "kaiko.assets[1]"),
@@ -269,7 +269,7 @@ def test_an_unknown_market_is_named_and_the_others_are_read(
         covers(run.records(case.stream), rows_of(case, sandbox), case)
 
 
-# Pages that do not advance, or lead elsewhere.
+# Pages that do not advance or have a next page on another origin.
 
 TOKENS = (EVENTS, VOLUMES, COIN_METRICS)
 
@@ -356,7 +356,7 @@ TIME = {
 @halves
 def test_a_value_of_the_wrong_type(half: Sequence[Case], connector: Connector, sandbox: Sandbox) -> None:
     for case in half:
-        # Of Bitfinex, the first row may be of a symbol that nobody wants, and the second page only be compared.
+        # Bitfinex' first row may be of an unselected symbol, and its second page may only be compared.
         after, rows = (0, 1_000) if case is BITFINEX else (1, 1)
         sandbox.fault("wrong_types", vendor=case.vendor, path_contains=case.path, after=after, times=None, rows=rows)
     run = connector.read(everything(sandbox, num_workers=1), STREAMS)
@@ -459,7 +459,7 @@ def test_a_page_of_fifty_megabytes(case: Case, connector: Connector, sandbox: Sa
     run = connector.read(everything(sandbox), [case.stream])
     assert run.code == 0, run
     rows = run.records()
-    # Where a body is a list, a row holds them: an undocumented field, which arrives, or Bitfinex's thirteenth value.
+    # If a body is a list, a row has the padding: as an undocumented field, which arrives, or as Bitfinex' 13th value.
     padding = [len(row.pop(name)) for row in rows for name in ("padding", "_12") if name in row]
     assert padding in ([], [50_000_000])
     same(rows, rows_of(case, sandbox), case.unnamed)

@@ -166,7 +166,7 @@ def test_sums_of_a_pattern_are_those_of_its_contracts(connector: Connector, sand
     same(run.records(), GATE_STATS.rows(sandbox, START, END, ["usdt/BTC_USDT", "btc/BTC_USD"]))
 
 
-# What an answer cannot hold.
+# Full answers.
 
 
 @pytest.mark.parametrize("kept", ["newest", "oldest"])
@@ -307,7 +307,7 @@ def test_the_filled_orders_equal_the_sums(connector: Connector, sandbox: Sandbox
     filled: dict[tuple[str, str], float] = defaultdict(float)
     for row in run.records("liquidations"):
         if row["event_type"] == "trade":
-            # Of BTC_USD, the sandbox rounds to whole contracts, which are dollars.
+            # For BTC_USD, the sandbox rounds to whole contracts, which are dollars.
             field = "amount" if row["market"] == "BTC_USD" else "amount_base"
             filled[row["market"], row["position_side"]] += row[field]
     sums: dict[tuple[str, str], float] = defaultdict(float)
@@ -415,7 +415,7 @@ def test_an_old_window_that_is_refused_is_empty(connector: Connector) -> None:
         run = connector.read(made, [ORDERS])
         assert run.code == 0, run
         assert {request.status for request in asked(sandbox)} == {200, 400}
-        # The edge moves on with the sandbox's clock, and the window on it is refused as a whole.
+        # The start of the history advances with the sandbox's clock; a window across it is refused as a whole.
         rows = GATE_ORDERS.expected(sandbox, "usdt/BTC_USDT", now - 90 * DAY + HOUR, now - 88 * DAY)
         assert rows
         same([row for row in run.records() if row["timestamp"] * NS >= now - 90 * DAY + HOUR], rows, ["liquidation_id"])

@@ -82,7 +82,7 @@ def failed(run: Run, failure_type: str, *words: str) -> str:
     return str(trace["message"])
 
 
-# What is read.
+# Rows.
 
 
 @pytest.mark.parametrize("denomination", ["coin", "usd"])

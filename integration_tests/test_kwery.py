@@ -262,7 +262,7 @@ def test_every_plan_reads_what_it_may(plan: str, limit: int, connector: Connecto
 def test_history_that_a_plan_refuses(plan: str, days: int, connector: Connector) -> None:
     """The sandbox's clock differs from the connector's, so the reach must be found with requests."""
     with kwery_sandbox(rows_per_day=100) as sandbox:
-        # Nor is the plan told, whose rate would make the halvings slow.
+        # The plan is not returned either, because its rate limit would make the halvings slow.
         sandbox.serve("kwery", "/v1/limits", [Canned({"error": "not_found"}, 404)])
         reach = parse(NOW) - days * 86_400 * 10**9
         start = iso(reach - 5 * 3600 * 10**9, 0)

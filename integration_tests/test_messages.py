@@ -241,7 +241,7 @@ def test_unreadable_files_are_reported(wrong: str, connector: Connector, sandbox
         assert b"Traceback" not in run.out + run.err
 
 
-# Progress for people.
+# Progress log.
 
 
 def read_in_process(config: dict[str, Any], streams: list[str]) -> list[AirbyteMessage]:
@@ -306,7 +306,7 @@ def test_waiting_for_a_budget_is_reported(
     assert any(waits.search(line) for line in lines), "\n".join(lines)
 
 
-# The other door.
+# In process.
 
 
 def test_in_process_and_on_the_command_line_the_messages_are_the_same(connector: Connector, sandbox: Sandbox) -> None:

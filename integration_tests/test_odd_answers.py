@@ -50,7 +50,7 @@ def sandbox(thin_sandbox: Sandbox) -> Iterator[Sandbox]:
 def read(case: Case, connector: Connector, sandbox: Sandbox, **section: Any) -> Run:
     config = case.config(sandbox, START, END, num_workers=1)
     config[case.vendor] |= section
-    # Coin Metrics' own rows are text, whatever stands in it.
+    # The values of Coin Metrics' own rows are text with any content.
     streams = ["liquidations"] if case is COIN_METRICS else [case.stream]
     return connector.read(config, streams)
 
@@ -164,7 +164,7 @@ def test_empty_text_is_no_number_and_no_error(case: Case, connector: Connector, 
         assert empty
 
 
-# Empty lists, and what stands before a body.
+# Empty lists and byte order marks.
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

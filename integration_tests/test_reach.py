@@ -260,7 +260,7 @@ def test_what_is_newer_than_a_kaiko_key_may_read_is_missing_until_it_may(
         assert start == until, "not since start_date, which moves, nor since ever"
 
 
-# A crash, and a state of the version before.
+# A crash, and a state of the previous version.
 
 
 @pytest.mark.parametrize("case", [EVENTS, COIN_METRICS, KWERY], ids=str)
@@ -311,7 +311,7 @@ def test_a_state_of_the_first_version_resumes_without_a_repeat(
     assert set(positions(run.final_state, case.stream).values()) == {END}
 
 
-# A history that rolls on.
+# A rolling history.
 
 
 def test_a_sync_resumes_after_a_pause_longer_than_the_history(connector: Connector) -> None:

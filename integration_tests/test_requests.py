@@ -189,7 +189,7 @@ def test_openmarket_has_a_header_of_its_own(connector: Connector, sandbox: Sandb
     assert headers(request) == {**COMMON, "x-openmarket-key": "sandbox-kiyotaka-key"}
 
 
-# How many.
+# The number of requests.
 
 QUIET = {
     EVENTS.stream: ("2020-01-01", "2023-07-01"),  # before Kaiko's access begins

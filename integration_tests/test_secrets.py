@@ -21,7 +21,7 @@ from sandbox import Sandbox
 
 START, END = "2026-02-28T00:00:00Z", "2026-02-28T03:00:00Z"
 STREAMS = [case.stream for case in CASES]
-# What a key may be made of: all that is printable, but for the blank.
+# A key may have all printable characters but the space.
 KEYS = {
     "kaiko": "ka+iko/k%e=y&1\"2'3\\4",
     "coin_metrics": "cm+key/with=chars&<more>%;:,@\"'",

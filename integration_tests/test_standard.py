@@ -62,7 +62,7 @@ def test_the_configuration_has_every_vendor() -> None:
     assert {vendor.name for vendor in VENDORS} <= set(config)
 
 
-# What the catalog checks find that they do not enforce yet is an error here, too.
+# Findings that the catalog checks do not enforce yet are errors here.
 @pytest.mark.filterwarnings("error::airbyte_cdk.test.standard_tests._catalog_checks.DiscoveredCatalogWarning")
 class TestStandard(SourceTestSuiteBase):
     connector = SourceLiquidations

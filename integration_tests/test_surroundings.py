@@ -138,7 +138,7 @@ def test_a_sync_that_waits_shows_that_it_is_alive(connector: Connector, sandbox:
     config = config_of([EVENTS, COIN_METRICS], sandbox, START, END)
     streams = [EVENTS.stream, COIN_METRICS.stream]
     state = connector.read(config, streams).final_state
-    # Not of the first request: until there is a state, none is repeated.
+    # Not during the first request: before there is a state, none can be repeated.
     sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "3"}, after=1, times=1)
     process = connector.reading(config, streams, state=state, signs_of_life=0.5)
     run = process.collect()
@@ -665,7 +665,7 @@ def test_a_server_that_is_not_a_proxy_is_reported_immediately(
     told(run, "check", "HTTPS_PROXY")
 
 
-# Columns that a destination cannot tell apart.
+# Columns that a destination cannot distinguish.
 
 
 @pytest.mark.parametrize(

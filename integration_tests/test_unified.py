@@ -52,7 +52,7 @@ def undisturbed(warm: Warm, thin_sandbox: Sandbox, tmp_path_factory: pytest.Temp
 
 
 def configured(sandbox: Sandbox, end: str = END, cases: Sequence[Case] = CASES, **fields: Any) -> dict[str, Any]:
-    # Cuts depend on how fast workers are; with one worker, requests are the same in every run.
+    # Cuts depend on the workers' speed; with one worker, requests are the same in every run.
     return config_of(cases, sandbox, START, end, **{"num_workers": 1, **fields})
 
 
@@ -196,7 +196,7 @@ def test_a_market_that_is_added_gets_its_whole_history_in_both(connector: Connec
     alike(rows, mapped(COIN_METRICS, COIN_METRICS.rows(sandbox, START, END, [added])))
 
 
-# What goes wrong.
+# Failures.
 
 
 @pytest.mark.parametrize("broken", [EVENTS, KWERY, COIN_METRICS, BITFINEX, GATE_ORDERS], ids=str)
@@ -303,7 +303,7 @@ def test_repeatedly_killed_unified_streams_become_complete(
         alike(held[stream].values(), fed(undisturbed, stream))
 
 
-# The unified streams differ in nothing but the vendor.
+# The unified streams differ only in the vendor.
 
 
 def test_every_row_has_the_same_fields_at_every_vendor(connector: Connector, sandbox: Sandbox) -> None:

@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 VENDOR = ROOT / "docs" / "adding-a-vendor.md"
 
-# Tests that look at every vendor: they have to pass where the page was followed to the letter.
+# Tests of every vendor: they must pass after the page was followed to the letter.
 LOOK_AT_EVERY_VENDOR = (
     "unit_tests/test_adding_a_vendor.py",
     "unit_tests/test_config.py",
@@ -33,7 +33,7 @@ LOOK_AT_EVERY_VENDOR = (
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "build", "demo-output")
 
 
-# A paragraph that begins with a path, and the block behind it.
+# A paragraph that starts with a path, and the block after it.
 SHOWN = re.compile(r"^`(?P<path>[\w./-]+)`(?:(?!\n\n).)*\n\n(?P<fence>```+)\w+\n(?P<text>.*?)^(?P=fence)$", re.M | re.S)
 
 
@@ -123,7 +123,7 @@ def test_a_vendor_is_named_in_few_files(name: str) -> None:
 
 
 def test_where_the_page_is_followed_every_test_of_all_vendors_passes(tree: Path) -> None:
-    # The tests of this file that make such a tree would make another one there.
+    # Without the tests of this file that make such a tree, which would make another one there.
     chosen = "not further and not the_pages and not followed and not is_documented"
     done = python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *LOOK_AT_EVERY_VENDOR)
     assert done.returncode == 0, done.stdout + done.stderr

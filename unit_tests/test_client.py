@@ -34,7 +34,7 @@ from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import origin
 
 KEY = "k+e/y=with&odd:chars"
-# Short pauses; but a busy machine may take its time to answer.
+# Short pauses, but long timeouts, because a busy machine may respond late.
 QUICK = Patience(connect=60.0, answer=60.0, tries=4, first_pause=0.01, longest_pause=0.05, longest_total=600.0)
 GOOD = Reply(body={"data": [1, 2, 3]})
 
@@ -132,7 +132,7 @@ def status(code: int, body: object = None, **headers: str) -> Reply:
     return Reply(code, {"message": f"words for {code}"} if body is None else body, headers)
 
 
-# What is sent.
+# Requests.
 
 
 def test_a_base_url_is_quoted_once_and_its_requests_are_not_again(vendor: Vendor, make: Make) -> None:
@@ -216,7 +216,7 @@ def test_what_several_workers_wait_for_is_told_together(vendor: Vendor, make: Ma
     assert traffic.retries == 5
 
 
-# What is tried again.
+# Retries.
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504, 520, 524, 599])
@@ -552,7 +552,7 @@ def test_a_request_that_was_not_sent_gives_all_its_places_back(make: Make) -> No
     assert budget.reserve(weight=8) == 0.0
 
 
-# What is not tried again.
+# Failures without a retry.
 
 
 @pytest.mark.parametrize(

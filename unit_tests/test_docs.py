@@ -129,7 +129,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 UNIFIED = ROOT / "docs" / "streams.md"
 
-# As exchanges write them; what each tells is worked out below.
+# As exchanges write them; the expected results are derived below.
 SYMBOLS = (
     ("binance", "BTCUSDT"),
     ("binance", "BNBUSD_PERP"),

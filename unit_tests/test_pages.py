@@ -80,7 +80,7 @@ values = st.recursive(
     ),
     max_leaves=6,
 )
-# One choice of all there are, because a text is drawn letter by letter, and each row has a dozen.
+# One choice of a whole text, because drawing it letter by letter is slow, and each row has a dozen texts.
 blanks = st.sampled_from(["".join(some) for length in range(4) for some in product(" \t\r\n", repeat=length)])
 
 

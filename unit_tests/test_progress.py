@@ -88,7 +88,7 @@ def test_one_number_is_one_partition_however_it_is_written() -> None:
     assert state(old).of(Partition.of(symbol="BTC", min_usd="10000")).recorded.ranges
 
 
-# What a sync has to read, and what it records.
+# The ranges that a sync reads and records.
 
 
 MARKET = Partition.of(market="a")
@@ -189,7 +189,7 @@ def test_no_state_is_a_state(saved: Any) -> None:
     assert state(saved).blob() == {"states": []}
 
 
-# When to write.
+# The time of checkpoints.
 
 
 @pytest.fixture

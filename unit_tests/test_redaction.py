@@ -46,7 +46,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 # What `config.py` lets through as a key: printable ASCII without the space.
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
-# Text that has nothing in common with a key.
+# Text that shares nothing with a key.
 around = st.text(st.sampled_from(" \n\t()[]é漢"), max_size=10)
 
 

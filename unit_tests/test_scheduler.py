@@ -46,7 +46,7 @@ def test_every_row_arrives_exactly_once(
     sync.run()
     assert sorted(sync.written.elements()) == sorted(asked_for(endpoint))
     assert sync.positions() == dict.fromkeys(rows, END)
-    # Pages as few as may be, and what cuts cost: an own first page for each later half, and a half-filled last one.
+    # The fewest possible pages, plus the cost of cuts: a first page for each later half, and a half-filled last one.
     full_pages = sum(max(1, -(-len(asked_for(endpoint, [market])) // page_size)) for market in rows)
     assert len(endpoint.client.sent) <= full_pages + 2 * workers * len(rows)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# What a program has of the interpreter and of serpyco_rs after it has imported the connector.
+# The state of the interpreter and of serpyco_rs after a program has imported the connector.
 PROGRAM = """
 import gc
 if {disabled}:

@@ -21,7 +21,7 @@ def test_real_symbols_are_listed_once() -> None:
     assert len({(code, symbol) for code, symbol, *_ in REAL_SYMBOLS}) == len(REAL_SYMBOLS) >= 200
 
 
-# Any base. `{}` is its place in a symbol; the quote is None where the form does not write it.
+# Any base. `{}` is its place in a symbol; the quote is None if the symbol does not contain it.
 
 
 class Form(NamedTuple):

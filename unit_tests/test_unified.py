@@ -449,7 +449,7 @@ def test_kiyotakas_time_to_the_nanosecond(second: int, fraction: int) -> None:
         assert unified["interval_start"] == iso(second, "", "Z"), "one form, since it is in the key"
 
 
-# The schemas tell what is emitted.
+# The schemas describe the records.
 
 
 def all_samples() -> list[Row]:

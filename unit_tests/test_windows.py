@@ -344,7 +344,7 @@ def test_pages_of_several_partitions_without_owners_are_progress_of_each() -> No
     assert read(window, page(30, more=None)) == ([30], dict.fromkeys(range(3), (0, 100)))
 
 
-# What counts as read of an aggregate.
+# The settled intervals of an aggregate.
 
 
 @pytest.mark.parametrize(

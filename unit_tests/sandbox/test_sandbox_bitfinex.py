@@ -121,7 +121,7 @@ def test_the_sign_is_the_positions_side(shared: Any) -> None:
     assert [(parse(o["time"]) // 10**6, float(o["amount"])) for o in orders] == [(t[2], abs(t[5])) for t in triggers]
     sides = {(order["side"], row[5] > 0) for order, row in zip(orders, triggers, strict=True) if "side" in order}
     assert sides == {("sell", True), ("buy", False)}
-    # A long was entered above the price that it was liquidated at.
+    # A long is entered above the price at which it is liquidated.
     assert {(row[5] > 0, row[6] > row[11]) for row in found if row[8]} == {(True, True), (False, False)}
 
 

@@ -240,7 +240,7 @@ def test_late_rows_arrive_and_leave_the_keys_of_the_others(
     assert set(keys(first.records[OWN])) <= set(keys(second.records[OWN]))
 
 
-# Vendors that do not do as they say.
+# Vendors that do not follow their documentation.
 
 
 def test_a_vendor_that_ignores_where_a_page_starts() -> None:

@@ -243,7 +243,7 @@ def test_markets_without_liquidations_are_refused(market: str) -> None:
     assert raised.value.field == "coin_metrics.markets[1]"
 
 
-# What check names.
+# Names in the messages of check.
 
 
 @pytest.mark.parametrize(

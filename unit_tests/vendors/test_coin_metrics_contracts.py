@@ -51,7 +51,7 @@ EVERY: list[tuple[dict[str, str], str, str, str | None, str | None]] = [
         "20000",
         "250",
     ),
-    # A quote that is no dollar.
+    # A quote asset that is not a dollar.
     (
         {
             **LINEAR,

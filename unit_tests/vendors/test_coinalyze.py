@@ -433,7 +433,7 @@ def test_a_refused_key_is_no_missing_list() -> None:
         held.endpoint.partitions(Traffic())
 
 
-# Where the history begins.
+# The start of the history.
 
 
 @pytest.fixture

@@ -229,7 +229,7 @@ def test_a_vendor_that_ignores_from_is_detected() -> None:
         pages.accept(pages.next_request, again)
 
 
-# What is cut.
+# Cut answers.
 
 
 def rows_in(seconds: int, count: int) -> list[dict[str, Any]]:

@@ -112,7 +112,7 @@ def content(row: dict[str, Any]) -> Order:
     return row["contract"], row["timestamp"], row["size"]
 
 
-# Clumps: many rows in few seconds, of few sizes, so that there are twins.
+# Many rows in few seconds with few sizes, so that there are twins.
 CROWDED = BEGIN // SECOND + 5400
 instants = st.one_of(
     st.just(CROWDED),
@@ -153,7 +153,7 @@ def test_every_order_arrives_once_whatever_is_cut_late_or_killed(
     rows: list[Order], late: list[Order], entries: list[str], seed: int, kills: list[int], workers: int
 ) -> None:
     every = possible(rows + late)
-    # Late is what lies within the lookback of the end of the first syncs.
+    # Late rows are within the lookback before the end of the first syncs.
     middle, end = BEGIN + 3 * HOUR, BEGIN + 4 * HOUR
     behind = {id(row) for row in every[len(rows) :] if middle - LOOKBACK <= row[1] * SECOND < middle}
     gate = FakeGate([row for row in every if id(row) not in behind], chance=random.Random(seed))

@@ -208,7 +208,7 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
         assert gap.ended
     covered = Slices.of(done)
     assert sum(b - a for a, b in done) == sum(b - a for a, b in covered), "points read twice"
-    # Whole intervals of what no sync has read, and of what is looked back on.
+    # Whole intervals that no sync has read, and those of the lookback.
     wanted = read.missing(timestamps.floor_to(start, step), timestamps.ceil_to(end, step))
     if read.end is not None:
         whole = timestamps.ceil_to(lookback, step)
@@ -299,7 +299,7 @@ def test_the_lookback_counts_from_the_monday_that_was_reached(lookback: int, wee
     assert monday - (weeks + 1) * endpoint.step < since <= monday - weeks * endpoint.step
 
 
-# Queries that take too long.
+# Queries that time out.
 
 
 class FromMemory:
@@ -855,7 +855,7 @@ def test_what_is_needed_is_named(section: dict[str, Any], field: str) -> None:
     assert raised.value.field == field
 
 
-# Answers that are no empty list.
+# Answers that are not an empty list.
 
 
 @pytest.mark.parametrize("body", [{}, {"series": []}, {"series": None}])

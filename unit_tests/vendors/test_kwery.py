@@ -74,7 +74,7 @@ def purse_of(held: Feed) -> Credits:
     return purse
 
 
-# Kwery in memory. No test reaches for a network.
+# Kwery in memory. No test uses a network.
 
 
 def unreachable(*_: Any) -> Answered:
@@ -583,7 +583,7 @@ class Liquidation:
             "symbol": "BTC",
             "source": "binance_futures",
             "side": self.side,
-            # One as JSON numbers, one as strings with the same values; and its own rounding of the product.
+            # One row has JSON numbers, one strings with the same values, rounded by the vendor itself.
             "quantity": self.quantity / 1000 if recorded else f"{self.quantity / 1000:.8f}",
             "price": self.price / 100 if recorded else f"{self.price / 100:.4f}",
             "avg_price": self.fill / 100 if recorded else f"{self.fill / 100:.2f}",
