@@ -57,7 +57,7 @@ def configured(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
 
 
 @dataclass
-class Told:
+class Platform:
     """What a platform has stored over several syncs: rows by key, and the last state.
 
     Each state is compared with the rows before it.
@@ -162,34 +162,34 @@ def test_repeatedly_killed_syncs_become_complete(
     seed: int, connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
     chance = random.Random(seed)
-    told = Told(sandbox)
+    platform = Platform(sandbox)
     for _ in range(25):
-        process = connector.reading(configured(sandbox), STREAMS, state=told.state)
+        process = connector.reading(configured(sandbox), STREAMS, state=platform.state)
         so_far = read_bytes(process, int(len(undisturbed.out) * chance.uniform(0.05, 0.7)))
         run = killed(process, so_far)
-        told.take(run)
+        platform.take(run)
         if run.code == 0:
             break
         assert run.code == -signal.SIGKILL
         assert run.err == b""
     else:
-        run = connector.read(configured(sandbox), STREAMS, state=told.state)
+        run = connector.read(configured(sandbox), STREAMS, state=platform.state)
         assert run.code == 0, run
-        told.take(run)
-    told.complete()
+        platform.take(run)
+    platform.complete()
 
 
 def test_a_sync_killed_before_its_first_state_starts_again(
     connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
-    told = Told(sandbox)
+    platform = Platform(sandbox)
     process = connector.reading(configured(sandbox), STREAMS)
     first_state = undisturbed.out.index(b'{"type":"STATE"')
     run = killed(process, read_bytes(process, min(first_state, 5_000)))
-    told.take(Run(run.code, run.out[: run.out.find(b'{"type":"STATE"')], b""))
-    assert told.state == []
-    told.take(connector.read(configured(sandbox), STREAMS, state=told.state))
-    told.complete()
+    platform.take(Run(run.code, run.out[: run.out.find(b'{"type":"STATE"')], b""))
+    assert platform.state == []
+    platform.take(connector.read(configured(sandbox), STREAMS, state=platform.state))
+    platform.complete()
 
 
 def test_a_sync_can_resume_from_every_state(connector: Connector, sandbox: Sandbox, undisturbed: Run) -> None:
@@ -197,14 +197,14 @@ def test_a_sync_can_resume_from_every_state(connector: Connector, sandbox: Sandb
     messages = undisturbed.messages
     places = [n for n, message in enumerate(messages) if message["type"] == "STATE"]
     assert len(places) >= 10
-    told, begin = Told(sandbox), 0
+    platform, begin = Platform(sandbox), 0
     for place in places:
-        told.take_messages(messages[begin : place + 1])
+        platform.take_messages(messages[begin : place + 1])
         begin = place + 1
-        rest = connector.read(configured(sandbox), STREAMS, state=told.state)
+        rest = connector.read(configured(sandbox), STREAMS, state=platform.state)
         assert rest.code == 0, rest
         for case in CASES:
-            keys = told.rows[case.stream].keys() | {case.identity(row) for row in rest.records(case.stream)}
+            keys = platform.rows[case.stream].keys() | {case.identity(row) for row in rest.records(case.stream)}
             assert keys == _keys[case.stream]
 
 
@@ -213,7 +213,7 @@ def test_sigterm_ends_a_sync_within_seconds_with_a_last_state(
     seed: int, connector: Connector, sandbox: Sandbox, undisturbed: Run
 ) -> None:
     chance = random.Random(seed)
-    told = Told(sandbox)
+    platform = Platform(sandbox)
     process = connector.reading(configured(sandbox), STREAMS, script=seed == 0)
     so_far = read_bytes(process, int(len(undisturbed.out) * chance.uniform(0.1, 0.8)))
     asked = time.monotonic()
@@ -223,7 +223,7 @@ def test_sigterm_ends_a_sync_within_seconds_with_a_last_state(
     assert run.code == -signal.SIGTERM, run
     assert run.err == b""
     assert run.out.endswith(b"\n")
-    told.take(run)
+    platform.take(run)
     ended = [case.stream for case in CASES if run.statuses(case.stream)[-1] == "COMPLETE"]
     last = [m["type"] for m in run.messages if m["type"] in ("RECORD", "STATE")][-1]
     assert last == "STATE"
@@ -231,11 +231,11 @@ def test_sigterm_ends_a_sync_within_seconds_with_a_last_state(
         assert run.statuses(case.stream)[-1] in ("COMPLETE", "INCOMPLETE")
         assert case.stream in {m["state"]["stream"]["stream_descriptor"]["name"] for m in run.states}
     assert len(ended) < len(CASES)
-    again = connector.read(configured(sandbox), STREAMS, state=told.state)
+    again = connector.read(configured(sandbox), STREAMS, state=platform.state)
     assert again.code == 0, again
-    told.take(again)
-    told.complete()
-    assert told.repeats <= len(CASES) * 1_000, "no more than a page of each stream is repeated"
+    platform.take(again)
+    platform.complete()
+    assert platform.repeats <= len(CASES) * 1_000, "no more than a page of each stream is repeated"
 
 
 @pytest.mark.parametrize("waiting", ["silent", "budget", "retry"])
@@ -370,9 +370,9 @@ def test_unified_streams_become_complete(
         run = killed(process, read_bytes(process, stop)) if stop else process.collect()
         for name, key in UNIFIED.items():
             found[name] |= {tuple(row[part] for part in key): row for row in run.whole.records(name)}
-        told = {entry["stream"]["stream_descriptor"]["name"]: entry for entry in [*state, *run.whole.final_state]}
+        stored = {entry["stream"]["stream_descriptor"]["name"]: entry for entry in [*state, *run.whole.final_state]}
         # A platform may have stored the last state of some streams and not yet that of others.
-        state = [entry for name, entry in told.items() if chance.random() < 0.8]
+        state = [entry for name, entry in stored.items() if chance.random() < 0.8]
         if run.code == 0:
             break
     for name, key in UNIFIED.items():
