@@ -102,14 +102,14 @@ def scaled(measured: float, start: float, rows: int, all_rows: int) -> float:
 
 
 def compare(
-    shape: Shape, readers: Sequence[Reader], *, rounds: int, folder: Path, most_rows: int | None = None
+    shape: Shape, readers: Sequence[Reader], *, rounds: int, folder: Path, max_rows: int | None = None
 ) -> Comparison:
     skipped = {reader.name: reader.missing for reader in readers if reader.missing}
     for name, why in skipped.items():
         say(f"  {name} is skipped: {why}")
     usable = [reader for reader in readers if shape.vendor in reader.vendors and not reader.missing]
     with Server(shape.server_arguments) as server:
-        entries = [prepare(reader, shape, server, folder / reader.name, most_rows) for reader in usable]
+        entries = [prepare(reader, shape, server, folder / reader.name, max_rows) for reader in usable]
         failed = {entry.reader.name: why for entry in entries if (why := warm_up(entry, server))}
         entries = [entry for entry in entries if entry.reader.name not in failed]
         for number in range(rounds):
@@ -124,10 +124,10 @@ def compare(
     return Comparison(shape, entries, {**skipped, **failed})
 
 
-def prepare(reader: Reader, shape: Shape, server: Server, folder: Path, most_rows: int | None) -> Entry:
-    bound = reader.most_rows if shape.name == HEADLINE else reader.most_rows_beside
-    if most_rows is not None:
-        bound = most_rows if reader.most_rows or reader.most_rows_beside else None
+def prepare(reader: Reader, shape: Shape, server: Server, folder: Path, max_rows: int | None) -> Entry:
+    bound = reader.max_rows if shape.name == HEADLINE else reader.max_rows_other
+    if max_rows is not None:
+        bound = max_rows if reader.max_rows or reader.max_rows_other else None
     task = part(shape, bound)
 
     def command(inputs: Inputs) -> list[str]:

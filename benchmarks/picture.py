@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 OURS = "source-liquidations"
 COLOURS = {OURS: "#1f6feb", "floor": "#c9d1d9"}
 OTHERS = "#8b949e"
-BESIDE = (OURS, "http-stream", "lowcode")
+READERS_OF_ALL_SHAPES = (OURS, "http-stream", "lowcode")
 
 
 def colour(name: str) -> str:
@@ -39,7 +39,7 @@ def draw_readers(axes: Any, shape: dict[str, Any]) -> None:
 
 def draw_shapes(axes: Any, shapes: list[dict[str, Any]]) -> None:
     places = range(len(shapes))
-    for offset, name in enumerate(BESIDE):
+    for offset, name in enumerate(READERS_OF_ALL_SHAPES):
         readers = [{r["name"]: r for r in shape["readers"]}.get(name) for shape in shapes]
         label = next((reader["label"] for reader in readers if reader), None)
         if label is None:

@@ -16,7 +16,7 @@ Command = Callable[[str, Inputs], list[str]]
 
 @dataclass(frozen=True)
 class Reader:
-    """`most_rows` limits a run of the headline shape, `most_rows_beside` a run of another shape.
+    """`max_rows` limits a run of the headline shape, `max_rows_other` a run of another shape.
 
     `counts` is how its rows are counted: `records` (messages, or a count that it prints), `lines` or `nothing`.
     """
@@ -26,8 +26,8 @@ class Reader:
     command: Command
     environment: str = environments.HERE
     vendors: tuple[str, ...] = EVERYWHERE
-    most_rows: int | None = None
-    most_rows_beside: int | None = None
+    max_rows: int | None = None
+    max_rows_other: int | None = None
     counts: str = "records"
 
     @property
@@ -74,23 +74,23 @@ def floor(mode: str) -> Command:
     return lambda _, inputs: [environments.python(environments.HERE), script, str(inputs.job), mode, str(inputs.rows)]
 
 
-def client(mode: str, label: str, most_rows_beside: int) -> Reader:
+def client(mode: str, label: str, max_rows_other: int) -> Reader:
     return Reader(
         f"client-{mode}",
         f"Coin Metrics client, {label}",
         own_client(mode),
         environment="coinmetrics",
         vendors=("coin_metrics",),
-        most_rows_beside=most_rows_beside,
+        max_rows_other=max_rows_other,
     )
 
 
 READERS = (
     Reader(OURS, "this connector", ours),
-    Reader("lowcode", "CDK low-code manifest", lowcode, most_rows=100_000, most_rows_beside=40_000),
-    Reader("http-stream", "CDK HttpStream", http_stream, most_rows=500_000, most_rows_beside=200_000),
-    Reader("singer", "singer-sdk tap", singer, "singer", most_rows=500_000, most_rows_beside=200_000),
-    Reader("dlt", "dlt rest_api, to files", rest_api, "dlt", most_rows=500_000, most_rows_beside=200_000),
+    Reader("lowcode", "CDK low-code manifest", lowcode, max_rows=100_000, max_rows_other=40_000),
+    Reader("http-stream", "CDK HttpStream", http_stream, max_rows=500_000, max_rows_other=200_000),
+    Reader("singer", "singer-sdk tap", singer, "singer", max_rows=500_000, max_rows_other=200_000),
+    Reader("dlt", "dlt rest_api, to files", rest_api, "dlt", max_rows=500_000, max_rows_other=200_000),
     client("memory", "pages in memory", 2_000_000),
     client("stream", "json_stream in memory", 500_000),
     client("file", "pages to file", 500_000),

@@ -20,7 +20,7 @@ from benchmarks.readers import OURS, READERS, Reader
 from benchmarks.shapes import HEADLINE, Shape, all_shapes
 
 QUICK_ROWS = 40_000
-QUICK_MOST_ROWS = 8_000
+QUICK_MAX_ROWS = 8_000
 
 
 def options() -> argparse.Namespace:
@@ -57,13 +57,13 @@ def compare_all(
     shapes: Sequence[Shape], readers: Sequence[Reader], args: argparse.Namespace, failures: list[str]
 ) -> list[Comparison]:
     rounds = 2 if args.quick else args.rounds
-    most_rows = args.rows if args.full else QUICK_MOST_ROWS if args.quick else None
+    max_rows = args.rows if args.full else QUICK_MAX_ROWS if args.quick else None
     results = []
     for shape in shapes:
         say(shape.title)
         with tempfile.TemporaryDirectory() as folder:
             try:
-                results.append(compare(shape, readers, rounds=rounds, folder=Path(folder), most_rows=most_rows))
+                results.append(compare(shape, readers, rounds=rounds, folder=Path(folder), max_rows=max_rows))
             except Failed as error:
                 record_failure(shape.title, error, failures)
     return results
