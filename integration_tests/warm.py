@@ -71,10 +71,13 @@ def _child(run: Any, patience: Any, progress: Any, request: dict[str, Any], desc
             os.dup2(descriptor, standard)
             os.close(descriptor)
         os.environ.update(request["env"])
-        if least := os.environ.get("TEST_LEAST_TIMEOUT"):
-            patience._LEAST_TIMEOUT = float(least)
-        if seconds := os.environ.get("TEST_SIGNS_OF_LIFE"):
-            progress.SECONDS_BETWEEN_SIGNS_OF_LIFE = float(seconds)
+        for variable, module, name in (
+            ("TEST_LEAST_TIMEOUT", patience, "_MIN_TIMEOUT"),
+            ("TEST_SIGNS_OF_LIFE", progress, "SECONDS_BETWEEN_SIGNS_OF_LIFE"),
+        ):
+            if seconds := os.environ.get(variable):
+                assert hasattr(module, name), name
+                setattr(module, name, float(seconds))
         sys.argv = ["source-liquidations", *request["args"]]
         run()
     except SystemExit as error:
