@@ -142,7 +142,7 @@ class FakeVendor(Endpoint):
             rows.sort(key=lambda row: -row[1])
         return rows
 
-    def decode(self, answered: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+    def decode(self, response: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         rows = self._requested_rows(request)
         offset = int(dict(request.params).get("offset", 0))
         page = rows[offset : offset + self.page_size]

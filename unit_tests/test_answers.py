@@ -14,7 +14,7 @@ from requests.structures import CaseInsensitiveDict
 
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http import answers
-from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
+from source_liquidations.http.answers import Response, reset_seconds, vendor_words
 from source_liquidations.http.redaction import MASK, keep_secret
 
 
@@ -25,26 +25,26 @@ class Body(msgspec.Struct):
 DECODER = msgspec.json.Decoder(Body)
 
 
-def answered(body: bytes, **headers: str) -> Answered:
-    return Answered(200, {"Content-Type": "application/json", **headers}, body)
+def response(body: bytes, **headers: str) -> Response:
+    return Response(200, {"Content-Type": "application/json", **headers}, body)
 
 
-def refused(headers: dict[str, str], body: bytes = b"") -> Answered:
-    return Answered(429, CaseInsensitiveDict(headers), body)
+def refused(headers: dict[str, str], body: bytes = b"") -> Response:
+    return Response(429, CaseInsensitiveDict(headers), body)
 
 
 def test_a_whole_body_is_decoded() -> None:
-    assert answered(b'{"data":[{"a":1}]}').decoded(DECODER).data == [{"a": 1}]
+    assert response(b'{"data":[{"a":1}]}').decoded(DECODER).data == [{"a": 1}]
 
 
 @given(st.integers(0, len(b'{"data":[{"a":1},{"b":22}]}') - 1))
 def test_a_body_cut_off_anywhere_is_not_whole(length: int) -> None:
-    assert "not JSON" in (answered(b'{"data":[{"a":1},{"b":22}]}'[:length]).problem() or "")
+    assert "not JSON" in (response(b'{"data":[{"a":1},{"b":22}]}'[:length]).problem() or "")
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"", b"\xff\xfe", b'{"data":[]} and more'])
 def test_what_is_no_json_is_not_whole_and_says_what_it_is(body: bytes) -> None:
-    assert "(application/json) that is not JSON" in (answered(body).problem() or "")
+    assert "(application/json) that is not JSON" in (response(body).problem() or "")
 
 
 @pytest.mark.parametrize(
@@ -53,19 +53,19 @@ def test_what_is_no_json_is_not_whole_and_says_what_it_is(body: bytes) -> None:
 )
 def test_json_of_another_shape_names_the_field(body: bytes, field: str) -> None:
     with pytest.raises(UnexpectedAnswer, match=field):
-        answered(body).decoded(DECODER)
+        response(body).decoded(DECODER)
 
 
 def test_a_wrong_type_in_a_body_cut_off_later_is_not_whole() -> None:
     """The wrong type may be what is left of the right one."""
-    assert answered(b'{"data":[{"a":"x"},{"b"').problem()
+    assert response(b'{"data":[{"a":"x"},{"b"').problem()
 
 
 def test_deeply_nested_lists_are_refused() -> None:
     body = b"[" * 10**6
-    assert answered(body).problem()
+    assert response(body).problem()
     assert vendor_words(body)
-    assert reset_seconds(Answered(429, {}, body)) is None
+    assert reset_seconds(Response(429, {}, body)) is None
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_deeply_nested_lists_are_refused() -> None:
     ids=str,
 )
 def test_an_error_in_a_200_is_no_good_answer(body: Any) -> None:
-    found = answered(msgspec.json.encode(body)).problem()
+    found = response(msgspec.json.encode(body)).problem()
     assert found is not None
     assert found.startswith("a 200 with an error: ")
 
@@ -127,7 +127,7 @@ def test_an_error_in_a_200_is_no_good_answer(body: Any) -> None:
     ids=str,
 )
 def test_what_only_looks_like_an_error_is_a_good_answer(body: Any) -> None:
-    assert answered(msgspec.json.encode(body)).problem() is None
+    assert response(msgspec.json.encode(body)).problem() is None
 
 
 @pytest.mark.parametrize(
@@ -218,4 +218,4 @@ def test_every_form_of_retry_after_becomes_seconds_from_now(write: Any, monkeypa
 def test_a_429_may_have_retry_after_in_its_body(body: bytes, seconds: float | None) -> None:
     assert reset_seconds(refused({}, body)) == seconds
     assert reset_seconds(refused({"Retry-After": "3"}, body)) == 3
-    assert reset_seconds(Answered(503, {}, body)) is None
+    assert reset_seconds(Response(503, {}, body)) is None

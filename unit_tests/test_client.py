@@ -25,7 +25,7 @@ from source_liquidations.errors import (
     VendorUnavailable,
 )
 from source_liquidations.http import transport
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.client import Client, Purse, Request
 from source_liquidations.http.patience import Patience
@@ -119,8 +119,8 @@ class Patient(Purse):
         return ""
 
 
-def decode(answered: Answered) -> list[int]:
-    found: list[int] = answered.decoded(msgspec.json.Decoder())["data"]
+def decode(response: Response) -> list[int]:
+    found: list[int] = response.decoded(msgspec.json.Decoder())["data"]
     return found
 
 
@@ -437,8 +437,8 @@ def test_an_answer_of_any_status_may_mean_a_429(
 ) -> None:
     vendor.will(*[status(code, ["busy"])] * (QUICK.tries + 1), GOOD)
 
-    def translate(answered: Answered) -> Answered:
-        return replace(answered, status=429) if b"busy" in answered.body else answered
+    def translate(response: Response) -> Response:
+        return replace(response, status=429) if b"busy" in response.body else response
 
     client = make(translate=translate, delays=(60.0,), patience=Patience())
     pauses = pauses_of(client, monkeypatch)
@@ -590,16 +590,16 @@ def test_a_vendor_may_explain_a_refusal_better(vendor: Vendor, make: Make) -> No
     vendor.will(status(400))
     special = RequestRefused("too many points", status=400)
     with pytest.raises(RequestRefused, match="too many points"):
-        decode(make(explain=lambda answered: special if answered.status == 400 else None).fetch(Request("/x")))
+        decode(make(explain=lambda response: special if response.status == 400 else None).fetch(Request("/x")))
 
 
 def test_a_vendor_may_map_an_answer_to_an_http_status(vendor: Vendor, make: Make) -> None:
     """A vendor may report a rate limit with a 400 and its own header."""
 
-    def translate(answered: Answered) -> Answered:
-        if b"too fast" not in answered.body:
-            return answered
-        return Answered(429, {"Retry-After": answered.headers["X-Theirs"]}, answered.body)
+    def translate(response: Response) -> Response:
+        if b"too fast" not in response.body:
+            return response
+        return Response(429, {"Retry-After": response.headers["X-Theirs"]}, response.body)
 
     vendor.will(status(400, {"message": "too fast"}, **{"X-Theirs": "0.05"}), GOOD)
     assert decode(make(translate=translate).fetch(Request("/x"))) == [1, 2, 3]

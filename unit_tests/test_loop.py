@@ -145,7 +145,7 @@ def test_as_many_requests_are_under_way_as_there_are_workers_and_no_more(workers
     decoding = Gauge()
     decode = endpoint.decode
 
-    def slow(answered: Any, *args: Any) -> Answer:
+    def slow(response: Any, *args: Any) -> Answer:
         with decoding:
             if not beside:
                 client.under_way.wait_for(workers if workers > 1 else 0)
@@ -153,7 +153,7 @@ def test_as_many_requests_are_under_way_as_there_are_workers_and_no_more(workers
             time.sleep(0.001)  # for one too many to be decoded
             beside.append(client.under_way.now)
             client.go_on.set()
-            return decode(answered, *args)
+            return decode(response, *args)
 
     endpoint.decode = slow  # type: ignore[method-assign]
     items = list(taken(sync_of(endpoint, workers=workers)))
@@ -235,8 +235,8 @@ def test_an_unexpected_exception_is_a_system_error_of_one_partition() -> None:
 
 
 class FirstRowOdd(FakeVendor):
-    def decode(self, answered: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        answer = super().decode(answered, span, request, memory)
+    def decode(self, response: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        answer = super().decode(response, span, request, memory)
         if "offset" not in dict(request.params):
             answer.rows.faults = [Fault(answer.rows.instants[0], UnexpectedAnswer("odd"))]
         return answer

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from source_liquidations.errors import UnexpectedAnswer
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.messages import records
 from source_liquidations.numbers import NULL
 from source_liquidations.reading import pages
@@ -59,7 +59,7 @@ def decoder() -> RowDecoder[Row]:
 
 
 def decoded(body: str | bytes) -> Page[Row]:
-    return decoder().decode(Answered(200, {}, body.encode() if isinstance(body, str) else body))
+    return decoder().decode(Response(200, {}, body.encode() if isinstance(body, str) else body))
 
 
 def one_block(rows: Rows, output: Output = Output("events")) -> Block:  # noqa: B008 - frozen
@@ -207,7 +207,7 @@ def test_members_are_json_ready_to_splice(added: dict[str, Any]) -> None:
 def test_an_undocumented_field_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     reading = decoder()
     for _ in range(3):
-        reading.decode(Answered(200, {}, b'{"data":[{"id":"1","novel":true}]}'))
+        reading.decode(Response(200, {}, b'{"data":[{"id":"1","novel":true}]}'))
     told = [record.getMessage() for record in caplog.records if "novel" in record.getMessage()]
     assert len(told) == 1
     assert told[0].startswith("events: ")
@@ -224,13 +224,13 @@ def test_an_undocumented_field_is_reported_once(caplog: pytest.LogCaptureFixture
     ],
 )
 def test_what_is_no_json_never_becomes_a_record(body: bytes) -> None:
-    assert "not JSON" in (Answered(200, {}, body).problem() or "")
+    assert "not JSON" in (Response(200, {}, body).problem() or "")
 
 
 def test_a_body_without_data_is_reported_in_the_vendors_words() -> None:
     body = b'{"message":"No such key."}'
     with pytest.raises(UnexpectedAnswer, match="no `data`: No such key"):
-        decoder().decode(Answered(200, {}, body))
+        decoder().decode(Response(200, {}, body))
 
 
 def test_null_is_an_empty_list() -> None:
@@ -240,11 +240,11 @@ def test_null_is_an_empty_list() -> None:
 @pytest.mark.parametrize("body", [b'{"data":{}}', b"{}", b'{"data":[1]}', b'{"data":[{"price":1}]}'])
 def test_what_has_no_rows_of_the_right_shape_is_refused(body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer):
-        decoder().decode(Answered(200, {}, body))
+        decoder().decode(Response(200, {}, body))
 
 
 def test_a_line_break_within_a_text_is_never_turned_into_something_else() -> None:
-    assert Answered(200, {}, b'{"data":[{"id":"a\nb"}]}').problem()
+    assert Response(200, {}, b'{"data":[{"id":"a\nb"}]}').problem()
 
 
 def test_an_empty_page_gives_no_block() -> None:
@@ -329,7 +329,7 @@ def test_an_undocumented_field_whose_name_a_table_cannot_hold_is_left_out(
     for _ in range(2):
         fields = {"Price": 1, "TIME": 2, "": 3, " ": 4, "new": 5, "New": 6, "数量": 7, "avg-price": 9}
         body = json.dumps({"data": [{"id": "1", "avg_price": 60000, **fields}]})
-        page = reading.decode(Answered(200, {}, body.encode()))
+        page = reading.decode(Response(200, {}, body.encode()))
         row = json.loads(bytes(page.raw[0]))
         assert set(row) == {"id", "New", "avg_price", "数量"}
     told = [record.getMessage() for record in caplog.records if "dropped undocumented fields" in record.getMessage()]

@@ -322,10 +322,10 @@ def test_windows_of_one_market_are_one_failure() -> None:
     endpoint = FakeVendor({"a": list(range(START, END))}, page_size=3)
     first = endpoint.decode
 
-    def once(answered: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+    def once(response: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         if endpoint.client.sent[5:]:
             raise VendorUnavailable("down")
-        return first(answered, span, request, memory)
+        return first(response, span, request, memory)
 
     endpoint.decode = once  # type: ignore[method-assign]
     sync = Simulation(endpoint, START, END, workers=5, chance=random.Random(3))
@@ -338,8 +338,8 @@ def test_twins_that_fill_pages_are_no_endless_loop() -> None:
     endpoint = FakeVendor({"a": [1_100] * 6 + [1_200, 1_201, 1_300]}, page_size=2)
     first = endpoint.decode
 
-    def alike(answered: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        answer = first(answered, span, request, memory)
+    def alike(response: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        answer = first(response, span, request, memory)
         rows = [b'{"market":"a","time":%d,"n":0}' % instant for instant in answer.rows.instants]
         return Answer(Rows(rows, answer.rows.instants), answer.next_request)
 

@@ -51,7 +51,7 @@ def decode_value(literal: bytes, decoder: msgspec.json.Decoder[T], name: str) ->
 
 
 @dataclass(frozen=True)
-class Answered:
+class Response:
     """One answer: its status, its headers (names in any case) and its whole body, decompressed."""
 
     status: int
@@ -168,15 +168,15 @@ class _RetryAfter(msgspec.Struct):
     retry_after: float | str | None = None
 
 
-def reset_seconds(answered: Answered) -> float | None:
+def reset_seconds(response: Response) -> float | None:
     """Seconds to wait, from the headers or from `retry_after` in the body; None if the answer has neither.
 
     Accepts seconds, an HTTP date, an ISO 8601 time, or a Unix time, whose unit follows from its size.
     """
-    values: list[Any] = [answered.headers.get(name) for name in _RESET_HEADERS]
-    if answered.status == 429:
+    values: list[Any] = [response.headers.get(name) for name in _RESET_HEADERS]
+    if response.status == 429:
         with contextlib.suppress(*_NOT_JSON):
-            values.append(msgspec.json.decode(answered.body, type=_RetryAfter).retry_after)
+            values.append(msgspec.json.decode(response.body, type=_RetryAfter).retry_after)
     waits = (_seconds_from_now(str(value).strip()) for value in values if value is not None)
     return next((wait for wait in waits if wait is not None), None)
 

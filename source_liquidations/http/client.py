@@ -16,7 +16,7 @@ import requests
 
 from source_liquidations.errors import LiquidationsError, Stopped, UnexpectedAnswer, VendorUnavailable
 from source_liquidations.http import statuses
-from source_liquidations.http.answers import Answered, FailedTry, reset_seconds
+from source_liquidations.http.answers import FailedTry, Response, reset_seconds
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.patience import MAX_BUDGET_WAIT, Patience
 from source_liquidations.http.redaction import body_without, forms_in_bodies, redact
@@ -80,8 +80,8 @@ class Client:
     key_params: Params = ()
     other_key_params: Params = ()
     own_origins: frozenset[str] = frozenset()
-    translate: Callable[[Answered], Answered] = lambda answered: answered
-    explain: Callable[[Answered], LiquidationsError | None] = lambda _: None
+    translate: Callable[[Response], Response] = lambda response: response
+    explain: Callable[[Response], LiquidationsError | None] = lambda _: None
     delays: Sequence[float] = ()
     purse: Purse = field(default_factory=Purse)
     patience: Patience = field(default_factory=Patience.from_environment)
@@ -103,7 +103,7 @@ class Client:
         *,
         reserved: bool = False,
         retry_once_status: int | None = None,
-    ) -> Answered:
+    ) -> Response:
         """A whole, valid answer. Retries while the vendor or the network fails.
 
         `reserved` means that the first try already has its place in the budget; `retry_once_status` is a status that a
@@ -157,27 +157,27 @@ class Client:
         traffic.count(retries=1)
         self._wait(seconds, reason, traffic)
 
-    def _try(self, request: Request, traffic: Traffic) -> Answered:
+    def _try(self, request: Request, traffic: Traffic) -> Response:
         """One try. Raises FailedTry if another one may help."""
         sent_headers = self.headers
-        answered = self.translate(self._send(request, traffic))
-        self._note_limits(answered)
-        if answered.status == statuses.OK:
-            problem = answered.problem()
+        response = self.translate(self._send(request, traffic))
+        self._note_limits(response)
+        if response.status == statuses.OK:
+            problem = response.problem()
             if problem is None:
                 self.budget.succeeded()
                 if self.other_key_params:
                     self._proven_paths.add(request.path)
-                return answered
+                return response
             raise FailedTry(redact(problem), statuses.OK)
-        if answered.status == statuses.UNAUTHORIZED and self._moved_the_key(request, sent_headers):
+        if response.status == statuses.UNAUTHORIZED and self._moved_the_key(request, sent_headers):
             self._await_budget(request, traffic)
             return self._try(request, traffic)
-        error = self.explain(answered) or statuses.refusal(answered)
+        error = self.explain(response) or statuses.refusal(response)
         if error is not None:
             raise error
-        delay = reset_seconds(answered) or None  # `Retry-After: 0` means the same as no header
-        raise FailedTry(statuses.status_and_words(answered), answered.status, retry_after=delay)
+        delay = reset_seconds(response) or None  # `Retry-After: 0` means the same as no header
+        raise FailedTry(statuses.status_and_words(response), response.status, retry_after=delay)
 
     def _moved_the_key(self, request: Request, refused: Mapping[str, str]) -> bool:
         """Send the key as a parameter after the first 401, where a vendor's pages disagree on where it belongs.
@@ -232,31 +232,31 @@ class Client:
         pause = min(first * 2.0 ** (tries - 1), self.patience.longest_pause)
         return pause * _random.uniform(_MIN_JITTER, 2 - _MIN_JITTER)
 
-    def _note_limits(self, answered: Answered) -> None:
+    def _note_limits(self, response: Response) -> None:
         """Note what the headers say about the key: its remaining requests, and its plan (Coin Metrics)."""
-        remaining = answered.headers.get("X-RateLimit-Remaining", "")
-        reset = reset_seconds(answered)
-        if remaining.isdecimal() and reset is not None and answered.status == statuses.OK:
+        remaining = response.headers.get("X-RateLimit-Remaining", "")
+        reset = reset_seconds(response)
+        if remaining.isdecimal() and reset is not None and response.status == statuses.OK:
             self.budget.note_remaining(int(remaining), min(reset, self.patience.longest_total))
-        plan = answered.headers.get("X-RateLimit-Plan", "")
+        plan = response.headers.get("X-RateLimit-Plan", "")
         if plan != self._plan and re.fullmatch(r"[\w-]{1,40}", plan, re.ASCII):
             self._plan = plan
             logger.info("%s: the key's plan is %s", self.vendor, redact(plan))
 
-    def _send(self, request: Request, traffic: Traffic) -> Answered:
+    def _send(self, request: Request, traffic: Traffic) -> Response:
         """The answer to a request. Follows redirects within its origin."""
         query = _query(request.params + self.key_params)
         url = f"{self.base}{request.path}{f'?{query}' if query else ''}"
         headers = {**_HEADERS, **self.headers}
         for _ in range(_MAX_REDIRECTS + 1):
             traffic.count(requests=1)
-            answered = self._transport.get(url, headers)
-            answered = replace(answered, body=body_without(self._key_forms, answered.body))
-            traffic.count(received=len(answered.body))
-            if answered.status not in statuses.REDIRECTS:
-                return answered
+            response = self._transport.get(url, headers)
+            response = replace(response, body=body_without(self._key_forms, response.body))
+            traffic.count(received=len(response.body))
+            if response.status not in statuses.REDIRECTS:
+                return response
             try:
-                url = requests.utils.requote_uri(urljoin(url, answered.headers.get("Location", "")))
+                url = requests.utils.requote_uri(urljoin(url, response.headers.get("Location", "")))
             except ValueError as error:
                 raise FailedTry(f"a redirect to an invalid address ({error})") from None
             _check_origin("a redirect to", origin(url), {origin(self.base)})

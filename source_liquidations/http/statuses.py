@@ -1,7 +1,7 @@
 """What an HTTP status means: retry, or whose mistake it is and what to do."""
 
 from source_liquidations.errors import AccessRefused, LiquidationsError, RequestRefused, UnexpectedAnswer
-from source_liquidations.http.answers import Answered, vendor_words
+from source_liquidations.http.answers import Response, vendor_words
 
 OK = 200
 UNAUTHORIZED = 401
@@ -24,18 +24,18 @@ _REFUSALS: dict[int, tuple[type[AccessRefused] | type[RequestRefused], str]] = {
 }
 
 
-def refusal(answered: Answered) -> LiquidationsError | None:
+def refusal(response: Response) -> LiquidationsError | None:
     """The error that an answer other than 200 means; None if it should be retried."""
-    status = answered.status
+    status = response.status
     if status in _RETRIED or status >= 500:
         return None
     if not 400 <= status < 500:
         return UnexpectedAnswer(f"the answer has status {status}, which is not documented.")
     error, advice = _REFUSALS.get(status, _REFUSALS[400])
-    return error(status_and_words(answered), status=status, advice=advice)
+    return error(status_and_words(response), status=status, advice=advice)
 
 
-def status_and_words(answered: Answered) -> str:
+def status_and_words(response: Response) -> str:
     """The status, the vendor's words, and the request's id for the vendor's support (Cloudflare's `CF-RAY`)."""
-    ray = answered.headers.get("CF-RAY")
-    return f"HTTP {answered.status}: {vendor_words(answered.body)}{f' (CF-RAY {ray})' if ray else ''}"
+    ray = response.headers.get("CF-RAY")
+    return f"HTTP {response.status}: {vendor_words(response.body)}{f' (CF-RAY {ray})' if ray else ''}"

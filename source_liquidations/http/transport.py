@@ -10,7 +10,7 @@ import urllib3
 from urllib3 import exceptions
 
 from source_liquidations.errors import Stopped, UnexpectedAnswer
-from source_liquidations.http.answers import Answered, FailedTry
+from source_liquidations.http.answers import FailedTry, Response
 from source_liquidations.http.deadlines import Exchange, begin
 from source_liquidations.http.environment import connections, misconfigured, refused_by_proxy
 from source_liquidations.http.patience import Patience
@@ -35,7 +35,7 @@ class Transport:
         self._connections_lock = threading.Lock()
         self._reached = False  # whether the vendor has ever answered
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Answered:
+    def get(self, url: str, headers: Mapping[str, str]) -> Response:
         """One GET and its whole body, decompressed.
 
         Raises FailedTry if the network or the vendor fails, ConfigurationError if this machine's proxy or certificates
@@ -45,29 +45,29 @@ class Transport:
             manager, proxy = self._connections = self._connections or connections(url)
         exchange = begin(self._patience.connect + self._patience.answer)
         try:
-            answered = self._exchange(manager, url, headers, exchange)
+            response = self._exchange(manager, url, headers, exchange)
         except (exceptions.HTTPError, OSError, ValueError) as error:
             mistake = misconfigured(error, url, proxy, reached=self._reached or exchange.sent)
             raise mistake or self._broken(error, exchange) from None
-        if answered.status == PROXY_REFUSES:
+        if response.status == PROXY_REFUSES:
             raise refused_by_proxy(proxy, f"HTTP {PROXY_REFUSES}")
         self._reached = True
-        return answered
+        return response
 
     def _exchange(
         self, manager: urllib3.PoolManager, url: str, headers: Mapping[str, str], exchange: Exchange
-    ) -> Answered:
+    ) -> Response:
         timeout = urllib3.Timeout(connect=self._patience.connect, read=self._patience.answer)
         with manager.urlopen(
             "GET", url, redirect=False, headers=headers, timeout=timeout, retries=False, preload_content=False
-        ) as response:
-            return Answered(response.status, response.headers, self._body(response, exchange).removeprefix(_BOM))
+        ) as raw:
+            return Response(raw.status, raw.headers, self._body(raw, exchange).removeprefix(_BOM))
 
-    def _body(self, response: urllib3.BaseHTTPResponse, exchange: Exchange) -> bytes:
+    def _body(self, raw: urllib3.BaseHTTPResponse, exchange: Exchange) -> bytes:
         """The whole body. Reads it piece by piece, to detect a slow drip and to react to `stop`."""
         started = time.monotonic()
         body = BytesIO()  # its getvalue() makes no copy
-        while piece := response.read1(1 << 20, decode_content=True):
+        while piece := raw.read1(1 << 20, decode_content=True):
             body.write(piece)
             if body.tell() > LARGEST_BODY:
                 raise UnexpectedAnswer(

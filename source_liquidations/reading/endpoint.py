@@ -11,7 +11,7 @@ from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, UnexpectedAnswer
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.rows import Rows
@@ -250,7 +250,7 @@ class Endpoint(ABC):
         """The first request of a window."""
 
     @abstractmethod
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         """The rows of an answer, and the next request.
 
         `memory` belongs to the window, and keeps what the next pages need. Raises UnexpectedAnswer if the body has

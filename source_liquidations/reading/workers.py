@@ -145,9 +145,9 @@ class Workers:
         endpoint = reading.endpoint
         newest = endpoint.span_at(window.gap.partitions, time.time_ns() - timestamps.MILLISECOND)
         request = endpoint.first_request(newest)
-        answered = endpoint.client.fetch(request, reading.traffic)
+        response = endpoint.client.fetch(request, reading.traffic)
         with self._decoding, _unexpected_errors_wrapped():
-            endpoint.decode(answered, newest, request, {})  # a paid vendor's endpoint counts the cost of its rows
+            endpoint.decode(response, newest, request, {})  # a paid vendor's endpoint counts the cost of its rows
         reading.reach.any_granted = True
 
     def _read_page(self, window: Window, *, retry_once_status: int | None) -> None:
@@ -155,11 +155,11 @@ class Workers:
         with _unexpected_errors_wrapped():
             request, client = window.request(), reading.endpoint.client
             reserved = window.reserved
-            answered = client.fetch(request, reading.traffic, reserved=reserved, retry_once_status=retry_once_status)
+            response = client.fetch(request, reading.traffic, reserved=reserved, retry_once_status=retry_once_status)
         self._scheduler.answered(window)
         with self._decoding, _unexpected_errors_wrapped():
             try:
-                answer = reading.endpoint.decode(answered, window.span, request, window.memory)
+                answer = reading.endpoint.decode(response, window.span, request, window.memory)
             except UnexpectedAnswer as error:
                 if self._scheduler.isolate_fault(window, error):  # an invalid row of one market stops no other
                     return

@@ -11,7 +11,7 @@ import msgspec
 
 from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
-from source_liquidations.http.answers import Answered, vendor_words
+from source_liquidations.http.answers import Response, vendor_words
 from source_liquidations.logs import logger
 from source_liquidations.numbers import NULL, column
 from source_liquidations.reading.pages import Table, encode, members, members_of, merged
@@ -141,30 +141,30 @@ class RowDecoder(Generic[Row]):
         self._strict = msgspec.json.Decoder(body[strict if fields else row])
         self._lenient = msgspec.json.Decoder(body[row])
         encode_names = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
-        # `Answered.rows` already has the rows of `data`. Under another name they are decoded here.
+        # `Response.rows` already has the rows of `data`. Under another name they are decoded here.
         self._raw = None if encode_names["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
         self._numbers = tuple(numbers)
         self._added = frozenset(added) - in_struct
         self._reserved = self._added if added_wins else frozenset()
         self._fields = fields
 
-    def decode(self, answered: Answered) -> Page[Row]:
+    def decode(self, response: Response) -> Page[Row]:
         """The page, its numbers checked. Raises UnexpectedAnswer for a body of another shape."""
         if self._is_list:
-            answered = replace(answered, body=b'{"data":%b}' % answered.body)
+            response = replace(response, body=b'{"data":%b}' % response.body)
         try:
-            body, is_strict = self._strict.decode(answered.body), True
+            body, is_strict = self._strict.decode(response.body), True
         except (msgspec.DecodeError, UnicodeDecodeError):
-            body, is_strict = answered.decoded(self._lenient), False
+            body, is_strict = response.decoded(self._lenient), False
         if body.data is msgspec.UNSET:
-            raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(answered.body)}.")
-        raw = answered.rows if self._raw is None else self._raw.decode(answered.body).data
+            raise UnexpectedAnswer(f"the answer has no `data`: {vendor_words(response.body)}.")
+        raw = response.rows if self._raw is None else self._raw.decode(response.body).data
         if raw is None:  # null for an empty list
             raw = body.data = []
-        if b"\n" in answered.body or b"\r" in answered.body:
+        if b"\n" in response.body or b"\r" in response.body:
             raw = [one_line(row) for row in raw]
         if is_strict and self._numbers:  # only unified streams need literals, and they may not be selected
-            return Page(body, raw, LazySequence(lambda: self._lenient.decode(answered.body).data or []))
+            return Page(body, raw, LazySequence(lambda: self._lenient.decode(response.body).data or []))
         page: Page[Row] = Page(body, raw, body.data)
         if not is_strict and self._fields is not None:
             for field in self._numbers:

@@ -8,7 +8,7 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import RequestRefused, UnexpectedAnswer, shown
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
@@ -54,8 +54,8 @@ class Listing(Endpoint):
     def first_request(self, span: Span) -> Request:
         return self.first_page
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        entries, next_request = self.entries(self._decoder.decode(answered), request, memory)
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        entries, next_request = self.entries(self._decoder.decode(response), request, memory)
         typed = [row for row, _ in entries]
         return Answer(Rows([literal for _, literal in entries], [span.start] * len(typed), typed=typed), next_request)
 
@@ -75,7 +75,7 @@ def rows_of(listing: Listing, traffic: Traffic, first_page: Request | None = Non
     pages, memory, restarts = Pages(), {}, 0  # type: ignore[var-annotated]
     while request is not None:
         try:
-            answered = listing.client.fetch(request, traffic)
+            response = listing.client.fetch(request, traffic)
         except RequestRefused as error:
             if request == first_page:
                 raise
@@ -84,7 +84,7 @@ def rows_of(listing: Listing, traffic: Traffic, first_page: Request | None = Non
                 raise tokens_refused(error) from None
             request, pages, memory = first_page, Pages(), {}
             continue
-        answer = listing.decode(answered, _NO_TIME, request, memory)
+        answer = listing.decode(response, _NO_TIME, request, memory)
         pages.accept(request, answer)
         yield from zip(answer.rows.typed, answer.rows.raw, strict=True)
         request = answer.next_request

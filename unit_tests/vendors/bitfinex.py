@@ -15,7 +15,7 @@ from airbyte_cdk.models import AirbyteMessage
 
 from source_liquidations import planning
 from source_liquidations.errors import LiquidationsError
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Request
 from source_liquidations.reading import loop, progress
 from source_liquidations.reading.pages import Block, Output
@@ -62,7 +62,7 @@ class FakeBitfinex:
     sent: list[Request] = field(default_factory=list)
     vendor: str = "bitfinex"
 
-    def fetch(self, request: Request, traffic: Any = None, **_: Any) -> Answered:
+    def fetch(self, request: Request, traffic: Any = None, **_: Any) -> Response:
         self.sent.append(request)
         if traffic is not None:
             traffic.count(requests=1)
@@ -75,7 +75,7 @@ class FakeBitfinex:
             rows.reverse()
         page = rows[: min(int(params["limit"]), self.most)]
         nested: list[Any] = {"each": [[r] for r in page], "one": [page] if page else [], "flat": page}[self.nesting]
-        return Answered(200, {}, json.dumps(nested).encode())
+        return Response(200, {}, json.dumps(nested).encode())
 
 
 @dataclass

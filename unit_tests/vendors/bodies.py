@@ -10,7 +10,7 @@ from typing import Any
 
 from source_liquidations import planning
 from source_liquidations.config import Config, parse, spec
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Partition, Span
@@ -55,15 +55,15 @@ def span_of(partition: Partition, start: int = ALL_TIME[0], end: int = ALL_TIME[
     return Span((partition,), start, end)
 
 
-def answered(body: Any, headers: Mapping[str, str] | None = None) -> Answered:
-    return Answered(200, dict(headers or {}), body if isinstance(body, bytes) else json.dumps(body).encode())
+def response(body: Any, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(200, dict(headers or {}), body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 def decoded(
     held: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
 ) -> Answer:
     request: Request = held.endpoint.first_request(span)
-    answer = answered(body, headers)
+    answer = response(body, headers)
     assert answer.problem() is None, "the client would reject the body"
     return held.endpoint.decode(answer, span, request, {} if memory is None else memory)
 
@@ -171,6 +171,6 @@ def coinalyze(*symbols: str, markets: Any = ..., exchanges: Any = EXCHANGES, **s
     held = feed("coinalyze_liquidation_history", {"api_key": "k" * 8, **section})
     rows = [{**MARKET, "symbol": symbol} for symbol in symbols] if markets is ... else markets
     lists = {"/v1/future-markets": rows, "/v1/exchanges": exchanges}
-    held.endpoint.client.fetch = lambda request, *_, **__: answered(lists[request.path])  # type: ignore[method-assign]
+    held.endpoint.client.fetch = lambda request, *_, **__: response(lists[request.path])  # type: ignore[method-assign]
     partitions = tuple(held.endpoint.partitions(Traffic()))
     return held, Span(partitions, *ALL_TIME)

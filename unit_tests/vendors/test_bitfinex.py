@@ -15,7 +15,7 @@ from source_liquidations.errors import (
     UnexpectedAnswer,
     VendorUnavailable,
 )
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -25,7 +25,7 @@ from source_liquidations.vendors.bitfinex.rows import canonical
 from source_liquidations.vendors.bitfinex.vendor import Bitfinex, explain, translated
 from source_liquidations.vendors.vendor import Feed, Shared
 from unit_tests.vendors.bitfinex import row
-from unit_tests.vendors.bodies import answered, feed, partly, records, sample, span_of
+from unit_tests.vendors.bodies import feed, partly, records, response, sample, span_of
 
 OWN, UNIFIED = "bitfinex_liquidations", "liquidations"
 MS = 1_706_417_848_752
@@ -112,7 +112,7 @@ def test_literals_stay_as_they_are() -> None:
     held, span = bitfinex()
     amount = b"-0.10000000000000000000000000001"
     literal = b'[["pos",9007199254740993,1706417848752,null,"tBTCUSD",%b,1E-7,null,1,1,null,"2.50"]]' % amount
-    answer = held.endpoint.decode(answered(literal), span, held.endpoint.first_request(span), {})
+    answer = held.endpoint.decode(response(literal), span, held.endpoint.first_request(span), {})
     text = bytes(answer.rows.raw[0])
     for part in (b'"pos_id":9007199254740993,', b":%b," % amount, b":1E-7,", b':"2.50"'):
         assert part in text
@@ -313,8 +313,8 @@ def test_a_notional_only_where_the_quote_is_a_dollar() -> None:
 # Error words.
 
 
-def error(status: int, body: Any) -> Answered:
-    return answered(body) if status == 200 else Answered(status, {}, json.dumps(body).encode())
+def error(status: int, body: Any) -> Response:
+    return response(body) if status == 200 else Response(status, {}, json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("status", [200, 429, 500, 503])
@@ -328,12 +328,12 @@ def test_answers_that_mean_a_429(status: int, name: str) -> None:
 
 @pytest.mark.parametrize("body", [b'{"code": 500, "error": "ERR_RATE_LIMIT"}', b'\n["error",11010]', b"ERR_RATE_LIMIT"])
 def test_a_rate_limit_in_another_form(body: bytes) -> None:
-    assert translated(Answered(500, {}, body)).status == 429
+    assert translated(Response(500, {}, body)).status == 429
 
 
 def test_rows_and_other_errors_mean_no_429() -> None:
     rows = [row(MS, pos_id=11010, at_11=11010.5)]
-    for answer in (answered(hist("200")), error(500, ["error", 10000, "unknown"]), answered(rows), answered([rows])):
+    for answer in (response(hist("200")), error(500, ["error", 10000, "unknown"]), response(rows), response([rows])):
         assert translated(answer) == answer
 
 
@@ -418,13 +418,13 @@ def checked(monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, Any], *symbol
     found = Bitfinex({"symbols": list(symbols), "base_url": "http://127.0.0.1:1"}, Shared())
     asked: list[str] = []
 
-    def fetch(request: Request, traffic: Traffic) -> Answered:
+    def fetch(request: Request, traffic: Traffic) -> Response:
         del traffic
         asked.append(request.path)
         answer = answers[request.path]
         if isinstance(answer, LiquidationsError):
             raise answer
-        return answered(answer)
+        return response(answer)
 
     monkeypatch.setattr(found._platform, "fetch", fetch)
     return found.check(Traffic()), asked

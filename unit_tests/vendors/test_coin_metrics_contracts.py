@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from source_liquidations.errors import AccessRefused, RequestRefused, VendorUnavailable
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition
@@ -94,12 +94,12 @@ class Wire:
         self.answers = list(answers)
         self.asked: list[Request] = []
 
-    def fetch(self, request: Request, traffic: Traffic | None = None) -> Answered:
+    def fetch(self, request: Request, traffic: Traffic | None = None) -> Response:
         self.asked.append(request)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return Answered(200, {}, json.dumps(answer).encode())
+        return Response(200, {}, json.dumps(answer).encode())
 
 
 def prepared(*answers: Any, markets: tuple[str, ...]) -> tuple[Contracts, Wire]:
@@ -177,7 +177,7 @@ class Refusing(Wire):
         self.status = status
         self.futures = futures
 
-    def fetch(self, request: Request, traffic: Traffic | None = None) -> Answered:
+    def fetch(self, request: Request, traffic: Traffic | None = None) -> Response:
         params = dict(request.params)
         markets = params["markets"].split(",") if "markets" in params else self.futures
         wrong = [market for market in markets if market in self.unknown]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from source_liquidations import planning, timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, UnexpectedAnswer
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.unified import LIQUIDATION_VOLUMES
@@ -366,7 +366,7 @@ def test_volumes_have_the_configured_metrics(section: dict[str, Any], feeds: boo
 
 def test_a_metric_that_the_plan_does_not_have_says_what_to_take_out() -> None:
     body = json.dumps({"error": {"type": "forbidden", "message": f"Requested metric '{metrics_of('1h')[0]}' is not."}})
-    error = refused_metric(Answered(403, {}, body.encode()))
+    error = refused_metric(Response(403, {}, body.encode()))
     assert isinstance(error, AccessRefused)
     assert (error.status, error.scope) == (403, "partition")
     assert "metrics_for_markets" in error.message
@@ -382,4 +382,4 @@ def test_a_metric_that_the_plan_does_not_have_says_what_to_take_out() -> None:
 )
 def test_other_refusals_are_left_to_their_status(status: int, name: str) -> None:
     body = json.dumps(sample(f"coin_metrics/{name}"))
-    assert refused_metric(Answered(status, {}, body.encode())) is None
+    assert refused_metric(Response(status, {}, body.encode())) is None

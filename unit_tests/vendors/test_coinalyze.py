@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, UnexpectedAnswer
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading import coverage
@@ -26,13 +26,13 @@ from source_liquidations.vendors.vendor import Shared
 from unit_tests.vendors.bodies import (
     EXCHANGES,
     MARKET,
-    answered,
     coinalyze,
     configured,
     decoded,
     feed,
     partly,
     records,
+    response,
     sample,
 )
 
@@ -423,10 +423,10 @@ def test_without_the_exchanges_names_only_the_unified_stream_fails() -> None:
 def test_a_refused_key_is_no_missing_list() -> None:
     held, _ = coinalyze()
 
-    def refuse(request: Request, *_: Any, **__: Any) -> Answered:
+    def refuse(request: Request, *_: Any, **__: Any) -> Response:
         if request.path == "/v1/exchanges":
             raise AccessRefused("HTTP 401", status=401)
-        return answered([MARKET])
+        return response([MARKET])
 
     held.endpoint.client.fetch = refuse  # type: ignore[method-assign]
     with pytest.raises(AccessRefused):
@@ -506,7 +506,7 @@ def test_the_first_day_of_a_market_is_a_row_of_coverage() -> None:
     body = [series("BTCUSDT_PERP.A", point(first), point(first + 5 * day))]
     for start, count in ((START + timestamps.DAY, 0), (START, 1)):
         asked = Span(span.partitions, start, START + 30 * timestamps.DAY)
-        endpoint.decode(answered(body), asked, endpoint.first_request(asked), {})
+        endpoint.decode(response(body), asked, endpoint.first_request(asked), {})
         assert len(endpoint.observations) == count
     assert observed(endpoint) == [("binance", "BTCUSDT_PERP.A", "starts", "2026-03-11T00:00:00Z", None)]
 
@@ -588,9 +588,9 @@ def checked(start: int, listed: Any, **section: Any) -> list[str]:
     vendor = Coinalyze({"api_key": "k" * 8, "symbols": ["*"], **section}, Shared(start=start))
     asked: list[str] = []
 
-    def fetch(request: Request, *_: Any, **__: Any) -> Answered:
+    def fetch(request: Request, *_: Any, **__: Any) -> Response:
         asked.append(request.path)
-        return answered(listed)
+        return response(listed)
 
     vendor._client.fetch = fetch  # type: ignore[method-assign]
     found = vendor.check(Traffic())
@@ -619,7 +619,7 @@ def test_check_says_what_has_no_unit_and_what_takes_long() -> None:
 @pytest.mark.parametrize(("status", "words"), [(401, "underscore"), (403, "ask the vendor")])
 def test_a_refused_key_ends_the_reading_at_once(status: int, words: str) -> None:
     body = json.dumps(sample("coinalyze/exchanges.401")).encode()
-    error = explain(Answered(status, {}, body))
+    error = explain(Response(status, {}, body))
     assert isinstance(error, AccessRefused)
     assert error.scope == "reading"
     assert "Invalid/Missing API key" in error.message
@@ -628,7 +628,7 @@ def test_a_refused_key_ends_the_reading_at_once(status: int, words: str) -> None
 
 @pytest.mark.parametrize("status", [200, 400, 404, 429, 500])
 def test_other_answers_are_left_to_their_status(status: int) -> None:
-    assert explain(Answered(status, {}, b'{"message": "x"}')) is None
+    assert explain(Response(status, {}, b'{"message": "x"}')) is None
 
 
 def test_the_key_goes_into_a_header() -> None:

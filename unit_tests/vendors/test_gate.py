@@ -19,7 +19,7 @@ from source_liquidations.errors import (
     UnexpectedAnswer,
     WindowTooLarge,
 )
-from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
+from source_liquidations.http.answers import Response, reset_seconds, vendor_words
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Partition, Span
@@ -31,13 +31,13 @@ from source_liquidations.vendors.gate.calls import explain, market, translated
 from source_liquidations.vendors.gate.contracts import ContractRow, settles_of, size_of
 from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import (
-    answered,
     configured,
     decoded,
     feed,
     outputs_of,
     partly,
     records,
+    response,
     rows_of,
     sample,
     span_of,
@@ -194,13 +194,13 @@ def test_the_current_second_is_not_requested(monkeypatch: pytest.MonkeyPatch) ->
     one = Span(span.partitions, FIRST, FIRST + 11 * SECOND)
     request = held.endpoint.first_request(one)
     assert dict(request.params)["to"] == str(second + 9)
-    answer = held.endpoint.decode(Answered(200, {}, b"[]"), one, request, {})
+    answer = held.endpoint.decode(Response(200, {}, b"[]"), one, request, {})
     assert answer.readable_range == (None, FIRST + 10 * SECOND)
     alone = Span(span.partitions, FIRST + 10 * SECOND, FIRST + 11 * SECOND)
     request = held.endpoint.first_request(alone)
     assert (dict(request.params)["from"], dict(request.params)["to"]) == (str(second + 9), str(second + 9))
     body = changed(SAMPLE, time=second + 9)
-    answer = held.endpoint.decode(Answered(200, {}, json.dumps(body).encode()), alone, request, {})
+    answer = held.endpoint.decode(Response(200, {}, json.dumps(body).encode()), alone, request, {})
     assert len(answer.rows) == 0
     assert answer.readable_range == (None, alone.start), "and so nothing of it counts as read"
 
@@ -220,7 +220,7 @@ def test_sums_continue_after_the_last_row_and_not_past_the_end() -> None:
 def test_a_vendor_that_ignores_from_is_detected() -> None:
     held, span = gate_stats()
     one = Span(span.partitions, FIRST, FIRST + 5 * HOUR)
-    page = Answered(200, {}, json.dumps([{"time": FIRST // SECOND}]).encode())
+    page = Response(200, {}, json.dumps([{"time": FIRST // SECOND}]).encode())
     request, pages = held.endpoint.first_request(one), Pages()
     pages.accept(request, held.endpoint.decode(page, one, request, {}))
     assert pages.next_request is not None
@@ -264,7 +264,7 @@ def test_a_full_second_of_the_market_is_requested_by_contract() -> None:
     while answer.next_request is not None:
         request = answer.next_request
         asked.append(dict(request.params)["contract"])
-        answer = held.endpoint.decode(Answered(200, {}, b"[]"), second, request, memory)
+        answer = held.endpoint.decode(Response(200, {}, b"[]"), second, request, memory)
     assert asked == ["BTC_USDT", "NEW_USDT"], "those of the list, and those that had orders"
 
 
@@ -512,7 +512,7 @@ def list_pages(*pages: list[str]) -> tuple[list[str], list[str]]:
     while request is not None and "/usdt/" in request.path:
         offsets.append(dict(request.params)["offset"])
         body = json.dumps([{"name": name} for name in left.pop(0)]).encode()
-        answer = endpoint.decode(Answered(200, {}, body), span, request, memory)
+        answer = endpoint.decode(Response(200, {}, body), span, request, memory)
         request = answer.next_request
         names += [json.loads(row)["name"] for row in answer.rows.raw]
     return names, offsets
@@ -531,7 +531,7 @@ def test_an_odd_contract_of_the_list_stops_no_other(name: str, value: Any) -> No
     held, _ = gate_orders()
     contracts = held.endpoint._contracts  # type: ignore[attr-defined]
     contracts.lists = {}
-    contracts._client.fetch = lambda *_: answered(listed)
+    contracts._client.fetch = lambda *_: response(listed)
     assert contracts.matching("usdt/*", "gate.contracts[0]", Traffic()) == ["usdt/A_USDT", "usdt/ODD_USDT"]
     assert contracts._sizes["A_USDT"].size == 1
 
@@ -548,9 +548,9 @@ def test_the_list_ends_with_a_short_page_unless_that_may_be_cut() -> None:
 # Answers.
 
 
-def error(status: int, label: str, **members: Any) -> Answered:
+def error(status: int, label: str, **members: Any) -> Response:
     headers = members.pop("headers", {})
-    return Answered(status, headers, json.dumps({"label": label, **members}).encode())
+    return Response(status, headers, json.dumps({"label": label, **members}).encode())
 
 
 @pytest.mark.parametrize(
@@ -578,7 +578,7 @@ def test_an_error_in_a_200_is_a_problem_and_rows_are_none() -> None:
     assert translated(error(200, "INTERNAL", message="no")).problem() == "a 200 with an error: INTERNAL: no"
     assert translated(error(200, "INTERNAL")).problem() == "a 200 with an error: INTERNAL"
     for body in (b"[]", b"null", json.dumps(sample(SAMPLE)).encode(), b'{"name": 1}', b"<html>", b"{"):
-        plain = Answered(200, {}, body)
+        plain = Response(200, {}, body)
         assert translated(plain) == plain
 
 
@@ -594,7 +594,7 @@ def test_a_limit_is_waited_out_for_a_second_to_a_minute(
     headers = {"X-Gate-RateLimit-Requests-Remain": "0", "X-Gate-RateLimit-Limit": "200"}
     if ahead is not None:
         headers["X-Gate-RateLimit-Reset-Timestamp"] = str(int((time.time() + ahead) * unit))
-    delay = reset_seconds(translated(Answered(status, headers, b"[]")))
+    delay = reset_seconds(translated(Response(status, headers, b"[]")))
     if least is None or most is None:
         assert delay is None
     else:
@@ -612,20 +612,20 @@ def test_a_limit_a_minute_is_kept_in_the_vendors_period(per_minute: int) -> None
 
 
 def test_what_refusals_mean() -> None:
-    def meaning(answered: Answered) -> LiquidationsError:
-        found = explain(translated(answered))
+    def meaning(response: Response) -> LiquidationsError:
+        found = explain(translated(response))
         assert isinstance(found, LiquidationsError)
         return found
 
     closed = meaning(error(400, "MISSING_REQUIRED_HEADER", message="Missing required header: KEY"))
     assert (closed.failure_type, closed.scope) == ("system_error", "reading")
-    key = meaning(Answered(401, {}, b"{}"))
+    key = meaning(Response(401, {}, b"{}"))
     assert (key.failure_type, key.scope) == ("config_error", "reading")
     assert "need none" in key.advice
-    place = meaning(Answered(403, {}, b"Forbidden"))
+    place = meaning(Response(403, {}, b"Forbidden"))
     assert (place.failure_type, place.scope) == ("config_error", "partition")
     retention = sample("gate/futures__usdt__contract_stats.400.retention")
-    old = Answered(400, {}, json.dumps(retention).encode())
+    old = Response(400, {}, json.dumps(retention).encode())
     assert type(meaning(old)).__name__ == "OutOfReach"
-    limit = Answered(400, {}, json.dumps(sample("gate/futures__usdt.400.limit")).encode())
+    limit = Response(400, {}, json.dumps(sample("gate/futures__usdt.400.limit")).encode())
     assert explain(translated(limit)) is None

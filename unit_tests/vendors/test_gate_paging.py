@@ -14,7 +14,7 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Endpoint
@@ -45,12 +45,12 @@ class FakeGate:
     budget: Unlimited = field(default_factory=Unlimited)
     counts_absent: bool = False
 
-    def fetch(self, request: Request, traffic: Traffic | None = None, **_: object) -> Answered:
+    def fetch(self, request: Request, traffic: Traffic | None = None, **_: object) -> Response:
         self.meanwhile()
         params = dict(request.params)
         call = request.path.rpartition("/")[2]
         rows = {"liq_orders": self._orders, "contract_stats": self._stats, "contracts": self._contracts}[call](params)
-        return Answered(200, {}, json.dumps(rows).encode())
+        return Response(200, {}, json.dumps(rows).encode())
 
     def _orders(self, params: dict[str, str]) -> list[Any]:
         start, end, limit = int(params["from"]), int(params["to"]), int(params["limit"])

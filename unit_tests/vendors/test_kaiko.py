@@ -17,7 +17,6 @@ from source_liquidations.http.client import Request
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import (
-    answered,
     changed,
     configured,
     decoded,
@@ -25,6 +24,7 @@ from unit_tests.vendors.bodies import (
     kaiko_volumes,
     partly,
     records,
+    response,
     sample,
 )
 
@@ -371,7 +371,7 @@ def test_a_result_that_is_no_error_is_fine() -> None:
 def test_literals_stay_as_they_were_written() -> None:
     held, span = kaiko_events()
     text = json.dumps(sample("kaiko/trades_page")).replace("249.77100000000002", "249.771000000000020000")
-    answer = held.endpoint.decode(answered(text.encode()), span, held.endpoint.first_request(span), {})
+    answer = held.endpoint.decode(response(text.encode()), span, held.endpoint.first_request(span), {})
     assert b"249.771000000000020000" in bytes(answer.rows.raw[0])
 
 

@@ -20,7 +20,7 @@ from source_liquidations.errors import (
     VendorUnavailable,
     WindowTooLarge,
 )
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading import loop
@@ -34,7 +34,7 @@ from source_liquidations.vendors.kiyotaka.liquidation_agg import KEY, Liquidatio
 from source_liquidations.vendors.kiyotaka.markets import Body, following, page_at
 from source_liquidations.vendors.kiyotaka.vendor import explain
 from unit_tests.simulated import FakeVendor, Simulation, Unlimited
-from unit_tests.vendors.bodies import answered, configured, decoded, feed, kiyotaka, partly, records, sample
+from unit_tests.vendors.bodies import configured, decoded, feed, kiyotaka, partly, records, response, sample
 
 STREAM = "kiyotaka_liquidation_agg"
 START = timestamps.parse("2026-03-08T00:00:00Z")
@@ -313,14 +313,14 @@ class FromMemory:
         self._most = most
         self._status = status
 
-    def fetch(self, request: Request, traffic: Traffic, *, retry_once_status: int | None, **_: Any) -> Answered:
+    def fetch(self, request: Request, traffic: Traffic, *, retry_once_status: int | None, **_: Any) -> Response:
         params = dict(request.params)
         start, period = int(params["from"]), int(params["period"])
         self.sent.append((period // 3600, retry_once_status))
         if period // 3600 > self._most:
             raise VendorUnavailable(f"HTTP {self._status}", status=self._status)
         points = [{"timestamp": {"s": at}, "liquidations": 1} for at in range(start, start + period, 3600)]
-        return answered(series_of({"side": "BUY"}, *points))
+        return response(series_of({"side": "BUY"}, *points))
 
 
 def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, Any]], list[int], list[Failure]]:
@@ -815,7 +815,7 @@ def test_an_offset_that_does_not_advance_is_an_error(offset: Any) -> None:
     ],
 )
 def test_a_403_is_recognised_by_its_words(message: str, kind: type[Exception], advice: str) -> None:
-    error = explain("kiyotaka", Answered(403, {}, json.dumps({"error": "FORBIDDEN", "message": message}).encode()))
+    error = explain("kiyotaka", Response(403, {}, json.dumps({"error": "FORBIDDEN", "message": message}).encode()))
     assert type(error) is kind
     assert error is not None
     assert advice in error.message
@@ -828,13 +828,13 @@ def test_a_403_is_recognised_by_its_words(message: str, kind: type[Exception], a
 )
 def test_other_answers_are_left_to_their_status(status: int, message: str) -> None:
     body = json.dumps({"error": "FORBIDDEN", "message": message}).encode()
-    assert explain("kiyotaka", Answered(status, {}, body)) is None
+    assert explain("kiyotaka", Response(status, {}, body)) is None
 
 
 @pytest.mark.parametrize(("platform", "other"), [("kiyotaka", "openmarket"), ("openmarket", "kiyotaka")])
 def test_a_key_that_is_refused_may_be_the_other_platforms(platform: str, other: str) -> None:
     body = json.dumps({"error": "UNAUTHORIZED", "message": "Unknown key"}).encode()
-    error = endpoint_of(platform=platform).client.explain(Answered(401, {}, body))
+    error = endpoint_of(platform=platform).client.explain(Response(401, {}, body))
     assert isinstance(error, AccessRefused)
     assert (error.status, error.scope) == (401, "reading")
     assert "Unknown key" in error.message

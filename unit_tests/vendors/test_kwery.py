@@ -33,7 +33,7 @@ from source_liquidations.errors import (
     VendorUnavailable,
     WindowTooLarge,
 )
-from source_liquidations.http.answers import Answered, FailedTry
+from source_liquidations.http.answers import FailedTry, Response
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.http.transport import Transport
@@ -48,7 +48,7 @@ from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.kwery.vendor import Kwery, explain
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor
 from unit_tests.simulated import status_of
-from unit_tests.vendors.bodies import answered, changed, configured, decoded, feed, kwery, records, sample
+from unit_tests.vendors.bodies import changed, configured, decoded, feed, kwery, records, response, sample
 
 MILLISECOND = 1_000_000
 START = timestamps.parse("2026-03-08T00:00:00Z")
@@ -77,7 +77,7 @@ def purse_of(held: Feed) -> Credits:
 # Kwery in memory. No test uses a network.
 
 
-def unreachable(*_: Any) -> Answered:
+def unreachable(*_: Any) -> Response:
     raise AssertionError("a test reaches for the network")
 
 
@@ -109,7 +109,7 @@ class Wire:
     """
 
     instants: Sequence[int] = ()
-    plan: dict[str, Any] | Answered | None = field(default_factory=dict)
+    plan: dict[str, Any] | Response | None = field(default_factory=dict)
     reach: int = 0
     refuses: bool = True
     backwards: bool = False
@@ -124,7 +124,7 @@ class Wire:
         with mock.patch.object(Transport, "get", self.get):
             yield
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Answered:
+    def get(self, url: str, headers: Mapping[str, str]) -> Response:
         assert len(self.arrived) < 1_000, "the sync would never end"
         parts = urlsplit(url)
         request = Arrived(parts.path, dict(parse_qsl(parts.query)), headers)
@@ -134,14 +134,14 @@ class Wire:
             return refusal(401, "unauthorized")
         if parts.path == "/v1/limits":
             plan = refusal(404, "not_found") if self.plan is None else self.plan
-            return plan if isinstance(plan, Answered) else answered(plan)
+            return plan if isinstance(plan, Response) else response(plan)
         if parts.path == "/v1/symbols":
-            return answered(sample("kwery/symbols"))
+            return response(sample("kwery/symbols"))
         if self.breaks is not None:
             raise self.breaks
         return self.liquidations(request.params)
 
-    def liquidations(self, params: Mapping[str, str]) -> Answered:
+    def liquidations(self, params: Mapping[str, str]) -> Response:
         start, end = timestamps.parse(params["start"]), timestamps.parse(params["end"])
         if self.refuses and start < self.reach:
             return refusal(400, "invalid_time_range")
@@ -152,15 +152,15 @@ class Wire:
         self.bill += cost(len(page))
         cursor = str(offset + limit) if offset + limit < len(found) else None
         rows = [row_at(instant, symbol=params["symbol"]) for instant in page]
-        return answered({"data": rows, "meta": {"next_cursor": cursor}})
+        return response({"data": rows, "meta": {"next_cursor": cursor}})
 
     @property
     def paid(self) -> list[Arrived]:
         return [request for request in self.arrived if request.path == PATH]
 
 
-def refusal(status: int, code: str) -> Answered:
-    return Answered(status, {}, json.dumps({"error": code, "message": "Words of the vendor."}).encode())
+def refusal(status: int, code: str) -> Response:
+    return Response(status, {}, json.dumps({"error": code, "message": "Words of the vendor."}).encode())
 
 
 def row_at(instant: int, **values: Any) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def test_filters_are_passed_on() -> None:
 
 
 def all_partitions(endpoint: Liquidations) -> list[Partition]:
-    with mock.patch.object(endpoint.client, "fetch", return_value=answered({})):
+    with mock.patch.object(endpoint.client, "fetch", return_value=response({})):
         return endpoint.all_partitions(Traffic())
 
 
@@ -291,7 +291,7 @@ def test_a_later_cursor_takes_the_place_of_the_one_before() -> None:
     body = {**sample("kwery/liquidations"), "meta": {"next_cursor": "one"}}
     first = decoded(held, body, span).next_request
     assert first is not None
-    second = held.endpoint.decode(answered({**body, "meta": {"next_cursor": "two"}}), span, first, {}).next_request
+    second = held.endpoint.decode(response({**body, "meta": {"next_cursor": "two"}}), span, first, {}).next_request
     assert second is not None
     assert [value for name, value in second.params if name == "after"] == ["two"]
 
@@ -317,7 +317,7 @@ def test_endless_empty_pages_fail() -> None:
     def follow() -> None:
         nonlocal request
         for number in range(100):
-            body = answered(page_of(next_cursor=f"{number}", has_more=True))
+            body = response(page_of(next_cursor=f"{number}", has_more=True))
             answer = held.endpoint.decode(body, span, request, memory)
             pages.accept(request, answer)
             assert answer.next_request is not None
@@ -350,7 +350,7 @@ def test_a_page_is_full_with_the_rows_that_could_be_paid() -> None:
     for rows in (49, 50):
         paid = purse_of(held).payable(request)
         assert dict(paid.params)["limit"] == "50"
-        body = answered({"data": [row] * rows}, {"X-Credits-Used": "0"})
+        body = response({"data": [row] * rows}, {"X-Credits-Used": "0"})
         if rows == 49:
             assert held.endpoint.decode(body, span, request, {}).next_request is None
             continue
@@ -772,7 +772,7 @@ def test_the_last_minute_is_read_apart_of_a_plans_pages_too() -> None:
 @pytest.mark.parametrize("nested", [False, True])
 def test_refusals_say_what_to_do(status: int, code: str, kind: type[Exception], words: str, nested: bool) -> None:
     body: Any = {"error": code, "message": "Words of the vendor."}
-    error = explain(Answered(status, {}, json.dumps({"detail": body} if nested else body).encode()))
+    error = explain(Response(status, {}, json.dumps({"detail": body} if nested else body).encode()))
     assert type(error) is kind
     assert words in error.message
     assert f"HTTP {status}" in error.message
@@ -782,7 +782,7 @@ def test_refusals_say_what_to_do(status: int, code: str, kind: type[Exception], 
 
 @pytest.mark.parametrize(("status", "code"), [(200, ""), (401, "unauthorized"), (429, "rate_limited"), (503, "")])
 def test_other_answers_are_left_to_their_status(status: int, code: str) -> None:
-    assert explain(Answered(status, {}, json.dumps({"error": code}).encode())) is None
+    assert explain(Response(status, {}, json.dumps({"error": code}).encode())) is None
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -793,7 +793,7 @@ def test_a_word_in_an_answer_that_passes_is_no_refusal(status: int) -> None:
 def with_plan(held: Feed, plan: Any) -> Liquidations:
     """The endpoint, with the key's plan from /v1/limits."""
     endpoint = liquidations_of(held)
-    with mock.patch.object(endpoint.client, "fetch", return_value=answered(plan)) as fetch:
+    with mock.patch.object(endpoint.client, "fetch", return_value=response(plan)) as fetch:
         endpoint.apply_plan(Traffic())
     (request,) = [call.args[0] for call in fetch.call_args_list]
     assert request == Request("/v1/limits")

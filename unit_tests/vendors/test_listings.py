@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_liquidations.errors import ConfigurationError, UnexpectedAnswer
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.coverage import COVERAGE
@@ -19,7 +19,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets, joined
 from source_liquidations.vendors.kiyotaka.markets import matching_markets
 from source_liquidations.vendors.vendor import Feed
-from unit_tests.vendors.bodies import all_streams, answered, feed, records, sample
+from unit_tests.vendors.bodies import all_streams, feed, records, response, sample
 
 KAIKO = {"api_key": "key", "instruments": ["bbit/perpetual-future/btc-usdt"]}
 KIYOTAKA = {"api_key": "key", "symbols": ["BYBIT/BTCUSDT"]}
@@ -28,7 +28,7 @@ NOWHEN = Span((Partition(()),), 17, 18)
 
 def page(held: Feed, body: Any, request: Request | None = None, memory: Any = None, span: Span = NOWHEN) -> Answer:
     return held.endpoint.decode(
-        answered(body), span, request or held.endpoint.first_request(span), {} if memory is None else memory
+        response(body), span, request or held.endpoint.first_request(span), {} if memory is None else memory
     )
 
 
@@ -237,9 +237,9 @@ def test_a_date_that_is_neither_number_nor_text_is_none(literal: str, caplog: py
 def matching(pattern: str, *pages: Any) -> tuple[list[str], list[Request]]:
     """The markets that match a pattern, and what was asked for them; the list is answered with these pages."""
     client = feed("kiyotaka_markets", KIYOTAKA).endpoint.client
-    waiting, sent = [answered(body) for body in pages], []
+    waiting, sent = [response(body) for body in pages], []
 
-    def fetch(request: Request, *_: Any) -> Answered:
+    def fetch(request: Request, *_: Any) -> Response:
         sent.append(request)
         return waiting.pop(0)
 
@@ -276,9 +276,9 @@ def test_several_patterns_ask_kiyotaka_for_a_list_once() -> None:
     held = feed("kiyotaka_liquidation_agg", {"api_key": "key", "symbols": symbols})
     sent = []
 
-    def fetch(request: Request, *_: Any) -> Answered:
+    def fetch(request: Request, *_: Any) -> Response:
         sent.append(dict(request.params).get("exchange"))
-        return answered(listed("BYBIT/BTCUSDT", "BYBIT/ETHUSDT"))
+        return response(listed("BYBIT/BTCUSDT", "BYBIT/ETHUSDT"))
 
     held.endpoint.client.fetch = fetch  # type: ignore[method-assign, assignment]
     for _ in range(2):
@@ -319,7 +319,7 @@ def test_kwerys_symbols_of_another_shape(body: Any) -> None:
 def markets(*pages: Any) -> Feed:
     """The list, its catalog answered with these pages."""
     held = feed("coin_metrics_liquidation_markets", {"api_key": "key", "markets": ["a-B-future"]})
-    waiting = [answered(body) for body in pages]
+    waiting = [response(body) for body in pages]
     held.endpoint.client.fetch = lambda *_: waiting.pop(0)  # type: ignore[method-assign]
     return held
 
@@ -402,7 +402,7 @@ def test_rows_are_as_written(stream: str, section: dict[str, Any], field: str, r
     written = row % literal
     partition = next(iter(held.endpoint.partitions(Traffic())))
     span = Span((partition,), 17, 18)
-    body = Answered(200, {}, f'{{"{field}": [{written},\n {written}]}}'.encode())
+    body = Response(200, {}, f'{{"{field}": [{written},\n {written}]}}'.encode())
     answer = held.endpoint.decode(body, span, held.endpoint.first_request(span), {})
     assert raw(answer.rows) == [written, written]
     assert answer.rows.instants == [17, 17]

@@ -13,7 +13,7 @@ from typing import Any
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import UnexpectedAnswer, shown
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
@@ -95,8 +95,8 @@ class Liquidations(Endpoint):
     def first_request(self, span: Span) -> Request:
         return _request(OLDEST_FIRST, span.start // MILLISECOND, _last_millisecond(span))
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = page_of(answered)
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = page_of(response)
         paging: Paging = memory.setdefault("paging", Paging())
         paging.has_fractions = paging.has_fractions or any(row.instant % MILLISECOND for row in page)
         params = dict(request.params)

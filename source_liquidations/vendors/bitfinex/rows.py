@@ -12,7 +12,7 @@ import msgspec
 
 from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer, shown
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.numbers import NULL
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import encode
@@ -68,9 +68,9 @@ class Row:
         return encode({**dict.fromkeys(FIELDS.values(), NULL), **members})
 
 
-def page_of(answered: Answered) -> list[Row]:
+def page_of(response: Response) -> list[Row]:
     """The rows of a body in the vendor's order. Raises UnexpectedAnswer for another shape."""
-    rows = list(_flat(answered.decoded(_list_or_null) or ()))
+    rows = list(_flat(response.decoded(_list_or_null) or ()))
     for index, elements in enumerate(rows):
         if len(elements) < FEWEST_ELEMENTS:
             raise UnexpectedAnswer(f"row {index} has {len(elements)} elements, but {ELEMENTS} are documented.")
@@ -98,7 +98,7 @@ def rows_of(sent: Sequence[Row], span: Span, decoder: RowDecoder[LiquidationRow]
     A row that no partition matches only shows how far the page reaches. A row with an invalid symbol or number is a
     fault, unless no partition matches it.
     """
-    page = decoder.decode(Answered(200, {}, b"[%b]" % b",".join(row.as_object() for row in sent)))
+    page = decoder.decode(Response(200, {}, b"[%b]" % b",".join(row.as_object() for row in sent)))
     patterns = [partition["symbol"] for partition in span.partitions]
     owners: list[Sequence[int] | None] = []
     for index, row in enumerate(page.rows):

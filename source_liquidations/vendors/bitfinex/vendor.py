@@ -21,7 +21,7 @@ from source_liquidations.errors import (
     first_few,
     shown,
 )
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.budgets import Budget
 from source_liquidations.http.client import Request
 from source_liquidations.http.redaction import redact
@@ -77,17 +77,17 @@ def budget_of(url: str, seconds: float) -> Budget:
     return budget
 
 
-def translated(answered: Answered) -> Answered:
+def translated(response: Response) -> Response:
     """A rate limit as a 429: for the body with code 11010, the vendor's status is unknown."""
-    return answered if _RATE_LIMIT.match(answered.body) is None else replace(answered, status=429)
+    return response if _RATE_LIMIT.match(response.body) is None else replace(response, status=429)
 
 
-def explain(answered: Answered) -> LiquidationsError | None:
+def explain(response: Response) -> LiquidationsError | None:
     """The error for an answer that a retry would not change; None for other answers.
 
     Requests name no symbol, so the error is about the address or the request.
     """
-    status, words = answered.status, status_and_words(answered)
+    status, words = response.status, status_and_words(response)
     is_refused = 400 <= status < 500 and status not in {408, 429}
     if not is_refused and not (status >= 500 and _BAD_PARAMETER.search(words)):
         return None
@@ -95,9 +95,9 @@ def explain(answered: Answered) -> LiquidationsError | None:
     return RequestRefused(words, status=status, advice=advice).of_reading()
 
 
-def explain_at_once(answered: Answered) -> LiquidationsError | None:
+def explain_at_once(response: Response) -> LiquidationsError | None:
     """Like `explain`, but a 429 is an error too: `check` must not wait for minutes."""
-    return Busy(status_and_words(answered), status=429) if answered.status == 429 else explain(answered)
+    return Busy(status_and_words(response), status=429) if response.status == 429 else explain(response)
 
 
 class Bitfinex(Vendor):
@@ -144,12 +144,12 @@ class Bitfinex(Vendor):
 
     def _must_be_operative(self, traffic: Traffic) -> None:
         """Raises VendorUnavailable during maintenance."""
-        answered = self._platform.fetch(Request(STATUS), traffic)
-        status = answered.decoded(_status)
+        response = self._platform.fetch(Request(STATUS), traffic)
+        status = response.decoded(_status)
         if status == [0]:
             raise VendorUnavailable("the platform is in maintenance.", advice="Try again later.")
         if status != [1]:
-            raise UnexpectedAnswer(f"`status` of the platform is {shown(answered.body)}, neither [1] nor [0].")
+            raise UnexpectedAnswer(f"`status` of the platform is {shown(response.body)}, neither [1] nor [0].")
 
     def _delisted(self, traffic: Traffic) -> list[str]:
         """The entries that are not among today's pairs, but were traded before.

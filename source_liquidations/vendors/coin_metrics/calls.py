@@ -11,7 +11,7 @@ import msgspec
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer, shown
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
@@ -116,8 +116,8 @@ class Timeseries(Endpoint):
         )
         return Request(self._path, (*self.entity_params(span.partitions), *params))
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(answered)
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = self._decoder.decode(response)
         entities = page.column(self._field)
         index = {partition[self._field]: number for number, partition in enumerate(span.partitions)}
         for entity in set(entities) - index.keys():

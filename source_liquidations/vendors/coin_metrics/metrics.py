@@ -22,7 +22,7 @@ from source_liquidations.errors import (
     UnexpectedAnswer,
     shown,
 )
-from source_liquidations.http.answers import Answered, vendor_words
+from source_liquidations.http.answers import Response, vendor_words
 from source_liquidations.http.client import Client, Params
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
@@ -232,10 +232,10 @@ class LiquidationMetrics(Timeseries):
         return volumes(names=names, instants=instants, amount=amounts, faults=rows.without(bad).faults)
 
 
-def refused_metric(answered: Answered) -> LiquidationsError | None:
+def refused_metric(response: Response) -> LiquidationsError | None:
     """The error for a plan without a metric, recognized by the vendor's words, with advice on the configuration."""
-    words = vendor_words(answered.body)
-    if answered.status != 403 or "liquidations_reported" not in words:
+    words = vendor_words(response.body)
+    if response.status != 403 or "liquidations_reported" not in words:
         return None
     return AccessRefused(
         f"HTTP 403: {words}",

@@ -10,7 +10,7 @@ import msgspec
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, first_few, shown
-from source_liquidations.http.answers import MEMBERS, Answered, decode_value
+from source_liquidations.http.answers import MEMBERS, Response, decode_value
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
@@ -144,17 +144,17 @@ class LiquidationHistory(Endpoint):
 
     # Answers.
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        rows = each_once(self._rows(answered, span), memory)
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        rows = each_once(self._rows(response, span), memory)
         self._note_coverage(span, rows)
         return Answer(rows)
 
-    def _rows(self, answered: Answered, span: Span) -> Rows:
+    def _rows(self, response: Response, span: Span) -> Rows:
         """A row for each point of each series. The vendor returns symbols in any order, and leaves out some."""
         owner_of = {partition["symbol"]: index for index, partition in enumerate(span.partitions)}
         points: list[msgspec.Raw | bytes] = []
         owners: list[int] = []
-        for literal in answered.decoded(_body) or ():
+        for literal in response.decoded(_body) or ():
             series = decode_value(literal, _series, "the answer")
             if series.symbol not in owner_of:
                 raise UnexpectedAnswer(f"`symbol`: rows of {shown(series.symbol)}, which was not requested.")
@@ -164,7 +164,7 @@ class LiquidationHistory(Endpoint):
                 history = [encode(undocumented | decode_value(point, MEMBERS, "the answer")) for point in history]
             points += history
             owners += [owner_of[series.symbol]] * len(history)
-        page = self._decoder.decode(Answered(200, {}, b"[%b]" % b",".join(points)))
+        page = self._decoder.decode(Response(200, {}, b"[%b]" % b",".join(points)))
         instants, times = unix_instants("t", page.column("t"), "seconds")
         added = [members(self._added_members(partition)) for partition in span.partitions]
         each = (b'"time":"', times, b'",', [added[owner] for owner in owners])

@@ -6,7 +6,7 @@ from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, LiquidationsError
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.statuses import status_and_words
 from source_liquidations.http.traffic import Traffic
@@ -73,10 +73,10 @@ class Coinalyze(Vendor):
         return notes
 
 
-def explain(answered: Answered) -> LiquidationsError | None:
+def explain(response: Response) -> LiquidationsError | None:
     """The error for a refused key. Every key may read all markets, so a 403 is about the key, too."""
-    if answered.status not in _ADVICE:
+    if response.status not in _ADVICE:
         return None
     return AccessRefused(
-        status_and_words(answered), status=answered.status, advice=_ADVICE[answered.status]
+        status_and_words(response), status=response.status, advice=_ADVICE[response.status]
     ).of_reading()

@@ -10,7 +10,7 @@ import msgspec
 from requests.structures import CaseInsensitiveDict
 
 from source_liquidations.errors import LiquidationsError, OutOfReach, RequestRefused, UnexpectedAnswer
-from source_liquidations.http.answers import Answered, reset_seconds, vendor_words
+from source_liquidations.http.answers import Response, reset_seconds, vendor_words
 from source_liquidations.http.statuses import OK, TOO_MANY_REQUESTS, status_and_words
 from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.symbols import asset
@@ -71,25 +71,25 @@ def rename_time(page: Page[Any]) -> None:
             page.raw[index] = msgspec.Raw(encode({"timestamp": members.pop("time"), **members}))
 
 
-def translated(answered: Answered) -> Answered:
+def translated(response: Response) -> Response:
     """The answer with the HTTP status that its label means, and with the usual names of its rate limit headers."""
-    status = answered.status
+    status = response.status
     if OK < status < _SERVER_ERROR:
-        status = _STATUS_OF.get(vendor_words(answered.body).partition(":")[0], status)
-    headers = CaseInsensitiveDict(answered.headers)
+        status = _STATUS_OF.get(vendor_words(response.body).partition(":")[0], status)
+    headers = CaseInsensitiveDict(response.headers)
     for theirs, usual in _RATE_HEADERS.items():
         if theirs in headers:
             headers.setdefault(usual, headers[theirs])
     if "X-RateLimit-Reset" in headers:
-        delay = reset_seconds(Answered(status, headers, b"")) or 0.0
+        delay = reset_seconds(Response(status, headers, b"")) or 0.0
         headers["X-RateLimit-Reset"] = f"{min(max(delay, _SHORTEST_DELAY), _LONGEST_DELAY):.3f}"
-    return Answered(status, headers, answered.body)
+    return Response(status, headers, response.body)
 
 
-def explain(answered: Answered) -> LiquidationsError | None:
+def explain(response: Response) -> LiquidationsError | None:
     """The error that a refusal means, if its status would mislead: Gate's public calls take no key."""
-    words = status_and_words(answered)
-    if answered.status == 400 and _TOO_OLD.search(words):
+    words = status_and_words(response)
+    if response.status == 400 and _TOO_OLD.search(words):
         # Like a plan with a shorter history: only this window is at fault. Hence 403.
         return OutOfReach(words, status=403, advice="Gate keeps 180 days. Set a later `start_date`.")
     if "MISSING_REQUIRED_HEADER" in words:
@@ -97,7 +97,7 @@ def explain(answered: Answered) -> LiquidationsError | None:
             f"{words}. Gate has closed this call to requests without a key.",
             advice="None of your settings is missing. Take the stream out of the sync, or update the connector.",
         ).of_reading()
-    if answered.status in _ADVICE:
-        error = RequestRefused(words, status=answered.status, advice=_ADVICE[answered.status])
-        return error if answered.status == 403 else error.of_reading()
+    if response.status in _ADVICE:
+        error = RequestRefused(words, status=response.status, advice=_ADVICE[response.status])
+        return error if response.status == 403 else error.of_reading()
     return None

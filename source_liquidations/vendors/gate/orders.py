@@ -18,7 +18,7 @@ import msgspec
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, RequestRefused, UnexpectedAnswer, WindowTooLarge
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.coverage import ALL
@@ -62,14 +62,14 @@ class OrderRow(msgspec.Struct):
 class OrderClient(Client):
     """Gate answers an old window with an empty list, or refuses it. Both mean that there are no rows."""
 
-    def fetch(self, request: Request, traffic: Traffic | None = None, **how: Any) -> Answered:
+    def fetch(self, request: Request, traffic: Traffic | None = None, **how: Any) -> Response:
         try:
             return super().fetch(request, traffic, **how)
         except RequestRefused as error:
             surely_readable_from = (time.time_ns() - _SURELY_READABLE) // timestamps.SECOND
             if _RANGE_REFUSED not in error.cause or int(dict(request.params)["from"]) >= surely_readable_from:
                 raise
-            return Answered(200, {}, b"[]")
+            return Response(200, {}, b"[]")
 
 
 class LiquidationOrders(Endpoint):
@@ -140,8 +140,8 @@ class LiquidationOrders(Endpoint):
         last = min(last, time.time_ns() // timestamps.SECOND - 1)
         return _request(partition["settle"], _contract_of(partition), min(start, last), last)
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(answered)
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = self._decoder.decode(response)
         settle = span.partitions[0]["settle"]
         params = dict(request.params)
         contract, start, last = params.get("contract"), int(params["from"]), int(params["to"])

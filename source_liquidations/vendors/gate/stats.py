@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
@@ -82,8 +82,8 @@ class ContractStats(Endpoint):
     def first_request(self, span: Span) -> Request:
         return _request(span.partitions[0], span.start)
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(answered)
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = self._decoder.decode(response)
         instants, times = unix_instants("time", page.column("time"), "seconds")
         rename_time(page)
         each = (b'"time":"', times, b'",')

@@ -8,7 +8,7 @@ from typing import Any, Generic
 import msgspec
 
 from source_liquidations import numbers, timestamps
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.rows import Rows
@@ -63,8 +63,8 @@ class KaikoEndpoint(Endpoint):
         window = (("start_time", start), ("end_time", end), ("sort", "asc"), ("page_size", PAGE_SIZE))
         return Request(self.path(span.partitions[0]), (*self._params, *window))
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        page = self._decoder.decode(answered)
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        page = self._decoder.decode(response)
         rows = self.rows(page, span, memory)
         readable_range = self._readable_range(page.body, span, rows.instants)
         return Answer.with_next(rows, partial(next_request, self.client, request, page.body), readable_range)

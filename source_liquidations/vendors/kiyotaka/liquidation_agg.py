@@ -12,7 +12,7 @@ import msgspec
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
-from source_liquidations.http.answers import MEMBERS, Answered, decode_value
+from source_liquidations.http.answers import MEMBERS, Response, decode_value
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.numbers import NULL
@@ -229,9 +229,9 @@ class LiquidationAgg(Endpoint):
     def estimated_cost(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"weight": math.ceil(round(weight, 3))}
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        body = answered.decoded(_decoder)
-        if body.series is msgspec.UNSET and answered.decoded(MEMBERS):
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        body = response.decoded(_decoder)
+        if body.series is msgspec.UNSET and response.decoded(MEMBERS):
             raise UnexpectedAnswer("the answer has no `series`.")  # only `{}` means an empty list
         requested = dict(span.partitions[0].values)
         raw: list[bytes] = []
@@ -264,7 +264,7 @@ class LiquidationAgg(Endpoint):
             typed += zip(repeat(identity), amounts)
         rows = Rows(raw, instants, typed=typed).without(bad)
         rows = each_once(rows, memory, [identity for identity, _ in rows.typed])
-        if b"\n" in answered.body or b"\r" in answered.body:
+        if b"\n" in response.body or b"\r" in response.body:
             rows.raw = [bytes(one_line(row)) for row in rows.raw]
         return Answer(rows)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Params, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Span
@@ -56,9 +56,9 @@ class MarketList(Listing):
         super().__init__(client, page_at(0), RowDecoder(Body, MarketRow), following)
         self._columns = Fields(STREAM)
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
-        answer = super().decode(answered, span, request, memory)
-        names = members_of(answered.body).keys() - {"nextOffset"}
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+        answer = super().decode(response, span, request, memory)
+        names = members_of(response.body).keys() - {"nextOffset"}
         if names and "symbols" not in names:
             raise UnexpectedAnswer("the answer has no `symbols`.")
         answer.rows.raw = [self._columns_of(literal) for literal in answer.rows.raw]

@@ -8,7 +8,7 @@ from typing import Any
 
 from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, OutOfReach, WindowTooLarge
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.budgets import Allowance
 from source_liquidations.http.statuses import status_and_words
 from source_liquidations.http.traffic import Traffic
@@ -97,14 +97,14 @@ class Kiyotaka(Vendor):
         return notes
 
 
-def explain(platform: str, answered: Answered) -> LiquidationsError | None:
+def explain(platform: str, response: Response) -> LiquidationsError | None:
     """The error for a refusal, by its words: the vendor uses 403 for the plan, the history and too many points."""
-    words = status_and_words(answered)
-    if answered.status == 401:
+    words = status_and_words(response)
+    if response.status == 401:
         other = next(name for name in PLATFORMS if name != platform)
         advice = f"Check the key. If it is one of {other}, set `kiyotaka.platform` to {other}."
         return AccessRefused(words, status=401, advice=advice)
-    if answered.status != 403:
+    if response.status != 403:
         return None
     if "point count" in words.lower():
         return WindowTooLarge(f"{words}.", advice="Choose a longer interval.")

@@ -8,7 +8,7 @@ import time
 
 from source_liquidations import timestamps
 from source_liquidations.errors import SpendingLimit
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Purse, Request
 from source_liquidations.reading.endpoint import Sizing
 
@@ -71,11 +71,11 @@ class Credits(Purse):
             " `kwery.max_credits_per_sync` does not allow another try."
         )
 
-    def charge(self, answered: Answered, rows: int) -> None:
+    def charge(self, response: Response, rows: int) -> None:
         """Note the cost of an answer with so many rows: as its headers report, else as documented."""
-        reported = (answered.headers.get(name, "") for name in ("X-Credits-Used", "X-Credits-Charged"))
+        reported = (response.headers.get(name, "") for name in ("X-Credits-Used", "X-Credits-Charged"))
         self.spent += next((int(text) for text in reported if text.isdecimal()), cost(rows))
-        left = answered.headers.get("X-Credits-Remaining", "")
+        left = response.headers.get("X-Credits-Remaining", "")
         self.left_in_cycle = int(left) if left.isdecimal() else self.left_in_cycle
 
     def affordable_rows(self, page_size: int) -> int | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from source_liquidations import numbers, timestamps
 from source_liquidations.errors import AccessRefused, LiquidationsError, UnexpectedAnswer, WindowTooLarge, shown
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
@@ -131,16 +131,16 @@ class Liquidations(Endpoint):
         }
         return Request(PATH, tuple(params.items()))
 
-    def decode(self, answered: Answered, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+    def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         limit = self._credits.limit_sent(request)
         # The vendor charges for an answer even if it cannot be decoded.
-        self._credits.charge(answered, limit if answered.rows is None else len(answered.rows))
-        page = self._decoder.decode(answered)
+        self._credits.charge(response, limit if response.rows is None else len(response.rows))
+        page = self._decoder.decode(response)
         requested = span.partitions[0]["symbol"]
         for symbol in set(page.column("symbol")):
             if asset(requested) not in (asset(symbol), assets_of(symbol, "binance")[0]):
                 raise UnexpectedAnswer(f"`symbol`: rows of {shown(symbol)}, not of {requested}.")
-        next_request = self._next_request(request, answered, page, limit, memory)
+        next_request = self._next_request(request, response, page, limit, memory)
         instants, times = iso_instants("timestamp", page.column("timestamp"))
         memory[_OLDEST] = min([memory.get(_OLDEST, _NEVER), *instants])  # rows are not ordered
         if next_request is None:
@@ -151,14 +151,14 @@ class Liquidations(Endpoint):
         return Answer(added_rows(page, instants, constant={}, each=each, times=times, ids=ids), next_request)
 
     def _next_request(
-        self, request: Request, answered: Answered, page: Page[LiquidationRow], limit: int, memory: dict[Any, Any]
+        self, request: Request, response: Response, page: Page[LiquidationRow], limit: int, memory: dict[Any, Any]
     ) -> Request | None:
         """The same request with the next cursor; None on the last page.
 
         Raises WindowTooLarge if the plan cut off the result, UnexpectedAnswer if the answer announces missing rows.
         """
         rows, meta = len(page.raw), page.body.meta or Meta()
-        capped_before, is_capped = memory.get(_CAPPED, 0), answered.headers.get("X-Rows-Capped", "").lower() == "true"
+        capped_before, is_capped = memory.get(_CAPPED, 0), response.headers.get("X-Rows-Capped", "").lower() == "true"
         memory[_CAPPED] = rows if is_capped else 0
         # With a cursor, the rest of a capped result is on the next page, unless that page is empty.
         if (rows and is_capped and meta.cursor is None) or (capped_before and not rows):
@@ -174,7 +174,7 @@ class Liquidations(Endpoint):
         if meta.cursor is not None and (rows or meta.has_more):
             return with_param(request, "after", meta.cursor)
         reported_counts = {
-            "X-Rows-Returned": answered.headers.get("X-Rows-Returned", ""),
+            "X-Rows-Returned": response.headers.get("X-Rows-Returned", ""),
             "returned": bytes(meta.returned).decode(),
         }
         for name, text in reported_counts.items():

@@ -12,7 +12,7 @@ from source_liquidations.errors import (
     RequestRefused,
     UnexpectedAnswer,
 )
-from source_liquidations.http.answers import Answered
+from source_liquidations.http.answers import Response
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.statuses import status_and_words
 from source_liquidations.http.traffic import Traffic
@@ -48,9 +48,9 @@ _REFUSALS: dict[str, tuple[type[AccessRefused], int, str]] = {
 }
 
 
-def explain(answered: Answered) -> LiquidationsError | None:
+def explain(response: Response) -> LiquidationsError | None:
     """The error that a refusal's code stands for."""
-    words = status_and_words(answered) if answered.status < 429 else ""
+    words = status_and_words(response) if response.status < 429 else ""
     for code, (error, status, advice) in _REFUSALS.items():
         if code in words:
             return error(words, status=status, advice=advice)
