@@ -165,6 +165,9 @@ def test_entries_of_markets_no_longer_configured_are_kept() -> None:
 @pytest.mark.parametrize(
     "saved",
     [
+        {"time": "2024-01-01T00:00:00Z"},
+        {"partition": {"a": "b"}, "cursor": {"time": "2024-01-01T00:00:00Z"}},
+        {"states": None},
         {"states": {}},
         {"states": [1]},
         {"states": [{}]},
@@ -184,7 +187,7 @@ def test_a_state_that_cannot_be_used_names_the_stream_and_the_form(saved: Any) -
     assert '"cursor": {"time":' in caught.value.advice
 
 
-@pytest.mark.parametrize("saved", [None, {}, {"states": []}])
+@pytest.mark.parametrize("saved", [None, {}, {"states": []}, {"__ab_no_cursor_state_message": True}])
 def test_no_state_is_a_state(saved: Any) -> None:
     assert state(saved).blob() == {"states": []}
 

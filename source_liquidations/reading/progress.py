@@ -15,6 +15,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 10.0
 # A platform counts only records and states as activity, and stops a source that shows none for too long.
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 30.0
 _SMALL_STATE = 32 * 1024  # bytes
+_OF_THE_PLATFORM = "__ab_"  # how its own members of a state begin
 
 
 @dataclass
@@ -72,7 +73,8 @@ class StreamState:
         self._last_size = 0  # of the last checkpoint, in bytes
 
     def _load(self, saved: Mapping[str, Any]) -> None:
-        states = saved.get("states", []) if self.cursor_field is not None else []
+        own = {name: value for name, value in saved.items() if not name.startswith(_OF_THE_PLATFORM)}
+        states = own.get("states") if own and self.cursor_field is not None else []
         if not isinstance(states, list):
             raise self._unusable("`states` must be a list")
         for entry in states:
