@@ -85,10 +85,9 @@ def gaps(
         missing = (part for one in progress.values() for part in one.saved.missing(start, end))
         reading.missing[partition] = Slices.of(missing)
         unread = {output: one.todo(start, end, lookback) for output, one in progress.items()}
+        if reading.is_aggregate:  # before they are grouped: otherwise two groups could share a step
+            unread = {output: _whole_steps(slices, endpoint.step) for output, slices in unread.items()}
         for outputs, slices in _by_outputs(unread).items():
-            if reading.is_aggregate:
-                step = endpoint.step
-                slices = Slices.of((timestamps.floor_to(a, step), timestamps.ceil_to(b, step)) for a, b in slices)
             groups.setdefault((slices.ranges, outputs), []).append(partition)
     all_gaps = [
         Gap(reading, batch, outputs, list(ranges))
@@ -114,6 +113,10 @@ def known_rows(endpoint: Endpoint, spans: Iterable[Span]) -> int | None:
     if endpoint.rows_per_step is None:
         return None
     return sum(span.total_time for span in spans) // endpoint.step * endpoint.rows_per_step
+
+
+def _whole_steps(slices: Slices, step: int) -> Slices:
+    return Slices.of((timestamps.floor_to(start, step), timestamps.ceil_to(end, step)) for start, end in slices)
 
 
 def _by_outputs(unread: Mapping[Output, Slices]) -> dict[tuple[Output, ...], Slices]:

@@ -299,6 +299,20 @@ def test_the_lookback_counts_from_the_monday_that_was_reached(lookback: int, wee
     assert monday - (weeks + 1) * endpoint.step < since <= monday - weeks * endpoint.step
 
 
+def test_streams_with_unequal_progress_request_no_week_twice() -> None:
+    """One stream is read up to a Monday, windows begin on Thursdays: that week was requested twice."""
+    monday = timestamps.parse("2026-03-30T00:00:00Z")
+    endpoint = endpoint_of(interval="WEEK")
+    reading = reading_of(endpoint, START, monday + 24 * timestamps.DAY, Slices(((START - endpoint.step, monday),)))
+    reading.outputs += (Output("other"),)
+    reading.plan.keywords["states"]["other"] = StreamState("other", "time")
+    gaps = gaps_of(reading)
+    assert sorted(len(gap.outputs) for gap in gaps) == [1, 2]
+    ranges = [part for gap in gaps for part in gap.ranges]
+    assert all(bound % endpoint.step == 0 for part in ranges for bound in part)
+    assert sum(end - start for start, end in ranges) == sum(end - start for start, end in Slices.of(ranges))
+
+
 # Queries that time out.
 
 
