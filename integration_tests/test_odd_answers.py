@@ -475,7 +475,7 @@ TOKENS = {
 }
 
 
-@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("status", [400, 401, 403])
 @pytest.mark.parametrize("case", [EVENTS, COIN_METRICS, KWERY], ids=str)
 def test_a_page_token_that_is_refused_is_a_bounded_restart(
     case: Case, status: int, connector: Connector, dense_sandbox: Sandbox
@@ -511,12 +511,14 @@ LISTED = {
 }
 
 
-@pytest.mark.parametrize(("times", "code"), [(2, 0), (None, 1)])
+@pytest.mark.parametrize(("status", "times", "code"), [(400, 2, 0), (401, 2, 0), (403, 2, 0), (400, None, 1)])
 @pytest.mark.parametrize("case", [EVENTS, COIN_METRICS], ids=str)
-def test_a_page_token_of_a_list_that_is_refused(case: Case, times: int | None, code: int, connector: Connector) -> None:
+def test_a_page_token_of_a_list_that_is_refused(
+    case: Case, status: int, times: int | None, code: int, connector: Connector
+) -> None:
     section, vendor, token = LISTED[case.stream]
     with Sandbox(seed=1, now="2026-03-01", rows_per_day=10, limits=False, tiny_markets=1_200) as sandbox:
-        sandbox.fault("status", vendor=vendor, query_contains=f"{token}=", status=400, times=times)
+        sandbox.fault("status", vendor=vendor, query_contains=f"{token}=", status=status, times=times)
         config = case.config(sandbox, "2026-02-28T23:00:00Z", "2026-03-01T00:00:00Z")
         config[case.vendor] |= section
         run = connector.read(config, [case.stream])

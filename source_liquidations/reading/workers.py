@@ -20,6 +20,7 @@ from source_liquidations.errors import (
     WindowTooLarge,
 )
 from source_liquidations.http.redaction import redact
+from source_liquidations.http.statuses import UNAUTHORIZED
 from source_liquidations.logs import logger
 from source_liquidations.reading.pages import Block, Output, render
 from source_liquidations.reading.paging import tokens_refused
@@ -128,10 +129,11 @@ class Workers:
             elif error.status is None or error.scope == "reading" or not self._scheduler.isolate_fault(window, error):
                 raise  # there is no connection, or all requests have to wait, or the partition at fault is alone
         except (AccessRefused, RequestRefused) as error:
-            if error.scope == "reading":  # the key itself
+            is_token = window.pages.next_request is not None
+            if error.scope == "reading" and not (is_token and error.status == UNAUTHORIZED):  # the key itself
                 raise
-            if window.pages.next_request is not None:
-                # Vendors do not document how long a page token is valid.
+            if is_token:
+                # Vendors do not document how long a page token is valid. A 401 may be its end: the key was good before.
                 names = window.gap.reading.stream_names
                 logger.info("%s: the page token was refused: continuing with a new first request", names)
                 if not self._scheduler.token_refused(window):

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from source_liquidations import timestamps
-from source_liquidations.errors import RequestRefused, UnexpectedAnswer, shown
+from source_liquidations.errors import AccessRefused, RequestRefused, UnexpectedAnswer, shown
 from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
@@ -76,7 +76,7 @@ def rows_of(listing: Listing, traffic: Traffic, first_page: Request | None = Non
     while request is not None:
         try:
             response = listing.client.fetch(request, traffic)
-        except RequestRefused as error:
+        except (AccessRefused, RequestRefused) as error:
             if request == first_page:
                 raise
             restarts += 1
