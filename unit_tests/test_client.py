@@ -257,6 +257,26 @@ def test_an_endless_drip_fails(vendor: Vendor, make: Make) -> None:
     assert len(vendor.arrived) == 2
 
 
+@pytest.mark.parametrize("code", [100, 102, 103])
+def test_an_informational_answer_is_not_the_answer(make: Make, code: int) -> None:
+    """If it passed for one, the next request on the connection would get the answer to this one."""
+
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as requests:
+            for body in (b'{"data":[1]}', b'{"data":[2]}'):
+                while requests.readline() not in (b"\r\n", b""):
+                    pass
+                connection.sendall(b"HTTP/1.1 %d Soon\r\nLink: </style.css>\r\n\r\n" % code)
+                time.sleep(0.1)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n" + body)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        client = make(base=f"http://127.0.0.1:{listening.getsockname()[1]}")
+        assert [decode(client.fetch(Request("/x"))) for _ in range(2)] == [[1], [2]]
+
+
 def test_a_host_that_refuses_connections_is_unavailable(make: Make) -> None:
     with pytest.raises(VendorUnavailable, match=r"no usable answer to /x in 4 tries: \w*Connection"):
         decode(make(base="http://127.0.0.1:1").fetch(Request("/x")))

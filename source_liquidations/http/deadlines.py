@@ -8,7 +8,7 @@ import io
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from http.client import CONTINUE, OK, HTTPResponse
 from typing import Any
 
 
@@ -61,6 +61,14 @@ class _Answer(HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self.fp = io.BufferedReader(_Bytes(sock, self.fp.detach()))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Any informational status (103 Early Hints) as 100, the only one that is skipped. The answer follows it.
+
+        If it passed for the answer, the next request on this connection would get the one that follows.
+        """
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, CONTINUE if CONTINUE <= status < OK else status, reason
 
 
 def timed(connection: type[Any]) -> type[Any]:
