@@ -574,6 +574,16 @@ def test_a_member_of_another_shape_is_named(series: dict[str, Any], named: str) 
         decoded(held, {"series": [series]}, span)
 
 
+def test_a_number_beyond_all_doubles_is_no_text() -> None:
+    """Nor an internal error: no decoder takes it."""
+    held, span = kiyotaka()
+    body = json.dumps(sample("kiyotaka/liquidation_agg"))
+    with pytest.raises(UnexpectedAnswer, match="`exchange` is '1e400', but 'BINANCE_FUTURES' was requested"):
+        decoded(held, body.replace('"BINANCE_FUTURES"', "1e400").encode(), span)
+    _, (fault, *_) = partly(held, body.replace('"SELL"', "1e400").encode(), span)["liquidation_volumes"]
+    assert "`side` is '1e400', not text" in str(fault.error)
+
+
 def test_a_coin_may_be_answered_in_other_letters() -> None:
     held, span = kiyotaka("BYBIT+OKEX_SWAP/btc")
     point = {"timestamp": {"s": 1774800000}, "liquidations": 7}

@@ -77,6 +77,7 @@ class Body(msgspec.Struct):
 _decoder = msgspec.json.Decoder(Body)
 _documented = msgspec.json.Decoder(list[Wrapped] | None, strict=False)
 _entries = msgspec.json.Decoder(list[Members] | None)
+_text = msgspec.json.Decoder(str)
 _points = msgspec.json.Decoder(list[Point], strict=False)
 
 
@@ -102,6 +103,14 @@ def _beside(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
     return without(members, fields.to_drop(members, members.keys() & own))
 
 
+def _text_of(literal: msgspec.Raw) -> str | None:
+    """None if it is not text, even if it is a number that no decoder accepts."""
+    try:
+        return _text.decode(literal)
+    except msgspec.ValidationError:
+        return None
+
+
 def identity_of(series_id: Members, requested: Mapping[str, str], fields: Fields) -> dict[str, Any]:
     """A series' id in the stream's spelling. Key columns that it lacks are taken from the request, or are "".
 
@@ -112,9 +121,9 @@ def identity_of(series_id: Members, requested: Mapping[str, str], fields: Fields
     columns = {name: expected.get(name, default) for name, default in _ID_COLUMNS.items()}
     documented = {snake(name): series_id[name] for name in ID_FIELDS if series_id.get(name, NULL) not in _NOT_GIVEN}
     for name in expected.keys() & documented.keys():
-        value = msgspec.json.decode(documented[name])
+        text = _text_of(documented[name])
         fold = str.lower if name == "coin" else str  # the vendor may answer a request for btc with BTC
-        if not isinstance(value, str) or fold(value) != fold(expected[name]):
+        if text is None or fold(text) != fold(expected[name]):
             literal = bytes(documented[name])
             raise UnexpectedAnswer(f"`{name}` is {shown(literal)}, but {expected[name]!r} was requested.")
     if "exchanges" in requested:
@@ -131,9 +140,10 @@ def identity_of(series_id: Members, requested: Mapping[str, str], fields: Fields
 def _names_of(identity: bytes, requested: Mapping[str, str]) -> bytes | LiquidationsError:
     """The members of a series' rows in liquidation_volumes, or why it has no rows there."""
     literals = members_of(identity)
-    texts = {name: msgspec.json.decode(literals[name]) for name in ("side", "coin", "normalized_symbol")}
+    names = ("side", "coin", "normalized_symbol")
+    texts = {name: "" if literals[name] == NULL else _text_of(literals[name]) for name in names}
     for name, text in texts.items():
-        if not isinstance(text, str | None):
+        if text is None:
             return UnexpectedAnswer(f"`{name}` is {shown(bytes(literals[name]))}, not text.")
     side, coin, normalized_symbol = (text or "" for text in texts.values())
     if side not in POSITION_OF:
