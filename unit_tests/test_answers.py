@@ -218,4 +218,6 @@ def test_every_form_of_retry_after_becomes_seconds_from_now(write: Any, monkeypa
 def test_a_429_may_have_retry_after_in_its_body(body: bytes, seconds: float | None) -> None:
     assert reset_seconds(refused({}, body)) == seconds
     assert reset_seconds(refused({"Retry-After": "3"}, body)) == 3
+    assert reset_seconds(refused({"Retry-After": "0"}, body)) == (seconds or 0.0)
+    assert reset_seconds(refused({"Retry-After": "0", "X-RateLimit-Reset": "5"}, body)) == 5
     assert reset_seconds(Response(503, {}, body)) is None

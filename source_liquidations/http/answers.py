@@ -171,14 +171,16 @@ class _RetryAfter(msgspec.Struct):
 def reset_seconds(response: Response) -> float | None:
     """Seconds to wait, from the headers or from `retry_after` in the body; None if the answer has neither.
 
-    Accepts seconds, an HTTP date, an ISO 8601 time, or a Unix time, whose unit follows from its size.
+    Accepts seconds, an HTTP date, an ISO 8601 time, or a Unix time, whose unit follows from its size. A zero, or a time
+    in the past, counts only if nothing else names a delay.
     """
     values: list[Any] = [response.headers.get(name) for name in _RESET_HEADERS]
     if response.status == 429:
         with contextlib.suppress(*_NOT_JSON):
             values.append(msgspec.json.decode(response.body, type=_RetryAfter).retry_after)
-    waits = (_seconds_from_now(str(value).strip()) for value in values if value is not None)
-    return next((wait for wait in waits if wait is not None), None)
+    stated = (_seconds_from_now(str(value).strip()) for value in values if value is not None)
+    delays = [delay for delay in stated if delay is not None]
+    return next(filter(None, delays), 0.0 if delays else None)
 
 
 def _seconds_from_now(text: str) -> float | None:
