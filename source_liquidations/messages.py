@@ -80,7 +80,7 @@ def trace_message(error: AirbyteTracedException) -> AirbyteMessage:
 
 
 def estimate(stream: str, rows: int, size: int) -> AirbyteMessage:
-    """How much a stream will emit: its rows, known for aggregates, and their bytes, estimated from the first row."""
+    """How much a stream will emit: its rows, known for aggregates, and their bytes, estimated from the first block."""
     return AirbyteMessage(
         type=Type.TRACE,
         trace=AirbyteTraceMessage(

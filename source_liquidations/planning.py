@@ -46,8 +46,8 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
 def coverage_rows(vendors: Sequence[Vendor], readings: Sequence[Reading], *, rolling_start: bool = False) -> Table:
     """The rows of `liquidation_coverage`: what the vendors document, and what these readings found.
 
-    `start_moves`: start_date is a duration. Then a period that begins with the reading is given the start 0: its start
-    is part of the primary key, and would differ in each sync.
+    `rolling_start`: start_date is a duration. Then a period that begins with the reading gets the start 0: its start is
+    part of the primary key, and would differ in each sync.
     """
     documented = [period for vendor in vendors for period in vendor.coverage]
     observed = [

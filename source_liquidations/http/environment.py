@@ -112,7 +112,7 @@ def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: boo
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, its causes and their contexts."""
+    """The error, its cause and context, and theirs in turn."""
     if error is not None:
         yield error
         yield from _causes(error.__cause__)

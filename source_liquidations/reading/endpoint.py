@@ -136,7 +136,7 @@ class Endpoint(ABC):
     paged           a window may take several pages. Else it is one answer, and a long query may time out
     refuses_old     the vendor refuses windows that begin before the key's history (OutOfReach): reach must be found
     reach           the first instant that the key may read, if known before the first request; None = no limit
-    retained_since  what is older may be deleted, and an empty answer does not say so; None = nothing is deleted so
+    retained_since  what is older may be deleted, and an empty answer does not say so; None = does not apply
     step            windows begin and end at multiples of it: an aggregate's interval, else the precision of the
                     vendor's time parameters
     page_size       the most rows of a page

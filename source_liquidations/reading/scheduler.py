@@ -173,7 +173,7 @@ class Scheduler:
         return queue
 
     def _free_place(self, work: Window | Reading) -> bool:
-        """A task's request is no longer under way. Returns whether it was the last place, which others may wait for."""
+        """A task's request is no longer under way. Returns whether all places were taken, so others may wait."""
         were_all_busy = len(self._under_way) >= self._workers
         if self._under_way.pop(work, None) is not None and were_all_busy:
             self._lock.notify()
