@@ -1,4 +1,4 @@
-"""Request budgets: one per vendor and key, shared by all streams and workers."""
+"""Request budgets: what may be sent within a vendor's rate limit, shared by all streams and workers of a key."""
 
 import threading
 import time

@@ -45,7 +45,7 @@ class Scheduler:
     # Workers call these.
 
     def next(self) -> Work | None:
-        """Wait for a task, and return it with its place in the vendor's rate limit taken. None at the end.
+        """Wait for a task, and return it with its place in the vendor's budget taken. None at the end.
 
         Only one waiting worker is woken at a time, and wakes the next one when it leaves: all of them would find the
         same task, and each that wakes takes the interpreter from the others.
@@ -197,7 +197,7 @@ class Scheduler:
         return gap.ended
 
     def _pick(self) -> tuple[Work | None, float | None]:
-        """A task that can start now, or the seconds to wait for a rate limit (None: until something changes).
+        """A task that can start now, or the seconds to wait for a budget (None: until something changes).
 
         A budget that is spent for too long does not delay the request: the client fails it with the reason.
         """
@@ -214,7 +214,7 @@ class Scheduler:
             if not has_work:
                 continue
             reading, seconds = queue.reading, 0.0
-            if queue.planned:  # then its request needs a place in the vendor's rate limit
+            if queue.planned:  # then its request needs a place in the vendor's budget
                 seconds = reading.endpoint.client.budget.reserve(queue.ready[0].request().weight)
             if seconds == 0.0 or seconds > MAX_BUDGET_WAIT:
                 reading.traffic.note("", queue)
@@ -232,11 +232,11 @@ class Scheduler:
     def _places(self) -> dict[str, int]:
         """By vendor: how many more requests it may have under way.
 
-        Each vendor has an equal share of the workers. What it does not need, or cannot use because of its rate limit,
+        Each vendor has an equal share of the workers. What it does not need, or cannot use because its budget is spent,
         goes to the others. One place stays reserved for it, which a slow vendor would occupy for too long.
         """
         demand: Counter[str] = Counter()
-        waiting: set[str] = set()  # for their rate limits
+        waiting: set[str] = set()  # for their budgets
         for queue in self._queues:
             vendor = queue.reading.endpoint.vendor
             demand[vendor] += queue.demand

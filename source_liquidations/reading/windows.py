@@ -25,7 +25,7 @@ class Window:
 
     span        what its first request asks for: [start, end) in whole steps
     memory      the endpoint's, from page to page
-    reserved    its next request has a place in the rate limit
+    reserved    its next request has a place in the vendor's budget
     """
 
     def __init__(self, gap: Gap, start: int, end: int) -> None:
