@@ -392,7 +392,7 @@ def test_coin_metrics_token_that_repeats(path: str, connector: Connector, sandbo
     assert run.code == 1
     (trace,) = run.traces
     assert trace["failure_type"] == "system_error"
-    assert "repeats its continuation token" in trace["message"]
+    assert "repeats its page token" in trace["message"]
     assert sum(request.path == path for request in sandbox.requests()) == 2
 
 

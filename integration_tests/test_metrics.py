@@ -549,7 +549,7 @@ def test_a_token_that_repeats(connector: Connector, sandbox: Sandbox) -> None:
     assert run.code == 1
     assert len(sandbox.requests()) == 2
     (trace,) = run.traces
-    assert "repeats its continuation token" in trace["message"]
+    assert "repeats its page token" in trace["message"]
 
 
 def test_undocumented_fields_arrive(connector: Connector, sandbox: Sandbox) -> None:

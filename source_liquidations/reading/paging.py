@@ -43,7 +43,7 @@ class Pages:
         request_hash = hash(answer.next_request)
         page_hash = hash((len(raw), bytes(raw[0]), bytes(raw[-1]))) if len(raw) else 0
         if answer.next_request == request or request_hash in self._seen:
-            raise NotAdvancing("a page repeats its continuation token; the sync would never end.")
+            raise NotAdvancing("a page repeats its page token; the sync would never end.")
         if page_hash and page_hash in self._seen:
             self._repeats += 1
             if len(set(map(bytes, raw))) > 1 or self._repeats > _MAX_REPEATS:
