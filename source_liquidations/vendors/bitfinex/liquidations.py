@@ -105,11 +105,11 @@ class Liquidations(Endpoint):
             new_rows = [row for row in page if first_unread <= row.instant < span.end]
             return Answer(rows_of(sorted(new_rows, key=lambda row: row.instant), span, self._decoder))
         if params["sort"] == OLDEST_FIRST:
-            kept, following = self._ascending_page(page, span, int(params["end"]), paging)
+            kept, next_request = self._ascending_page(page, span, int(params["end"]), paging)
         else:
-            kept, following = self._whole_millisecond(page, span, int(params["start"]), paging)
+            kept, next_request = self._whole_millisecond(page, span, int(params["start"]), paging)
         paging.last_millisecond = max([paging.last_millisecond, *(row.millisecond for row in kept[-1:])])
-        return Answer(rows_of(kept, span, self._decoder), following)
+        return Answer(rows_of(kept, span, self._decoder), next_request)
 
     def _ascending_page(
         self, page: list[Row], span: Span, end: int, paging: Paging

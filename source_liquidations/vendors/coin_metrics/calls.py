@@ -37,7 +37,7 @@ class Body(msgspec.Struct, Generic[Row]):
     next_page_url: str | None = None
 
 
-def following(client: Client, request: Request, body: Body[Any]) -> Request | None:
+def next_request(client: Client, request: Request, body: Body[Any]) -> Request | None:
     """The next page's request: the same with its token. next_page_url embeds the key, so it is never requested."""
     token = next_token(client, token=body.next_page_token, url=body.next_page_url, name=TOKEN)
     if token is None:
@@ -49,7 +49,7 @@ def following(client: Client, request: Request, body: Body[Any]) -> Request | No
 class Catalog(Listing):
     def __init__(self, client: Client, table: str, decoder: RowDecoder[Any], params: Params = ()) -> None:
         params = (*params, ("page_size", CATALOG_PAGE_SIZE))
-        super().__init__(client, Request(CATALOG + table, params), decoder, partial(following, client))
+        super().__init__(client, Request(CATALOG + table, params), decoder, partial(next_request, client))
         self._all = Request(CATALOG_ALL + table, params)
 
     def rows(self, traffic: Traffic) -> list[Entry]:
@@ -124,7 +124,7 @@ class Timeseries(Endpoint):
             raise UnexpectedAnswer(f"`{self._field}`: rows of {shown(entity)}, which was not requested.")
         owners = [index[entity] for entity in entities] if len(index) > 1 else None
         rows = self.rows(page, owners, memory)
-        return Answer.with_next(rows, partial(following, self.client, request, page.body))
+        return Answer.with_next(rows, partial(next_request, self.client, request, page.body))
 
     @abstractmethod
     def rows(self, page: Page[Any], owners: list[int] | None, memory: dict[Any, Any]) -> Rows:

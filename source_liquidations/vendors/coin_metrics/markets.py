@@ -21,7 +21,7 @@ from source_liquidations.reading.endpoint import Partition
 from source_liquidations.reading.pages import encode, members_of
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS, asset, assets_of, exchange
-from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, batched, following
+from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, batched, next_request
 from source_liquidations.vendors.contract_sizes import Contract
 from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, without
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
@@ -74,7 +74,7 @@ class Contracts:
     """The contracts of a sync's markets, requested once."""
 
     def __init__(self, client: Client) -> None:
-        self._list = Listing(client, FUTURES, RowDecoder(Body, ReferenceRow), partial(following, client))
+        self._list = Listing(client, FUTURES, RowDecoder(Body, ReferenceRow), partial(next_request, client))
         self.by_market: dict[str, Contract] = {}
 
     def prepare(self, partitions: Sequence[Partition], traffic: Traffic) -> None:
@@ -120,7 +120,7 @@ class LiquidationMarkets(Listing):
 
     def __init__(self, client: Client) -> None:
         fields = Fields(STREAM)  # the two lists make one row
-        super().__init__(client, FUTURES, RowDecoder(Body, ReferenceRow, fields), partial(following, client))
+        super().__init__(client, FUTURES, RowDecoder(Body, ReferenceRow, fields), partial(next_request, client))
         self._catalog_list = Catalog(client, "market-liquidations", RowDecoder(Body, CatalogRow, fields))
         self._catalog: dict[str, Entry] = {}
 
@@ -132,14 +132,14 @@ class LiquidationMarkets(Listing):
         return super().partitions(traffic)
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
-        reference, following_request = super().entries(page, request, memory)
+        reference, next_request = super().entries(page, request, memory)
         unmatched: dict[str, Entry] = memory.setdefault("unmatched", dict(self._catalog))
         entries: list[Entry] = []
         for reference_row, reference_literal in reference:
             if reference_row.market in unmatched:
                 row, literal = unmatched.pop(reference_row.market)
                 entries.append((row, joined(literal, reference_literal)))
-        return (entries if following_request else [*entries, *unmatched.values()]), following_request
+        return (entries if next_request else [*entries, *unmatched.values()]), next_request
 
 
 def joined(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:

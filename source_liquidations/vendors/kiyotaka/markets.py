@@ -53,7 +53,7 @@ class MarketList(Listing):
     """All markets, spot included: the values of the filter `type` are not documented."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client, page_at(0), RowDecoder(Body, MarketRow), following)
+        super().__init__(client, page_at(0), RowDecoder(Body, MarketRow), next_request)
         self._columns = Fields(STREAM)
 
     def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
@@ -81,7 +81,7 @@ def page_at(offset: int, filters: Params = ()) -> Request:
     return Request(PATH, (*filters, ("pageSize", str(PAGE_SIZE)), ("pageOffset", str(offset))))
 
 
-def following(request: Request, body: Body[Any]) -> Request | None:
+def next_request(request: Request, body: Body[Any]) -> Request | None:
     """The request of the next page; None after an empty page."""
     try:
         offset = int(body.nextOffset or 0)
