@@ -188,7 +188,7 @@ def tiny(count: int) -> list[Instrument]:
 
 
 def tiny_unshared(count: int) -> list[Instrument]:
-    """Many contracts of Gate with a few rows each."""
+    """`count` contracts of Gate with a few rows each."""
     starts = parse(EXCHANGE_STARTS["gate"])
     return [
         Instrument("gate", f"T{n:05d}_USDT", f"t{n:05d}", "usdt", 0.0, None, 1, 4, 0, 0, NS, starts, tiny=True)
