@@ -92,8 +92,8 @@ class CoinMetrics(Vendor):
                 contracts.prepare,
             ),
             *(
-                Feed(metric, metric.level.stream, {LIQUIDATION_VOLUMES: metric.to_volumes} if with_metrics else {})
-                for metric in self._metrics
+                Feed(each, each.level.stream, {LIQUIDATION_VOLUMES: each.to_volumes} if with_metrics else {})
+                for each in self._metrics
             ),
             Feed(LiquidationMarkets(self._client), markets.STREAM, {COVERAGE: markets.to_coverage()}),
         )
@@ -103,7 +103,7 @@ class CoinMetrics(Vendor):
 
         The metrics of markets are not requested: a key may be able to read the markets' liquidations only.
         """
-        selected = [metric for metric in self._metrics if metric.entries and metric.level is not metrics.MARKET]
+        selected = [each for each in self._metrics if each.entries and each.level is not metrics.MARKET]
         for endpoint in (self._liquidations, *selected):
             endpoint.check(traffic)
         return reach_notes("coin_metrics", self._liquidations.reach, self._shared.start)
