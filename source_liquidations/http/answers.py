@@ -52,7 +52,7 @@ def decode_value(literal: bytes, decoder: msgspec.json.Decoder[T], name: str) ->
 
 @dataclass(frozen=True)
 class Response:
-    """One answer: its status, its headers (names in any case) and its whole body, decompressed."""
+    """An answer before an endpoint decodes it: status, headers (names in any case), whole body, decompressed."""
 
     status: int
     headers: Mapping[str, str]
