@@ -56,7 +56,7 @@ def configured(vendor: type[Vendor]) -> Vendor:
 
 def own_streams(name: str = "") -> list[Stream]:
     """The streams of one vendor, or of all."""
-    return [feed.stream for vendor in VENDORS if name in ("", vendor.name) for feed in configured(vendor).feeds()]
+    return [feed.stream for vendor in VENDORS if name in ("", vendor.name) for feed in configured(vendor).feeds]
 
 
 def unified_streams() -> list[Stream]:

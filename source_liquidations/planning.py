@@ -24,7 +24,7 @@ def configured_vendors(config: Config, shared: Shared) -> list[Vendor]:
 
 def streams(vendors: Sequence[Vendor]) -> list[Stream]:
     """The streams of the configured vendors, the unified streams that they feed, and `liquidation_coverage`."""
-    feeds = [feed for vendor in vendors for feed in vendor.cached_feeds]
+    feeds = [feed for vendor in vendors for feed in vendor.feeds]
     unified = dict.fromkeys(stream for feed in feeds for stream in feed.mappers if stream != COVERAGE)
     return [*(feed.stream for feed in feeds), *unified, COVERAGE]
 
@@ -33,7 +33,7 @@ def readings(config: Config, vendors: Sequence[Vendor], states: Mapping[str, Str
     """One reading for each endpoint that feeds a selected stream (a stream in `states`)."""
     selected = []
     for vendor in vendors:
-        for feed in vendor.cached_feeds:
+        for feed in vendor.feeds:
             unified = [Output(stream.name, mapper, vendor.name) for stream, mapper in feed.mappers.items()]
             outputs = [output for output in (Output(feed.stream.name), *unified) if output.stream in states]
             if outputs:

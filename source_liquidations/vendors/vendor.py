@@ -7,7 +7,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -53,12 +52,14 @@ class Vendor(ABC):
     required    fields that a section must have (Airbyte's form sends every section, so the schema requires none)
     one_of      fields of which a section must have at least one
     coverage    gaps in its data that it documents with dates
+    feeds       all that this configuration can read; set by `__init__`
     """
 
     name: ClassVar[str]
     required: ClassVar[tuple[str, ...]] = ()
     one_of: ClassVar[tuple[str, ...]] = ()
     coverage: ClassVar[tuple[Period, ...]] = ()
+    feeds: Sequence[Feed]
 
     @classmethod
     def problems(cls, config: Mapping[str, Any]) -> Iterable[ConfigurationError]:
@@ -87,15 +88,6 @@ class Vendor(ABC):
         """A client of the documented host, or of the URL that a configuration field sets instead."""
         base = self._config.get(field) or host
         return kind(vendor=self.name, base=base, budget=budget, stop=self._shared.stop, **options)
-
-    @abstractmethod
-    def feeds(self) -> Sequence[Feed]:
-        """All that this configuration can read."""
-
-    @cached_property
-    def cached_feeds(self) -> Sequence[Feed]:
-        """The feeds, made only once, because their endpoints read schemas and build decoders."""
-        return self.feeds()
 
     @abstractmethod
     def check(self, traffic: Traffic) -> list[str]:

@@ -36,7 +36,7 @@ def feed(stream: str, section: Mapping[str, Any]) -> Feed:
     """The configured endpoint of a vendor stream."""
     for vendor in VENDORS:
         if stream.startswith(vendor.name):
-            return next(each for each in vendor(section, Shared()).feeds() if each.stream.name == stream)
+            return next(each for each in vendor(section, Shared()).feeds if each.stream.name == stream)
     raise KeyError(stream)
 
 

@@ -369,7 +369,7 @@ def made(**section: Any) -> Bitfinex:
 
 
 def endpoint_of(made: Bitfinex) -> Liquidations:
-    found = made.feeds()[0].endpoint
+    found = made.feeds[0].endpoint
     assert isinstance(found, Liquidations)
     return found
 

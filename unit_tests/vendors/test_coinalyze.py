@@ -78,7 +78,7 @@ def test_several_symbols_of_one_window(denomination: str, convert: str) -> None:
 
 def test_daily_dollars_by_default() -> None:
     held, _ = coinalyze("BTCUSDT_PERP.A", interval="daily", denomination="usd")
-    plain = Coinalyze({"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}, Shared()).feeds()[0].endpoint
+    plain = Coinalyze({"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}, Shared()).feeds[0].endpoint
     span = Span((Partition.of(symbol="BTCUSDT_PERP.A"),), START, START + timestamps.DAY)
     assert held.endpoint.first_request(span) == plain.first_request(span)
     assert plain.step == timestamps.DAY
@@ -498,7 +498,7 @@ def test_the_first_day_of_a_market_is_a_row_of_coverage() -> None:
     """Daily history is kept forever, so it is the market's first day; a later window says nothing about it."""
     section = {"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}
     held, span = coinalyze(interval="daily", denomination="usd")
-    endpoint = Coinalyze(section, Shared(start=START + HOUR)).feeds()[0].endpoint
+    endpoint = Coinalyze(section, Shared(start=START + HOUR)).feeds[0].endpoint
     endpoint.client.fetch = held.endpoint.client.fetch  # type: ignore[method-assign]
     endpoint.partitions(Traffic())
     day = timestamps.DAY // 10**9
@@ -592,7 +592,7 @@ def checked(start: int, listed: Any, **section: Any) -> list[str]:
         asked.append(request.path)
         return response(listed)
 
-    vendor._client.fetch = fetch  # type: ignore[method-assign]
+    vendor.feeds[0].endpoint.client.fetch = fetch  # type: ignore[method-assign]
     found = vendor.check(Traffic())
     assert asked == ["/v1/future-markets"], "one call"
     return found
@@ -632,7 +632,7 @@ def test_other_answers_are_left_to_their_status(status: int) -> None:
 
 
 def test_the_key_goes_into_a_header() -> None:
-    client = Coinalyze({"api_key": "secret-key", "symbols": ["*"]}, Shared())._client
+    client = Coinalyze({"api_key": "secret-key", "symbols": ["*"]}, Shared()).feeds[0].endpoint.client
     assert client.headers == {"api_key": "secret-key"}
     assert client.key_params == client.other_key_params == ()
     assert "secret" not in repr(client)

@@ -118,10 +118,8 @@ class Bitfinex(Vendor):
         client = self.client(HOST, budget, explain=explain, translate=translated, delays=DELAYS)
         platform_budget = Budget(PLATFORM_REQUESTS_PER_MINUTE, 60.0)
         self._platform = self.client(HOST, platform_budget, explain=explain_at_once, translate=translated)
-        self._liquidations = Liquidations(client, self._symbols, shared.start)
-
-    def feeds(self) -> Sequence[Feed]:
-        return (Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS: liquidations.to_liquidations}),)
+        endpoint = Liquidations(client, self._symbols, shared.start)
+        self.feeds = (Feed(endpoint, liquidations.STREAM, {LIQUIDATIONS: liquidations.to_liquidations}),)
 
     def check(self, traffic: Traffic) -> list[str]:
         """Request the platform's status and, unless all entries are `*`, the lists of pairs.

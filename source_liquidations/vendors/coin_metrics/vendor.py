@@ -1,6 +1,6 @@
 """Coin Metrics: key, hosts, budget, streams, check."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -70,21 +70,19 @@ class CoinMetrics(Vendor):
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
         super().__init__(config, shared)
         key = config.get("api_key")
-        self._client = self.client(
+        client = self.client(
             PAID_HOST if key else COMMUNITY_HOST,
             self.budget(*(PAID_BUDGET if key else COMMUNITY_BUDGET)),
             key_params=(("api_key", key),) if key else (),
             own_origins=frozenset((origin(PAID_HOST), origin(COMMUNITY_HOST))),
             explain=metrics.refused_metric,
         )
-        self._liquidations = MarketLiquidations(self._client, config)
-        self._metrics = [LiquidationMetrics(self._client, config, level) for level in metrics.LEVELS]
-
-    def feeds(self) -> Sequence[Feed]:
-        contracts = Contracts(self._client)
+        self._liquidations = MarketLiquidations(client, config)
+        self._metrics = [LiquidationMetrics(client, config, level) for level in metrics.LEVELS]
+        contracts = Contracts(client)
         # Not every key may read metrics: without a metrics field, `liquidation_volumes` does not request them.
-        with_metrics = any(value for name, value in self._config.items() if name.startswith("metrics_"))
-        return (
+        with_metrics = any(value for name, value in config.items() if name.startswith("metrics_"))
+        self.feeds = (
             Feed(
                 self._liquidations,
                 market_liquidations.STREAM,
@@ -95,7 +93,7 @@ class CoinMetrics(Vendor):
                 Feed(each, each.level.stream, {LIQUIDATION_VOLUMES: each.to_volumes} if with_metrics else {})
                 for each in self._metrics
             ),
-            Feed(LiquidationMarkets(self._client), markets.STREAM, {COVERAGE: markets.to_coverage()}),
+            Feed(LiquidationMarkets(client), markets.STREAM, {COVERAGE: markets.to_coverage()}),
         )
 
     def check(self, traffic: Traffic) -> list[str]:

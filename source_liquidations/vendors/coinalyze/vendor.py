@@ -1,7 +1,7 @@
 """Coinalyze: key, host, budget, error words, streams, check."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from source_liquidations import timestamps
@@ -43,13 +43,11 @@ class Coinalyze(Vendor):
         super().__init__(config, shared)
         per_minute = config.get("requests_per_minute") or CALLS_PER_MINUTE
         headers = {KEY_HEADER: config["api_key"]}
-        self._client = self.client(HOST, budget_of(per_minute), headers=headers, explain=explain)
-        self._history = LiquidationHistory(self._client, config, per_minute=per_minute, start=shared.start)
-
-    def feeds(self) -> Sequence[Feed]:
-        return (
+        client = self.client(HOST, budget_of(per_minute), headers=headers, explain=explain)
+        self._history = LiquidationHistory(client, config, per_minute=per_minute, start=shared.start)
+        self.feeds = (
             Feed(self._history, liquidation_history.STREAM, {LIQUIDATION_VOLUMES: self._history.to_volumes}),
-            Feed(markets.market_list(self._client, Fields(markets.STREAM)), markets.STREAM),
+            Feed(markets.market_list(client, Fields(markets.STREAM)), markets.STREAM),
         )
 
     def check(self, traffic: Traffic) -> list[str]:

@@ -34,17 +34,15 @@ class Gate(Vendor):
         self._entries: Sequence[str] = config["contracts"]
         # Each call has its own limit, so each has its own client.
         client = partial(self.client, HOST, headers=HEADERS, translate=translated, explain=explain)
-        self._list_client = client(self.budget(*BUDGET))
-        self._contracts = Contracts(self._list_client)
+        list_client = client(self.budget(*BUDGET))
+        self._contracts = Contracts(list_client)
         orders_client = client(self.budget(*ORDERS_BUDGET), kind=OrderClient)
         self._orders = LiquidationOrders(orders_client, self._entries, self._contracts)
         interval = config.get("interval", stats.DEFAULT_INTERVAL)
         self._stats = ContractStats(client(self.budget(*BUDGET)), self._entries, interval, self._contracts)
-
-    def feeds(self) -> Sequence[Feed]:
         to_events = partial(orders.to_liquidations, self._contracts)
-        listing = ContractList(self._list_client, contracts.settles_of(self._entries))
-        return (
+        listing = ContractList(list_client, contracts.settles_of(self._entries))
+        self.feeds = (
             Feed(self._orders, orders.STREAM, {LIQUIDATIONS: to_events}, self._contracts.prepare),
             Feed(self._stats, stats.STREAM, {LIQUIDATION_VOLUMES: stats.to_volumes}),
             Feed(listing, contracts.STREAM, {COVERAGE: contracts.to_coverage()}),

@@ -1,6 +1,6 @@
 """Kaiko: key, hosts, budget, streams, check."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from source_liquidations.errors import AccessRefused
@@ -50,9 +50,7 @@ class Kaiko(Vendor):
         data = self.client(host, budget, headers=headers, own_origins=own)
         self._events = LiquidationEvents(data, self._reference, config.get("instruments", ()))
         self._volumes = TokenVolumes(data, config.get("assets", ()), config.get("interval", "1h"))
-
-    def feeds(self) -> Sequence[Feed]:
-        return (
+        self.feeds = (
             Feed(self._events, liquidation_events.STREAM, {LIQUIDATIONS: liquidation_events.to_liquidations}),
             Feed(self._volumes, token_volumes.STREAM, {LIQUIDATION_VOLUMES: token_volumes.to_volumes}),
             Feed(reference_data.InstrumentList(self._reference), reference_data.INSTRUMENTS_STREAM),

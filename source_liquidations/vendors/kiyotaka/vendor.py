@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -64,9 +64,7 @@ class Kiyotaka(Vendor):
         self._client = self.client(host, budget, headers=headers, explain=partial(explain, platform))
         most_weight = min(allowance.capacity for allowance in allowances)
         self._points = LiquidationAgg(self._client, config, most_weight=most_weight)
-
-    def feeds(self) -> Sequence[Feed]:
-        return (
+        self.feeds = (
             Feed(self._points, liquidation_agg.STREAM, {LIQUIDATION_VOLUMES: liquidation_agg.to_volumes}),
             Feed(markets.MarketList(self._client), markets.STREAM, {COVERAGE: markets.to_coverage()}),
         )

@@ -1,7 +1,7 @@
 """Kwery: key, host, budget, error words, streams, check."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from source_liquidations.errors import (
@@ -80,7 +80,7 @@ class Kwery(Vendor):
     def __init__(self, config: Mapping[str, Any], shared: Shared) -> None:
         super().__init__(config, shared)
         credits = Credits(config.get("max_credits_per_sync"))
-        self._client = self.client(
+        client = self.client(
             HOST,
             self.budget(REQUESTS_PER_MINUTE, 60.0),
             headers={"X-API-Key": config["api_key"]},
@@ -88,12 +88,11 @@ class Kwery(Vendor):
             explain=explain,
             purse=credits,
         )
-        self._liquidations = Liquidations(self._client, config, credits)
-
-    def feeds(self) -> Sequence[Feed]:
-        return (
+        self._liquidations = Liquidations(client, config, credits)
+        self._symbols = symbols.symbol_list(client)
+        self.feeds = (
             Feed(self._liquidations, liquidations.STREAM, {LIQUIDATIONS: liquidations.to_liquidations}),
-            Feed(symbols.symbol_list(self._client), symbols.STREAM, {COVERAGE: symbols.to_coverage()}),
+            Feed(self._symbols, symbols.STREAM, {COVERAGE: symbols.to_coverage()}),
         )
 
     def check(self, traffic: Traffic) -> list[str]:
@@ -125,7 +124,7 @@ class Kwery(Vendor):
 
     def _check_symbols(self, traffic: Traffic) -> None:
         try:
-            names = [row.symbol for row, _ in rows_of(symbols.symbol_list(self._client), traffic)]
+            names = [row.symbol for row, _ in rows_of(self._symbols, traffic)]
         except (RequestRefused, UnexpectedAnswer) as error:
             logger.info("kwery: the symbols were not compared with the vendor's list: %s", redact(error.cause))
             return
