@@ -59,7 +59,7 @@ def decoder() -> RowDecoder[Row]:
 
 
 def decoded(body: str | bytes) -> Page[Row]:
-    return decoder().decode(Response(200, {}, body.encode() if isinstance(body, str) else body))
+    return decoder().decode(Response(200, {}, body.encode() if isinstance(body, str) else body).on_one_line())
 
 
 def one_block(rows: Rows, output: Output = Output("events")) -> Block:  # noqa: B008 - frozen

@@ -1,10 +1,12 @@
 """An answer: whether it is whole, its error in the vendor's words, how long it asks to wait."""
 
+from __future__ import annotations
+
 import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ T = TypeVar("T")
 
 _MAX_WORDS = 300  # characters
 _MAX_PAGE = 100_000  # bytes of an error page
+_NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _RESET_HEADERS = ("Retry-After", "X-RateLimit-Reset", "RateLimit-Reset")
 
 
@@ -57,6 +60,11 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def on_one_line(self) -> Response:
+        """A valid answer without line breaks, which stand only between tokens: a record is one line."""
+        has_line_breaks = b"\n" in self.body or b"\r" in self.body
+        return replace(self, body=self.body.translate(_NO_LINE_BREAKS)) if has_line_breaks else self
 
     def decoded(self, decoder: msgspec.json.Decoder[T]) -> T:
         """The body through a typed decoder, once `problem` has checked that it is JSON.

@@ -168,7 +168,7 @@ class Client:
                 self.budget.succeeded()
                 if self.other_key_params:
                     self._proven_paths.add(request.path)
-                return response
+                return response.on_one_line()
             raise FailedTry(redact(problem), statuses.OK)
         if response.status == statuses.UNAUTHORIZED and self._moved_the_key(request, sent_headers):
             self._await_budget(request, traffic)

@@ -20,13 +20,6 @@ from source_liquidations.streams import Stream
 
 Row = TypeVar("Row")
 
-_NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
-
-
-def one_line(valid: bytes | msgspec.Raw) -> msgspec.Raw:
-    """Valid JSON without its line breaks, which stand only between tokens: a record is one line."""
-    return msgspec.Raw(bytes(valid).translate(_NO_LINE_BREAKS))
-
 
 def without(members: Mapping[str, msgspec.Raw], names: Collection[str]) -> dict[str, msgspec.Raw]:
     return {name: value for name, value in members.items() if name not in names}
@@ -161,8 +154,6 @@ class RowDecoder(Generic[Row]):
         raw = response.rows if self._raw is None else self._raw.decode(response.body).data
         if raw is None:  # null for an empty list
             raw = body.data = []
-        if b"\n" in response.body or b"\r" in response.body:
-            raw = [one_line(row) for row in raw]
         if is_strict and self._numbers:  # only unified streams need literals, and they may not be selected
             return Page(body, raw, LazySequence(lambda: self._lenient.decode(response.body).data or []))
         page: Page[Row] = Page(body, raw, body.data)

@@ -22,7 +22,7 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import interval_of, volume_names, volumes
-from source_liquidations.vendors.decoding import Fields, one_line, snake, without
+from source_liquidations.vendors.decoding import Fields, snake, without
 from source_liquidations.vendors.instants import unix_instants
 from source_liquidations.vendors.kiyotaka.markets import matching_markets
 from source_liquidations.vendors.patterns import is_pattern
@@ -273,10 +273,7 @@ class LiquidationAgg(Endpoint):
             instants += starts
             typed += zip(repeat(identity), amounts)
         rows = Rows(raw, instants, typed=typed).without(bad)
-        rows = each_once(rows, memory, [identity for identity, _ in rows.typed])
-        if b"\n" in response.body or b"\r" in response.body:
-            rows.raw = [bytes(one_line(row)) for row in rows.raw]
-        return Answer(rows)
+        return Answer(each_once(rows, memory, [identity for identity, _ in rows.typed]))
 
 
 def to_volumes(rows: Rows, span: Span) -> Table:
