@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
@@ -47,10 +47,10 @@ class Fields:
         self._columns = {column_name(name): name for name in self.documented}
         self._reported: set[str] = set()  # dropped fields that were logged
 
-    def to_drop(self, names: Iterable[str], reserved: Iterable[str] = ()) -> set[str]:
-        """Which of a row's fields to drop: all that are `reserved`, and new ones that cannot have their own column."""
-        dropped, accepted = set(reserved), []
-        for name in sorted(set(names) - self.documented - dropped):
+    def to_drop(self, names: Set[str], reserved: Set[str] = frozenset()) -> Set[str]:
+        """Which fields to drop: those that are `reserved`, and new ones that cannot have their own column."""
+        dropped, accepted = {*(names & reserved)}, []
+        for name in sorted(names - self.documented - dropped):
             column = column_name(name)
             if name.strip() and column not in self._columns:
                 self._columns[column] = name

@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import repeat
 from typing import Annotated, Any
@@ -98,11 +97,6 @@ def _points_of(series: Members) -> tuple[list[Point], list[Members]]:
     return decode_value(encode(documented), _points, "`points` of a series"), undocumented
 
 
-def _beside(members: Members, own: AbstractSet[str], fields: Fields) -> Members:
-    """The members that a row can have beside its `own` columns: without any of the same name."""
-    return without(members, fields.to_drop(members, members.keys() & own))
-
-
 def _text_of(literal: msgspec.Raw) -> str | None:
     """None if it is not text, even if it is a number that no decoder accepts."""
     try:
@@ -132,7 +126,7 @@ def identity_of(series_id: Members, requested: Mapping[str, str], fields: Fields
     return {
         **columns,
         **documented,
-        **_beside(others, fields.documented, fields),
+        **without(others, fields.to_drop(others.keys(), fields.documented)),
         "denomination": requested["denomination"],
     }
 
@@ -265,7 +259,7 @@ class LiquidationAgg(Endpoint):
             starts, texts = unix_instants("timestamp.s", seconds, "seconds")
             times = [b',"timestamp":%d,"time":"%b"' % (at.s, text) for at, text in zip(stamps, texts, strict=True)]
             own = self._fields.documented | columns.keys()
-            others = (_beside(members, own, self._fields) for members in undocumented)
+            others = (without(members, self._fields.to_drop(members.keys(), own)) for members in undocumented)
             tails = [b"," + encode(members)[1:] if members else b"}" for members in others] or [b"}"] * len(points)
             identity = encode(columns)
             head = identity[:-1] + b',"liquidations":'

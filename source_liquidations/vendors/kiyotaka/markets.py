@@ -72,9 +72,8 @@ class MarketList(Listing):
         since = bytes(members.get("available_since", b"null"))
         if since[:1] not in (b'"', b"n"):
             members["available_since"] = msgspec.Raw(encode(since.decode()))
-        return encode(
-            {**members, **without(others, self._columns.to_drop(others, others.keys() & self._columns.documented))}
-        )
+        dropped = self._columns.to_drop(others.keys(), self._columns.documented)
+        return encode({**members, **without(others, dropped)})
 
 
 def page_at(offset: int, filters: Params = ()) -> Request:
