@@ -1,7 +1,7 @@
 """Coin Metrics, "Market Level Liquidations": GET /v4/timeseries/market-liquidations."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -52,43 +52,35 @@ class MarketLiquidations(Timeseries):
         decoder = RowDecoder(Body, LiquidationRow, Fields(STREAM), added=("time_ns",))
         super().__init__(client, config, "market-liquidations", "market", decoder)
         self._entries = config["markets"]
-        self._listed_markets: dict[Params, list[str]] = {}
         self._ids = EventIds(STREAM.name)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        matching = partial(self._matching, traffic=traffic)
+        listed = cache(partial(self._listed, traffic))  # patterns may need the same list
+        matching = partial(self._matching, listed)
         for market, where in self.resolve_entries(SETTING, self._entries, is_pattern, matching):
             yield Partition.of(market=market, entry=where)
 
-    def _matching(self, pattern: str, where: str, traffic: Traffic) -> list[str]:
+    def _matching(self, listed: Callable[[Params], list[str]], pattern: str, where: str) -> list[str]:
         """The markets with liquidations that match a pattern, of those that the key may read.
 
         No page says whether the catalog's filter accepts patterns, and none mentions `?`. If the filter returns
-        nothing, the connector matches the whole list itself.
+        nothing, or refuses the pattern (400), the connector matches the whole list itself.
         """
-        code = pattern.partition("-")[0]
-        markets = [] if "?" in pattern else self._filtered(pattern, traffic)
-        if not markets:
-            markets = self._listed(() if is_pattern(code) else (("exchange", code),), traffic)
-        advice = "Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future."
-        return matching_names(pattern, markets, where, "market with liquidations", advice)
-
-    def _filtered(self, pattern: str, traffic: Traffic) -> list[str]:
-        """The markets that the catalog's filter returns for a pattern; none if it refuses the pattern (400)."""
+        code, markets = pattern.partition("-")[0], []
         try:
-            markets = self._listed((("markets", pattern),), traffic)
+            filtered = [] if "?" in pattern else listed((("markets", pattern),))
+            markets = [market for market in filtered if matches(pattern, market)]
         except RequestRefused as error:
             if error.status != 400:
                 raise
-            return []
-        return [market for market in markets if matches(pattern, market)]
+        markets = markets or listed(() if is_pattern(code) else (("exchange", code),))
+        advice = "Compare it with the catalog (catalog-v2/market-liquidations), e.g. binance-*-future."
+        return matching_names(pattern, markets, where, "market with liquidations", advice)
 
-    def _listed(self, filters: Params, traffic: Traffic) -> list[str]:
-        """The markets of the catalog, requested once: several patterns may need the same list."""
-        if filters not in self._listed_markets:
-            catalog = Catalog(self.client, "market-liquidations", RowDecoder(Body, CatalogRow), filters)
-            self._listed_markets[filters] = [row.market for row, _ in catalog.rows(traffic)]
-        return self._listed_markets[filters]
+    def _listed(self, traffic: Traffic, filters: Params) -> list[str]:
+        """The markets of the catalog that pass the vendor's filters."""
+        catalog = Catalog(self.client, "market-liquidations", RowDecoder(Body, CatalogRow), filters)
+        return [row.market for row, _ in catalog.rows(traffic)]
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         return exchange(partition["market"].partition("-")[0]), partition["market"]

@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from itertools import repeat
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ from source_liquidations.symbols import asset, assets_of, exchange
 from source_liquidations.unified import interval_of, volume_names, volumes
 from source_liquidations.vendors.decoding import Fields, snake, without
 from source_liquidations.vendors.instants import unix_instants
-from source_liquidations.vendors.kiyotaka.markets import matching_markets
+from source_liquidations.vendors.kiyotaka.markets import market_names, matching_markets
 from source_liquidations.vendors.patterns import is_pattern
 from source_liquidations.vendors.repeats import each_once
 
@@ -189,7 +189,6 @@ class LiquidationAgg(Endpoint):
         self._exchanges = "+".join(sorted(set(config.get("coin_exchanges", ()))))  # one sum, in any order
         self._options = {name: config.get(name, default) for name, default in DEFAULTS.items()}
         self._fields = Fields(STREAM)
-        self._listed_markets: dict[Request, list[str]] = {}
         self.step, _ = interval_of(self._options["interval"])
         self._sum_factor = 1 + WEIGHT_PER_EXCHANGE * len(self._exchanges.split("+"))
         factor = self._sum_factor if self._coins else 1.0
@@ -197,7 +196,8 @@ class LiquidationAgg(Endpoint):
         self.sizing = Sizing(min(POINTS_PER_REQUEST, points) // SERIES * self.step)
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        matching = partial(matching_markets, self.client, traffic, self._listed_markets)
+        listed = cache(partial(market_names, self.client, traffic))  # patterns may need the same list
+        matching = partial(matching_markets, listed)
         for name, where in self.resolve_entries("kiyotaka.symbols", self._symbols, is_pattern, matching):
             exchange_id, raw_symbol = name.split("/", 1)
             yield Partition.of(exchange=exchange_id, raw_symbol=raw_symbol, **self._options, entry=where)

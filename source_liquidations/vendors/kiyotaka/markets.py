@@ -1,6 +1,6 @@
 """Kiyotaka, GET /v1/markets: for its own stream, for patterns, and for liquidation_coverage. Calls weigh nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Generic
 
@@ -93,22 +93,17 @@ def next_request(request: Request, body: Body[Any]) -> Request | None:
     return page_at(offset, request.params[:-2])
 
 
-def matching_markets(
-    client: Client, traffic: Traffic, listed: dict[Request, list[str]], pattern: str, where: str
-) -> list[str]:
-    """`EXCHANGE/rawSymbol` of the markets that match a pattern. Spot markets are left out: they have no liquidations.
+def market_names(client: Client, traffic: Traffic, filters: Params) -> list[str]:
+    """`EXCHANGE/rawSymbol` of the markets that pass the vendor's filters, but for spot: it has no liquidations."""
+    rows = rows_of(MarketList(client), traffic, page_at(0, filters))
+    return [row.market for row, _ in rows if row.category != "SPOT"]
 
-    `listed` caches each list. Raises ConfigurationError if no market matches.
-    """
+
+def matching_markets(listed: Callable[[Params], list[str]], pattern: str, where: str) -> list[str]:
+    """The markets that match a pattern. Raises ConfigurationError if none does."""
     code = pattern.split("/", 1)[0]
-    filters = () if is_pattern(code) else (("exchange", code),)
-    request = page_at(0, filters)
-    if request not in listed:
-        rows = rows_of(MarketList(client), traffic, request)
-        listed[request] = [row.market for row, _ in rows if row.category != "SPOT"]
-    return sorted(
-        matching_names(pattern, listed[request], where, "market of Kiyotaka's list", "Compare it with /v1/markets.")
-    )
+    names = listed(() if is_pattern(code) else (("exchange", code),))
+    return sorted(matching_names(pattern, names, where, "market of Kiyotaka's list", "Compare it with /v1/markets."))
 
 
 def _periods_of(row: MarketRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
