@@ -18,12 +18,12 @@ from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
 from source_liquidations.reading.endpoint import Partition
-from source_liquidations.reading.pages import encode, members_of
+from source_liquidations.reading.pages import members_of, merged
 from source_liquidations.streams import Stream
 from source_liquidations.symbols import DOLLARS, asset, assets_of, exchange
 from source_liquidations.vendors.coin_metrics.calls import PAGE_SIZE, Body, Catalog, batched, next_request
 from source_liquidations.vendors.contract_sizes import Contract
-from source_liquidations.vendors.decoding import Fields, Page, RowDecoder, without
+from source_liquidations.vendors.decoding import Fields, Page, RowDecoder
 from source_liquidations.vendors.listing import DateReader, Entry, ListedPeriod, Listing, coverage_of, rows_of
 
 STREAM = Stream("coin_metrics_liquidation_markets", ("market",), declared_in=__name__)
@@ -112,7 +112,7 @@ class CatalogRow(msgspec.Struct):
 
 
 class LiquidationMarkets(Listing):
-    """The catalog's rows, each followed by the members of its market's reference data.
+    """The catalog's rows, each with those members of its market's reference data that it lacks.
 
     The catalog is the smaller list, so it is held in memory while the reference data are read page by page. Markets
     without reference data come last, as the catalog has them.
@@ -138,14 +138,8 @@ class LiquidationMarkets(Listing):
         for reference_row, reference_literal in reference:
             if reference_row.market in unmatched:
                 row, literal = unmatched.pop(reference_row.market)
-                entries.append((row, joined(literal, reference_literal)))
+                entries.append((row, merged(literal, members_of(reference_literal))))
         return (entries if next_request else [*entries, *unmatched.values()]), next_request
-
-
-def joined(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
-    """A row with those members of another that it lacks. Literals stay as written."""
-    members = members_of(row)
-    return encode({**members, **without(members_of(other), members)})
 
 
 def _periods_of(row: CatalogRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:
