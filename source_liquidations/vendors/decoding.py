@@ -108,8 +108,7 @@ class RowDecoder(Generic[Row]):
     fields      fields of the stream; None if rows are not written to a stream, so that any field is allowed
     numbers     numeric fields, which are Raw in the struct: so literals survive. Each is checked. A number in text
                 becomes a number in the struct, and is written as sent
-    added       members that the connector adds to each row. If the vendor sends one of them, the vendor's wins,
-    added_wins  ... unless this is set: then the vendor's is dropped
+    added       members that the connector adds to each row. If the vendor sends one of them, the vendor's wins
     """
 
     def __init__(
@@ -120,7 +119,6 @@ class RowDecoder(Generic[Row]):
         *,
         numbers: Sequence[str] = (),
         added: Sequence[str] = (),
-        added_wins: bool = False,
     ) -> None:
         in_struct = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
         unread = sorted((fields.documented if fields else set()) - in_struct - set(added))
@@ -138,7 +136,6 @@ class RowDecoder(Generic[Row]):
         self._raw = None if encode_names["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
         self._numbers = tuple(numbers)
         self._added = frozenset(added) - in_struct
-        self._reserved = self._added if added_wins else frozenset()
         self._fields = fields
 
     def decode(self, response: Response) -> Page[Row]:
@@ -176,9 +173,9 @@ class RowDecoder(Generic[Row]):
 
     def _drop_fields(self, page: Page[Row], fields: Fields) -> None:
         names = {name for row in page.raw for name in members_of(row)}
-        if dropped := fields.to_drop(names, names & self._reserved):
+        if dropped := fields.to_drop(names):
             page.raw[:] = [msgspec.Raw(encode(without(members_of(row), dropped))) for row in page.raw]
-        page.collides = bool(names & (self._added - self._reserved))
+        page.collides = bool(names & self._added)
 
 
 def added_rows(

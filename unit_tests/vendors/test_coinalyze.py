@@ -333,17 +333,16 @@ def test_an_interval_that_comes_twice() -> None:
         decoded(held, [series("BTCUSDT_PERP.A", point()), series("BTCUSDT_PERP.A", point(long=2))], span)
 
 
-def test_undocumented_fields_arrive_but_for_the_rows_own(caplog: pytest.LogCaptureFixture) -> None:
+def test_undocumented_fields_of_points_and_series_arrive(caplog: pytest.LogCaptureFixture) -> None:
     held, span = coinalyze()
-    body = [series("BTCUSDT_PERP.A", point(n=3, time="?"), point(TEN + 3600, o={"x": [1.50]}), n=7, interval="odd")]
+    body = [series("BTCUSDT_PERP.A", point(n=3, exchange="?"), point(TEN + 3600, o={"x": [1.50]}), n=7, interval=None)]
     text = json.dumps(body, indent=2).replace("\n", "\r\n").replace("1.5", "1.50").encode()
     with caplog.at_level(logging.WARNING, "airbyte"):
         first, second = records(held, text, span)[STREAM.name]
-    assert (first["n"], first["time"], first["interval"]) == (3, "2026-03-08T10:00:00.000Z", "1hour")
-    assert (second["n"], second["o"], second["interval"]) == (7, {"x": [1.5]}, "1hour")
+    assert (first["n"], first["exchange"], first["interval"]) == (3, "?", "1hour"), "the vendor's, unless it is null"
+    assert (second["n"], second["o"], second["exchange"]) == (7, {"x": [1.5]}, "A")
     assert b"\n" not in bytes(decoded(held, text, span).rows.raw[0])
     assert sum("which arrive as sent" in message for message in caplog.messages) == 1, "n and o"
-    assert sum("dropped undocumented fields" in message for message in caplog.messages) == 1
 
 
 # Units.

@@ -82,7 +82,7 @@ class LiquidationHistory(Endpoint):
         self._batch_size = symbols_per_request(per_minute)
         fields = Fields(STREAM)
         added = tuple(fields.documented.difference(Point.__struct_fields__))
-        self._decoder = RowDecoder(ListBody, Point, fields, numbers=("l", "s"), added=added, added_wins=True)
+        self._decoder = RowDecoder(ListBody, Point, fields, numbers=("l", "s"), added=added)
         self._markets: Mapping[str, Market] = {}
         self._exchanges: Mapping[str, str] = {}
         self._no_exchanges: LiquidationsError | None = None
