@@ -5,13 +5,14 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 
 NULL = msgspec.Raw(b"null")
+Number = Annotated[msgspec.Raw, "a number"]  # of a row's struct: its literal survives, and is checked
 
 _NUMBER = re.compile(rb"[+-]?\d+(\.\d+)?([eE][-+]?\d+)?")
 _HUGE_EXPONENT = re.compile(rb"[eE][-+]?0*[1-9]\d{3}")

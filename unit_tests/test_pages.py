@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from source_liquidations.errors import UnexpectedAnswer
 from source_liquidations.http.answers import Response
 from source_liquidations.messages import records
-from source_liquidations.numbers import NULL
+from source_liquidations.numbers import NULL, Number
 from source_liquidations.reading import pages
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Block, Output, Table, members, merged, render
@@ -31,7 +31,7 @@ OWN = ("id", "price", "avg_price", "market", "time")
 
 class Row(msgspec.Struct):
     id: str
-    price: msgspec.Raw = NULL
+    price: Number = NULL
 
 
 class Body(msgspec.Struct, kw_only=True):
@@ -55,7 +55,7 @@ class Events(Stream):
 
 
 def decoder() -> RowDecoder[Row]:
-    return RowDecoder(Bodies, Row, Fields(Events("events", ())), numbers=("price",), added=("market", "time"))
+    return RowDecoder(Bodies, Row, Fields(Events("events", ())), added=("market", "time"))
 
 
 def decoded(body: str | bytes) -> Page[Row]:

@@ -13,7 +13,7 @@ from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer
 from source_liquidations.http.answers import Response, vendor_words
 from source_liquidations.logs import logger
-from source_liquidations.numbers import NULL, column
+from source_liquidations.numbers import NULL, Number, column
 from source_liquidations.reading.pages import Table, encode, members, members_of, merged
 from source_liquidations.reading.rows import Column, LazySequence, Rows
 from source_liquidations.streams import Stream
@@ -105,26 +105,20 @@ class Page(Generic[Row]):
 class RowDecoder(Generic[Row]):
     """Decodes bodies of the generic struct `body`, whose `data` is a list of rows of the struct `row`.
 
+    Each `Number` of `row` is checked. A number in text becomes a number in the struct, and is written as sent.
+
     fields      fields of the stream; None if rows are not written to a stream, so that any field is allowed
-    numbers     numeric fields, which are Raw in the struct: so literals survive. Each is checked. A number in text
-                becomes a number in the struct, and is written as sent
     added       members that the connector adds to each row. If the vendor sends one of them, the vendor's wins
     """
 
-    def __init__(
-        self,
-        body: Any,
-        row: type[Row],
-        fields: Fields | None = None,
-        *,
-        numbers: Sequence[str] = (),
-        added: Sequence[str] = (),
-    ) -> None:
-        in_struct = {field.encode_name for field in msgspec.structs.fields(row)}  # type: ignore[arg-type]
+    def __init__(self, body: Any, row: type[Row], fields: Fields | None = None, *, added: Sequence[str] = ()) -> None:
+        columns = msgspec.structs.fields(row)  # type: ignore[arg-type]
+        in_struct = {field.encode_name for field in columns}
         unread = sorted((fields.documented if fields else set()) - in_struct - set(added))
         # Documented fields that are not read here may hold anything. Decoding a number checks it.
         members: list[Any] = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in unread]
-        members += [(name, float | None, None) for name in numbers]
+        self._numbers = [field.name for field in columns if field.type == Number]
+        members += [(name, float | None, None) for name in self._numbers]
         strict = msgspec.defstruct(
             f"Strict{row.__name__}", members, bases=(row,), forbid_unknown_fields=True, kw_only=True
         )
@@ -134,7 +128,6 @@ class RowDecoder(Generic[Row]):
         encode_names = {field.name: field.encode_name for field in msgspec.structs.fields(body[row])}
         # `Response.rows` already has the rows of `data`. Under another name they are decoded here.
         self._raw = None if encode_names["data"] == "data" else msgspec.json.Decoder(body[msgspec.Raw])
-        self._numbers = tuple(numbers)
         self._added = frozenset(added) - in_struct
         self._fields = fields
 

@@ -25,7 +25,7 @@ from source_liquidations.symbols import assets_of
 from source_liquidations.timestamps import MILLISECOND
 from source_liquidations.unified import event_names
 from source_liquidations.unified import liquidations as unified_rows
-from source_liquidations.vendors.bitfinex.rows import FIELDS, LiquidationRow, Row, canonical, page_of, rows_of
+from source_liquidations.vendors.bitfinex.rows import LiquidationRow, Row, canonical, page_of, rows_of
 from source_liquidations.vendors.contract_sizes import Contract, converted
 from source_liquidations.vendors.decoding import Fields, ListBody, RowDecoder
 
@@ -77,9 +77,7 @@ class Liquidations(Endpoint):
         self.client = client
         self._entries = entries
         self._start = timestamps.floor_to(start, MILLISECOND)
-        numeric = [name for name in FIELDS.values() if name != "symbol"]
-        added = ("time", "ordinal")
-        self._decoder = RowDecoder(ListBody, LiquidationRow, Fields(STREAM), numbers=numeric, added=added)
+        self._decoder = RowDecoder(ListBody, LiquidationRow, Fields(STREAM), added=("time", "ordinal"))
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
         for index, entry in enumerate(self._entries):

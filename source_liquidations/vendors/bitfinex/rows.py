@@ -13,7 +13,7 @@ import msgspec
 from source_liquidations import numbers
 from source_liquidations.errors import UnexpectedAnswer, shown
 from source_liquidations.http.answers import Response
-from source_liquidations.numbers import NULL
+from source_liquidations.numbers import NULL, Number
 from source_liquidations.reading.endpoint import Span
 from source_liquidations.reading.pages import encode
 from source_liquidations.reading.rows import Rows
@@ -33,14 +33,14 @@ _list_or_null = msgspec.json.Decoder(list[msgspec.Raw] | None)
 
 
 class LiquidationRow(msgspec.Struct):
-    pos_id: msgspec.Raw
-    mts: msgspec.Raw
+    pos_id: Number
+    mts: Number
     symbol: Any
-    amount: msgspec.Raw
-    base_price: msgspec.Raw
-    is_match: msgspec.Raw
-    is_market_sold: msgspec.Raw
-    price_acquired: msgspec.Raw
+    amount: Number
+    base_price: Number
+    is_match: Number
+    is_market_sold: Number
+    price_acquired: Number
 
 
 FIELDS = dict(zip((1, MTS, 4, 5, 6, 8, 9, 11), LiquidationRow.__struct_fields__, strict=True))  # by index

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
-from source_liquidations import numbers, timestamps
+from source_liquidations import timestamps
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, first_few, shown
 from source_liquidations.http.answers import MEMBERS, Response, decode_value
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
+from source_liquidations.numbers import NULL, Number
 from source_liquidations.reading.coverage import Period
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Table, encode, members, members_of
@@ -45,8 +46,8 @@ class Point(msgspec.Struct, gc=False):
     """One interval: its start in Unix seconds, the liquidated longs and the liquidated shorts."""
 
     t: msgspec.Raw
-    l: msgspec.Raw = numbers.NULL  # noqa: E741 - the vendor's name
-    s: msgspec.Raw = numbers.NULL
+    l: Number = NULL  # noqa: E741 - the vendor's name
+    s: Number = NULL
 
 
 class Series(msgspec.Struct):
@@ -82,7 +83,7 @@ class LiquidationHistory(Endpoint):
         self._batch_size = symbols_per_request(per_minute)
         fields = Fields(STREAM)
         added = tuple(fields.documented.difference(Point.__struct_fields__))
-        self._decoder = RowDecoder(ListBody, Point, fields, numbers=("l", "s"), added=added)
+        self._decoder = RowDecoder(ListBody, Point, fields, added=added)
         self._markets: Mapping[str, Market] = {}
         self._exchanges: Mapping[str, str] = {}
         self._no_exchanges: LiquidationsError | None = None

@@ -21,6 +21,7 @@ from source_liquidations.errors import LiquidationsError, RequestRefused, Unexpe
 from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.numbers import NULL, Number
 from source_liquidations.reading.coverage import ALL
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sizing, Span
 from source_liquidations.reading.pages import Table
@@ -52,11 +53,11 @@ class OrderRow(msgspec.Struct):
 
     time: msgspec.Raw
     contract: str
-    size: msgspec.Raw
-    order_price: msgspec.Raw
-    fill_price: msgspec.Raw
-    left: msgspec.Raw
-    order_size: msgspec.Raw = numbers.NULL
+    size: Number
+    order_price: Number
+    fill_price: Number
+    left: Number
+    order_size: Number = NULL
 
 
 class OrderClient(Client):
@@ -88,13 +89,7 @@ class LiquidationOrders(Endpoint):
         self._entries = entries
         self._contracts = contracts
         self._with_orders: defaultdict[str, set[str]] = defaultdict(set)  # contracts, by settle currency
-        self._decoder = RowDecoder(
-            ListBody,
-            OrderRow,
-            Fields(STREAM),
-            numbers=("size", "order_size", "order_price", "fill_price", "left"),
-            added=("timestamp", "settle", "liquidation_id"),
-        )
+        self._decoder = RowDecoder(ListBody, OrderRow, Fields(STREAM), added=("timestamp", "settle", "liquidation_id"))
         # Windows get shorter while orders are so frequent that answers would be cut off.
         self.sizing = Sizing(LONGEST_WINDOW, target_rows=LIMIT // 2, step=self.step)
         now = timestamps.ceil_to(time.time_ns(), timestamps.SECOND)

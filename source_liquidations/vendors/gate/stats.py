@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from source_liquidations import numbers, timestamps
+from source_liquidations import timestamps
 from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.numbers import NULL, Number
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
@@ -39,12 +40,12 @@ class StatsRow(msgspec.Struct):
     """Only the time is always there: newer rows have more fields than older ones."""
 
     time: msgspec.Raw
-    long_liq_size: msgspec.Raw = numbers.NULL
-    short_liq_size: msgspec.Raw = numbers.NULL
-    long_liq_amount: msgspec.Raw = numbers.NULL
-    short_liq_amount: msgspec.Raw = numbers.NULL
-    long_liq_usd: msgspec.Raw = numbers.NULL
-    short_liq_usd: msgspec.Raw = numbers.NULL
+    long_liq_size: Number = NULL
+    short_liq_size: Number = NULL
+    long_liq_amount: Number = NULL
+    short_liq_amount: Number = NULL
+    long_liq_usd: Number = NULL
+    short_liq_usd: Number = NULL
 
 
 class ContractStats(Endpoint):
@@ -62,11 +63,7 @@ class ContractStats(Endpoint):
         self.step, _ = interval_of(interval)
         self.reach: int = timestamps.ceil_to(time.time_ns() - HISTORY, self.step)
         self._decoder = RowDecoder(
-            ListBody,
-            StatsRow,
-            Fields(STREAM),
-            numbers=StatsRow.__struct_fields__[1:],
-            added=("timestamp", "settle", "contract", "interval"),
+            ListBody, StatsRow, Fields(STREAM), added=("timestamp", "settle", "contract", "interval")
         )
 
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
@@ -123,7 +120,7 @@ def to_volumes(rows: Rows, span: Span) -> Table:
     amounts: list[msgspec.Raw] = []
     for field, shared in _names(partition["settle"], partition["contract"], partition["interval"]):
         values = [getattr(row, field) for row in rows.typed]
-        present = [index for index, value in enumerate(values) if value != numbers.NULL]
+        present = [index for index, value in enumerate(values) if value != NULL]
         names += [shared] * len(present)
         instants += [rows.instants[index] for index in present]
         amounts += [values[index] for index in present]

@@ -13,6 +13,7 @@ import msgspec
 from source_liquidations import numbers, timestamps
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.numbers import NULL, Number
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import LazySequence, Rows
@@ -33,18 +34,17 @@ STREAM = Stream(
 PATH = "/v2/data/liquidation.v1/trades"
 
 _UNITS = ("milliseconds", "microseconds", "nanoseconds")  # the page's text and its examples contradict each other
-_NUMBERS = ("amount", "amount_quote", "amount_usd", "price", "rate")
 
 
 class TradeRow(msgspec.Struct):
     timestamp: msgspec.Raw
     trade_id: str
     position_side: str | None = None
-    amount: msgspec.Raw = numbers.NULL
-    amount_quote: msgspec.Raw = numbers.NULL
-    amount_usd: msgspec.Raw = numbers.NULL
-    price: msgspec.Raw = numbers.NULL
-    rate: msgspec.Raw = numbers.NULL
+    amount: Number = NULL
+    amount_quote: Number = NULL
+    amount_usd: Number = NULL
+    price: Number = NULL
+    rate: Number = NULL
 
 
 class LiquidationEvents(KaikoEndpoint):
@@ -52,7 +52,7 @@ class LiquidationEvents(KaikoEndpoint):
 
     def __init__(self, client: Client, reference: Client, instruments: Sequence[str]) -> None:
         added = ("exchange", "instrument_class", "instrument", "time", "time_ns")
-        super().__init__(client, RowDecoder(Body, TradeRow, Fields(STREAM), numbers=_NUMBERS, added=added))
+        super().__init__(client, RowDecoder(Body, TradeRow, Fields(STREAM), added=added))
         self._reference = reference
         self._instruments = instruments
         self._ids = EventIds(STREAM.name)

@@ -10,6 +10,7 @@ from source_liquidations import numbers
 from source_liquidations.errors import LiquidationsError, UnexpectedAnswer, shown
 from source_liquidations.http.client import Client
 from source_liquidations.http.traffic import Traffic
+from source_liquidations.numbers import NULL, Number
 from source_liquidations.reading.coverage import ALL
 from source_liquidations.reading.endpoint import Partition, Span
 from source_liquidations.reading.pages import Table
@@ -27,16 +28,14 @@ STREAM = Stream(
 )
 PATH = "/v2/data/liquidation.v1/token"
 
-_COUNTS = ("total_trades", "total_amount", "long_trades", "long_amount", "short_trades", "short_amount")
-
 
 class Counts(msgspec.Struct):
-    total_trades: msgspec.Raw = numbers.NULL
-    total_amount: msgspec.Raw = numbers.NULL
-    long_trades: msgspec.Raw = numbers.NULL
-    long_amount: msgspec.Raw = numbers.NULL
-    short_trades: msgspec.Raw = numbers.NULL
-    short_amount: msgspec.Raw = numbers.NULL
+    total_trades: Number = NULL
+    total_amount: Number = NULL
+    long_trades: Number = NULL
+    long_amount: Number = NULL
+    short_trades: Number = NULL
+    short_amount: Number = NULL
 
 
 class ExchangeCounts(Counts, kw_only=True):
@@ -45,7 +44,7 @@ class ExchangeCounts(Counts, kw_only=True):
 
 class TokenRow(Counts, kw_only=True):
     interval_time: str
-    interval_timestamp: msgspec.Raw = numbers.NULL
+    interval_timestamp: Number = NULL
     exchanges: list[ExchangeCounts] | None = None
 
 
@@ -53,8 +52,7 @@ class TokenVolumes(KaikoEndpoint):
     rows_per_step = 1
 
     def __init__(self, client: Client, assets: Sequence[str], interval: str) -> None:
-        numeric = ("interval_timestamp", *_COUNTS)
-        decoder = RowDecoder(Body, TokenRow, Fields(STREAM), numbers=numeric, added=("asset", "interval"))
+        decoder = RowDecoder(Body, TokenRow, Fields(STREAM), added=("asset", "interval"))
         super().__init__(client, decoder, (("interval", interval),))
         self._assets = assets
         self._interval = interval
@@ -80,7 +78,7 @@ class TokenVolumes(KaikoEndpoint):
 def _check_exchanges(row: TokenRow, index: int, bad: dict[int, LiquidationsError]) -> None:
     """Check the counts of a row's exchanges: a number in text counts as a number, and each exchange comes once."""
     exchanges = row.exchanges or ()
-    for field in _COUNTS if exchanges else ():
+    for field in Counts.__struct_fields__ if exchanges else ():
         errors: dict[int, LiquidationsError] = {}
         literals = numbers.column(field, [getattr(counts, field) for counts in exchanges], errors)
         for counts, literal in zip(exchanges, literals, strict=True):

@@ -7,13 +7,14 @@ from typing import Any, Generic
 
 import msgspec
 
-from source_liquidations import numbers, timestamps
+from source_liquidations import timestamps
 from source_liquidations.errors import AccessRefused, LiquidationsError, UnexpectedAnswer, WindowTooLarge, shown
 from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.redaction import redact
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.logs import logger
+from source_liquidations.numbers import NULL, Number
 from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Span
 from source_liquidations.reading.pages import Table
 from source_liquidations.reading.rows import Rows
@@ -41,16 +42,16 @@ class LiquidationRow(msgspec.Struct):
     symbol: str
     source: str | None = None
     side: str | None = None
-    quantity: msgspec.Raw = numbers.NULL
-    price: msgspec.Raw = numbers.NULL
-    avg_price: msgspec.Raw = numbers.NULL
-    usd_value: msgspec.Raw = numbers.NULL
+    quantity: Number = NULL
+    price: Number = NULL
+    avg_price: Number = NULL
+    usd_value: Number = NULL
 
 
 class Meta(msgspec.Struct):
     next_cursor: str | int | None = None
     has_more: bool | None = None
-    returned: msgspec.Raw = numbers.NULL
+    returned: msgspec.Raw = NULL
 
     @property
     def cursor(self) -> str | None:
@@ -76,13 +77,7 @@ class Liquidations(Endpoint):
         self._filters = {"side": "all"} | {name: str(config[name]) for name in ("side", "min_usd") if name in config}
         self._has_own_rate = bool(config.get("requests_per_minute"))
         self._credits = credits
-        self._decoder = RowDecoder(
-            Body,
-            LiquidationRow,
-            Fields(STREAM),
-            numbers=("quantity", "price", "avg_price", "usd_value"),
-            added=("time", "liquidation_id"),
-        )
+        self._decoder = RowDecoder(Body, LiquidationRow, Fields(STREAM), added=("time", "liquidation_id"))
         self._requested_from: dict[str, int | None] = {}  # by symbol, until its first row: then None
         self.sizing = AffordableWindows(credits)
         # Parallel windows would each spend the credits that another one needs to finish.
