@@ -117,8 +117,9 @@ class RowDecoder(Generic[Row]):
         unread = sorted((fields.documented if fields else set()) - in_struct - set(added))
         # Documented fields that are not read here may hold anything. Decoding a number checks it.
         members: list[Any] = [(name, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for name in unread]
-        self._numbers = [field.name for field in columns if field.type == Number]
-        members += [(name, float | None, None) for name in self._numbers]
+        numeric = [field for field in columns if field.type == Number]
+        members += [(field.name, float | None, msgspec.field() if field.required else None) for field in numeric]
+        self._numbers = [field.name for field in numeric]
         strict = msgspec.defstruct(
             f"Strict{row.__name__}", members, bases=(row,), forbid_unknown_fields=True, kw_only=True
         )

@@ -320,6 +320,15 @@ def test_text_that_is_no_number_fails_its_row_alone(field: str, value: Any) -> N
         assert f"`{field}`" in faults[0].error.cause
 
 
+@pytest.mark.parametrize("field", ["size", "order_price", "fill_price", "left"])
+def test_a_row_without_a_required_number_is_refused(field: str) -> None:
+    held, span = gate_orders()
+    (row,) = sample(SAMPLE)
+    row |= dict.fromkeys(("size", "order_size", "order_price", "fill_price", "left"), 1)
+    with pytest.raises(UnexpectedAnswer, match=f"missing required field `{field}`"):
+        decoded(held, [{name: value for name, value in row.items() if name != field}], span)
+
+
 def test_rows_of_another_contract_are_refused() -> None:
     held, span = gate_orders("ETH_USDT")
     with pytest.raises(UnexpectedAnswer, match="'BTC_USDT', but 'ETH_USDT' was requested"):
