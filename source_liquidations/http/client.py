@@ -4,6 +4,8 @@ A request ends in a whole, valid answer or in a LiquidationsError, never in betw
 for errors; each vendor's pages have its rate limits.
 """
 
+from __future__ import annotations
+
 import random
 import re
 import threading
@@ -40,6 +42,10 @@ class Request:
     path: str
     params: Params = ()
     weight: float = 1.0
+
+    def with_param(self, name: str, value: str) -> Request:
+        """The same request with one parameter replaced, or added at the end."""
+        return replace(self, params=tuple((dict(self.params) | {name: value}).items()))
 
     def __str__(self) -> str:
         return f"{self.path}?{_query(self.params)}" if self.params else self.path

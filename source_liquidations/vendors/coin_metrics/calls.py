@@ -40,10 +40,7 @@ class Body(msgspec.Struct, Generic[Row]):
 def next_request(client: Client, request: Request, body: Body[Any]) -> Request | None:
     """The next page's request: the same with its token. next_page_url embeds the key, so it is never requested."""
     token = next_token(client, token=body.next_page_token, url=body.next_page_url, name=TOKEN)
-    if token is None:
-        return None
-    params = tuple(param for param in request.params if param[0] != TOKEN)
-    return Request(request.path, (*params, (TOKEN, token)))
+    return request.with_param(TOKEN, token) if token else None
 
 
 class Catalog(Listing):

@@ -46,7 +46,7 @@ class ContractList(Listing):
 
     def __init__(self, client: Client, settles: Sequence[str]) -> None:
         decoder = RowDecoder(ListBody, ContractRow, Fields(STREAM), added=("settle",))
-        super().__init__(client, page_at(settles[0], 0), decoder)
+        super().__init__(client, first_page(settles[0]), decoder)
         self._settles = tuple(settles)
 
     def entries(self, page: Page[Any], request: Request, memory: dict[Any, Any]) -> tuple[list[Entry], Request | None]:
@@ -61,13 +61,13 @@ class ContractList(Listing):
         # The maximum of `limit` is not documented: a page of full hundreds may be cut off at a lower one than ours.
         count = len(page.raw)
         if entries and (count >= LIMIT or count % _DEFAULT_LIMIT == 0):
-            return entries, page_at(settle, int(dict(request.params)["offset"]) + count)
+            return entries, request.with_param("offset", str(int(dict(request.params)["offset"]) + count))
         others = self._settles[self._settles.index(settle) + 1 :]
-        return entries, page_at(others[0], 0) if others else None
+        return entries, first_page(others[0]) if others else None
 
 
-def page_at(settle: str, offset: int) -> Request:
-    return Request(path(settle, CALL), (("limit", str(LIMIT)), ("offset", str(offset))))
+def first_page(settle: str) -> Request:
+    return Request(path(settle, CALL), (("limit", str(LIMIT)), ("offset", "0")))
 
 
 def settles_of(entries: Sequence[str]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from source_liquidations.vendors.patterns import is_pattern, matching_names
 
 STREAM = Stream("kiyotaka_markets", ("exchange", "raw_symbol"), declared_in=__name__)
 PATH = "/v1/markets"
-PAGE_SIZE = 100
+PAGE_SIZE = "100"
 
 
 class Body(msgspec.Struct, Generic[Row]):
@@ -53,7 +53,7 @@ class MarketList(Listing):
     """All markets, spot included: the values of the filter `type` are not documented."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client, page_at(0), RowDecoder(Body, MarketRow), next_request)
+        super().__init__(client, first_page(), RowDecoder(Body, MarketRow), next_request)
         self._columns = Fields(STREAM)
 
     def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
@@ -76,8 +76,8 @@ class MarketList(Listing):
         return encode({**members, **without(others, dropped)})
 
 
-def page_at(offset: int, filters: Params = ()) -> Request:
-    return Request(PATH, (*filters, ("pageSize", str(PAGE_SIZE)), ("pageOffset", str(offset))))
+def first_page(filters: Params = ()) -> Request:
+    return Request(PATH, (*filters, ("pageSize", PAGE_SIZE), ("pageOffset", "0")))
 
 
 def next_request(request: Request, body: Body[Any]) -> Request | None:
@@ -90,12 +90,12 @@ def next_request(request: Request, body: Body[Any]) -> Request | None:
         return None
     if offset <= int(dict(request.params)["pageOffset"]):
         raise UnexpectedAnswer("the list of markets repeats its offset, so it would never end.")
-    return page_at(offset, request.params[:-2])
+    return request.with_param("pageOffset", str(offset))
 
 
 def market_names(client: Client, traffic: Traffic, filters: Params) -> list[str]:
     """`EXCHANGE/rawSymbol` of the markets that pass the vendor's filters, but for spot: it has no liquidations."""
-    rows = rows_of(MarketList(client), traffic, page_at(0, filters))
+    rows = rows_of(MarketList(client), traffic, first_page(filters))
     return [row.market for row, _ in rows if row.category != "SPOT"]
 
 

@@ -52,7 +52,7 @@ class Credits(Purse):
                 else "They did not pay for one whole window, so the next sync would start at the same point: raise it.",
             )
         self._payable_rows = min(int(params["limit"]), rows)
-        return with_param(request, "limit", str(self._payable_rows))
+        return request.with_param("limit", str(self._payable_rows))
 
     def limit_sent(self, request: Request) -> int:
         """The `limit` that an answered request was sent with."""
@@ -92,12 +92,6 @@ class Credits(Purse):
 
 def cost(rows: int, requests: int = 1) -> int:
     return CREDITS_PER_REQUEST * requests + CREDITS_PER_ROW * rows
-
-
-def with_param(request: Request, name: str, value: str) -> Request:
-    """The request with one parameter replaced, or added at the end."""
-    params = dict(request.params) | {name: value}
-    return Request(request.path, tuple(params.items()))
 
 
 class AffordableWindows(Sizing):

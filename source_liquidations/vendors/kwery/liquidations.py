@@ -26,7 +26,7 @@ from source_liquidations.vendors import repeats
 from source_liquidations.vendors.decoding import Fields, Page, Row, RowDecoder, added_rows
 from source_liquidations.vendors.instants import iso_instants
 from source_liquidations.vendors.kwery import limits
-from source_liquidations.vendors.kwery.credits import LARGEST_LIMIT, STEP, AffordableWindows, Credits, cost, with_param
+from source_liquidations.vendors.kwery.credits import LARGEST_LIMIT, STEP, AffordableWindows, Credits, cost
 
 STREAM = Stream("kwery_liquidations", ("liquidation_id",), "time", declared_in=__name__)
 PATH = "/v1/liquidations"
@@ -167,7 +167,7 @@ class Liquidations(Endpoint):
         if meta.has_more and meta.cursor is None:
             raise UnexpectedAnswer("`has_more` is true, but there is no `next_cursor`.")
         if meta.cursor is not None and (rows or meta.has_more):
-            return with_param(request, "after", meta.cursor)
+            return request.with_param("after", meta.cursor)
         reported_counts = {
             "X-Rows-Returned": response.headers.get("X-Rows-Returned", ""),
             "returned": bytes(meta.returned).decode(),
