@@ -144,11 +144,9 @@ class Endpoint(ABC):
     rows_per_step   for aggregates: the rows of a partition in each interval; None = not known beforehand
     rows_per_day    for events: rows a day of all partitions of a request together, as once measured
     revised_for     for aggregates: how long after its end an interval may still change
-    title           the vendor's name in messages
     codes           the vendor's codes of exchanges, separated by spaces
     """
 
-    title: str = ""
     codes: str = ""
     client: Client
     ascending: bool = True
@@ -224,7 +222,7 @@ class Endpoint(ABC):
         """
         for code in re.split(r"[/+-]", market):
             codes = [own for own in self.codes.split() if exchange(own) == exchange(code)]
-            hint = f"{self.title} writes {' or '.join(codes)}, not {code}."
+            hint = f"{self.vendor.replace('_', ' ').title()} writes {' or '.join(codes)}, not {code}."
             if codes and code not in codes and hint not in error.advice:
                 error.advice = f"{error.advice} {hint}".strip()
         return error

@@ -81,7 +81,6 @@ class Timeseries(Endpoint):
     one_row_params   the parameters that make `check` read as little as possible
     """
 
-    title = "Coin Metrics"
     codes = "binance bybit okex deribit bitmex bitfinex huobi kraken ftx"
     page_size = int(PAGE_SIZE)
     one_row_params: Params = (("page_size", "1"),)

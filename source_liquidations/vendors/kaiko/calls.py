@@ -42,7 +42,6 @@ def next_request(client: Client, request: Request, body: Body[Any]) -> Request |
 class KaikoEndpoint(Endpoint):
     """What both data endpoints share: ascending pages of 1,000 rows. `params` go with every first request."""
 
-    title = "Kaiko"
     codes = "binc bbit okex drbt bmex btmx bfnx huob hbdm krkn ftxx"
 
     def __init__(self, client: Client, decoder: RowDecoder[Any], params: Params = ()) -> None:

@@ -170,7 +170,6 @@ def asset_of(coin: str, normalized_symbol: str, symbol: str, code: str) -> str:
 
 
 class LiquidationAgg(Endpoint):
-    title = "Kiyotaka"
     codes = (
         "BINANCE_FUTURES BINANCE_DELIVERY BYBIT OKEX_SWAP OKEX_FUTURES DERIBIT BITMEX BITGET BITFINEX_DERIVATIVES"
         " GATE_IO_FUTURES HYPERLIQUID_FUTURES HUOBI_DM HUOBI_DM_SWAP HUOBI_DM_LINEAR_SWAP"
