@@ -56,8 +56,8 @@ def arguments(args: Sequence[str]) -> argparse.Namespace:
 def config_file(path: str) -> Mapping[str, Any]:
     """The configuration in a file. Raises ConfigurationError."""
     expected = f"a JSON object such as {EXAMPLE}"
-    with _opened("--config", path) as file:
-        config = _parsed("--config", path, file.read(), expected)
+    with _opened("--config", path, expected) as file:
+        config = json.load(file)
     if not isinstance(config, dict):
         raise _unusable("--config", path, "is not a JSON object", expected)
     return config
@@ -118,7 +118,7 @@ def _json(option: str, path: str, expected: str) -> Any:
     """The JSON value in a file; a list if each line has one. Skips records, and messages that were cut off."""
     values: list[Any] = []
     number = 0
-    with _opened(option, path) as file:
+    with _opened(option, path, expected) as file:
         for number, line in enumerate(filter(str.strip, file), 1):
             if line.startswith(_RECORD):  # a sync's records may not fit into memory
                 continue
@@ -126,23 +126,16 @@ def _json(option: str, path: str, expected: str) -> Any:
                 values.append(json.loads(line))
             except _NOT_JSON as error:
                 if not values:
-                    return _parsed(option, path, line + file.read(), expected)
+                    return json.loads(line + file.read())
                 if not line.startswith(_MESSAGE[: len(line.rstrip())]):
-                    raise _unusable(option, path, f"is not JSON (line {number}: {error})", expected) from None
+                    raise ValueError(f"line {number}: {error}") from None
                 logger.warning("%s %s: line %d was cut off and is left out.", option, path, number)
     return values[0] if values and number == 1 else values
 
 
-def _parsed(option: str, path: str, text: str, expected: str) -> Any:
-    try:
-        return json.loads(text)
-    except _NOT_JSON as error:
-        raise _unusable(option, path, f"is not JSON ({error})", expected) from None
-
-
 @contextmanager
-def _opened(option: str, path: str) -> Iterator[TextIO]:
-    """A file in any encoding that JSON allows. Errors while it is read also become ConfigurationErrors."""
+def _opened(option: str, path: str, expected: str) -> Iterator[TextIO]:
+    """A file in any encoding that JSON allows. Errors while it is read and parsed become ConfigurationErrors, too."""
     try:
         with open(path, "rb") as file:  # Path("") would be the current directory
             yield TextIOWrapper(file, json.detect_encoding(file.peek(4)), newline="\n")
@@ -150,6 +143,8 @@ def _opened(option: str, path: str) -> Iterator[TextIO]:
         raise _unusable(option, path, f"cannot be read ({error.strerror})", "the path of a file") from None
     except UnicodeDecodeError as error:
         raise _unusable(option, path, f"is not text ({error.reason})", "a JSON file") from None
+    except _NOT_JSON as error:
+        raise _unusable(option, path, f"is not JSON ({error})", expected) from None
 
 
 def _unusable(option: str, path: str, problem: str, expected: str) -> ConfigurationError:
