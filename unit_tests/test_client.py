@@ -23,6 +23,7 @@ from source_liquidations.errors import (
     Stopped,
     UnexpectedAnswer,
     VendorUnavailable,
+    WindowTooLarge,
 )
 from source_liquidations.http import transport
 from source_liquidations.http.answers import Response
@@ -292,11 +293,17 @@ def test_retries_end_and_the_error_says_what_happened(vendor: Vendor, make: Make
     assert "next sync resumes from the last checkpoint" in caught.value.message
 
 
-def test_a_status_for_too_large_a_query_is_tried_twice(vendor: Vendor, make: Make) -> None:
+def test_a_large_request_that_times_out_is_tried_twice(vendor: Vendor, make: Make) -> None:
     vendor.will(status(503), status(504))
-    with pytest.raises(VendorUnavailable, match="in 2 tries: HTTP 504"):
-        decode(make().fetch(Request("/x"), retry_once_status=504))
+    with pytest.raises(WindowTooLarge, match="HTTP 504"):
+        decode(make().fetch(Request("/x", is_large=True)))
     assert len(vendor.arrived) == 2
+
+
+def test_a_small_request_that_times_out_is_unavailable(vendor: Vendor, make: Make) -> None:
+    vendor.will(status(504))
+    with pytest.raises(VendorUnavailable, match="in 4 tries: HTTP 504"):
+        decode(make().fetch(Request("/x")))
 
 
 def test_pauses_grow(vendor: Vendor, make: Make) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import quote, urljoin
 
 import requests
 
-from source_liquidations.errors import LiquidationsError, Stopped, UnexpectedAnswer, VendorUnavailable
+from source_liquidations.errors import LiquidationsError, Stopped, UnexpectedAnswer, VendorUnavailable, WindowTooLarge
 from source_liquidations.http import statuses
 from source_liquidations.http.answers import FailedTry, Response, reset_seconds
 from source_liquidations.http.budgets import Budget
@@ -37,11 +37,15 @@ Params = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """One GET, without the key: the vendor's documented path, its parameters in order, and its weight in the budget."""
+    """One GET, without the key: the vendor's documented path, its parameters in order, and its weight in the budget.
+
+    is_large    if it times out at the vendor, a smaller one may not
+    """
 
     path: str
     params: Params = ()
     weight: float = 1.0
+    is_large: bool = False
 
     def with_param(self, name: str, value: str) -> Request:
         """The same request with one parameter replaced, or added at the end."""
@@ -102,19 +106,12 @@ class Client:
         self._plan = ""
         self._transport = Transport(patience=self.patience, stop=self.stop)
 
-    def fetch(
-        self,
-        request: Request,
-        traffic: Traffic | None = None,
-        *,
-        reserved: bool = False,
-        retry_once_status: int | None = None,
-    ) -> Response:
+    def fetch(self, request: Request, traffic: Traffic | None = None, *, reserved: bool = False) -> Response:
         """A whole, valid answer. Retries while the vendor or the network fails.
 
-        `reserved` means that the first try already has its place in the budget; `retry_once_status` is a status that a
-        third try would not change. Raises AccessRefused, RequestRefused, UnexpectedAnswer, VendorUnavailable,
-        ConfigurationError, SpendingLimit, or the error from `explain`.
+        `reserved` means that the first try already has its place in the budget. Raises AccessRefused, RequestRefused,
+        UnexpectedAnswer, VendorUnavailable, ConfigurationError, SpendingLimit, the error from `explain`, or
+        WindowTooLarge if the vendor twice finds no time for a large request.
         """
         traffic = traffic or Traffic()
         request = self.purse.payable(request)
@@ -136,10 +133,11 @@ class Client:
             # A 429 with a delay is no failed try: others may use the key, or the plan is smaller than documented.
             is_delay = delay is not None and failed.status == statuses.TOO_MANY_REQUESTS
             delays, tries = delays + is_delay, tries + (not is_delay)
+            if request.is_large and failed.status == statuses.GATEWAY_TIMEOUT and tries >= 2:
+                raise WindowTooLarge(str(failed))
             if (
                 unaffordable
                 or tries == self.patience.tries
-                or (tries >= 2 and failed.status is not None and failed.status == retry_once_status)
                 or delays > _MAX_DELAYS
                 or time.monotonic() - started + (delay or 0.0) > self.patience.longest_total
             ):

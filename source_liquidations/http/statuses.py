@@ -6,6 +6,7 @@ from source_liquidations.http.answers import Response, vendor_words
 OK = 200
 UNAUTHORIZED = 401
 TOO_MANY_REQUESTS = 429
+GATEWAY_TIMEOUT = 504
 PROXY_REFUSES = 407
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # 5xx are retried as well.

@@ -44,6 +44,7 @@ class Partition:
         return "/".join(value for _, value in self.values)
 
 
+_LARGE_QUERY = 500  # steps
 _WHOLE = re.compile(r"^(\d+)\.0+$", re.ASCII)
 
 
@@ -133,7 +134,6 @@ class Endpoint(ABC):
     ascending       rows come in ascending time (within each partition; overall if rows have no owners), so each page
                     can be checkpointed. Else only the end of a window can
     splittable      a window may be cut in two, for another worker to help
-    paged           a window may take several pages. Else it is one answer, and a long query may time out
     refuses_old     the vendor refuses windows that begin before the key's history (OutOfReach): reach must be found
     reach           the first instant that the key may read, if known before the first request; None = no limit
     retained_since  what is older may be deleted, and an empty answer does not say so; None = does not apply
@@ -151,7 +151,6 @@ class Endpoint(ABC):
     client: Client
     ascending: bool = True
     splittable: bool = True
-    paged: bool = True
     refuses_old: bool = False
     reach: int | None = None
     retained_since: int | None = None
@@ -197,6 +196,10 @@ class Endpoint(ABC):
                 self.entry_errors.append(self.with_code_hint(error, entry))
                 continue
             yield from ((name, where) for name in names)
+
+    def is_large(self, span: Span) -> bool:
+        """Whether the size of a request may be why it times out. If a smaller one does, the vendor has an outage."""
+        return (span.end - span.start) // self.step > _LARGE_QUERY
 
     def span_at(self, partitions: tuple[Partition, ...], instant: int) -> Span:
         """The shortest window that contains an instant."""

@@ -31,8 +31,6 @@ from source_liquidations.reading.slices import Slice
 from source_liquidations.reading.windows import Gap, Window
 
 TICK = 0.5  # seconds: how often a thread that waits for the queue checks whether the sync was stopped
-_QUERY_TIMED_OUT = 504
-_LARGE_QUERY = 500  # steps. If a smaller query times out, the vendor has an outage
 
 # What the writer gets: blocks to write, a gap that they complete, a reading that has ended.
 Item = Block | Gap | Ended
@@ -113,10 +111,8 @@ class Workers:
 
     def _read(self, window: Window) -> None:
         """Read the window's next page. If the vendor refuses it, let the scheduler replace the window."""
-        endpoint = window.gap.reading.endpoint
-        is_large = not endpoint.paged and (window.end - window.start) // endpoint.step > _LARGE_QUERY
         try:
-            self._read_page(window, retry_once_status=_QUERY_TIMED_OUT if is_large else None)
+            self._read_page(window)
         except OutOfReach as error:
             if window.gap.reading.reach.may_read_nothing(window.start):
                 self._probe_newest(window)
@@ -124,9 +120,7 @@ class Workers:
         except WindowTooLarge as error:
             self._scheduler.too_large(window, error)
         except VendorUnavailable as error:
-            if is_large and error.status == _QUERY_TIMED_OUT:
-                self._scheduler.too_large(window, error)
-            elif error.status is None or error.scope == "reading" or not self._scheduler.isolate_fault(window, error):
+            if error.status is None or error.scope == "reading" or not self._scheduler.isolate_fault(window, error):
                 raise  # there is no connection, or all requests have to wait, or the partition at fault is alone
         except (AccessRefused, RequestRefused) as error:
             is_token = window.pages.next_request is not None
@@ -152,12 +146,11 @@ class Workers:
             endpoint.decode(response, newest, request, {})  # a paid vendor's endpoint counts the cost of its rows
         reading.reach.any_granted = True
 
-    def _read_page(self, window: Window, *, retry_once_status: int | None) -> None:
+    def _read_page(self, window: Window) -> None:
         reading = window.gap.reading
         with _unexpected_errors_wrapped():
-            request, client = window.request(), reading.endpoint.client
-            reserved = window.reserved
-            response = client.fetch(request, reading.traffic, reserved=reserved, retry_once_status=retry_once_status)
+            request = window.request()
+            response = reading.endpoint.client.fetch(request, reading.traffic, reserved=window.reserved)
         self._scheduler.answered(window)
         with self._decoding, _unexpected_errors_wrapped():
             try:

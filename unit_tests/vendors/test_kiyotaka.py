@@ -323,21 +323,23 @@ class FromMemory:
 
     def __init__(self, most: int, status: int) -> None:
         self.budget = Unlimited()
-        self.sent: list[tuple[int, Any]] = []  # intervals, and the status that ends the tries
+        self.sent: list[tuple[int, bool]] = []  # intervals, and whether they are large
         self._most = most
         self._status = status
 
-    def fetch(self, request: Request, traffic: Traffic, *, retry_once_status: int | None, **_: Any) -> Response:
+    def fetch(self, request: Request, traffic: Traffic, **_: Any) -> Response:
         params = dict(request.params)
         start, period = int(params["from"]), int(params["period"])
-        self.sent.append((period // 3600, retry_once_status))
+        self.sent.append((period // 3600, request.is_large))
         if period // 3600 > self._most:
+            if request.is_large and self._status == 504:
+                raise WindowTooLarge("HTTP 504")
             raise VendorUnavailable(f"HTTP {self._status}", status=self._status)
         points = [{"timestamp": {"s": at}, "liquidations": 1} for at in range(start, start + period, 3600)]
         return response(series_of({"side": "BUY"}, *points))
 
 
-def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, Any]], list[int], list[Failure]]:
+def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, bool]], list[int], list[Failure]]:
     """What was asked for, the times that arrived, and what failed."""
     endpoint = endpoint_of("BYBIT/BTCUSDT", requests_per_minute=100)
     client = FromMemory(most, status)
@@ -357,13 +359,13 @@ def hours_from(start: int, count: int) -> list[int]:
 @pytest.mark.parametrize(
     ("hours", "most", "sent"),
     [
-        (501, 500, [(501, 504), (250, None), (250, None), (1, None)]),
-        (2_000, 1_000, [(2_000, 504), (1_000, 504), (1_000, 504)]),
-        (2_000, 600, [(2_000, 504), (1_000, 504), (500, None), (500, None), (500, None), (500, None)]),
-        (2_000, 2_000, [(2_000, 504)]),
+        (501, 500, [(501, True), (250, False), (250, False), (1, False)]),
+        (2_000, 1_000, [(2_000, True), (1_000, True), (1_000, True)]),
+        (2_000, 600, [(2_000, True), (1_000, True), (500, False), (500, False), (500, False), (500, False)]),
+        (2_000, 2_000, [(2_000, True)]),
     ],
 )
-def test_large_queries_that_time_out_are_halved(hours: int, most: int, sent: list[tuple[int, Any]]) -> None:
+def test_large_queries_that_time_out_are_halved(hours: int, most: int, sent: list[tuple[int, bool]]) -> None:
     """The client tries them twice; more than 500 intervals are large."""
     asked_for, times, failures = synced(hours, most)
     assert asked_for == sent
@@ -374,13 +376,13 @@ def test_large_queries_that_time_out_are_halved(hours: int, most: int, sent: lis
 @pytest.mark.parametrize(
     ("hours", "status", "sent"),
     [
-        (100, 504, [(100, None)]),
-        (500, 504, [(500, None)]),  # an outage
-        (2_000, 503, [(2_000, 504)]),
-        (2_000, 504, [(2_000, 504), (1_000, 504), (500, None)]),  # halved until it is an outage
+        (100, 504, [(100, False)]),
+        (500, 504, [(500, False)]),  # an outage
+        (2_000, 503, [(2_000, True)]),
+        (2_000, 504, [(2_000, True), (1_000, True), (500, False)]),  # halved until it is an outage
     ],
 )
-def test_other_queries_that_fail_are_not(hours: int, status: int, sent: list[tuple[int, Any]]) -> None:
+def test_other_queries_that_fail_are_not(hours: int, status: int, sent: list[tuple[int, bool]]) -> None:
     asked_for, times, (failed,) = synced(hours, 0, status)
     assert asked_for == sent
     assert times == []
@@ -391,11 +393,10 @@ def test_other_queries_that_fail_are_not(hours: int, status: int, sent: list[tup
 def test_pages_that_time_out_are_not_halved() -> None:
     """A page does not get smaller with a shorter window of its first request."""
     endpoint = FakeVendor({"a": [*range(2_000)]})
-    assert endpoint.paged
 
-    def fetch(request: Request, *_: Any, retry_once_status: int | None, **__: Any) -> Any:
+    def fetch(request: Request, *_: Any, **__: Any) -> Any:
         endpoint.client.sent.append(request)
-        assert retry_once_status is None
+        assert not request.is_large
         raise VendorUnavailable("HTTP 504", status=504)
 
     endpoint.client.fetch = fetch  # type: ignore[method-assign, assignment]

@@ -69,7 +69,6 @@ class LiquidationHistory(Endpoint):
 
     ascending = False  # symbols come in any order
     splittable = False  # every part would cost all calls again
-    paged = False
     page_size = 2**31
     rows_per_step = 1  # at most: an interval without liquidations has no row
     revised_for = REVISED_FOR
@@ -138,7 +137,7 @@ class LiquidationHistory(Endpoint):
             ("to", str(span.end // timestamps.SECOND - 1)),
             ("convert_to_usd", "true" if self._denomination == "usd" else "false"),
         )
-        return Request(PATH, params, weight=float(len(span.partitions)))
+        return Request(PATH, params, weight=float(len(span.partitions)), is_large=self.is_large(span))
 
     def estimated_cost(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"calls": round(weight)}

@@ -175,7 +175,6 @@ class LiquidationAgg(Endpoint):
         " GATE_IO_FUTURES HYPERLIQUID_FUTURES HUOBI_DM HUOBI_DM_SWAP HUOBI_DM_LINEAR_SWAP"
     )
     ascending = False  # one answer holds the whole window, series by series
-    paged = False
     refuses_old = True
     page_size = POINTS_PER_REQUEST
     max_concurrent_requests = 2
@@ -227,7 +226,7 @@ class LiquidationAgg(Endpoint):
             params.append(("transform.normalize.quote", "USD"))
         points = (span.end - span.start) // self.step * SERIES
         weight = math.ceil(points / POINTS_PER_WEIGHT) * (self._sum_factor if is_sum else 1.0)
-        return Request(PATH, tuple(params), weight)
+        return Request(PATH, tuple(params), weight, is_large=self.is_large(span))
 
     def estimated_cost(self, requests: int, rows: int, weight: float) -> dict[str, int]:
         return {"weight": math.ceil(round(weight, 3))}
