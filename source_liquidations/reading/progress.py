@@ -25,21 +25,19 @@ class Progress:
     saved               before this sync
     read                in this sync
     recheck             the end of `saved`, read again for late-arriving rows. Later slices are recorded only after it:
-                        the lookback of the next sync starts at the last slice, and would miss late rows before it
-    first_available     nothing before this instant is available in this sync
+                        the lookback of the next sync starts at the last slice, and would miss late rows before it.
+                        It has no part that is not available
     """
 
     saved: Slices = field(default_factory=Slices)
     read: Slices = field(default_factory=Slices)
     recheck: Slice = (NEVER, NEVER)
-    first_available: int = EVER
 
     @property
     def recorded(self) -> Slices:
         """The slices that the next sync need not read."""
-        start, end = self.recheck
-        unchecked = self.read.missing(max(start, self.first_available), end)
-        return self.saved | (self.read.within(EVER, end) if unchecked.ranges else self.read)
+        unchecked = self.read.missing(*self.recheck)
+        return self.saved | (self.read.within(EVER, self.recheck[1]) if unchecked.ranges else self.read)
 
     def todo(self, start: int, end: int, lookback: int) -> Slices:
         """The parts of [start, end) to read: those that are missing, and the last `lookback` again."""
@@ -110,8 +108,9 @@ class StreamState:
     def add(self, partition: Partition, part: Slice, first_available: int = EVER) -> None:
         """Record a slice whose rows are written. Nothing before `first_available` is available."""
         progress = self.of(partition)
-        if part[0] < part[1] or first_available > progress.first_available:
-            progress.first_available = max(progress.first_available, first_available)
+        start, end = progress.recheck
+        if part[0] < part[1] or first_available > start:
+            progress.recheck = max(start, first_available), end
             progress.read |= [part]
             self._entries.pop(partition, None)
 
