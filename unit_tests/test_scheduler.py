@@ -474,7 +474,7 @@ def test_a_reading_ends_only_after_its_failures_are_reported(monkeypatch: pytest
     window = scheduler.next()
     assert isinstance(window, Window)
     may_write = threading.Event()
-    monkeypatch.setattr(reading, "fail", lambda error: may_write.wait(10))
+    monkeypatch.setattr(reading, "fail", lambda *_: may_write.wait(10))
     threading.Thread(target=scheduler.failed, args=(window, SpendingLimit("enough")), daemon=True).start()
     ended: list[Any] = []
     other = threading.Thread(target=lambda: ended.append(scheduler.next()), daemon=True)

@@ -10,7 +10,13 @@ from functools import cached_property
 from typing import Any
 
 from source_liquidations import timestamps
-from source_liquidations.errors import AccessRefused, ConfigurationError, LiquidationsError, UnexpectedAnswer
+from source_liquidations.errors import (
+    AccessRefused,
+    ConfigurationError,
+    LiquidationsError,
+    RequestRefused,
+    UnexpectedAnswer,
+)
 from source_liquidations.http.answers import Response
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
@@ -217,6 +223,22 @@ class Endpoint(ABC):
         mistakes = [error for error in self.entry_errors if error.failure_type == "config_error"]
         if self.entry_errors:
             raise ConfigurationError.of_all(mistakes) if mistakes else self.entry_errors[0]
+
+    def located(self, error: LiquidationsError, partitions: Sequence[Partition]) -> LiquidationsError:
+        """The same error of a request for these partitions, naming the one at fault with its configuration entry.
+
+        Of several, it names those that the vendor's words quote; if there are none, the whole setting.
+        """
+        if error.scope == "reading" or not partitions:
+            return error
+        if isinstance(error, RequestRefused):
+            for partition in partitions:
+                self.with_code_hint(error, str(partition))
+        at_fault = partitions
+        if len(partitions) > 1:
+            at_fault = [partition for partition in partitions if f"'{partition.values[0][1]}'" in error.cause]
+        names = [f"{partition} (`{partition.entry}`)" if partition.entry else str(partition) for partition in at_fault]
+        return error.named(", ".join(names or [f"`{partitions[0].entry.partition('[')[0]}`"]))
 
     def with_code_hint(self, error: LiquidationsError, market: str) -> LiquidationsError:
         """The same error. Its advice gains the vendor's code of an exchange that `market` spells another way.

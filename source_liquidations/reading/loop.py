@@ -142,7 +142,7 @@ class Sync:
 
     def _end(self, name: str) -> Iterator[Item]:
         stream = self._streams[name]
-        failures = [error for reading in stream.readings for error in reading.failures_of(name)]
+        failures = [failure.error for reading in stream.readings for failure in reading.failures_of(name)]
         if stream.state.has_changed:
             yield checkpoint(stream.state)
         yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")

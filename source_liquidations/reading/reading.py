@@ -31,13 +31,13 @@ Prepare = Callable[[Sequence[Partition], Traffic], None]
 class Failure:
     """Why rows are missing.
 
+    partitions  whose rows they are; empty if those of all partitions may be missing
     stream      the only stream that lacks them; None = all streams of the reading
-    partitions  whose rows they are; empty for gaps that failed
     """
 
     error: LiquidationsError
-    stream: str | None = None
     partitions: tuple[Partition, ...] = ()
+    stream: str | None = None
 
 
 @dataclass(eq=False)
@@ -134,11 +134,12 @@ class Reading:
             if any(end - start >= timestamps.MINUTE for start, end in slices.ranges)
         }
 
-    def fail(self, error: LiquidationsError, stream: str | None = None, partitions: tuple[Partition, ...] = ()) -> None:
+    def fail(self, error: LiquidationsError, partitions: tuple[Partition, ...] = (), stream: str | None = None) -> None:
         """Log an error now, and report it at the end of the streams. A spending limit is only logged: no failure."""
+        self.endpoint.located(error, partitions).of_vendor(self.endpoint.vendor)
         is_limit = isinstance(error, SpendingLimit)
         if not is_limit:
-            self.failures.append(Failure(error, stream, partitions))
+            self.failures.append(Failure(error, partitions if error.scope == "partition" else (), stream))
         level = logging.WARNING if is_limit else logging.ERROR
         logger.log(level, "%s: %s", stream or self.stream_names, redact(error.message))
 
@@ -177,10 +178,8 @@ class Reading:
         """How many partitions of a stream are done, failed, and not completely read."""
         unread_gaps = [gap for gap in self.gaps if gap.is_unread and any(o.stream == stream for o in gap.outputs)]
         unread = {partition for gap in unread_gaps for partition in gap.partitions}
-        failed = {partition for gap in unread_gaps if gap.failed for partition in gap.partitions}
-        failures = [failure for failure in self.failures if failure.stream == stream]
-        failed.update(partition for failure in failures for partition in failure.partitions)
+        failed = {partition for failure in self.failures_of(stream) for partition in failure.partitions}
         return len(self.partitions) - len(unread | failed), len(failed), len(unread - failed)
 
-    def failures_of(self, stream: str) -> list[LiquidationsError]:
-        return [failure.error for failure in self.failures if failure.stream in (None, stream)]
+    def failures_of(self, stream: str) -> list[Failure]:
+        return [failure for failure in self.failures if failure.stream in (None, stream)]

@@ -100,7 +100,7 @@ def _stream_report(outcome: Outcome, reading: Reading, requests_of: str | None) 
         partitions_unread=unread,
         position=timestamps.format_shortest(min(positions)) if positions else None,
         requests_of=requests_of,
-        errors=[redact(error.message) for error in reading.failures_of(outcome.stream)],
+        errors=[redact(failure.error.message) for failure in reading.failures_of(outcome.stream)],
     )
     if requests_of is None:
         report.requests, report.retries = reading.traffic.requests, reading.traffic.retries

@@ -138,7 +138,7 @@ class Scheduler:
         with self._lock:
             queue = self._queue(work)
             if not queue.given_up and not (isinstance(work, Window) and work.gap.failed):
-                queue.reading.fail(error)
+                queue.reading.fail(error, work.gap.partitions if isinstance(work, Window) else ())
                 queue.failures_in_a_row += error.failure_type != "config_error"
                 too_many = queue.failures_in_a_row >= self._max_failures
                 if isinstance(work, Reading) or error.scope == "reading" or too_many:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
 from queue import Full, Queue
@@ -92,8 +92,7 @@ class Workers:
         except Stopped:
             return
         except LiquidationsError as error:
-            located = _located(work, error) if isinstance(work, Window) else error.of_vendor(work.endpoint.vendor)
-            self._scheduler.failed(work, located)
+            self._scheduler.failed(work, error)
 
     def _plan(self, reading: Reading) -> None:
         endpoint = reading.endpoint
@@ -105,7 +104,7 @@ class Workers:
         if not partitions:
             endpoint.raise_entry_errors()
         for error in endpoint.entry_errors:
-            reading.fail(error.of_vendor(endpoint.vendor))
+            reading.fail(error)
         reading.partitions = partitions
         self._scheduler.planned(reading, gaps)
 
@@ -184,9 +183,8 @@ class Workers:
             faults = [Fault(0, error)]
         for fault in faults:
             owners = range(len(window.gap.partitions)) if fault.owners is None else fault.owners
-            located = _located(window, copy(fault.error), owners)  # a copy: other streams report the same fault
             partitions = tuple(window.gap.partitions[owner] for owner in owners)
-            window.gap.reading.fail(located, output.stream, partitions)
+            window.gap.reading.fail(copy(fault.error), partitions, output.stream)  # other streams report the same fault
             window.withhold(output, owners, fault.instant)
         covers = [window.covered(output, index, part) for index, part in completed.items()]
         last.covers = window.gap.reading.confirmed(output.stream, covers)
@@ -212,18 +210,3 @@ def _unexpected_errors_wrapped() -> Iterator[None]:
         raise LiquidationsError(
             redact(f"internal error, {type(error).__name__}: {error}."), advice="Please report this, with its trace."
         ) from error
-
-
-def _located(window: Window, error: LiquidationsError, owners: Sequence[int] | None = None) -> LiquidationsError:
-    """The same error, naming the vendor and, if it is one, the partition with its entry of the configuration.
-
-    `owners` are the indices of the partitions at fault; None = all of the window's.
-    """
-    endpoint = window.gap.reading.endpoint
-    partitions = window.gap.partitions if owners is None else [window.gap.partitions[owner] for owner in owners]
-    if len(partitions) == 1 and error.scope == "partition":
-        partition = partitions[0]
-        error.named(f"{partition} (`{partition.entry}`)" if partition.entry else str(partition))
-        if isinstance(error, RequestRefused):
-            endpoint.with_code_hint(error, str(partition))
-    return error.of_vendor(endpoint.vendor)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import requests
 
 from source_liquidations import timestamps
-from source_liquidations.errors import ConfigurationError, LiquidationsError, RequestRefused
+from source_liquidations.errors import ConfigurationError, LiquidationsError
 from source_liquidations.http.budgets import Allowance, Budget
 from source_liquidations.http.client import Client, Request
 from source_liquidations.http.traffic import Traffic
@@ -134,24 +134,10 @@ def probe(endpoint: Endpoint, request: Request, span: Span, traffic: Traffic) ->
     try:
         return endpoint.decode(endpoint.client.fetch(request, traffic), span, request, {})
     except LiquidationsError as error:
-        if error.scope == "reading":  # the key itself
-            raise
-        if isinstance(error, RequestRefused):
-            for partition in span.partitions:
-                endpoint.with_code_hint(error, str(partition))
-        raise error.named(", ".join(_entries_at_fault(span.partitions, error.cause))) from None
+        raise endpoint.located(error, span.partitions) from None
 
 
 def probe_at(endpoint: Endpoint, partition: Partition, at: int, traffic: Traffic) -> Answer:
     """The decoded answer to the shortest window at an instant."""
     span = endpoint.span_at((partition,), at)
     return probe(endpoint, endpoint.first_request(span), span, traffic)
-
-
-def _entries_at_fault(partitions: Sequence[Partition], words: str) -> list[str]:
-    """A partition's entry; of several, those that the vendor's words quote; if there are none, the whole setting."""
-    first = partitions[0]
-    if len(partitions) == 1:
-        return [f"`{first.entry}` ({first})"]
-    quoted = [f"`{partition.entry}`" for partition in partitions if f"'{partition.values[0][1]}'" in words]
-    return quoted or [f"`{first.entry.partition('[')[0]}`"]

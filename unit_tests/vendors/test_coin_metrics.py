@@ -249,9 +249,13 @@ def test_markets_without_liquidations_are_refused(market: str) -> None:
 @pytest.mark.parametrize(
     ("markets", "words", "named"),
     [
-        (["okx-A-future", "okx-B-future", "okx-C-future"], "market 'okx-B-future'", "`coin_metrics.markets[1]`: "),
+        (
+            ["okx-A-future", "okx-B-future", "okx-C-future"],
+            "market 'okx-B-future'",
+            "okx-B-future (`coin_metrics.markets[1]`): ",
+        ),
         (["okx-A-future", "okx-B-future"], "no such market", "`coin_metrics.markets`: "),
-        (["okx-A-future"], "no such market", "`coin_metrics.markets[0]` (okx-A-future): "),
+        (["okx-A-future"], "no such market", "okx-A-future (`coin_metrics.markets[0]`): "),
     ],
 )
 def test_check_names_what_the_vendor_refuses_and_its_spelling_once(

@@ -63,7 +63,7 @@ class Gate(Vendor):
             try:
                 listed = self._contracts.of(settle, traffic)
             except RequestRefused as error:
-                raise error.named(f"`{named.entry}` ({entry})") from None
+                raise self._orders.located(error, (named,)) from None
             if contract not in listed:
                 probe_at(self._orders, named, now, traffic)
         probe_at(self._orders, partitions[0], now, traffic)
