@@ -6,22 +6,19 @@ Without a sample, the vendor's rows a day as once measured are taken, if they we
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from source_liquidations import planning, timestamps
-from source_liquidations.config import Config
 from source_liquidations.errors import SpendingLimit, WindowTooLarge
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.reading.endpoint import Answer, Endpoint, Span
 from source_liquidations.reading.paging import Order
-from source_liquidations.reading.progress import StreamState
 from source_liquidations.reading.reading import Reading
 from source_liquidations.reading.report import text_table
 from source_liquidations.vendors.listing import Listing
-from source_liquidations.vendors.vendor import Vendor
 
 _SAMPLE_LENGTH = timestamps.HOUR
 _SAMPLES = 3
@@ -43,17 +40,11 @@ class Estimate(msgspec.Struct):
     sampled: dict[str, int]
 
 
-def estimate(
-    config: Config, vendors: Sequence[Vendor], states: Mapping[str, StreamState], *, sample: bool
-) -> list[Estimate]:
-    """One estimate for each reading of the sync.
+def estimate(reading: Reading, *, sample: bool) -> Estimate:
+    """What a reading would read and cost.
 
     Sends only requests that are free (lists of markets, the plan's limits), unless `sample`.
     """
-    return [_estimate(reading, sample) for reading in planning.readings(config, vendors, states)]
-
-
-def _estimate(reading: Reading, sample: bool) -> Estimate:
     endpoint = reading.endpoint
     partitions = endpoint.all_partitions(reading.traffic)
     spans = planning.reachable(reading.plan(reading, partitions))

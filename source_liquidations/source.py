@@ -23,10 +23,9 @@ from airbyte_cdk.models import (
 from airbyte_cdk.sources import Source
 
 from source_liquidations import config as configuration
-from source_liquidations import estimate as estimating
 from source_liquidations import planning
 from source_liquidations.errors import ConfigurationError, LiquidationsError
-from source_liquidations.estimate import Estimate
+from source_liquidations.estimate import Estimate, estimate
 from source_liquidations.http.redaction import keep_secret, redact, redact_message
 from source_liquidations.http.traffic import Traffic
 from source_liquidations.messages import errors_traced, records, trace_message
@@ -135,7 +134,8 @@ class SourceLiquidations(Source):
         self, config: Mapping[str, Any], names: Sequence[str] | None, saved: Blobs, *, sample: bool
     ) -> list[Estimate]:
         """What a sync of these streams (all if None) would read and cost. Raises LiquidationsError."""
-        return estimating.estimate(*self._prepared(config, names, saved), sample=sample)
+        readings = planning.readings(*self._prepared(config, names, saved))
+        return [estimate(reading, sample=sample) for reading in readings]
 
     def _prepared(
         self, config: Mapping[str, Any], names: Sequence[str] | None, saved: Blobs
