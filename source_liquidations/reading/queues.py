@@ -17,18 +17,15 @@ class Queue:
     ready: deque[Window] = field(default_factory=deque)
     busy: int = 0  # workers with a task of this reading
     planned: bool = False
-    given_up: bool = False
     failures_in_a_row: int = 0
 
     @property
     def ended(self) -> bool:
-        return self.busy == 0 and (self.given_up or (self.planned and not (self.pending or self.begun or self.ready)))
+        return self.planned and not (self.busy or self.pending or self.begun or self.ready)
 
     @property
     def demand(self) -> int:
         """How many workers it could use, at most."""
-        if self.ended:
-            return 0
         limit = self.reading.endpoint.max_concurrent_requests or 2**31
         if not self.planned:
             return 2**31
@@ -46,8 +43,9 @@ class Queue:
             self.begun.pop(gap, None)
         return window is not None
 
-    def forget(self, gap: Gap) -> None:
+    def fail(self, gap: Gap) -> None:
         """Request nothing more of a gap."""
+        gap.failed = True
         self.begun.pop(gap, None)
         for window in [window for window in self.ready if window.gap is gap]:
             self.ready.remove(window)
@@ -55,7 +53,7 @@ class Queue:
 
     def give_up(self) -> None:
         """Request nothing more."""
-        self.given_up = True
+        self.planned = True
         self.pending.clear()
-        self.begun.clear()
-        self.ready.clear()
+        for gap in list(self.begun):
+            self.fail(gap)

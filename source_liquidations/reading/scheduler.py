@@ -137,15 +137,14 @@ class Scheduler:
         """
         with self._lock:
             queue = self._queue(work)
-            if not queue.given_up and not (isinstance(work, Window) and work.gap.failed):
+            if not (isinstance(work, Window) and work.gap.failed):
                 queue.reading.fail(error, work.gap.partitions if isinstance(work, Window) else ())
                 queue.failures_in_a_row += error.failure_type != "config_error"
                 too_many = queue.failures_in_a_row >= self._max_failures
                 if isinstance(work, Reading) or error.scope == "reading" or too_many:
                     queue.give_up()
                 else:
-                    work.gap.failed = True
-                    queue.forget(work.gap)
+                    queue.fail(work.gap)
                 if queue.failures_in_a_row == _MAX_FAILURES_IN_A_ROW // 2:
                     # The partitions furthest behind come first. If these always fail, they must not block the others.
                     queue.pending.reverse()
@@ -183,14 +182,14 @@ class Scheduler:
         """Request the unread rest of a window again, one request for each group of partitions. Returns True."""
         if len(groups) == 1:
             window.gap.give_back(window, groups[0][1])
-        else:  # to the end of the queue: one half fails, but the gaps before it may not
+        elif not window.gap.failed:  # to the end of the queue: one half fails, but the gaps before it may not
             self._queue(window).pending.extend(window.gap.split(window, groups))
         self._open_next(self._release(window), window.gap)
         return True
 
     def _open_next(self, queue: Queue, gap: Gap) -> bool:
         """Open the gap's next window if none is open. Returns whether the gap has ended."""
-        if queue.given_up or gap.failed:
+        if gap.failed:
             return False
         if not gap.under_way:
             queue.open(gap)
@@ -251,8 +250,6 @@ class Scheduler:
 
     def _has_work(self, queue: Queue) -> bool:
         """Whether a window is ready, or one can be opened."""
-        if queue.given_up:
-            return False
         if not queue.planned:
             return queue.busy == 0
         limit = queue.reading.endpoint.max_concurrent_requests
