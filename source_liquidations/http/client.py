@@ -48,7 +48,7 @@ class Request:
     is_large: bool = False
 
     def with_param(self, name: str, value: str) -> Request:
-        """The same request with one parameter replaced, or added at the end."""
+        """The same request with one parameter replaced, or added at the end. Names must be unique."""
         return replace(self, params=tuple((dict(self.params) | {name: value}).items()))
 
     def __str__(self) -> str:
