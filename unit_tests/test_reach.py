@@ -200,7 +200,7 @@ def test_a_probe_that_is_no_longer_sent_blocks_no_other() -> None:
     assert queue.open(one)
     assert other.open() is None
     assert other.ranges, "it waits"
-    queue.forget(one)
+    queue.fail(one)
     assert other.open() is not None
 
 
