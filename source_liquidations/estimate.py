@@ -1,8 +1,8 @@
 """`source-liquidations estimate`: what a sync would read and cost, before it runs.
 
-The least number of requests is known: one for each window. Rows of aggregates are known: one for each interval and
-series. Rows of events are not: `--sample` reads a few short windows to estimate them, and reports the cost of that.
-Without a sample, the vendor's rows a day as once measured are taken, if they were.
+The least number of requests is known: one for each window. The rows of aggregates are known: one for each interval and
+series. The rows of events are not: `--sample` reads a few short windows to estimate them, and reports what that cost.
+Without a sample, the estimate uses the vendor's rows a day, if they were ever measured.
 """
 
 from collections import Counter

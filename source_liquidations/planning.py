@@ -81,10 +81,10 @@ def gaps(
         lookback = timestamps.ceil_to(lookback, endpoint.step)
     groups: dict[tuple[tuple[Slice, ...], tuple[Output, ...]], list[Partition]] = {}
     for partition in partitions:
-        progress = {output: states[output.stream].of(output.state_partition(partition)) for output in reading.outputs}
-        missing = (part for one in progress.values() for part in one.saved.missing(start, end))
+        progresses = {output: states[output.stream].of(output.state_partition(partition)) for output in reading.outputs}
+        missing = (part for progress in progresses.values() for part in progress.saved.missing(start, end))
         reading.missing[partition] = Slices.of(missing)
-        unread = {output: one.todo(start, end, lookback) for output, one in progress.items()}
+        unread = {output: progress.todo(start, end, lookback) for output, progress in progresses.items()}
         if reading.is_aggregate:  # before they are grouped: otherwise two groups could share a step
             unread = {output: _whole_steps(slices, endpoint.step) for output, slices in unread.items()}
         for outputs, slices in _by_outputs(unread).items():
@@ -100,7 +100,7 @@ def gaps(
 
 
 def reachable(gaps: Iterable[Gap]) -> list[Span]:
-    """The parts of gaps that the key may read, as far as that is known before the first request."""
+    """The parts of gaps that the key may read, by what is known before the first request."""
     spans = []
     for gap in gaps:
         first = gap.reading.reach.first_available or gap.ranges[0][0]
@@ -109,7 +109,7 @@ def reachable(gaps: Iterable[Gap]) -> list[Span]:
 
 
 def known_rows(endpoint: Endpoint, spans: Iterable[Span]) -> int | None:
-    """How many rows the vendor has for some spans: so many per interval, or None for events."""
+    """How many rows the vendor has for some spans: `rows_per_step` for each interval; None for events."""
     if endpoint.rows_per_step is None:
         return None
     return sum(span.total_time for span in spans) // endpoint.step * endpoint.rows_per_step

@@ -118,10 +118,10 @@ class SourceLiquidations(Source):
         after `terminate`, emits the last checkpoints and raises Stopped.
         """
         parsed, vendors, states = self._prepared(config, names, saved)
-        found = planning.readings(parsed, vendors, states)
-        coverage = partial(planning.coverage_rows, vendors, found, rolling_start=parsed.rolling_start)
+        readings = planning.readings(parsed, vendors, states)
+        coverage = partial(planning.coverage_rows, vendors, readings, rolling_start=parsed.rolling_start)
         final_rows = {COVERAGE.name: coverage} if COVERAGE.name in states else {}
-        sync = loop.Sync(found, states, workers=parsed.workers, stop=self._stop, final_rows=final_rows)
+        sync = loop.Sync(readings, states, workers=parsed.workers, stop=self._stop, final_rows=final_rows)
         try:
             yield from sync
         finally:
