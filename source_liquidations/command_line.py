@@ -23,7 +23,7 @@ _STATE_HELP = "path to a list of state messages, or to the output of a `read`; i
 
 
 def arguments(args: Sequence[str]) -> argparse.Namespace:
-    """The command and its options. If they make no sense, prints help or usage and exits."""
+    """The command and its options. Prints help or usage and exits if they are invalid."""
     parser = argparse.ArgumentParser(
         prog="source-liquidations", description="Airbyte source for crypto-derivatives liquidation data."
     )

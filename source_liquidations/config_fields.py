@@ -43,11 +43,11 @@ def _number(value: Any) -> Any:
 
 
 def unknown_fields(values: Fields, schema: Fields, path: str = "") -> Iterator[tuple[str, str | None]]:
-    """Each unknown field, and the field that it may be a typing slip of, or None."""
+    """Each unknown field, and the known field that it may be a typo of, or None."""
     fields = schema["properties"]
     for name, value in values.items():
         if name not in fields:
-            similar = next((field for field in fields if _one_slip(str(name), field)), None)
+            similar = next((field for field in fields if _is_typo(str(name), field)), None)
             yield f"{path}{name}", similar and f"{path}{similar}"
         elif "properties" in fields[name] and isinstance(value, Mapping):
             yield from unknown_fields(value, fields[name], f"{path}{name}.")
@@ -62,7 +62,7 @@ def missing(required: Iterable[str], values: Fields, schema: Fields, path: str =
             yield ConfigurationError(f"{path}{name}", "is required and missing.", advice=advice)
 
 
-def _one_slip(name: str, other: str) -> bool:
+def _is_typo(name: str, other: str) -> bool:
     """Whether the names differ by case, separators, or one letter that is missing, extra, wrong or moved."""
     letters = [re.sub(r"[\W_]", "", text).lower() for text in (name, other)]
     # They are equal as they are, or once one letter of either is left out.
@@ -77,7 +77,7 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
 
 
 def _is_number(checker: Any, instance: Any) -> bool:
-    """Refuses what Python's JSON parser accepts but nobody can compute with: NaN, Infinity, and beyond a float."""
+    """Refuses what Python's JSON parser accepts but cannot be used: NaN, Infinity, and numbers beyond a float."""
     return isinstance(instance, (int, float)) and not isinstance(instance, bool) and abs(instance) < 1e300
 
 

@@ -33,7 +33,7 @@ class LiquidationsError(Exception):
     who      where it happened: the vendor and, once known, the stream and the partition
     cause    what happened, in the vendor's own words if there are any
     advice   what to do; `default_advice` if none is given
-    scope    what fails: the partition, or every partition of the reading alike
+    scope    what fails: one partition, or all partitions of the reading
     """
 
     default_advice = ""

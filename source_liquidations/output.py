@@ -10,7 +10,7 @@ from orjson import dumps
 
 from source_liquidations.http.redaction import redact_message
 
-_PIECE = 64 * 1024  # bytes, the size of a pipe: `written` shows whether somebody reads
+_PIECE = 64 * 1024  # bytes, the size of a pipe: `written` grows only while somebody reads
 
 # JSON allows these characters, but some programs end a line at them: NEL, and Unicode's line and paragraph separators.
 _LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
