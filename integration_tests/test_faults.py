@@ -450,7 +450,7 @@ def test_a_page_of_another_time_does_not_count_as_read(connector: Connector, san
     run = connector.read(everything(sandbox, num_workers=1), STREAMS)
     broken(run, CASES)
     for case in CASES:
-        failed(run, case, "system_error", "outside the time asked for")
+        failed(run, case, "system_error", "outside the requested time")
     resumes(connector, sandbox, run, CASES)
 
 

@@ -479,7 +479,7 @@ def test_the_current_second_is_not_read(connector: Connector) -> None:
         assert int(last.params["to"]) + 1 <= last.time
         (position,) = positions(run.final_state, ORDERS).values()
         assert parse(position) <= (int(last.params["to"]) + 1) * NS
-        assert not [log for log in run.logs if "outside the time asked for" in log]
+        assert not [log for log in run.logs if "outside the requested time" in log]
 
 
 # Limits and errors.

@@ -238,7 +238,7 @@ def test_no_bucket_starts_after_the_end(end: str, connector: Connector, sandbox:
         monday for monday in (f"2026-{day}T00:00:00.000Z" for day in ("01-26", "02-02", "02-09")) if monday < end
     } | (mondays & {"2026-01-19T00:00:00.000Z"})
     assert max(row["interval_time"] for row in run.records(VOLUMES.stream)) < end
-    assert not [log for log in run.logs if "outside the time asked for" in log]
+    assert not [log for log in run.logs if "outside the requested time" in log]
 
 
 def test_positions_never_go_back(connector: Connector, sandbox: Sandbox) -> None:

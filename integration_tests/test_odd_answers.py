@@ -261,8 +261,8 @@ def test_rows_outside_the_requested_time_are_dropped_and_counted(
     run = connector.read(case.config(sandbox, START, end), [case.stream])
     assert run.code == 0, run
     same(run.records(), case.rows(sandbox, START, end), case.unnamed)
-    (told,) = [log for log in run.logs if "outside the time asked for" in log]
-    assert re.search(r" [1-9][\d,]* rows outside the time asked for", told), told
+    (told,) = [log for log in run.logs if "outside the requested time" in log]
+    assert re.search(r" [1-9][\d,]* rows outside the requested time", told), told
 
 
 def widened(name: str, value: str, more: int) -> str:

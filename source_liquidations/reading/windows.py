@@ -23,7 +23,7 @@ _MAX_PAGE_DISTANCE = timestamps.DAY  # rows just outside are normal: some vendor
 class Window:
     """The part [start, end) of a gap that one chain of pages reads.
 
-    span        what its first request asks for: [start, end) in whole steps
+    span        what its first request reads: [start, end) in whole steps
     memory      the endpoint's, from page to page
     reserved    its next request has a place in the vendor's budget
     """
@@ -76,7 +76,7 @@ class Window:
         begins = self.span.start - reading.endpoint.misalignment
         if instants and max(begins - rows.latest, rows.earliest - self.span.end) > _MAX_PAGE_DISTANCE:
             raise UnexpectedAnswer(
-                f"a page has rows far outside the time asked for, such as {timestamps.format_shortest(instants[0])}.",
+                f"a page has rows far outside the requested time, such as {timestamps.format_shortest(instants[0])}.",
                 advice=NotAdvancing.default_advice,
             )
         reading.rows_outside += len(instants) - len(rows.between(begins, self.span.end).instants)
@@ -222,7 +222,7 @@ class Gap:
         return None
 
     def note_answer(self, window: Window, answer: Answer) -> None:
-        """Note what a page of one of its windows tells about the others."""
+        """Note what a page of one of its windows shows about the others."""
         self._any_second_page = self._any_second_page or window.pages.count > 1
         start, end = answer.readable_range
         self.reading.readable_ranges |= dict.fromkeys(self.partitions, (start or EVER, end or NEVER))

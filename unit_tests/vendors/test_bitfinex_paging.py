@@ -328,7 +328,7 @@ def test_a_newest_page_without_the_lists_last_row_says_nothing(newest: str) -> N
     rows = client.rows
     with pages_of(LIMIT):
         synced = sync(client, START, LONG)
-    assert "outside the time asked for" in synced.failures[0].message
+    assert "outside the requested time" in synced.failures[0].message
     assert sent_rows(synced.records[OWN]) == as_sent(rows)
 
 

@@ -177,7 +177,7 @@ def _first_unread(newest: Sequence[Row], span: Span, paging: Paging) -> int:
     first_unread = max(last + 1, span.start // MILLISECOND)
     if last >= 0 and not any(row.millisecond >= last for row in newest):
         raise UnexpectedAnswer(
-            "the newest rows are outside the time asked for: all are older than the last row of the list, of"
+            "the newest rows are outside the requested time: all are older than the last row of the list, of"
             f" {timestamps.format_shortest(last * MILLISECOND)}.",
             advice=REPORT,
         )

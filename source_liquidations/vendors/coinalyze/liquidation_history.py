@@ -36,7 +36,7 @@ STREAM = Stream(
 POINTS_KEPT = 1_500
 REVISED_FOR = 5 * timestamps.MINUTE
 SYMBOLS_PER_REQUEST = 20
-MANY_MARKETS = 2_000  # a sync of so many takes an hour
+MANY_MARKETS = 2_000  # a sync of this many takes an hour
 
 _DOLLAR = "usd"
 IN_BASE, IN_QUOTE = "BASE_ASSET", "QUOTE_ASSET"
@@ -198,7 +198,7 @@ class LiquidationHistory(Endpoint):
                 if len(own_instants) + max(0, time.time_ns() - span.end) // self.step >= POINTS_KEPT:
                     self._note_deleted(partition, span.start, first)
             elif own_instants and span.start <= timestamps.floor_to(self._start, self.step):
-                note = f"the first day with a liquidation; asked for from {timestamps.format_shortest(span.start)} on"
+                note = f"the first day with a liquidation; requested from {timestamps.format_shortest(span.start)} on"
                 market = self.exchange_and_market(partition)
                 self.observations.append(Period(self.vendor, *market, "starts", first, None, note))
 
