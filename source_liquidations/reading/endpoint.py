@@ -86,7 +86,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Span:
-    """The partitions and the half-open range [start, end) that a request asks for, in nanoseconds.
+    """The partitions and the half-open range [start, end) that are requested together, in nanoseconds.
 
     `start` and `end` are multiples of the endpoint's step.
     """
@@ -142,13 +142,13 @@ class Endpoint(ABC):
     splittable      a window may be cut in two, for another worker to help
     refuses_old     the vendor refuses windows that begin before the key's history (OutOfReach): reach must be found
     reach           the first instant that the key may read, if known before the first request; None = no limit
-    retained_since  what is older may be deleted, and an empty answer does not say so; None = does not apply
+    retained_since  older rows may be deleted, and an empty answer does not say so; None = no row is deleted silently
     step            windows begin and end at multiples of it: an aggregate's interval, else the precision of the
                     vendor's time parameters
     page_size       the most rows of a page
     max_concurrent_requests     None = no limit of its own
-    rows_per_step   for aggregates: the rows of a partition in each interval; None = not known beforehand
-    rows_per_day    for events: rows a day of all partitions of a request together, as once measured
+    rows_per_step   for aggregates: the most rows of a partition in an interval. None = no aggregate
+    rows_per_day    for events: rows a day of all partitions of a request together, as measured once
     revised_for     for aggregates: how long after its end an interval may still change
     codes           the vendor's codes of exchanges, separated by spaces
     """
@@ -262,7 +262,7 @@ class Endpoint(ABC):
 
     @abstractmethod
     def partitions(self, traffic: Traffic) -> Iterable[Partition]:
-        """The partitions that the configuration asks for, patterns expanded. Duplicates are allowed."""
+        """The partitions that the configuration names, patterns expanded. Duplicates are allowed."""
 
     def exchange_and_market(self, partition: Partition) -> tuple[str, str]:
         """The exchange and the market of a partition, as in the unified streams."""

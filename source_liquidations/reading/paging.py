@@ -1,4 +1,4 @@
-"""Guards on the pages of a window: they must not repeat, and their order tells what is complete."""
+"""Guards on the pages of a window: they must not repeat, and their order shows what is complete."""
 
 from dataclasses import dataclass, field
 from itertools import groupby

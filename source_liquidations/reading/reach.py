@@ -19,11 +19,11 @@ class Reach:
     granted instant, until they almost meet. Each granted request returns rows that are needed anyway.
 
     stated      the first instant, if known before the first request. It counts back from now by this machine's clock,
-                which may be wrong. So if it leaves nothing to read, requests are sent all the same, and rows decide
+                which may be wrong. So even if it leaves nothing to read, requests are sent, and rows decide
     refused_at  the latest start of a window that was refused as too old
     refusal     the vendor's words for it
     granted_at  the earliest start of a window that was granted since; at first, the end of the sync
-    any_granted the key may read something
+    any_granted whether any request was granted
     """
 
     def __init__(self, stated: int | None, *, refuses_old: bool, step: int, end: int) -> None:

@@ -57,14 +57,14 @@ class Reading:
     traffic: Traffic = field(default_factory=Traffic)
     partitions: Sequence[Partition] = ()
     gaps: list[Gap] = field(default_factory=list)  # all of this sync, whether read or not
-    rows_expected: int | None = None  # in the vendor's own stream, if known beforehand
+    rows_expected: int | None = None  # in the vendor's own stream; None for events
     failures: list[Failure] = field(default_factory=list)
     missing: dict[Partition, Slices] = field(default_factory=dict)  # not read by any earlier sync
     readable_ranges: dict[Partition, Slice] = field(default_factory=dict)  # as stated in answers
-    rows_outside: int = 0  # the number of rows outside the time asked for
+    rows_outside: int = 0  # rows outside the requested time
     _phase: int | None = None  # how far the vendor's intervals begin from multiples of the step
     _began_at: int = field(default_factory=time.time_ns)
-    _doubtful: dict[str, list[Covered]] = field(default_factory=dict)  # by stream
+    _unconfirmed: dict[str, list[Covered]] = field(default_factory=dict)  # by stream
 
     @cached_property
     def reach(self) -> Reach:
@@ -101,15 +101,15 @@ class Reading:
         return timestamps.floor_to(end - self._phase, step) + self._phase
 
     def confirmed(self, stream: str, covers: list[Covered]) -> list[Covered]:
-        """What counts as read of a stream: nothing while the reach is doubtful, then all that was withheld, too."""
-        withheld = [*self._doubtful.pop(stream, ()), *covers]
+        """What counts as read of a stream: nothing while the reach is doubtful, and later what was read meanwhile."""
+        covers = [*self._unconfirmed.pop(stream, ()), *covers]
         if self.reach.is_doubtful:
-            self._doubtful[stream] = withheld
+            self._unconfirmed[stream] = covers
             return []
-        return withheld
+        return covers
 
     def first_available(self, partition: Partition) -> int:
-        """Nothing of the partition before this instant is available, as far as is known."""
+        """The first instant from which the partition has data to read, by what is known so far."""
         return max(self.reach.first_available or EVER, self.readable_range_of(partition)[0])
 
     def readable_range_of(self, partition: Partition) -> Slice:
@@ -146,7 +146,7 @@ class Reading:
     def warn_of_missing_data(self) -> None:
         """Warn, at the end, of rows that were left out, and of data that are not available or may be deleted."""
         if count := self.rows_outside:
-            logger.warning("%s: %s rows outside the time asked for were left out", self.stream_names, f"{count:,}")
+            logger.warning("%s: %s rows outside the requested time were left out", self.stream_names, f"{count:,}")
         if too_old := self._missing_in(lambda partition: (EVER, self.first_available(partition))):
             first = timestamps.format_shortest(max(map(self.first_available, too_old)))
             refusal = f" ({self.reach.refusal})" if self.reach.refusal else ""
