@@ -301,9 +301,9 @@ class Simulation:
         """Windows under way and unread ranges never overlap, and no window is empty."""
         for queue in self.scheduler._queues:
             for gap in queue.begun:
-                spans = [(window.start, window.end) for window in gap.under_way] + gap.ranges
+                spans = [(window.start, window.end) for window in gap.open_windows] + gap.ranges
                 assert sum(end - start for start, end in spans) == sum(e - s for s, e in Slices.of(spans)), "an overlap"
-                assert all(window.start < window.end for window in gap.under_way)
+                assert all(window.start < window.end for window in gap.open_windows)
 
 
 def resumed(simulation: Simulation, **changes: Any) -> Simulation:

@@ -286,7 +286,7 @@ def test_other_windows_of_a_gap_that_is_split_go_on() -> None:
     second, third = opened(gap), opened(gap)
     parts = gap.split(second, [([0], 100), ([1], 100)])
     assert [part.ranges for part in parts] == [[(100, 200)], [(100, 200)]]
-    assert gap.under_way == [third]
+    assert gap.open_windows == [third]
     gap.close(third)
     assert gap.ended
 
@@ -302,8 +302,8 @@ def test_any_sequence_reads_everything_once(data: st.DataObject, step: int, cap:
         action = data.draw(st.sampled_from(["open", "cut", "halve", "read", "finish", "give back"]))
         if action == "open":
             gap.open()
-        elif gap.under_way:
-            window = data.draw(st.sampled_from(gap.under_way))
+        elif gap.open_windows:
+            window = data.draw(st.sampled_from(gap.open_windows))
             reached = window.unread_from()[0]
             if action == "cut" and window.is_worth_cutting():
                 window.cut()
@@ -319,7 +319,7 @@ def test_any_sequence_reads_everything_once(data: st.DataObject, step: int, cap:
             elif action == "give back":
                 closed.append((window.start, reached))
                 gap.give_back(window, reached)
-        parts = [*closed, *gap.ranges, *((window.start, window.end) for window in gap.under_way)]
+        parts = [*closed, *gap.ranges, *((window.start, window.end) for window in gap.open_windows)]
         assert Slices.of(parts).ranges == ((start, end),)
         assert sum(last - first for first, last in parts) == end - start, "something is read twice"
 

@@ -31,7 +31,7 @@ class Queue:
             return 2**31
         if self.reading.endpoint.splittable and self.begun:
             return limit
-        paused = sum(not gap.under_way for gap in self.begun)  # they wait for a probe
+        paused = sum(not gap.open_windows for gap in self.begun)  # they wait for a probe
         return min(self.busy + len(self.ready) + len(self.pending) + paused, limit)
 
     def open(self, gap: Gap) -> bool:

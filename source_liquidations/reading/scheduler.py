@@ -191,7 +191,7 @@ class Scheduler:
         """Open the gap's next window if none is open. Returns whether the gap has ended."""
         if gap.failed:
             return False
-        if not gap.under_way:
+        if not gap.open_windows:
             queue.open(gap)
         return gap.ended
 
@@ -276,7 +276,7 @@ class Scheduler:
             return True
         if not queue.reading.endpoint.splittable:
             return False
-        windows = (window for gap in queue.begun for window in gap.under_way)
+        windows = (window for gap in queue.begun for window in gap.open_windows)
         long = [window for window in windows if window in self._under_way and window.is_worth_cutting()]
         long.sort(key=lambda window: -window.pages_left)
         return any(window.cut() and queue.open(window.gap) for window in long)

@@ -155,9 +155,8 @@ class Gap:
     """The time ranges to read of some partitions for some streams, and the windows that read them.
 
     outputs     one whose rows cannot be made is removed
-    ranges      without an open window. The last, and newest, is read first
+    ranges      what no open window reads yet. The last, and newest, is read first
     length      of the next window
-    under_way   its open windows
     """
 
     reading: Reading
@@ -166,7 +165,7 @@ class Gap:
     ranges: list[Slice]
     cuts_left: int = 0
     length: int = 0
-    under_way: list[Window] = field(default_factory=list)
+    open_windows: list[Window] = field(default_factory=list)
     failed: bool = False
     _empty_windows: int = 0
     _any_window_completed: bool = False
@@ -186,12 +185,12 @@ class Gap:
         """
         if self.failed or not self.ranges:
             return False
-        return not self.under_way or (self._any_window_completed and self.reading.endpoint.splittable)
+        return not self.open_windows or (self._any_window_completed and self.reading.endpoint.splittable)
 
     @property
     def is_unread(self) -> bool:
         """Whether some of it is not read, or failed."""
-        return bool(self.ranges or self.under_way)
+        return bool(self.ranges or self.open_windows)
 
     @property
     def ended(self) -> bool:
@@ -217,7 +216,7 @@ class Gap:
                 until = timestamps.floor_to(until, self.reading.endpoint.step)
             self.ranges += [rest for rest in ((start, begin), (until, end)) if rest[0] < rest[1]]
             window = Window(self, begin, until)
-            self.under_way.append(window)
+            self.open_windows.append(window)
             return window
         return None
 
@@ -231,7 +230,7 @@ class Gap:
 
     def close(self, window: Window) -> None:
         """A window was read to its end."""
-        self.under_way.remove(window)
+        self.open_windows.remove(window)
         self._any_window_completed = True
         self._empty_windows += not window.pages.rows
         sizing = self.reading.endpoint.sizing
@@ -239,7 +238,7 @@ class Gap:
 
     def give_back(self, window: Window, start: int) -> None:
         """A window ends early: its time from `start` on goes back to the gap."""
-        self.under_way.remove(window)
+        self.open_windows.remove(window)
         end = window.end
         if self.ranges and self.ranges[-1][0] == end:
             end = self.ranges.pop()[1]
@@ -270,7 +269,7 @@ class Gap:
         The gap keeps its other windows.
         """
         rest, self.ranges = self.ranges, []
-        self.under_way.remove(window)
+        self.open_windows.remove(window)
         gaps = []
         for indices, start in groups:
             some = tuple(self.partitions[index] for index in indices)

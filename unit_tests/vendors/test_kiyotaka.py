@@ -261,7 +261,7 @@ def test_a_window_of_one_interval_cannot_be_halved() -> None:
     window = gap.open()
     assert window is not None
     assert not gap.halve(window)
-    assert (gap.under_way, gap.ranges) == ([window], []), "it is still to be read"
+    assert (gap.open_windows, gap.ranges) == ([window], []), "it is still to be read"
 
 
 @pytest.mark.parametrize(("interval", "settled"), [("HOUR", 0), ("DAY", 0), ("WEEK", 7 * timestamps.DAY)])
