@@ -206,7 +206,7 @@ class Simulation:
         endpoint.client.meanwhile = self._meanwhile
         # Only one worker decodes at a time; here one thread runs all workers, so the lock must be reentrant.
         self.workers._decoding = threading.RLock()  # type: ignore[assignment]
-        for stream in self.sync._streams:
+        for stream in self.sync._outcomes:
             self.sync._set_status(stream, "STARTED")
 
     # Steps.

@@ -59,7 +59,7 @@ class Sync:
         self._workers = Workers(self._scheduler, self._handover, stop)
         # While a thread decodes a page, another one sends a request in its place.
         self._threads = workers + min(workers // 4, _MAX_EXTRA_THREADS)
-        self._streams = {
+        self._outcomes = {
             name: Outcome(state, [r for r in readings if any(o.stream == name for o in r.outputs)])
             for name, state in states.items()
         }
@@ -67,21 +67,21 @@ class Sync:
         self._began = self._progress_at = time.monotonic()
 
     def __iter__(self) -> Iterator[Item]:
-        for name in self._streams:
+        for name in self._outcomes:
             yield self._set_status(name, "STARTED")
         try:
             self._workers.start(self._threads)
             yield from self._write()
         except (Exception, KeyboardInterrupt):
-            for name, stream in self._streams.items():
-                if stream.is_running:
-                    yield checkpoint(stream.state)
+            for name, outcome in self._outcomes.items():
+                if outcome.is_running:
+                    yield checkpoint(outcome.state)
                     yield self._set_status(name, "INCOMPLETE")
             raise
         finally:
             self._stop.set()
             self._scheduler.stop()
-            log_report(self._streams.values(), seconds=time.monotonic() - self._began)
+            log_report(self._outcomes.values(), seconds=time.monotonic() - self._began)
 
     def _write(self) -> Iterator[Item]:
         yield from self._end_finished_streams()
@@ -107,76 +107,76 @@ class Sync:
         elif isinstance(item, Ended):
             self._unfinished.discard(item.reading)
             for name, covered in item.reading.limits():
-                self._streams[name].state.add(*covered)
+                self._outcomes[name].state.add(*covered)
             yield from self._end_finished_streams()
         elif item is not None:
             ended = {output.stream for output in item.outputs}
-        for name, stream in self._streams.items():
-            if stream.is_running and stream.state.is_due(partition_ended=name in ended):
-                yield checkpoint(stream.state)
+        for name, outcome in self._outcomes.items():
+            if outcome.is_running and outcome.state.is_due(partition_ended=name in ended):
+                yield checkpoint(outcome.state)
 
     def _emit(self, lines: Block) -> Iterator[Item]:
-        stream = self._streams[lines.stream]
+        outcome = self._outcomes[lines.stream]
         if lines.records:
-            if stream.status == "STARTED":
+            if outcome.status == "STARTED":
                 yield self._set_status(lines.stream, "RUNNING")
             yield lines
-            yield from self._size_estimate(stream, lines)
-            stream.rows[lines.reading] += lines.records
-            stream.state.count_written(lines.records, len(lines.data))
+            yield from self._size_estimate(outcome, lines)
+            outcome.rows[lines.reading] += lines.records
+            outcome.state.count_written(lines.records, len(lines.data))
         for covered in lines.covers:
-            stream.state.add(*covered)
-        stream.position = lines.position or stream.position
+            outcome.state.add(*covered)
+        outcome.position = lines.position or outcome.position
 
-    def _size_estimate(self, stream: Outcome, first: Block) -> Iterator[Item]:
+    def _size_estimate(self, outcome: Outcome, first: Block) -> Iterator[Item]:
         """With the first block of a vendor's own stream: how large the stream will be, if that is known."""
         own = Output(first.stream)
-        rows = next((reading.rows_expected for reading in stream.readings if own in reading.outputs), None)
-        if rows is not None and not stream.rows:
+        rows = next((reading.rows_expected for reading in outcome.readings if own in reading.outputs), None)
+        if rows is not None and not outcome.rows:
             yield estimate(first.stream, rows, round(rows * first.bytes_per_record))
 
     def _end_finished_streams(self) -> Iterator[Item]:
-        for name, stream in self._streams.items():
-            if stream.is_running and name not in self._final_rows and self._unfinished.isdisjoint(stream.readings):
+        for name, outcome in self._outcomes.items():
+            if outcome.is_running and name not in self._final_rows and self._unfinished.isdisjoint(outcome.readings):
                 yield from self._end(name)
 
     def _end(self, name: str) -> Iterator[Item]:
-        stream = self._streams[name]
-        failures = [failure.error for reading in stream.readings for failure in reading.failures_of(name)]
-        if stream.state.has_changed:
-            yield checkpoint(stream.state)
+        outcome = self._outcomes[name]
+        failures = [error for reading in outcome.readings for error in reading.failures_of(name)]
+        if outcome.state.has_changed:
+            yield checkpoint(outcome.state)
         yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")
         logger.info("%s: %s", name, self._progress(name))
         if failures:
             self.failures.append(traced(failures[0], name, len(failures) - 1))
 
     def _set_status(self, stream: str, name: StatusName) -> AirbyteMessage:
-        self._streams[stream].status = name
+        self._outcomes[stream].status = name
         return status(stream, name)
 
     def _log_progress(self) -> None:
         if time.monotonic() - self._progress_at < SECONDS_BETWEEN_PROGRESS:
             return
         self._progress_at = time.monotonic()
-        for name, stream in self._streams.items():
-            if stream.is_running:
+        for name, outcome in self._outcomes.items():
+            if outcome.is_running:
                 logger.info("%s: so far %s", name, self._progress(name))
 
     def _progress(self, name: str) -> str:
-        stream = self._streams[name]
-        traffic = [reading.traffic for reading in stream.readings]
-        done = sum(reading.counts_of(name)[0] for reading in stream.readings)
+        outcome = self._outcomes[name]
+        traffic = [reading.traffic for reading in outcome.readings]
+        done = sum(reading.counts_of(name)[0] for reading in outcome.readings)
         parts = [
-            f"{stream.rows.total():,} rows",
+            f"{outcome.rows.total():,} rows",
             f"{sum(t.requests for t in traffic):,} requests",
-            f"{done:,} of {sum(len(reading.partitions) for reading in stream.readings):,} partitions",
+            f"{done:,} of {sum(len(reading.partitions) for reading in outcome.readings):,} partitions",
         ]
         parts += [
-            f"{amount:,} {what}" for reading in stream.readings for what, amount in reading.endpoint.spent().items()
+            f"{amount:,} {what}" for reading in outcome.readings for what, amount in reading.endpoint.spent().items()
         ]
-        if stream.position:
-            parts.append(f"at {timestamps.format_shortest(stream.position)}")
+        if outcome.position:
+            parts.append(f"at {timestamps.format_shortest(outcome.position)}")
         waits = sorted({t.waiting for t in traffic if t.waiting})
-        if waits and stream.is_running:
+        if waits and outcome.is_running:
             parts.append(f"waiting for {'; '.join(waits)}")
         return redact(", ".join(parts))
