@@ -291,20 +291,20 @@ class Connector:
         script: bool = False,
         patience: str | None = None,
         least_timeout: float | None = LEAST_TIMEOUT,
-        signs_of_life: float | None = None,
+        heartbeat_seconds: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Process:
         """Start a run of the console script, or (faster) of the same command in a fork.
 
         `patience` scales pauses and timeouts (default: only in forks). In a fork, no timeout is shorter than
         `least_timeout`; None keeps the connector's own timeouts, for tests of a vendor that does not answer.
-        `signs_of_life` is the time between states while nothing happens.
+        `heartbeat_seconds` is the time between states while nothing happens.
         """
         patience = patience or ("1" if script else PATIENCE)
         begin = spawn if script else self.warm.start
         env = {"SOURCE_LIQUIDATIONS_PATIENCE": patience}
         env |= {} if least_timeout is None else {"TEST_LEAST_TIMEOUT": str(least_timeout)}
-        env |= {} if signs_of_life is None else {"TEST_SIGNS_OF_LIFE": str(signs_of_life)}
+        env |= {} if heartbeat_seconds is None else {"TEST_HEARTBEATS": str(heartbeat_seconds)}
         return begin(args, env | dict(environment or {}))
 
     def spec(self, **how: Any) -> Run:

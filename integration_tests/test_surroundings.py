@@ -133,14 +133,14 @@ def test_an_estimate_has_both_figures(connector: Connector, sandbox: Sandbox) ->
 
 
 def test_a_sync_that_waits_shows_that_it_is_alive(connector: Connector, sandbox: Sandbox) -> None:
-    """Airbyte counts records and states only; the same state, with no records, is a sign of life."""
+    """Airbyte counts records and states only; the same state, with no records, is the heartbeat."""
     sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "3"}, path_contains="eth", times=1)
     config = config_of([EVENTS, COIN_METRICS], sandbox, START, END)
     streams = [EVENTS.stream, COIN_METRICS.stream]
     state = connector.read(config, streams).final_state
     # Not during the first request: before there is a state, none can be repeated.
     sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "3"}, after=1, times=1)
-    process = connector.reading(config, streams, state=state, signs_of_life=0.5)
+    process = connector.reading(config, streams, state=state, heartbeat_seconds=0.5)
     run = process.collect()
     assert run.code == 0, run
     states = [m["state"] for m in run.states if m["state"]["stream"]["stream_descriptor"]["name"] == EVENTS.stream]
@@ -151,10 +151,10 @@ def test_a_sync_that_waits_shows_that_it_is_alive(connector: Connector, sandbox:
 
 
 def test_what_is_declared_covers_the_longest_silence() -> None:
-    from source_liquidations.reading.progress import SECONDS_BETWEEN_SIGNS_OF_LIFE
+    from source_liquidations.reading.progress import SECONDS_BETWEEN_HEARTBEATS
 
     declared = yaml.safe_load((ROOT / "metadata.yaml").read_text())["data"]["maxSecondsBetweenMessages"]
-    assert declared >= 2 * SECONDS_BETWEEN_SIGNS_OF_LIFE
+    assert declared >= 2 * SECONDS_BETWEEN_HEARTBEATS
 
 
 # State in another envelope.

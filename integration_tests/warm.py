@@ -73,7 +73,7 @@ def _child(run: Any, patience: Any, progress: Any, request: dict[str, Any], desc
         os.environ.update(request["env"])
         for variable, module, name in (
             ("TEST_LEAST_TIMEOUT", patience, "_MIN_TIMEOUT"),
-            ("TEST_SIGNS_OF_LIFE", progress, "SECONDS_BETWEEN_SIGNS_OF_LIFE"),
+            ("TEST_HEARTBEATS", progress, "SECONDS_BETWEEN_HEARTBEATS"),
         ):
             if seconds := os.environ.get(variable):
                 assert hasattr(module, name), name

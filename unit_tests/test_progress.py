@@ -265,7 +265,7 @@ def test_time_passed_is_reason_enough(clock: list[float]) -> None:
 def test_without_anything_new_a_state_is_only_a_sign_of_life(clock: list[float]) -> None:
     saved = state()
     written(saved)
-    clock[0] += progress.SECONDS_BETWEEN_SIGNS_OF_LIFE - 0.1
+    clock[0] += progress.SECONDS_BETWEEN_HEARTBEATS - 0.1
     assert not saved.has_changed
     assert not saved.is_due(partition_ended=True)
     clock[0] += 0.2

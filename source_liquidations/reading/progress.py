@@ -13,7 +13,7 @@ from source_liquidations.reading.slices import EVER, NEVER, Slice, Slices
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 # A platform counts only records and states as activity, and stops a source that shows none for too long.
-SECONDS_BETWEEN_SIGNS_OF_LIFE = 30.0
+SECONDS_BETWEEN_HEARTBEATS = 30.0
 _SMALL_STATE = 32 * 1024  # bytes
 _OF_THE_PLATFORM = "__ab_"  # how its own members of a state begin
 
@@ -132,7 +132,7 @@ class StreamState:
         """
         waited = time.monotonic() - self._written_at
         if not self.has_changed:
-            return waited >= SECONDS_BETWEEN_SIGNS_OF_LIFE
+            return waited >= SECONDS_BETWEEN_HEARTBEATS
         if waited >= SECONDS_BETWEEN_CHECKPOINTS:
             return True
         return partition_ended and self._last_size <= max(_SMALL_STATE, self._bytes)
