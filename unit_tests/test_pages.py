@@ -353,8 +353,8 @@ def test_numbers_with_many_digits_stay_exact() -> None:
 
 def test_unselected_rows_are_not_written() -> None:
     raw = [b'{"n":%d}' % number for number in range(4)]
-    rows = Rows(raw, [1, 2, 3, 4], wanted_by=[[], [0], [], None])
+    rows = Rows(raw, [1, 2, 3, 4], matched_by=[[], [0], [], None])
     (found,) = render(Output("s"), rows.between(1, 4), SPAN, [])
     assert [json.loads(line)["record"]["data"] for line in found.data.splitlines()] == [{"n": 1}]
     assert len(rows) == 4, "they still tell how far the page goes"
-    assert list(render(Output("s"), Rows(raw, [1, 2, 3, 4], wanted_by=[[]] * 4), SPAN, [])) == []
+    assert list(render(Output("s"), Rows(raw, [1, 2, 3, 4], matched_by=[[]] * 4), SPAN, [])) == []

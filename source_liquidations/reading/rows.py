@@ -56,8 +56,8 @@ class Rows:
     times       each row's time as RFC 3339 text, for the unified streams
     ids         each row's id in the unified streams
     faults      invalid rows of the page, which are not among these
-    wanted_by   if rows have no owners: the partitions that each row is for; None = all. A row for none is not written,
-                but its time shows how far the page goes
+    matched_by  if partitions are patterns: the indices of those that match each row; None = all. A row that matches
+                none is not written, but its time shows how far the page goes
     """
 
     raw: Sequence[bytes | Any]
@@ -68,7 +68,7 @@ class Rows:
     times: Sequence[bytes] = ()
     ids: Sequence[str] = ()
     faults: Sequence[Fault] = ()
-    wanted_by: Sequence[Sequence[int] | None] | None = None
+    matched_by: Sequence[Sequence[int] | None] | None = None
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -96,18 +96,18 @@ class Rows:
             times=kept(self.times),
             ids=kept(self.ids),
             faults=self.faults,
-            wanted_by=None if self.wanted_by is None else [self.wanted_by[i] for i in indices],
+            matched_by=None if self.matched_by is None else [self.matched_by[i] for i in indices],
         )
 
     def without(self, invalid: Mapping[int, LiquidationsError]) -> Rows:
-        """The rows without the invalid ones, given by index. These become its faults, unless they are for no partition.
+        """The rows without the invalid ones, given by index. These become its faults, unless they match no partition.
 
         Rows that share an error become one fault, with the earliest instant.
         """
         if not invalid:
             return replace(self, faults=())
         valid = self.only([i for i in range(len(self)) if i not in invalid])
-        owners = self.wanted_by if self.owners is None else [[owner] for owner in self.owners]
+        owners = self.matched_by if self.owners is None else [[owner] for owner in self.owners]
         faults: dict[LiquidationsError, Fault] = {}
         for i, error in invalid.items():
             fault = Fault(self.instants[i], error, None if owners is None else owners[i])
@@ -117,9 +117,10 @@ class Rows:
         return valid
 
     def to_write(self) -> Rows:
-        if self.wanted_by is None:
+        """The rows that match a partition."""
+        if self.matched_by is None:
             return self
-        return self.only([i for i, owners in enumerate(self.wanted_by) if owners is None or len(owners)])
+        return self.only([i for i, owners in enumerate(self.matched_by) if owners is None or len(owners)])
 
     def between(self, start: int, end: int) -> Rows:
         """The rows of [start, end), and the faults."""

@@ -181,14 +181,14 @@ def added_rows(
     times: Sequence[bytes] = (),
     ids: Sequence[str] = (),
     owners: list[int] | None = None,
-    wanted_by: Sequence[Sequence[int] | None] | None = None,
+    matched_by: Sequence[Sequence[int] | None] | None = None,
 ) -> Rows:
     """A page's rows with members added: `constant` to all of them, `each` to each. Bad rows become faults.
 
     The columns of `each` are JSON text. Joined row by row, they make members, each with a comma behind it.
     """
     columns = (members(constant), *each)
-    rows = Rows(page.raw, instants, columns, owners, page.rows, times, ids, wanted_by=wanted_by)
+    rows = Rows(page.raw, instants, columns, owners, page.rows, times, ids, matched_by=matched_by)
     if page.collides:
         added = Table(len(page.raw), columns).lines(b"", b"\n").splitlines()
         pairs = zip(page.raw, added, strict=True)

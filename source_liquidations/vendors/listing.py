@@ -66,7 +66,7 @@ class Listing(Endpoint):
 
 
 def rows_of(listing: Listing, traffic: Traffic, first_page: Request | None = None) -> Iterator[Entry]:
-    """Every row of a list that has to be known before reading begins. Raises NotAdvancing for endless pages.
+    """Every row of a list that must be known before reading begins. Raises NotAdvancing for endless pages.
 
     Vendors do not document when page tokens expire. If one is refused, the list begins again, so rows may repeat.
     """

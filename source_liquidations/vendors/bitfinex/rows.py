@@ -124,7 +124,7 @@ def rows_of(sent: Sequence[Row], span: Span, decoder: RowDecoder[LiquidationRow]
         each=(b'"time":"', times, b'","ordinal":', numbers.texts(ordinals), b","),
         times=times,
         ids=ids,
-        wanted_by=owners,
+        matched_by=owners,
     )
 
 

@@ -25,7 +25,7 @@ SETTLES = ("usdt", "btc")  # settle currencies of a pattern that does not name o
 # Limits reset at an instant of Gate's clock. Ours may differ, so the delay has bounds, in seconds.
 _SHORTEST_DELAY, _LONGEST_DELAY = 1.0, 60.0
 _SERVER_ERROR = 500
-# The statuses that these labels mean, whatever the answer's own status is.
+# The statuses that these labels mean, even if the answer has another one.
 _STATUS_OF = {
     "TOO_MANY_REQUESTS": TOO_MANY_REQUESTS,
     "TOO_FAST": TOO_MANY_REQUESTS,
@@ -90,7 +90,7 @@ def explain(response: Response) -> LiquidationsError | None:
     """The error that a refusal means, if its status would mislead: Gate's public calls take no key."""
     words = status_and_words(response)
     if response.status == 400 and _TOO_OLD.search(words):
-        # Like a plan with a shorter history: only this window is at fault. Hence 403.
+        # 403, as for a plan with a shorter history: only this window is at fault.
         return OutOfReach(words, status=403, advice="Gate keeps 180 days. Set a later `start_date`.")
     if "MISSING_REQUIRED_HEADER" in words:
         return UnexpectedAnswer(

@@ -1,6 +1,6 @@
 """Gate, GET /futures/{settle}/liq_orders: liquidation orders of one contract, or of all contracts of a settle currency.
 
-There are no pages. An answer of 1,000 rows is cut off, and it is not known where: its window is read again in halves.
+There are no pages. An answer of 1,000 rows is cut off at an unknown point, so its window is read again in halves.
 A second with that many rows is read contract by contract.
 
 `size` is the whole position, and comes again with every step of a staged liquidation. The connector counts the order:
@@ -63,9 +63,9 @@ class OrderRow(msgspec.Struct):
 class OrderClient(Client):
     """Gate answers an old window with an empty list, or refuses it. Both mean that there are no rows."""
 
-    def fetch(self, request: Request, traffic: Traffic | None = None, **how: Any) -> Response:
+    def fetch(self, request: Request, traffic: Traffic | None = None, **options: Any) -> Response:
         try:
-            return super().fetch(request, traffic, **how)
+            return super().fetch(request, traffic, **options)
         except RequestRefused as error:
             surely_readable_from = (time.time_ns() - _SURELY_READABLE) // timestamps.SECOND
             if _RANGE_REFUSED not in error.cause or int(dict(request.params)["from"]) >= surely_readable_from:
@@ -154,9 +154,9 @@ class LiquidationOrders(Endpoint):
         rename_time(page)
         each = (b'"time":"', times, b'","liquidation_id":"', [id_.encode() for id_ in ids], b'",')
         owners_of = {name: owners(span, name) for name in on_page}
-        wanted = [owners_of[row.contract] for row in page.rows]
+        matched_by = [owners_of[row.contract] for row in page.rows]
         constant = {"settle": settle}
-        rows = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, wanted_by=wanted)
+        rows = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, matched_by=matched_by)
         rows = rows.only(sorted(range(len(rows)), key=lambda index: (rows.instants[index], rows.ids[index])))
         if memory.get(_CONTRACTS_LEFT):
             return _part_of_second(rows, settle, start, memory)
@@ -193,7 +193,8 @@ def _covers(pattern: Partition, other: Partition) -> bool:
 
 
 def owners(span: Span, contract: str) -> list[int]:
-    return [index for index, one in enumerate(span.partitions) if matches(_contract_of(one), contract)]
+    """The partitions of a span that match a contract, as indices."""
+    return [index for index, own in enumerate(span.partitions) if matches(_contract_of(own), contract)]
 
 
 def _ensure_readable_by_contract(start: int, last: int, contract: str | None) -> None:

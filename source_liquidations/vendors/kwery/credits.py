@@ -72,7 +72,7 @@ class Credits(Purse):
         )
 
     def charge(self, response: Response, rows: int) -> None:
-        """Note the cost of an answer with so many rows: as its headers report, else as documented."""
+        """Note the cost of an answer with this many rows: as its headers report, else as documented."""
         reported = (response.headers.get(name, "") for name in ("X-Credits-Used", "X-Credits-Charged"))
         self.spent += next((int(text) for text in reported if text.isdecimal()), cost(rows))
         left = response.headers.get("X-Credits-Remaining", "")
@@ -103,7 +103,7 @@ class AffordableWindows(Sizing):
         super().__init__(target_rows=ROWS_PER_WINDOW, step=STEP)
 
     def longest(self) -> int:
-        """A first window that the credits can pay for, whatever it holds."""
+        """A first window that the credits can pay for, however many rows it has."""
         rows = self._credits.affordable_rows(self.page_size)
         if rows is None:
             return FIRST_WINDOW
