@@ -1,4 +1,4 @@
-"""An answer: whether it is whole, its error in the vendor's words, how long it asks to wait."""
+"""A vendor's response: whether it is whole, its error in the vendor's words, how long to wait before a retry."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def decode_value(literal: bytes, decoder: msgspec.json.Decoder[T], name: str) ->
 
 @dataclass(frozen=True)
 class Response:
-    """An answer before an endpoint decodes it: status, headers (names in any case), whole body, decompressed."""
+    """One HTTP response: its status, its headers (names in any case) and its whole body, decompressed."""
 
     status: int
     headers: Mapping[str, str]

@@ -77,6 +77,7 @@ class Client:
 
     base              the URL in front of the documented paths
     headers           carry the key, or `key_params` do; `other_key_params` take over once the header gets a 401
+    own_origins       the vendor's; a next-page address must be on one of them
     translate         rewrites a vendor's own conventions as HTTP's: the status of an error, the names of rate headers
     explain           may turn a refusal into a more precise error than its status alone; None keeps the status's error
     delays            seconds to wait after a request's first, second, … 429 that does not say how long; the last one
@@ -201,7 +202,7 @@ class Client:
             advice="Nothing is lost: the next sync resumes from the last checkpoint. If this persists, ask the vendor.",
         )
         if failed.status == statuses.TOO_MANY_REQUESTS:
-            error.of_reading()  # the limit holds for the key, whatever it requests
+            error.of_reading()  # the limit holds for the key, not for one request
         return error
 
     def check_origin(self, url: str) -> None:
@@ -264,7 +265,7 @@ class Client:
             except ValueError as error:
                 raise FailedTry(f"a redirect to an invalid address ({error})") from None
             _check_origin("a redirect to", origin(url), {origin(self.base)})
-        raise FailedTry("redirected more than twice")
+        raise FailedTry(f"redirected more than {_MAX_REDIRECTS} times")
 
 
 def _check_origin(what: str, url_origin: str, allowed: Set[str]) -> None:

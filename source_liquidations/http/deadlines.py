@@ -63,9 +63,9 @@ class _Answer(HTTPResponse):
         self.fp = io.BufferedReader(_Bytes(sock, self.fp.detach()))
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Any informational status (103 Early Hints) as 100, the only one that is skipped. The answer follows it.
+        """Report any informational status (103 Early Hints) as 100, the only one that http.client skips.
 
-        If it passed for the answer, the next request on this connection would get the one that follows.
+        Otherwise it would count as the answer, and the next request on this connection would get this one's answer.
         """
         version, status, reason = super()._read_status()  # type: ignore[misc]
         return version, CONTINUE if CONTINUE <= status < OK else status, reason

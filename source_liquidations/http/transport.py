@@ -1,4 +1,4 @@
-"""One exchange over a kept-alive connection: it sends the request and returns the whole answer, or says what failed."""
+"""One exchange over a kept-alive connection: sends a request and returns the whole response, or says what failed."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ _BOM = b"\xef\xbb\xbf"
 class Transport:
     """Sends requests to one host and keeps its connections open.
 
-    Not a session of `requests`: that reads the whole body of a redirect, whatever size it decompresses to.
+    Not a session of `requests`: that reads the whole body of a redirect, however large it is once decompressed.
     """
 
     def __init__(self, *, patience: Patience, stop: threading.Event) -> None:
