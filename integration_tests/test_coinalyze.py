@@ -102,7 +102,7 @@ def test_every_interval_in_dollars_and_as_it_is_counted(interval: str, denominat
 FORMS: list[dict[str, Any]] = [
     {"coinalyze_bounds": "half_open"},
     {"coinalyze_empty_series": "empty"},
-    {"coinalyze_order": "asked"},
+    {"coinalyze_order": "requested"},
     {"coinalyze_zero_rows": True},
     {"coinalyze_delay_seconds": 0.0},
     {"coinalyze_expire_unit": "ms"},

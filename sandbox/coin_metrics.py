@@ -126,8 +126,8 @@ class CoinMetrics:
         timed, tick = instrument.exchange in TIME_IDS, instrument.tick
         maybe_sideless = instrument.exchange in SIDE_SOMETIMES_ABSENT
         holes = self._has_holes(instrument, block)
-        columns = zip(block.times, block.lots, block.fills, block.broke, block.longs, strict=True)
-        for n, (instant, lots, fill, broke, long) in enumerate(columns):
+        columns = zip(block.times, block.lots, block.fills, block.bankruptcies, block.longs, strict=True)
+        for n, (instant, lots, fill, bankruptcy, long) in enumerate(columns):
             ordinal = ordinal + 1 if instant == previous[0] else 0
             twin = previous == (instant, lots, fill)
             previous = (instant, lots, fill)
@@ -145,7 +145,7 @@ class CoinMetrics:
             )
             end = f'"database_time":"{second_text(stored // NS)}.{stored % NS:09d}Z"{side}}}'
             for kind in types:
-                price = decimal(fill if kind == "trade" else broke, tick)
+                price = decimal(fill if kind == "trade" else bankruptcy, tick)
                 times.append(instant)
                 rows.append(f'{start}{price}","type":"{kind}",{end}'.encode())
                 sources.append(n)

@@ -99,7 +99,7 @@ class Catalog:
             names = names[::-1]
         size = params.integer("page_size", 100, 1, 10_000)
         start = _read_token(params.text("next_page_token"), names)
-        rows = [found for name in names[start : start + size] if (found := row(name))]
+        rows = [made for name in names[start : start + size] if (made := row(name))]
         body: dict[str, Any] = {"data": rows}
         if start + size < len(names):
             token = base64.urlsafe_b64encode(names[start + size].encode()).decode().rstrip("=")

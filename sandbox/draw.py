@@ -55,10 +55,10 @@ class Draw:
         self._enter(instant // HOUR)
         side = 1 if rng.random() < self._long else 0
         for _ in range(size):
-            luck = rng.random()
-            if luck > 0.8:
+            chance = rng.random()
+            if chance > 0.8:
                 instant += int(rng.expovariate(12) * NS / unit) * unit
-            elif luck > 0.5 and unit == 1:
+            elif chance > 0.5 and unit == 1:
                 instant += int(rng.random() * 200_000)
             self._add(min(instant, last), side if rng.random() < 0.93 else None)
 

@@ -144,5 +144,5 @@ class Gate:
         return [msgspec.json.decode(row) for row in rows]
 
     def add_rows(self, market: str, rows: Sequence[Any]) -> None:
-        """Let `settle/CONTRACT` have further orders; its sums grow by what they filled."""
+        """Add orders to `settle/CONTRACT`; its sums grow by the filled amounts."""
         self._orders.add(market, rows)

@@ -36,7 +36,7 @@ class Contracts:
     def _row(self, instrument: Instrument, decimals: bool) -> dict[str, Any]:
         i, ended = instrument, self._ended(instrument)
         price = round(price_at(self._world.market.seed, i.base, self._world.now() // HOUR), i.tick)
-        luck = digest(i.key)
+        noise = digest(i.key)
         tick = decimal(1, i.tick)
         created, delisted = i.starts // NS, (i.ends or 0) // NS if ended else 0
         row: dict[str, Any] = {
@@ -69,15 +69,15 @@ class Contracts:
             "funding_rate": "0.0001",
             "order_size_max": 1_000_000,
             "funding_next_apply": self._calls.stamp(self._world.now() // (8 * HOUR) * 8 * HOUR // NS + 28800),
-            "short_users": luck % 1000,
+            "short_users": noise % 1000,
             "config_change_time": self._calls.stamp(created + 86400),
-            "trade_size": luck % 10**10,
-            "position_size": luck % 10**7,
-            "long_users": luck % 900,
+            "trade_size": noise % 10**10,
+            "position_size": noise % 10**7,
+            "long_users": noise % 900,
             "funding_impact_value": "60000",
             "orders_limit": 50,
-            "trade_id": luck % 10**8,
-            "orderbook_id": luck % 10**9,
+            "trade_id": noise % 10**8,
+            "orderbook_id": noise % 10**9,
             "enable_bonus": True,
             "enable_credit": True,
             "create_time": self._calls.stamp(created),

@@ -72,12 +72,12 @@ class Orders:
     def _render(self, instrument: Instrument, block: Block, *, decimals: bool) -> Rendered:
         gap, scale = self._world.gap(NAME, instrument), places(instrument)
         times, rows, sources = array("q"), list[bytes](), array("q")
-        columns = zip(block.times, block.lots, block.fills, block.broke, block.longs, strict=True)
-        for n, (instant, lots, fill, broke, long) in enumerate(columns):
+        columns = zip(block.times, block.lots, block.fills, block.bankruptcies, block.longs, strict=True)
+        for n, (instant, lots, fill, bankruptcy, long) in enumerate(columns):
             if gap and gap.covers(instant):
                 continue
             # The order's limit price is the bankruptcy price: below the fill for a long, above it for a short.
-            limit = decimal(broke if broke != fill else fill - 1 if long else fill + 1, instrument.tick)
+            limit = decimal(bankruptcy if bankruptcy != fill else fill - 1 if long else fill + 1, instrument.tick)
             units = inverse_contracts(instrument, lots, fill) if instrument.face else lots
             number = crc32(f"{instrument.symbol}|{instant}|{lots}|{fill}".encode())
             sign = 1 if long else -1

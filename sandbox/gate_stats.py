@@ -106,27 +106,27 @@ class Stats:
         shorts, longs = totals
         as_text = decimals if options.gate_stats_sizes == "header" else options.gate_stats_sizes == "string"
         mark = self._mark(instrument, at)
-        luck = digest(instrument.key, at // HOUR)
-        open_interest = 100_000 + luck % 900_000
+        noise = digest(instrument.key, at // HOUR)
+        open_interest = 100_000 + noise % 900_000
         value = open_interest if instrument.face else open_interest * 10.0**-instrument.contract * mark
         row: dict[str, Any] = {
             "time": self._calls.stamp(at // NS),
-            "lsr_taker": round(0.5 + luck % 1500 / 1000, 4),
-            "lsr_account": round(0.8 + luck % 900 / 1000, 4),
+            "lsr_taker": round(0.5 + noise % 1500 / 1000, 4),
+            "lsr_account": round(0.8 + noise % 900 / 1000, 4),
             "long_liq_size": _size(longs, as_text),
             "short_liq_size": _size(shorts, as_text),
             "open_interest": open_interest,
             "short_liq_usd": shorts.quote or 0,
             "mark_price": str(mark) if options.gate_mark_price == "string" else mark,
-            "top_lsr_size": round(0.7 + luck % 700 / 1000, 4),
+            "top_lsr_size": round(0.7 + noise % 700 / 1000, 4),
             "short_liq_amount": shorts.amount or 0,
             "long_liq_amount": longs.amount or 0,
             "open_interest_usd": round(value, 2),
-            "top_lsr_account": round(0.9 + luck % 600 / 1000, 4),
+            "top_lsr_account": round(0.9 + noise % 600 / 1000, 4),
             "long_liq_usd": longs.quote or 0,
         }
         if at >= WIDER_SINCE:
-            row.update(long_taker_size=luck % 70_000, short_taker_size=luck % 60_000, last_funding_rate="0.0001")
+            row.update(long_taker_size=noise % 70_000, short_taker_size=noise % 60_000, last_funding_rate="0.0001")
             if settle == "usdt":
                 row.update(long_liq_usd_new=longs.amount * mark or 0, short_liq_usd_new=shorts.amount * mark or 0)
         return msgspec.Raw(msgspec.json.encode(row))

@@ -160,7 +160,7 @@ def standard() -> list[Instrument]:
 def unshared() -> list[Instrument]:
     """Markets that only the exchange's own API and Coinalyze have; no other vendor returns them.
 
-    Bitfinex' margin pairs, its paper trading, a delisted and another future; all of Gate, with times in whole seconds.
+    Bitfinex' margin pairs, its paper trading and two of its futures, one delisted; all of Gate, in whole seconds.
     """
     return [
         _make("bitfinex", "BTCUSD", "btc-usd", 0.015, lot=5, tick=0),

@@ -61,8 +61,8 @@ class Volumes:
             "access": ACCESS,
             "data": rows,
         }
-        following = offset + len(page)
-        token = query.token((newest, following)) if following < len(starts) else None
+        next_offset = offset + len(page)
+        token = query.token((newest, next_offset)) if next_offset < len(starts) else None
         add_token(body, request, token, self._world.options.kaiko_last_page)
         return Reply(body=body, rows=len(rows))
 

@@ -144,10 +144,10 @@ class Kwery:
         digits, zone = (6, "+00:00") if recorded else (3, "Z")
         scale, ticks = 10**instrument.lot, 10**instrument.tick
         gap = self._world.gap("kwery", instrument)
-        events = list(zip(block.times, block.lots, block.fills, block.broke, block.longs, strict=True))
+        events = list(zip(block.times, block.lots, block.fills, block.bankruptcies, block.longs, strict=True))
         times, rows, sources = array("q"), list[bytes](), array("q")
         for n in throttled(events):
-            instant, lots, fill, broke, long = events[n]
+            instant, lots, fill, bankruptcy, long = events[n]
             position = "long" if long else "short"
             usd = round(lots * fill / (scale * ticks), 8 if recorded else 2)
             if side not in ("all", position) or usd < min_usd or (gap and gap.covers(instant)):
@@ -156,8 +156,8 @@ class Kwery:
             sources.append(n)
             rows.append(
                 f'{{"timestamp":"{iso(instant, digits, zone)}","symbol":"{symbol}","source":"binance_futures",'
-                f'"side":"{position}","quantity":{lots / scale},"price":{broke / ticks},"avg_price":{fill / ticks},'
-                f'"usd_value":{usd}}}'.encode()
+                f'"side":"{position}","quantity":{lots / scale},"price":{bankruptcy / ticks},'
+                f'"avg_price":{fill / ticks},"usd_value":{usd}}}'.encode()
             )
         return Rendered(times, rows, sources)
 
@@ -174,9 +174,9 @@ class Kwery:
         self._extras.setdefault(market, []).extend(dict(row) for row in rows)
 
 
-def _cursor(times: list[int], following: Position) -> str:
+def _cursor(times: list[int], position: Position) -> str:
     """The documented cursor: the last row's time, or, between rows of one instant, its time and the rows sent."""
-    instant, sent = following
+    instant, sent = position
     body = {"t": iso(instant), "n": sent} if sent else {"t": iso(times[-1])}
     return base64.b64encode(msgspec.json.encode(body)).decode().rstrip("=")
 

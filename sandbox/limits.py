@@ -69,8 +69,8 @@ class SlidingWindow:
             self._blocked.clear()
 
 
-class Store:
-    """Weight of each caller that refills by `per_minute`, up to `capacity`."""
+class TokenBucket:
+    """The weight of each caller, which refills by `per_minute`, up to `capacity`."""
 
     def __init__(self, per_minute: float, capacity: float) -> None:
         self._per_second = per_minute / 60
@@ -100,7 +100,7 @@ class Limits:
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
         self._windows: dict[tuple[str, int, float], SlidingWindow] = {}
-        self._stores: dict[tuple[str, float, float], Store] = {}
+        self._buckets: dict[tuple[str, float, float], TokenBucket] = {}
 
     def take(self, name: str, caller: str, limit: int, seconds: float, *, cost: int = 1, block: float = 0.0) -> Verdict:
         """Count a request of a caller against a limit; every request is allowed while limits are off."""
@@ -113,11 +113,12 @@ class Limits:
         """Take the weight and return 0, or return the seconds until it is available."""
         if not self.enabled:
             return 0.0
-        return self._stores.setdefault((name, per_minute, capacity), Store(per_minute, capacity)).take(caller, weight)
+        limit = (per_minute, capacity)
+        return self._buckets.setdefault((name, *limit), TokenBucket(*limit)).take(caller, weight)
 
     def clear(self) -> None:
         """Forget all requests."""
         for window in list(self._windows.values()):
             window.clear()
-        for store in list(self._stores.values()):
-            store.clear()
+        for bucket in list(self._buckets.values()):
+            bucket.clear()

@@ -13,7 +13,7 @@ from sandbox.shapes import Row, Shape
 
 @dataclass(frozen=True)
 class ListShape(Shape):
-    """An array of rows. Times are numbers, or numbers as text, in units of which `per_second` are a second."""
+    """An array of rows. Times are numbers, or numbers as text; a second has `per_second` of their units."""
 
     per_second: int = 1
 

@@ -32,10 +32,10 @@ class Block:
     end: int
     times: array[int]
     lots: array[int]
-    fills: array[int]
-    broke: array[int]
-    longs: array[int]
-    arrivals: array[int] = field(default_factory=lambda: array("q"))
+    fills: array[int]  # prices in ticks
+    bankruptcies: array[int]  # prices in ticks
+    longs: array[int]  # 1 for a long, 0 for a short
+    arrivals: array[int] = field(default_factory=lambda: array("q"))  # empty if no row is late
 
     def __len__(self) -> int:
         return len(self.times)
@@ -120,8 +120,8 @@ class Market:
         columns = [array("q", column) for column in zip(*events, strict=True)] or [array("q") for _ in range(5)]
         late = events if self.density.late_fraction > 0 else []
         arrivals = array("q", [self.arrival(e[0], n) for n, e in enumerate(late)])
-        times, lots, fills, broke, longs = columns
-        return Block(start, start + length, times, lots, fills, broke, longs, arrivals)
+        times, lots, fills, bankruptcies, longs = columns
+        return Block(start, start + length, times, lots, fills, bankruptcies, longs, arrivals)
 
     def arrival(self, instant: int, ordinal: int) -> int:
         """When a vendor stores the event. If rows arrive late, the event is visible from then on."""

@@ -182,13 +182,13 @@ def merged(
 def _cut(rows: list[bytes], times: list[int], limit: int, before: Position) -> Page:
     if len(rows) <= limit:
         return Page(rows, times)
-    following = times[limit]
+    next_time = times[limit]
     sent = 0
-    while sent < limit and times[limit - 1 - sent] == following:
+    while sent < limit and times[limit - 1 - sent] == next_time:
         sent += 1
-    if sent == limit and before[0] == following:
+    if sent == limit and before[0] == next_time:
         sent += before[1]
-    return Page(rows[:limit], times[:limit], (following, sent))
+    return Page(rows[:limit], times[:limit], (next_time, sent))
 
 
 def _arrived(rendered: Rendered, block: Block, now: int) -> Rendered:

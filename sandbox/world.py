@@ -80,7 +80,7 @@ class CoinalyzeOptions:
     coinalyze_points: int = 2000  # intraday points that are kept: 1500 to 2000
     coinalyze_bounds: str = "inclusive"  # inclusive, half_open
     coinalyze_empty_series: str = "left_out"  # left_out, empty: a known market without points
-    coinalyze_order: str = "shuffled"  # shuffled, asked: the order of the markets in an answer
+    coinalyze_order: str = "shuffled"  # shuffled, requested: the order of the markets in an answer
     coinalyze_zero_rows: bool = False  # points of zeros for buckets without a liquidation
     coinalyze_delay_seconds: float = 60.0  # delay before a liquidation is in its bucket
     coinalyze_retry_after: str = "decimal"  # decimal, integer, absent

@@ -112,7 +112,7 @@ def test_a_known_market_without_points(make: Any) -> None:
 def test_the_order_of_the_markets_is_not_that_of_the_request(make: Any) -> None:
     symbols = [BYBIT, GATE, INVERSE, "ETHUSDT.6", "BTCUSDT_PERP.A"]
     assert [*history(make(), ",".join(symbols))] != symbols
-    assert [*history(make(coinalyze_order="asked"), ",".join(symbols))] == symbols
+    assert [*history(make(coinalyze_order="requested"), ",".join(symbols))] == symbols
 
 
 def test_the_newest_bucket_is_open_and_a_minute_late(make: Any) -> None:
