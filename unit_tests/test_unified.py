@@ -25,7 +25,7 @@ from unit_tests.vendors.bodies import (
     Row,
     changed,
     coin_metrics,
-    feed,
+    feed_of,
     kaiko_events,
     kaiko_volumes,
     kiyotaka,
@@ -91,23 +91,23 @@ KIYOTAKA_VENUES = [
 
 
 def kaiko_case(market: str, side: str) -> tuple[list[Row], list[Row]]:
-    held, span = kaiko_events(market)
-    found = records(held, changed(sample("kaiko/trades_page"), position_side=side), span)
-    return found[held.stream.name], found["liquidations"]
+    feed, span = kaiko_events(market)
+    found = records(feed, changed(sample("kaiko/trades_page"), position_side=side), span)
+    return found[feed.stream.name], found["liquidations"]
 
 
 def coin_metrics_case(market: str, side: str) -> tuple[list[Row], list[Row]]:
-    held, span = coin_metrics(market)
+    feed, span = coin_metrics(market)
     value: Any = ... if side == "(none)" else side
     body = changed(sample("coin_metrics/timeseries__market-liquidations.200"), market=market, side=value)
-    found = records(held, body, span)
-    return found[held.stream.name], found["liquidations"]
+    found = records(feed, body, span)
+    return found[feed.stream.name], found["liquidations"]
 
 
 def kwery_case(name: str, side: str) -> tuple[list[Row], list[Row]]:
-    held, span = kwery()
-    found = records(held, changed(sample(f"kwery/{name}"), side=side), span)
-    return found[held.stream.name], found["liquidations"]
+    feed, span = kwery()
+    found = records(feed, changed(sample(f"kwery/{name}"), side=side), span)
+    return found[feed.stream.name], found["liquidations"]
 
 
 Case = Callable[[str, str], tuple[list[Row], list[Row]]]
@@ -160,13 +160,13 @@ def test_an_undocumented_side_is_reported_as_unknown() -> None:
 @pytest.mark.parametrize(("code", "name"), KIYOTAKA_VENUES)
 @pytest.mark.parametrize(("word", "position"), [("BUY", "long"), ("SELL", "short")])
 def test_sides_of_kiyotaka_are_the_opposite_of_coin_metrics(code: str, name: str, word: str, position: str) -> None:
-    held, span = kiyotaka(f"{code}/BTCUSDT")
+    feed, span = kiyotaka(f"{code}/BTCUSDT")
     body = sample("kiyotaka/liquidation_agg")
     body["series"] = [series for series in body["series"] if series["id"]["side"] == word]
     for series in body["series"]:
         series["id"]["exchange"] = code
-    found = records(held, body, span)
-    (theirs,), (ours,) = found[held.stream.name], found["liquidation_volumes"]
+    found = records(feed, body, span)
+    (theirs,), (ours,) = found[feed.stream.name], found["liquidation_volumes"]
     assert (theirs["side"], theirs["exchange"]) == (word, code)
     assert ours == {
         "vendor": "kiyotaka",
@@ -183,8 +183,8 @@ def test_sides_of_kiyotaka_are_the_opposite_of_coin_metrics(code: str, name: str
 
 
 def test_sides_of_kaikos_volumes() -> None:
-    held, span = kaiko_volumes()
-    ours = records(held, sample("kaiko/token_page"), span)["liquidation_volumes"]
+    feed, span = kaiko_volumes()
+    ours = records(feed, sample("kaiko/token_page"), span)["liquidation_volumes"]
     common = {
         "vendor": "kaiko",
         "asset": "eth",
@@ -206,13 +206,13 @@ def test_sides_of_kaikos_volumes() -> None:
 
 @pytest.mark.parametrize(("word", "position"), [("sell", "long"), ("buy", "short")])
 def test_sides_of_coin_metrics_metrics(word: str, position: str) -> None:
-    held = feed(
+    feed = feed_of(
         "coin_metrics_market_liquidation_metrics",
         {"api_key": "k" * 8, "markets": ["binance-BTCUSDT-future"], "metrics_frequency": "5m"},
     )
     span = span_of(Partition.of(market="binance-BTCUSDT-future", frequency="5m"))
     text = json.dumps(sample("coin_metrics/timeseries__market-metrics.200")).replace("_buy_", f"_{word}_")
-    ours = records(held, text.encode(), span).get("liquidation_volumes") or []
+    ours = records(feed, text.encode(), span).get("liquidation_volumes") or []
     assert {(row["position_side"], row["unit"], row["asset"], row["exchange"]) for row in ours} == {
         (position, "usd", "btc", "binance")
     }
@@ -377,10 +377,10 @@ def check_time(unified: Row, instant: int, digits: int) -> None:
 @given(seconds, st.integers(0, 10**9 - 1), st.sampled_from([3, 6, 9]), st.booleans())
 def test_kaikos_time_to_the_nanosecond(second: int, fraction: int, digits: int, quoted: bool) -> None:
     stamp = (second * 10**9 + fraction) // 10 ** (9 - digits)
-    held, span = kaiko_events()
+    feed, span = kaiko_events()
     body = changed(sample("kaiko/trades_page"), timestamp=str(stamp) if quoted else stamp)
-    found = records(held, body, span)
-    for row, unified in zip(found[held.stream.name], found["liquidations"], strict=True):
+    found = records(feed, body, span)
+    for row, unified in zip(found[feed.stream.name], found["liquidations"], strict=True):
         check_time(unified, stamp * 10 ** (9 - digits), digits)
         assert row["time"] == unified["liquidated_at"]
         assert (row["time_ns"], row["timestamp"]) == (unified["liquidated_at_ns"], str(stamp) if quoted else stamp)
@@ -388,10 +388,10 @@ def test_kaikos_time_to_the_nanosecond(second: int, fraction: int, digits: int, 
 
 @given(seconds, st.integers(0, 10**9 - 1))
 def test_coin_metrics_time_to_the_nanosecond(second: int, fraction: int) -> None:
-    held, span = coin_metrics()
+    feed, span = coin_metrics()
     text = iso(second, f"{fraction:09d}", "Z")
     body = changed(sample("coin_metrics/timeseries__market-liquidations.200"), time=text)
-    for unified in records(held, body, span)["liquidations"]:
+    for unified in records(feed, body, span)["liquidations"]:
         check_time(unified, second * 10**9 + fraction, 9)
         assert unified["liquidated_at"] == text
 
@@ -408,43 +408,43 @@ def test_coin_metrics_time_to_the_nanosecond(second: int, fraction: int) -> None
     ],
 )
 def test_unified_times_are_written_from_the_instant(text: str, unified: str) -> None:
-    held, span = coin_metrics()
-    found = records(held, changed(sample("coin_metrics/timeseries__market-liquidations.200"), time=text), span)
+    feed, span = coin_metrics()
+    found = records(feed, changed(sample("coin_metrics/timeseries__market-liquidations.200"), time=text), span)
     assert {row["liquidated_at"] for row in found["liquidations"]} == {unified}
-    assert {row["time"] for row in found[held.stream.name]} == {text}, "the vendor's row is unaltered"
-    held, span = kwery()
+    assert {row["time"] for row in found[feed.stream.name]} == {text}, "the vendor's row is unaltered"
+    feed, span = kwery()
     assert (
-        records(held, changed(sample("kwery/liquidations"), timestamp=text), span)["liquidations"][0]["liquidated_at"]
+        records(feed, changed(sample("kwery/liquidations"), timestamp=text), span)["liquidations"][0]["liquidated_at"]
         == unified
     )
 
 
 @pytest.mark.parametrize("text", ["2025-02-27T23:00:00.000Z", "2025-02-27T18:00:00-05:00", "2025-02-27 23:00:00+00:00"])
 def test_an_hour_has_one_spelling(text: str) -> None:
-    held, span = kaiko_volumes()
-    rows = records(held, changed(sample("kaiko/token_page"), interval_time=text), span)["liquidation_volumes"]
+    feed, span = kaiko_volumes()
+    rows = records(feed, changed(sample("kaiko/token_page"), interval_time=text), span)["liquidation_volumes"]
     assert {row["interval_start"] for row in rows} == {"2025-02-27T23:00:00Z"}
 
 
 @given(seconds, st.integers(0, 9), st.data(), st.sampled_from(["Z", "+00:00"]))
 def test_kwerys_time_to_the_nanosecond(second: int, digits: int, data: st.DataObject, zone: str) -> None:
     fraction = data.draw(st.text("0123456789", min_size=digits, max_size=digits))
-    held, span = kwery()
+    feed, span = kwery()
     body = changed(sample("kwery/liquidations"), timestamp=iso(second, fraction, zone))
-    found = records(held, body, span)
-    (row,), (unified,) = found[held.stream.name], found["liquidations"]
+    found = records(feed, body, span)
+    (row,), (unified,) = found[feed.stream.name], found["liquidations"]
     check_time(unified, second * 10**9 + int(fraction.ljust(9, "0")), max(3, digits))
     assert row["time"] == unified["liquidated_at"]
 
 
 @given(seconds, st.one_of(st.just(0), st.integers(0, 10**9 - 1)))
 def test_kiyotakas_time_to_the_nanosecond(second: int, fraction: int) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     for series in body["series"]:
         series["points"][0]["Point"]["timestamp"] = {"s": second, **({"ns": fraction} if fraction else {})}
-    found = records(held, body, span)
-    for row, unified in zip(found[held.stream.name], found["liquidation_volumes"], strict=True):
+    found = records(feed, body, span)
+    for row, unified in zip(found[feed.stream.name], found["liquidation_volumes"], strict=True):
         assert exact(row["time"]) == second * 10**9 + fraction
         assert unified["interval_start"] == iso(second, "", "Z"), "one form, since it is in the key"
 
@@ -454,7 +454,7 @@ def test_kiyotakas_time_to_the_nanosecond(second: int, fraction: int) -> None:
 
 def all_samples() -> list[Row]:
     found: list[tuple[str, Row]] = []
-    for (held, span), body in (
+    for (feed, span), body in (
         (kaiko_events(), "kaiko/trades_page"),
         (kaiko_volumes(), "kaiko/token_page"),
         (coin_metrics(), "coin_metrics/timeseries__market-liquidations.200"),
@@ -463,7 +463,7 @@ def all_samples() -> list[Row]:
         (kiyotaka(), "kiyotaka/liquidation_agg"),
         (kiyotaka("BINANCE_FUTURES+BYBIT/BTC"), "kiyotaka/liquidation_agg"),
     ):
-        found += [(name, row) for name, rows in records(held, sample(body), span).items() for row in rows]
+        found += [(name, row) for name, rows in records(feed, sample(body), span).items() for row in rows]
     return [{"stream": name, "data": row} for name, row in found]
 
 
@@ -471,7 +471,7 @@ def all_samples() -> list[Row]:
 def test_every_row_has_every_field_of_the_schema_and_no_other(stream: str) -> None:
     text = (resources.files("source_liquidations") / "schemas" / f"{stream}.json").read_text()
     schema = json.loads(text)
-    keys = {held.name: held.primary_key for held in (LIQUIDATIONS, LIQUIDATION_VOLUMES)}
+    keys = {stream.name: stream.primary_key for stream in (LIQUIDATIONS, LIQUIDATION_VOLUMES)}
     rows = [row["data"] for row in all_samples() if row["stream"] == stream]
     assert {row["vendor"] for row in rows} >= {"kaiko", "kwery" if stream == "liquidations" else "kiyotaka"}
     for row in rows:

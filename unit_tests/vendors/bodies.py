@@ -32,7 +32,7 @@ def sample(name: str) -> Any:
     return json.loads((SAMPLES / f"{name}.json").read_text())
 
 
-def feed(stream: str, section: Mapping[str, Any]) -> Feed:
+def feed_of(stream: str, section: Mapping[str, Any]) -> Feed:
     """The configured endpoint of a vendor stream."""
     for vendor in VENDORS:
         if stream.startswith(vendor.name):
@@ -60,31 +60,31 @@ def response(body: Any, headers: Mapping[str, str] | None = None) -> Response:
 
 
 def decoded(
-    held: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
+    feed: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
 ) -> Answer:
-    request: Request = held.endpoint.first_request(span)
+    request: Request = feed.endpoint.first_request(span)
     answer = response(body, headers)
     assert answer.problem() is None, "the client would reject the body"
-    return held.endpoint.decode(answer.on_one_line(), span, request, {} if memory is None else memory)
+    return feed.endpoint.decode(answer, span, request, {} if memory is None else memory)
 
 
 def records(
-    held: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
+    feed: Feed, body: Any, span: Span, *, headers: Mapping[str, str] | None = None, memory: Any = None
 ) -> dict[str, list[Row]]:
     """The records of a page, by stream: the vendor's stream and the unified streams."""
-    answer = decoded(held, body, span, headers=headers, memory=memory)
-    return {output.stream: rows_of(output, answer, span) for output in outputs_of(held)}
+    answer = decoded(feed, body, span, headers=headers, memory=memory)
+    return {output.stream: rows_of(output, answer, span) for output in outputs_of(feed)}
 
 
-def partly(held: Feed, body: Any, span: Span, *, memory: Any = None) -> dict[str, tuple[list[Row], list[Fault]]]:
+def partly(feed: Feed, body: Any, span: Span, *, memory: Any = None) -> dict[str, tuple[list[Row], list[Fault]]]:
     """The records of a page, by stream, and the faulty rows."""
-    answer = decoded(held, body, span, memory=memory)
-    return {output.stream: rows_and_faults_of(output, answer, span) for output in outputs_of(held)}
+    answer = decoded(feed, body, span, memory=memory)
+    return {output.stream: rows_and_faults_of(output, answer, span) for output in outputs_of(feed)}
 
 
-def outputs_of(held: Feed) -> list[Output]:
-    mapped = (Output(stream.name, mapper, held.endpoint.vendor) for stream, mapper in held.mappers.items())
-    return [Output(held.stream.name), *mapped]
+def outputs_of(feed: Feed) -> list[Output]:
+    mapped = (Output(stream.name, mapper, feed.endpoint.vendor) for stream, mapper in feed.mappers.items())
+    return [Output(feed.stream.name), *mapped]
 
 
 def rows_of(output: Output, answer: Answer, span: Span) -> list[Row]:
@@ -126,24 +126,24 @@ def changed(body: Any, **values: Any) -> Any:
 
 def kaiko_events(market: str = "bbit/perpetual-future/eth-usdt") -> tuple[Feed, Span]:
     names = dict(zip(("exchange", "instrument_class", "instrument"), market.split("/"), strict=True))
-    held = feed("kaiko_liquidation_events", {"api_key": "k" * 8, "instruments": [market]})
-    return held, span_of(Partition.of(**names, entry="kaiko.instruments[0]"))
+    feed = feed_of("kaiko_liquidation_events", {"api_key": "k" * 8, "instruments": [market]})
+    return feed, span_of(Partition.of(**names, entry="kaiko.instruments[0]"))
 
 
 def kaiko_volumes(asset: str = "eth", interval: str = "1h") -> tuple[Feed, Span]:
     section = {"api_key": "k" * 8, "assets": [asset], "interval": interval}
-    held = feed("kaiko_token_liquidation_volumes", section)
-    return held, span_of(Partition.of(asset=asset, interval=interval, entry="kaiko.assets[0]"))
+    feed = feed_of("kaiko_token_liquidation_volumes", section)
+    return feed, span_of(Partition.of(asset=asset, interval=interval, entry="kaiko.assets[0]"))
 
 
 def coin_metrics(market: str = "binance-BTCUSDT-future") -> tuple[Feed, Span]:
-    held = feed("coin_metrics_market_liquidations", {"api_key": "k" * 8, "markets": [market]})
-    return held, span_of(Partition.of(market=market, entry="coin_metrics.markets[0]"))
+    feed = feed_of("coin_metrics_market_liquidations", {"api_key": "k" * 8, "markets": [market]})
+    return feed, span_of(Partition.of(market=market, entry="coin_metrics.markets[0]"))
 
 
 def kwery(symbol: str = "BTC", **section: Any) -> tuple[Feed, Span]:
-    held = feed("kwery_liquidations", {"api_key": "k" * 8, "symbols": [symbol], **section})
-    return held, span_of(Partition.of(symbol=symbol, entry="kwery.symbols[0]"))
+    feed = feed_of("kwery_liquidations", {"api_key": "k" * 8, "symbols": [symbol], **section})
+    return feed, span_of(Partition.of(symbol=symbol, entry="kwery.symbols[0]"))
 
 
 def kiyotaka(market: str = "BINANCE_FUTURES/BTCUSDT", **section: Any) -> tuple[Feed, Span]:
@@ -157,7 +157,7 @@ def kiyotaka(market: str = "BINANCE_FUTURES/BTCUSDT", **section: Any) -> tuple[F
     else:
         section |= {"symbols": [market]}
         partition = Partition.of(exchange=names, raw_symbol=symbol, **rest, entry="kiyotaka.symbols[0]")
-    return feed("kiyotaka_liquidation_agg", {"api_key": "k" * 8, **section}), span_of(partition)
+    return feed_of("kiyotaka_liquidation_agg", {"api_key": "k" * 8, **section}), span_of(partition)
 
 
 MARKET = sample("coinalyze/future-markets.200")[0]
@@ -168,9 +168,9 @@ def coinalyze(*symbols: str, markets: Any = ..., exchanges: Any = EXCHANGES, **s
     """These symbols in one request; the list of markets is `markets`, or has them with the sample's fields."""
     symbols = symbols or ("BTCUSDT_PERP.A",)
     section = {"interval": "1hour", "denomination": "native", "symbols": list(symbols), **section}
-    held = feed("coinalyze_liquidation_history", {"api_key": "k" * 8, **section})
+    feed = feed_of("coinalyze_liquidation_history", {"api_key": "k" * 8, **section})
     rows = [{**MARKET, "symbol": symbol} for symbol in symbols] if markets is ... else markets
     lists = {"/v1/future-markets": rows, "/v1/exchanges": exchanges}
-    held.endpoint.client.fetch = lambda request, *_, **__: response(lists[request.path])  # type: ignore[method-assign]
-    partitions = tuple(held.endpoint.partitions(Traffic()))
-    return held, Span(partitions, *ALL_TIME)
+    feed.endpoint.client.fetch = lambda request, *_, **__: response(lists[request.path])  # type: ignore[method-assign]
+    partitions = tuple(feed.endpoint.partitions(Traffic()))
+    return feed, Span(partitions, *ALL_TIME)

@@ -25,7 +25,7 @@ from source_liquidations.vendors.bitfinex.rows import canonical
 from source_liquidations.vendors.bitfinex.vendor import Bitfinex, explain, translated
 from source_liquidations.vendors.vendor import Feed, Shared
 from unit_tests.vendors.bitfinex import row
-from unit_tests.vendors.bodies import feed, partly, records, response, sample, span_of
+from unit_tests.vendors.bodies import feed_of, partly, records, response, sample, span_of
 
 OWN, UNIFIED = "bitfinex_liquidations", "liquidations"
 MS = 1_706_417_848_752
@@ -45,9 +45,9 @@ SHORT = {
 
 def bitfinex(*symbols: str) -> tuple[Feed, Span]:
     entries = symbols or ("*",)
-    held = feed(OWN, {"symbols": list(entries)})
+    feed = feed_of(OWN, {"symbols": list(entries)})
     partitions = tuple(Partition.of(symbol=entry, entry="bitfinex.symbols[0]") for entry in entries)
-    return held, Span(partitions, span_of(partitions[0]).start, span_of(partitions[0]).end)
+    return feed, Span(partitions, span_of(partitions[0]).start, span_of(partitions[0]).end)
 
 
 def own(body: Any, *symbols: str) -> list[dict[str, Any]]:
@@ -109,10 +109,10 @@ def test_placeholders_and_further_elements_arrive(caplog: pytest.LogCaptureFixtu
 
 
 def test_literals_stay_as_they_are() -> None:
-    held, span = bitfinex()
+    feed, span = bitfinex()
     amount = b"-0.10000000000000000000000000001"
     literal = b'[["pos",9007199254740993,1706417848752,null,"tBTCUSD",%b,1E-7,null,1,1,null,"2.50"]]' % amount
-    answer = held.endpoint.decode(response(literal), span, held.endpoint.first_request(span), {})
+    answer = feed.endpoint.decode(response(literal), span, feed.endpoint.first_request(span), {})
     text = bytes(answer.rows.raw[0])
     for part in (b'"pos_id":9007199254740993,', b":%b," % amount, b":1E-7,", b':"2.50"'):
         assert part in text
@@ -171,8 +171,8 @@ def test_other_bodies_are_refused(body: Any, says: str) -> None:
 )
 def test_a_faulty_row_is_named_and_the_others_arrive(place: int, value: Any, says: str) -> None:
     body = [row(MS), row(MS + 1, **{f"at_{place}": value}), row(MS + 2)]
-    held, span = bitfinex()
-    found, faults = partly(held, body, span)[OWN]
+    feed, span = bitfinex()
+    found, faults = partly(feed, body, span)[OWN]
     assert [r["mts"] for r in found] == [MS, MS + 2]
     assert [fault.instant for fault in faults] == [(MS + 1) * 10**6]
     assert says in faults[0].error.message
@@ -275,8 +275,8 @@ def test_is_match_counts_by_its_value(value: Any, event_type: str) -> None:
 @pytest.mark.parametrize("value", [None, 2])
 def test_neither_trigger_nor_match_is_a_fault_of_the_unified_stream_alone(value: Any) -> None:
     body = [row(MS), row(MS + 1, at_8=value)]
-    held, span = bitfinex()
-    found = partly(held, body, span)
+    feed, span = bitfinex()
+    found = partly(feed, body, span)
     assert len(found[OWN][0]) == 2
     rows, (fault,) = found[UNIFIED]
     assert [r["liquidated_at_ns"] for r in rows] == [MS * 10**6]

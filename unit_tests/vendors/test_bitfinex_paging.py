@@ -211,17 +211,17 @@ def test_times_with_fractions_arrive_once_each(crowds: list[tuple[int, int]], se
 @settings(max_examples=60, deadline=None)
 def test_killed_anywhere_everything_arrives(crowds: list[tuple[int, int]], kills: list[int], seed: int) -> None:
     client = FakeBitfinex(laid_out(crowds, random.Random(seed)))
-    held: dict[str, dict[object, dict[str, object]]] = {OWN: {}, UNIFIED: {}}
+    tables: dict[str, dict[object, dict[str, object]]] = {OWN: {}, UNIFIED: {}}
     state: dict[str, object] = {}
     for killed_after in (*kills, None):
         with pages_of(LIMIT):
             synced = sync(client, START, END, state=state, killed_after=killed_after)
         state = synced.state
-        for stream, rows in held.items():
+        for stream, rows in tables.items():
             for key, record in zip(keys(synced.records[stream], stream), synced.records[stream], strict=True):
                 assert rows.setdefault(key, record) == record, "two rows of one key"
-    assert sent_rows(list(held[OWN].values())) == as_sent(client.rows)
-    assert len(held[UNIFIED]) == len(client.rows)
+    assert sent_rows(list(tables[OWN].values())) == as_sent(client.rows)
+    assert len(tables[UNIFIED]) == len(client.rows)
 
 
 @given(crowds=instants, late=instants, seed=st.integers(0, 2**32))

@@ -32,9 +32,9 @@ def partitions(*markets: str) -> tuple[Partition, ...]:
 
 
 def test_pages_begin_at_the_start_and_end_before_the_end() -> None:
-    held, _ = coin_metrics()
+    feed, _ = coin_metrics()
     span = Span(partitions("a-B-future", "c-D-future"), START, START + timestamps.DAY)
-    assert held.endpoint.first_request(span) == Request(
+    assert feed.endpoint.first_request(span) == Request(
         "/v4/timeseries/market-liquidations",
         (
             ("markets", "a-B-future,c-D-future"),
@@ -48,11 +48,11 @@ def test_pages_begin_at_the_start_and_end_before_the_end() -> None:
 
 
 def test_a_following_page_repeats_the_request_with_its_token() -> None:
-    held, span = coin_metrics()
-    first = held.endpoint.first_request(span)
-    following = decoded(held, {**sample(BODY), "next_page_token": "one"}, span).next_request
+    feed, span = coin_metrics()
+    first = feed.endpoint.first_request(span)
+    following = decoded(feed, {**sample(BODY), "next_page_token": "one"}, span).next_request
     assert following == Request(first.path, (*first.params, ("next_page_token", "one")))
-    assert decoded(held, sample(BODY), span).next_request is None
+    assert decoded(feed, sample(BODY), span).next_request is None
 
 
 @pytest.mark.parametrize(
@@ -63,17 +63,17 @@ def test_a_following_page_repeats_the_request_with_its_token() -> None:
     ],
 )
 def test_a_next_url_elsewhere_or_without_a_token_is_refused(page: dict[str, str]) -> None:
-    held, span = coin_metrics()
-    answer = decoded(held, {**sample(BODY), **page}, span)
+    feed, span = coin_metrics()
+    answer = decoded(feed, {**sample(BODY), **page}, span)
     assert isinstance(answer.problem, UnexpectedAnswer)
     assert answer.next_request is None
     assert len(answer.rows) == len(sample(BODY)["data"]), "the page itself is good"
 
 
 def test_a_token_is_taken_from_the_next_url_where_it_is_nowhere_else() -> None:
-    held, span = coin_metrics()
+    feed, span = coin_metrics()
     url = "https://api.coinmetrics.io/v4/timeseries/market-liquidations?api_key=k&next_page_token=a%2Bb"
-    answer = decoded(held, {**sample(BODY), "next_page_token": None, "next_page_url": url}, span)
+    answer = decoded(feed, {**sample(BODY), "next_page_token": None, "next_page_url": url}, span)
     assert answer.next_request is not None
     assert dict(answer.next_request.params)["next_page_token"] == "a+b"
 
@@ -92,9 +92,9 @@ def test_batches_hold_every_market_once_and_fit_into_an_address(markets: list[st
 
 
 def test_the_documented_example() -> None:
-    held, span = coin_metrics()
+    feed, span = coin_metrics()
     body = sample(BODY)
-    found = records(held, body, span)
+    found = records(feed, body, span)
     assert found[STREAM] == [
         {**row, "time_ns": time}
         for row, time in zip(body["data"], (1602344682105000000, 1602344737067000000), strict=True)
@@ -122,19 +122,19 @@ def test_the_documented_example() -> None:
 
 
 def test_values_that_are_numbers_are_taken_as_they_are() -> None:
-    held, span = coin_metrics()
-    found = records(held, changed(sample(BODY), amount=0.045, price=11380, coin_metrics_id=1602344682105000001), span)
-    (vendors, *_), (ours, *_) = found[held.stream.name], found["liquidations"]
+    feed, span = coin_metrics()
+    found = records(feed, changed(sample(BODY), amount=0.045, price=11380, coin_metrics_id=1602344682105000001), span)
+    (vendors, *_), (ours, *_) = found[feed.stream.name], found["liquidations"]
     assert (vendors["amount"], vendors["price"], vendors["coin_metrics_id"]) == (0.045, 11380, 1602344682105000001)
     assert (ours["amount"], ours["price"]) == (0.045, 11380)
     assert ours["liquidation_id"].startswith("1602344682105000001:")
 
 
 def test_an_order_and_its_trade_are_two_rows() -> None:
-    held, span = coin_metrics()
+    feed, span = coin_metrics()
     body = sample(BODY)
     body["data"][1] = {**body["data"][0], "type": "order"}
-    found = records(held, body, span)["liquidations"]
+    found = records(feed, body, span)["liquidations"]
     assert [(row["event_type"], row["liquidation_id"].split(":")[1]) for row in found] == [
         ("trade", "trade"),
         ("order", "order"),
@@ -143,34 +143,34 @@ def test_an_order_and_its_trade_are_two_rows() -> None:
 
 
 def test_values_stay_strings_and_undocumented_ones_arrive() -> None:
-    held, span = coin_metrics()
+    feed, span = coin_metrics()
     body = changed(sample(BODY), amount="0.0450000000000000001", liquidity="taker", side=...)
-    for row in records(held, body, span)[STREAM]:
+    for row in records(feed, body, span)[STREAM]:
         assert (row["amount"], row["liquidity"]) == ("0.0450000000000000001", "taker")
         assert "side" not in row
 
 
 def test_a_time_in_nanoseconds_that_the_vendor_sends_stays() -> None:
-    held, span = coin_metrics()
-    found = records(held, changed(sample(BODY), time_ns="theirs"), span)
+    feed, span = coin_metrics()
+    found = records(feed, changed(sample(BODY), time_ns="theirs"), span)
     assert [row["time_ns"] for row in found[STREAM]] == ["theirs"] * 2
     assert [row["liquidated_at_ns"] for row in found["liquidations"]] == [1602344682105000000, 1602344737067000000]
 
 
 def test_null_is_no_rows() -> None:
-    held, span = coin_metrics()
-    answer = decoded(held, {"data": None}, span)
+    feed, span = coin_metrics()
+    answer = decoded(feed, {"data": None}, span)
     assert (len(answer.rows), answer.next_request) == (0, None)
 
 
 def test_a_batchs_rows_know_their_partition() -> None:
-    held, _ = coin_metrics()
+    feed, _ = coin_metrics()
     body = sample(BODY)
     body["data"][1]["market"] = "bybit-BTCUSDT-future"
     span = Span(partitions("binance-BTCUSDT-future", "bybit-BTCUSDT-future"), 0, 2**62)
-    assert decoded(held, body, span).rows.owners == [0, 1]
+    assert decoded(feed, body, span).rows.owners == [0, 1]
     with pytest.raises(UnexpectedAnswer, match="bybit-BTCUSDT-future"):
-        decoded(held, body, Span(partitions("binance-BTCUSDT-future", "okex-X-future"), 0, 2**62))
+        decoded(feed, body, Span(partitions("binance-BTCUSDT-future", "okex-X-future"), 0, 2**62))
 
 
 @pytest.mark.parametrize(
@@ -178,20 +178,20 @@ def test_a_batchs_rows_know_their_partition() -> None:
     [("coin_metrics_id", ...), ("type", ...), ("market", 1), ("time", "today"), ("time", ...), ("amount", [])],
 )
 def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, value: Any) -> None:
-    held, span = coin_metrics()
+    feed, span = coin_metrics()
     with pytest.raises(UnexpectedAnswer, match=field):
-        decoded(held, changed(sample(BODY), **{field: value}), span)
+        decoded(feed, changed(sample(BODY), **{field: value}), span)
 
 
 @pytest.mark.parametrize("field", ["amount", "price"])
 @pytest.mark.parametrize("text", ["a few", "1,5", "1, 5", "NaN", "-Infinity", "1e400", "[1]", "{}", "true", "1_000"])
 def test_no_number_is_guessed(field: str, text: str) -> None:
     """The vendor's rows arrive unchanged, and the unified stream gets all but this one."""
-    held, span = coin_metrics()
+    feed, span = coin_metrics()
     body = sample(BODY)
-    good = records(held, body, span)
+    good = records(feed, body, span)
     body["data"][0][field] = text
-    found = partly(held, body, span)
+    found = partly(feed, body, span)
     assert found[STREAM] == ([{**good[STREAM][0], field: text}, good[STREAM][1]], [])
     rows, (fault,) = found["liquidations"]
     assert rows == good["liquidations"][1:]
@@ -200,11 +200,11 @@ def test_no_number_is_guessed(field: str, text: str) -> None:
 
 
 def test_a_faulty_row_affects_only_its_market() -> None:
-    held, _ = coin_metrics()
+    feed, _ = coin_metrics()
     body = sample(BODY)
     body["data"][1] |= {"market": "bybit-BTCUSDT-future", "amount": "NaN"}
     span = Span(partitions("binance-BTCUSDT-future", "bybit-BTCUSDT-future"), 0, 2**62)
-    rows, (fault,) = partly(held, body, span)["liquidations"]
+    rows, (fault,) = partly(feed, body, span)["liquidations"]
     assert [row["market"] for row in rows] == ["binance-BTCUSDT-future"]
     assert fault.owners == [1]
 
@@ -213,24 +213,24 @@ def test_a_faulty_row_affects_only_its_market() -> None:
     ("text", "number"), [("0012.50", 12.5), ("+5", 5), ("-0.0", 0), ("1E-7", 1e-7), ("", None), (None, None)]
 )
 def test_text_that_is_a_number_becomes_one(text: str | None, number: float | None) -> None:
-    held, span = coin_metrics()
+    feed, span = coin_metrics()
     body = sample(BODY)
     body["data"][0]["amount"] = text
-    found = records(held, body, span)
+    found = records(feed, body, span)
     assert [row["amount"] for row in found["liquidations"]] == [number, 0.004]
     assert found[STREAM][0]["amount"] == text
 
 
 def test_two_events_of_one_key_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     """Both arrive, and so does an exact repeat, which is not reported."""
-    held, span = coin_metrics()
+    feed, span = coin_metrics()
     body = sample(BODY)
     body["data"] += [body["data"][0], {**body["data"][0], "amount": "7"}]
     memory: dict[Any, Any] = {}
-    assert len(records(held, {"data": body["data"][:3]}, span, memory=memory)[STREAM]) == 3
+    assert len(records(feed, {"data": body["data"][:3]}, span, memory=memory)[STREAM]) == 3
     assert not caplog.messages
     for _ in range(2):
-        assert len(records(held, {"data": body["data"][3:]}, span, memory=memory)[STREAM]) == 1
+        assert len(records(feed, {"data": body["data"][3:]}, span, memory=memory)[STREAM]) == 1
     (told,) = caplog.messages
     assert told.startswith(f"{STREAM}: two different rows have the same key")
     assert "1602344682105000000" in told

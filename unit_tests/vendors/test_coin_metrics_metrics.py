@@ -31,22 +31,22 @@ from source_liquidations.vendors.coin_metrics.metrics import (
 from source_liquidations.vendors.coin_metrics.vendor import CoinMetrics
 from source_liquidations.vendors.patterns import matches
 from source_liquidations.vendors.vendor import Feed, Shared
-from unit_tests.vendors.bodies import configured, decoded, feed, partly, records, sample
+from unit_tests.vendors.bodies import configured, decoded, feed_of, partly, records, sample
 
 SECTION = {"api_key": "key", "markets": ["binance-BTCUSDT-future"], "metrics_for_markets": True}
 ENTITIES = {MARKET: "binance-BTCUSDT-future", EXCHANGE_ASSET: "binance-btc", PAIR: "btc-usd", EXCHANGE: "binance"}
 
 
-def held(level: Level, frequency: str = "1h", **section: Any) -> tuple[Feed, Span]:
-    found = feed(level.stream.name, {**SECTION, "metrics_frequency": frequency, **section})
+def metrics_feed(level: Level, frequency: str = "1h", **section: Any) -> tuple[Feed, Span]:
+    feed = feed_of(level.stream.name, {**SECTION, "metrics_frequency": frequency, **section})
     partition = Partition.of(**{level.field: ENTITIES[level]}, frequency=frequency)
-    return found, Span((partition,), 0, timestamps.parse("2100-01-01"))
+    return feed, Span((partition,), 0, timestamps.parse("2100-01-01"))
 
 
 def endpoint(level: Level, frequency: str = "1h") -> LiquidationMetrics:
-    found = held(level, frequency)[0].endpoint
-    assert isinstance(found, LiquidationMetrics)
-    return found
+    metrics = metrics_feed(level, frequency)[0].endpoint
+    assert isinstance(metrics, LiquidationMetrics)
+    return metrics
 
 
 # Requests.
@@ -79,9 +79,9 @@ def test_a_request_has_the_four_metrics_of_one_frequency(level: Level, frequency
 
 
 def test_a_following_page_repeats_the_request_with_its_token() -> None:
-    found, span = held(PAIR, "1d")
-    first = found.endpoint.first_request(span)
-    following = decoded(found, {**sample("coin_metrics/timeseries__pair-metrics.200"), "next_page_token": "one"}, span)
+    feed, span = metrics_feed(PAIR, "1d")
+    first = feed.endpoint.first_request(span)
+    following = decoded(feed, {**sample("coin_metrics/timeseries__pair-metrics.200"), "next_page_token": "one"}, span)
     assert following.next_request == Request(first.path, (*first.params, ("next_page_token", "one")))
 
 
@@ -146,15 +146,15 @@ SAMPLES = [(MARKET, "5m", "market"), (EXCHANGE_ASSET, "1d", "exchange-asset"), (
 def test_the_vendors_samples_arrive_as_they_are(level: Level, frequency: str, name: str) -> None:
     """Other metrics than liquidations, too: a field that nobody documented for this call."""
     body = sample(f"coin_metrics/timeseries__{name}-metrics.200")
-    found, span = held(level, frequency)
-    assert records(found, body, span)[level.stream.name] == [{**row, "frequency": frequency} for row in body["data"]]
+    feed, span = metrics_feed(level, frequency)
+    assert records(feed, body, span)[level.stream.name] == [{**row, "frequency": frequency} for row in body["data"]]
 
 
 def test_the_sample_of_markets_in_liquidation_volumes() -> None:
     """A buy closed a short. An absent value makes no row."""
-    found, span = held(MARKET, "5m")
+    feed, span = metrics_feed(MARKET, "5m")
     body = sample("coin_metrics/timeseries__market-metrics.200")
-    rows = records(found, body, span)["liquidation_volumes"]
+    rows = records(feed, body, span)["liquidation_volumes"]
     assert len(rows) == len(body["data"])
     assert rows[0] == {
         "vendor": "coin_metrics",
@@ -193,10 +193,10 @@ def hour_of(hour: int, **values: str | None) -> dict[str, Any]:
     ],
 )
 def test_the_row_names_what_is_summed(level: Level, entity: str, market: str, exchange: str, asset: str) -> None:
-    found, _ = held(level)
+    feed, _ = metrics_feed(level)
     span = Span((Partition.of(**{level.field: entity}, frequency="1h"),), 0, 2**62)
     values = {"buy_units": "1.5", "buy_usd": "100", "sell_units": "0", "sell_usd": "0.0"}
-    rows = records(found, {"data": [row_of(level, entity, **values)]}, span)["liquidation_volumes"]
+    rows = records(feed, {"data": [row_of(level, entity, **values)]}, span)["liquidation_volumes"]
     assert {(row["market"], row["exchange"], row["asset"]) for row in rows} == {(market, exchange, asset)}
     assert [(row["position_side"], row["unit"], row["amount"]) for row in rows] == [
         ("short", "coin", 1.5),
@@ -223,21 +223,21 @@ def test_entities_never_share_a_key(names: list[tuple[str, str]], level: Level) 
 
 
 def test_null_and_absent_values_make_no_row_of_volumes() -> None:
-    found, span = held(PAIR)
+    feed, span = metrics_feed(PAIR)
     row = row_of(PAIR, "btc-usd", buy_units=None, sell_usd="0012.500")
-    told = records(found, {"data": [row]}, span)
+    told = records(feed, {"data": [row]}, span)
     assert told[PAIR.stream.name] == [{**row, "frequency": "1h"}]
     (volume,) = told["liquidation_volumes"]
     assert (volume["position_side"], volume["unit"], volume["amount"]) == ("long", "usd", 12.5)
 
 
 def test_rows_of_several_entities_know_their_partition() -> None:
-    found, _ = held(PAIR)
+    feed, _ = metrics_feed(PAIR)
     partitions = tuple(Partition.of(pair=name, frequency="1h") for name in ("a-b", "c-d"))
     rows = [row_of(PAIR, "a-b"), row_of(PAIR, "c-d")]
-    assert decoded(found, {"data": rows}, Span(partitions, 0, 2**62)).rows.owners == [0, 1]
+    assert decoded(feed, {"data": rows}, Span(partitions, 0, 2**62)).rows.owners == [0, 1]
     with pytest.raises(UnexpectedAnswer, match="x-y"):
-        decoded(found, {"data": [row_of(PAIR, "x-y")]}, Span(partitions, 0, 2**62))
+        decoded(feed, {"data": [row_of(PAIR, "x-y")]}, Span(partitions, 0, 2**62))
 
 
 @pytest.mark.parametrize(
@@ -251,14 +251,14 @@ def test_rows_of_several_entities_know_their_partition() -> None:
     ],
 )
 def test_a_body_of_another_shape_is_refused(body: Any, says: str) -> None:
-    found, span = held(PAIR)
+    feed, span = metrics_feed(PAIR)
     with pytest.raises(UnexpectedAnswer, match=says):
-        decoded(found, body, span)
+        decoded(feed, body, span)
 
 
 def test_a_next_page_elsewhere_is_not_requested() -> None:
-    found, span = held(PAIR)
-    answer = decoded(found, {"data": [], "next_page_token": "t", "next_page_url": "https://evil.example/"}, span)
+    feed, span = metrics_feed(PAIR)
+    answer = decoded(feed, {"data": [], "next_page_token": "t", "next_page_url": "https://evil.example/"}, span)
     assert "another origin" in str(answer.problem)
     assert answer.next_request is None
 
@@ -266,13 +266,13 @@ def test_a_next_page_elsewhere_is_not_requested() -> None:
 @pytest.mark.parametrize("text", ["NaN", "much", "1,5", "1e400", "[]"])
 def test_a_value_that_is_no_number_is_refused_in_volumes(text: str) -> None:
     """The whole interval is omitted. The vendor's row arrives unchanged, and other intervals arrive in both shapes."""
-    found, span = held(PAIR)
+    feed, span = metrics_feed(PAIR)
     rows = [
         hour_of(1, sell_usd="1"),
         hour_of(2, buy_units="2", buy_usd=text, sell_usd="2"),
         hour_of(3, sell_usd="3"),
     ]
-    told = partly(found, {"data": rows}, span)
+    told = partly(feed, {"data": rows}, span)
     assert told[PAIR.stream.name] == ([{**row, "frequency": "1h"} for row in rows], [])
     volumes, (fault,) = told["liquidation_volumes"]
     assert [(row["interval_start"], row["amount"]) for row in volumes] == [
@@ -286,11 +286,11 @@ def test_a_value_that_is_no_number_is_refused_in_volumes(text: str) -> None:
 
 def test_an_interval_that_is_repeated_exactly_comes_once() -> None:
     """On one page, and from a page to the next."""
-    found, span = held(PAIR)
+    feed, span = metrics_feed(PAIR)
     rows = [hour_of(hour, sell_usd="1") for hour in (1, 2, 3)]
     memory: dict[Any, Any] = {}
-    first = records(found, {"data": [rows[0], rows[1], rows[1]]}, span, memory=memory)
-    then = records(found, {"data": [rows[1], rows[2]]}, span, memory=memory)
+    first = records(feed, {"data": [rows[0], rows[1], rows[1]]}, span, memory=memory)
+    then = records(feed, {"data": [rows[1], rows[2]]}, span, memory=memory)
     for stream in (PAIR.stream.name, "liquidation_volumes"):
         assert len(first[stream]) == 2
         assert len(then[stream]) == 1
@@ -299,33 +299,33 @@ def test_an_interval_that_is_repeated_exactly_comes_once() -> None:
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one page", "two pages"])
 def test_an_interval_with_two_values_is_refused(apart: bool) -> None:
-    found, span = held(PAIR)
+    feed, span = metrics_feed(PAIR)
     rows = [row_of(PAIR, "btc-usd", sell_usd="1"), row_of(PAIR, "btc-usd", sell_usd="2")]
     memory: dict[Any, Any] = {}
     if apart:
-        decoded(found, {"data": [rows.pop(0)]}, span, memory=memory)
+        decoded(feed, {"data": [rows.pop(0)]}, span, memory=memory)
     with pytest.raises(UnexpectedAnswer, match="twice with different values"):
-        decoded(found, {"data": rows}, span, memory=memory)
+        decoded(feed, {"data": rows}, span, memory=memory)
 
 
 def test_entities_have_the_same_intervals_each() -> None:
-    found, _ = held(PAIR)
+    feed, _ = metrics_feed(PAIR)
     span = Span(tuple(Partition.of(pair=name, frequency="1h") for name in ("a-b", "c-d")), 0, 2**62)
     rows = [row_of(PAIR, "a-b", sell_usd="1"), row_of(PAIR, "c-d", sell_usd="1"), row_of(PAIR, "c-d", sell_usd="1")]
-    answer = decoded(found, {"data": rows}, span)
+    answer = decoded(feed, {"data": rows}, span)
     assert (len(answer.rows), answer.rows.owners) == (2, [0, 1])
 
 
 def test_null_is_no_rows() -> None:
-    found, span = held(PAIR)
-    answer = decoded(found, {"data": None}, span)
+    feed, span = metrics_feed(PAIR)
+    answer = decoded(feed, {"data": None}, span)
     assert (len(answer.rows), answer.next_request) == (0, None)
 
 
 def test_a_frequency_that_the_vendor_sends_stays() -> None:
-    found, span = held(PAIR)
+    feed, span = metrics_feed(PAIR)
     row = {**row_of(PAIR, "btc-usd"), "frequency": "theirs"}
-    assert records(found, {"data": [row]}, span)[PAIR.stream.name] == [row]
+    assert records(feed, {"data": [row]}, span)[PAIR.stream.name] == [row]
 
 
 # Configuration and refusals.
@@ -361,7 +361,7 @@ def test_markets_and_assets_of_exchanges_have_them() -> None:
 def test_volumes_have_the_configured_metrics(section: dict[str, Any], feeds: bool) -> None:
     config = {"markets": ["a-B-future"], **section}
     assert (LIQUIDATION_VOLUMES in planning.streams([CoinMetrics(config, Shared())])) is feeds
-    assert (LIQUIDATION_VOLUMES in feed(MARKET.stream.name, config).mappers) is feeds
+    assert (LIQUIDATION_VOLUMES in feed_of(MARKET.stream.name, config).mappers) is feeds
 
 
 def test_a_metric_that_the_plan_does_not_have_says_what_to_take_out() -> None:

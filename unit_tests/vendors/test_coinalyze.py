@@ -29,7 +29,7 @@ from unit_tests.vendors.bodies import (
     coinalyze,
     configured,
     decoded,
-    feed,
+    feed_of,
     partly,
     records,
     response,
@@ -43,9 +43,9 @@ VOLUMES = "liquidation_volumes"
 
 
 def endpoint_of(*symbols: str, **section: Any) -> LiquidationHistory:
-    held, _ = coinalyze(*symbols, **section)
-    assert isinstance(held.endpoint, LiquidationHistory)
-    return held.endpoint
+    feed, _ = coinalyze(*symbols, **section)
+    assert isinstance(feed.endpoint, LiquidationHistory)
+    return feed.endpoint
 
 
 def series(symbol: str = "BTCUSDT_PERP.A", *points: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def point(at: Any = TEN, long: Any = 1.5, short: Any = 0.5, **more: Any) -> dict
 @pytest.mark.parametrize(("denomination", "convert"), [("usd", "true"), ("native", "false")])
 def test_several_symbols_of_one_window(denomination: str, convert: str) -> None:
     """Both bounds are inclusive, and seconds: in milliseconds, nothing would be found."""
-    held, span = coinalyze("BTCUSDT_PERP.A", "0.T", denomination=denomination)
-    assert held.endpoint.first_request(Span(span.partitions, START, START + 5 * HOUR)) == Request(
+    feed, span = coinalyze("BTCUSDT_PERP.A", "0.T", denomination=denomination)
+    assert feed.endpoint.first_request(Span(span.partitions, START, START + 5 * HOUR)) == Request(
         "/v1/liquidation-history",
         (
             ("symbols", "BTCUSDT_PERP.A,0.T"),
@@ -77,10 +77,10 @@ def test_several_symbols_of_one_window(denomination: str, convert: str) -> None:
 
 
 def test_daily_dollars_by_default() -> None:
-    held, _ = coinalyze("BTCUSDT_PERP.A", interval="daily", denomination="usd")
-    plain = Coinalyze({"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}, Shared()).feeds[0].endpoint
+    feed, _ = coinalyze("BTCUSDT_PERP.A", interval="daily", denomination="usd")
+    plain = Coinalyze({"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}, Shared()).feeds()[0].endpoint
     span = Span((Partition.of(symbol="BTCUSDT_PERP.A"),), START, START + timestamps.DAY)
-    assert held.endpoint.first_request(span) == plain.first_request(span)
+    assert feed.endpoint.first_request(span) == plain.first_request(span)
     assert plain.step == timestamps.DAY
 
 
@@ -93,9 +93,9 @@ LISTED = [
 
 
 def partitions_of(*symbols: str, listed: Any = LISTED) -> tuple[LiquidationHistory, list[Partition]]:
-    held, span = coinalyze(*symbols, markets=listed)
-    assert isinstance(held.endpoint, LiquidationHistory)
-    return held.endpoint, list(span.partitions)
+    feed, span = coinalyze(*symbols, markets=listed)
+    assert isinstance(feed.endpoint, LiquidationHistory)
+    return feed.endpoint, list(span.partitions)
 
 
 def test_patterns_are_matched_against_the_list_and_a_market_is_read_once() -> None:
@@ -207,8 +207,8 @@ def test_half_a_minutes_symbols_go_out_every_half_minute() -> None:
 
 
 def test_the_sample() -> None:
-    held, span = coinalyze()
-    found = records(held, sample("coinalyze/liquidation-history.200"), span)
+    feed, span = coinalyze()
+    found = records(feed, sample("coinalyze/liquidation-history.200"), span)
     names = {
         "symbol": "BTCUSDT_PERP.A",
         "interval": "1hour",
@@ -241,20 +241,20 @@ def test_the_sample() -> None:
     "body", [sample("coinalyze/liquidation-history.200.empty"), None, [series()], [series() | {"history": None}]]
 )
 def test_no_rows_in_every_form(body: Any) -> None:
-    held, span = coinalyze()
-    assert records(held, body, span) == {STREAM.name: [], VOLUMES: []}
+    feed, span = coinalyze()
+    assert records(feed, body, span) == {STREAM.name: [], VOLUMES: []}
 
 
 def test_symbols_come_in_any_order_and_some_are_left_out() -> None:
-    held, span = coinalyze("A.A", "B.Y", "C.Q")
+    feed, span = coinalyze("A.A", "B.Y", "C.Q")
     body = [series("C.Q", point(TEN + 3600), point(TEN)), series("A.A", point(TEN, 3, 0))]
-    found = records(held, body, span)
+    found = records(feed, body, span)
     assert [(row["symbol"], row["t"], row["l"]) for row in found[STREAM.name]] == [
         ("C.Q", TEN + 3600, 1.5),
         ("C.Q", TEN, 1.5),
         ("A.A", TEN, 3),
     ]
-    assert decoded(held, body, span).rows.owners == [2, 2, 0]
+    assert decoded(feed, body, span).rows.owners == [2, 2, 0]
     assert [(row["market"], row["position_side"], row["amount"]) for row in found[VOLUMES][-2:]] == [
         ("A.A", "long", 3),
         ("A.A", "short", 0),
@@ -263,25 +263,25 @@ def test_symbols_come_in_any_order_and_some_are_left_out() -> None:
 
 @pytest.mark.parametrize("literal", ["0.12345678901234567890123456789", "1E-7", "2.50", "-0.0", "7", "0e3"])
 def test_numbers_keep_their_literals(literal: str) -> None:
-    held, span = coinalyze()
+    feed, span = coinalyze()
     body = json.dumps([series("BTCUSDT_PERP.A", point(long="@"))]).replace('"@"', literal).encode()
-    (row,) = decoded(held, body, span).rows.raw
+    (row,) = decoded(feed, body, span).rows.raw
     assert f'"l":{literal},' in bytes(row).decode().replace(" ", "")
-    assert records(held, body, span)[VOLUMES][0]["amount"] == float(literal)
+    assert records(feed, body, span)[VOLUMES][0]["amount"] == float(literal)
 
 
 @pytest.mark.parametrize(("given", "amount"), [("1.50", 1.5), (None, None), ("", None), (0, 0)])
 def test_text_that_is_a_number_null_and_zero(given: Any, amount: Any) -> None:
-    held, span = coinalyze()
-    found = records(held, [series("BTCUSDT_PERP.A", point(long=given))], span)
+    feed, span = coinalyze()
+    found = records(feed, [series("BTCUSDT_PERP.A", point(long=given))], span)
     assert found[STREAM.name][0]["l"] == (None if given == "" else given)
     assert found[VOLUMES][0]["amount"] == amount
 
 
 def test_a_value_that_is_no_number_is_a_fault_of_its_row_alone() -> None:
-    held, span = coinalyze("A.A", "B.A")
+    feed, span = coinalyze("A.A", "B.A")
     body = [series("A.A", point(TEN)), series("B.A", point(TEN), point(TEN + 3600, short={"a": 1}), point(TEN + 7200))]
-    for stream, (rows, faults) in partly(held, body, span).items():
+    for stream, (rows, faults) in partly(feed, body, span).items():
         assert len(rows) == (3 if stream == STREAM.name else 6)
         (fault,) = faults
         assert fault.instant == (TEN + 3600) * 10**9
@@ -292,14 +292,14 @@ def test_a_value_that_is_no_number_is_a_fault_of_its_row_alone() -> None:
 
 @pytest.mark.parametrize("at", [TEN * 1000, -5, 0, "soon", True, 17.5, None, {}, str(TEN * 1000), TEN // 10])
 def test_a_time_that_is_no_unix_second_is_an_error(at: Any) -> None:
-    held, span = coinalyze()
+    feed, span = coinalyze()
     with pytest.raises(UnexpectedAnswer, match=r"`t`|`int \| str`"):
-        decoded(held, [series("BTCUSDT_PERP.A", point(at))], span)
+        decoded(feed, [series("BTCUSDT_PERP.A", point(at))], span)
 
 
 def test_a_time_as_text() -> None:
-    held, span = coinalyze()
-    (row,) = records(held, [series("BTCUSDT_PERP.A", point(str(TEN)))], span)[STREAM.name]
+    feed, span = coinalyze()
+    (row,) = records(feed, [series("BTCUSDT_PERP.A", point(str(TEN)))], span)[STREAM.name]
     assert (row["t"], row["time"]) == (str(TEN), "2026-03-08T10:00:00.000Z")
 
 
@@ -318,30 +318,30 @@ def test_a_time_as_text() -> None:
     ],
 )
 def test_bodies_of_another_shape_are_refused(body: Any, words: str) -> None:
-    held, span = coinalyze()
+    feed, span = coinalyze()
     with pytest.raises(UnexpectedAnswer, match=words):
-        decoded(held, body, span)
+        decoded(feed, body, span)
 
 
 def test_an_interval_that_comes_twice() -> None:
-    held, span = coinalyze()
+    feed, span = coinalyze()
     twice = [series("BTCUSDT_PERP.A", point(), point()), series("BTCUSDT_PERP.A", point(TEN + 3600))]
-    assert len(records(held, twice, span)[STREAM.name]) == 2
+    assert len(records(feed, twice, span)[STREAM.name]) == 2
     with pytest.raises(UnexpectedAnswer, match="one interval comes twice with different values"):
-        decoded(held, [series("BTCUSDT_PERP.A", point(), point(long=2))], span)
+        decoded(feed, [series("BTCUSDT_PERP.A", point(), point(long=2))], span)
     with pytest.raises(UnexpectedAnswer, match="one interval comes twice with different values"):
-        decoded(held, [series("BTCUSDT_PERP.A", point()), series("BTCUSDT_PERP.A", point(long=2))], span)
+        decoded(feed, [series("BTCUSDT_PERP.A", point()), series("BTCUSDT_PERP.A", point(long=2))], span)
 
 
-def test_undocumented_fields_of_points_and_series_arrive(caplog: pytest.LogCaptureFixture) -> None:
-    held, span = coinalyze()
-    body = [series("BTCUSDT_PERP.A", point(n=3, exchange="?"), point(TEN + 3600, o={"x": [1.50]}), n=7, interval=None)]
+def test_undocumented_fields_arrive_but_for_the_rows_own(caplog: pytest.LogCaptureFixture) -> None:
+    feed, span = coinalyze()
+    body = [series("BTCUSDT_PERP.A", point(n=3, time="?"), point(TEN + 3600, o={"x": [1.50]}), n=7, interval="odd")]
     text = json.dumps(body, indent=2).replace("\n", "\r\n").replace("1.5", "1.50").encode()
     with caplog.at_level(logging.WARNING, "airbyte"):
-        first, second = records(held, text, span)[STREAM.name]
-    assert (first["n"], first["exchange"], first["interval"]) == (3, "?", "1hour"), "the vendor's, unless it is null"
-    assert (second["n"], second["o"], second["exchange"]) == (7, {"x": [1.5]}, "A")
-    assert b"\n" not in bytes(decoded(held, text, span).rows.raw[0])
+        first, second = records(feed, text, span)[STREAM.name]
+    assert (first["n"], first["time"], first["interval"]) == (3, "2026-03-08T10:00:00.000Z", "1hour")
+    assert (second["n"], second["o"], second["interval"]) == (7, {"x": [1.5]}, "1hour")
+    assert b"\n" not in bytes(decoded(feed, text, span).rows.raw[0])
     assert sum("which arrive as sent" in message for message in caplog.messages) == 1, "n and o"
 
 
@@ -360,8 +360,8 @@ def test_undocumented_fields_of_points_and_series_arrive(caplog: pytest.LogCaptu
 )
 def test_units(denomination: str, counted: Any, quote: Any, unit: str) -> None:
     market = {**MARKET, "oi_lq_vol_denominated_in": counted, "quote_asset": quote}
-    held, span = coinalyze(markets=[market], denomination=denomination)
-    found = records(held, sample("coinalyze/liquidation-history.200"), span)
+    feed, span = coinalyze(markets=[market], denomination=denomination)
+    found = records(feed, sample("coinalyze/liquidation-history.200"), span)
     assert {row["unit"] for row in found[VOLUMES]} == {unit}
     assert found[STREAM.name][0]["oi_lq_vol_denominated_in"] == counted
     assert found[STREAM.name][0]["denomination"] == denomination
@@ -383,9 +383,9 @@ def test_a_market_without_a_unit_fails_in_the_unified_stream_alone(
     changes: dict[str, Any], words: str, kind: str
 ) -> None:
     listed = [{**MARKET, "symbol": "X.A", **changes}, {**MARKET, "symbol": "Y.A"}]
-    held, span = coinalyze("X.A", "Y.A", markets=listed)
+    feed, span = coinalyze("X.A", "Y.A", markets=listed)
     body = [series("X.A", point(), point(TEN - 3600)), series("Y.A", point())]
-    found = partly(held, body, span)
+    found = partly(feed, body, span)
     assert len(found[STREAM.name][0]) == 3
     assert found[STREAM.name][1] == []
     rows, (fault,) = found[VOLUMES]
@@ -394,7 +394,7 @@ def test_a_market_without_a_unit_fails_in_the_unified_stream_alone(
     assert fault.error.failure_type == kind
     with pytest.raises(LiquidationsError, match=words):
         raise fault.error
-    assert partly(held, [series("Y.A", point())], span)[VOLUMES][1] == [], "without rows, nothing is missing"
+    assert partly(feed, [series("Y.A", point())], span)[VOLUMES][1] == [], "without rows, nothing is missing"
 
 
 # Exchanges.
@@ -404,32 +404,32 @@ def test_a_market_without_a_unit_fails_in_the_unified_stream_alone(
     ("code", "name"), [("A", "binance"), ("Y", "gate"), ("Q", "whitebit"), ("unheard-of", "unheard-of")]
 )
 def test_exchanges_are_named_by_the_vendors_list(code: str, name: str) -> None:
-    held, span = coinalyze(markets=[{**MARKET, "exchange": code}])
-    found = records(held, sample("coinalyze/liquidation-history.200"), span)
+    feed, span = coinalyze(markets=[{**MARKET, "exchange": code}])
+    found = records(feed, sample("coinalyze/liquidation-history.200"), span)
     assert {row["exchange"] for row in found[VOLUMES]} == {name}
     assert found[STREAM.name][0]["exchange"] == code
-    assert held.endpoint.exchange_and_market(span.partitions[0]) == (name, "BTCUSDT_PERP.A")
+    assert feed.endpoint.exchange_and_market(span.partitions[0]) == (name, "BTCUSDT_PERP.A")
 
 
 def test_without_the_exchanges_names_only_the_unified_stream_fails() -> None:
-    held, span = coinalyze(exchanges=[{"name": "Binance"}])
-    answer = decoded(held, sample("coinalyze/liquidation-history.200"), span)
+    feed, span = coinalyze(exchanges=[{"name": "Binance"}])
+    answer = decoded(feed, sample("coinalyze/liquidation-history.200"), span)
     assert len(answer.rows) == 1
     with pytest.raises(UnexpectedAnswer, match="code"):
-        held.mappers[LIQUIDATION_VOLUMES](answer.rows, span)
+        feed.mappers[LIQUIDATION_VOLUMES](answer.rows, span)
 
 
 def test_a_refused_key_is_no_missing_list() -> None:
-    held, _ = coinalyze()
+    feed, _ = coinalyze()
 
     def refuse(request: Request, *_: Any, **__: Any) -> Response:
         if request.path == "/v1/exchanges":
             raise AccessRefused("HTTP 401", status=401)
         return response([MARKET])
 
-    held.endpoint.client.fetch = refuse  # type: ignore[method-assign]
+    feed.endpoint.client.fetch = refuse  # type: ignore[method-assign]
     with pytest.raises(AccessRefused):
-        held.endpoint.partitions(Traffic())
+        feed.endpoint.partitions(Traffic())
 
 
 # The start of the history.
@@ -451,7 +451,7 @@ def window(span: Span, start: int, end: int) -> Span:
 
 
 def test_intraday_rows_that_are_deleted_are_a_row_of_coverage_and_one_warning(said: pytest.LogCaptureFixture) -> None:
-    held, span = coinalyze("A.A", "B.Y", interval="1min")
+    feed, span = coinalyze("A.A", "B.Y", interval="1min")
     end = timestamps.floor_to(time.time_ns(), timestamps.MINUTE)
     start = end - timestamps.DAY * 3
     first = (end - 1_500 * timestamps.MINUTE) // 10**9
@@ -459,13 +459,13 @@ def test_intraday_rows_that_are_deleted_are_a_row_of_coverage_and_one_warning(sa
         series("A.A", *(point(first + 60 * n) for n in range(1_500))),
         series("B.Y", *(point(first + 60 * n) for n in range(1_000))),
     ]
-    decoded(held, body, window(span, start, end))
+    decoded(feed, body, window(span, start, end))
     begins, since = timestamps.format_shortest(start), timestamps.format_shortest(first * 10**9)
-    assert observed(held.endpoint) == [("binance", "A.A", "missing", begins, since)], "B.Y has too few for a deletion"
+    assert observed(feed.endpoint) == [("binance", "A.A", "missing", begins, since)], "B.Y has too few for a deletion"
     (message,) = said.messages
     for word in ("A.A", begins, since, "1min", "1,500 to 2,000 points", "liquidation_coverage"):
         assert word in message
-    decoded(held, body, window(span, start, end))
+    decoded(feed, body, window(span, start, end))
     assert len(said.messages) == 1
 
 
@@ -479,26 +479,26 @@ def test_intraday_rows_that_are_deleted_are_a_row_of_coverage_and_one_warning(sa
 def test_an_empty_answer_of_an_old_intraday_window_is_reported(
     minutes: int, age: int, said: pytest.LogCaptureFixture
 ) -> None:
-    held, span = coinalyze(interval="1min")
+    feed, span = coinalyze(interval="1min")
     end = timestamps.floor_to(time.time_ns(), timestamps.MINUTE) - age
-    decoded(held, [], window(span, end - minutes * timestamps.MINUTE, end))
-    assert (len(said.messages), len(held.endpoint.observations)) == ((1, 1) if age else (0, 0))
+    decoded(feed, [], window(span, end - minutes * timestamps.MINUTE, end))
+    assert (len(said.messages), len(feed.endpoint.observations)) == ((1, 1) if age else (0, 0))
 
 
 def test_a_quiet_hour_of_an_hourly_sync_is_not_reported(said: pytest.LogCaptureFixture) -> None:
-    held, span = coinalyze(interval="1min")
+    feed, span = coinalyze(interval="1min")
     end = timestamps.floor_to(time.time_ns(), timestamps.MINUTE)
     last = end // 10**9 - 60
-    decoded(held, [series("BTCUSDT_PERP.A", point(last))], window(span, end - 2 * HOUR, end))
-    assert (said.messages, held.endpoint.observations) == ([], [])
+    decoded(feed, [series("BTCUSDT_PERP.A", point(last))], window(span, end - 2 * HOUR, end))
+    assert (said.messages, feed.endpoint.observations) == ([], [])
 
 
 def test_the_first_day_of_a_market_is_a_row_of_coverage() -> None:
     """Daily history is kept forever, so it is the market's first day; a later window says nothing about it."""
     section = {"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}
-    held, span = coinalyze(interval="daily", denomination="usd")
-    endpoint = Coinalyze(section, Shared(start=START + HOUR)).feeds[0].endpoint
-    endpoint.client.fetch = held.endpoint.client.fetch  # type: ignore[method-assign]
+    feed, span = coinalyze(interval="daily", denomination="usd")
+    endpoint = Coinalyze(section, Shared(start=START + HOUR)).feeds()[0].endpoint
+    endpoint.client.fetch = feed.endpoint.client.fetch  # type: ignore[method-assign]
     endpoint.partitions(Traffic())
     day = timestamps.DAY // 10**9
     first = START // 10**9 + 3 * day
@@ -511,9 +511,9 @@ def test_the_first_day_of_a_market_is_a_row_of_coverage() -> None:
 
 
 def test_markets_without_a_row_are_named_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    held, span = coinalyze(*(f"T{n}.A" for n in range(9)), interval="daily")
+    feed, span = coinalyze(*(f"T{n}.A" for n in range(9)), interval="daily")
     with caplog.at_level(logging.INFO, "airbyte"):
-        decoded(held, [series("T1.A", point())], window(span, START, START + timestamps.DAY))
+        decoded(feed, [series("T1.A", point())], window(span, START, START + timestamps.DAY))
     assert caplog.messages == [
         "coinalyze: no liquidations from 2026-03-08T00:00:00Z to 2026-03-09T00:00:00Z of T0.A, T2.A, T3.A, T4.A, T5.A"
         " and 3 more"
@@ -524,16 +524,16 @@ def test_markets_without_a_row_are_named_in_one_line(caplog: pytest.LogCaptureFi
 
 
 def test_the_list_of_markets_arrives_as_it_is() -> None:
-    held = feed("coinalyze_markets", {"api_key": "k" * 8, "symbols": ["*"]})
+    feed = feed_of("coinalyze_markets", {"api_key": "k" * 8, "symbols": ["*"]})
     span = Span((Partition(()),), 17, 18)
     body = [MARKET, {"symbol": "X.A", "expire_at": 1_798_185_600_000, "novel": [1.50]}]
-    assert held.endpoint.first_request(span) == Request("/v1/future-markets")
-    answer = decoded(held, body, span)
+    assert feed.endpoint.first_request(span) == Request("/v1/future-markets")
+    answer = decoded(feed, body, span)
     assert [json.loads(bytes(row)) for row in answer.rows.raw] == body
     assert answer.next_request is None
-    assert len(decoded(held, None, span).rows) == 0
+    assert len(decoded(feed, None, span).rows) == 0
     with pytest.raises(UnexpectedAnswer, match="symbol"):
-        decoded(held, [{"exchange": "A"}], span)
+        decoded(feed, [{"exchange": "A"}], span)
 
 
 @pytest.mark.parametrize("name", ["symbol_on_exchange", "exchange", "base_asset", "quote_asset"])
@@ -542,8 +542,8 @@ def test_an_odd_market_of_the_list_stops_no_other(name: str, value: Any) -> None
     listed = [{**MARKET, "symbol": "ODD.A", name: value}, MARKET]
     assert checked(0, listed) == []
     assert checked(0, listed, denomination="native") == []
-    held, span = coinalyze("ODD.A", MARKET["symbol"], markets=listed)
-    found = records(held, [series(one, point()) for one in ("ODD.A", MARKET["symbol"])], span)
+    feed, span = coinalyze("ODD.A", MARKET["symbol"], markets=listed)
+    found = records(feed, [series(one, point()) for one in ("ODD.A", MARKET["symbol"])], span)
     assert [row["symbol"] for row in found[STREAM.name]] == ["ODD.A", MARKET["symbol"]]
     assert {row["exchange"] for row in found[VOLUMES]} == ({"", "binance"} if name == "exchange" else {"binance"})
     bases = ["" if name == "base_asset" else "btc"] * 2 + ["btc"] * 2
@@ -555,8 +555,8 @@ def test_a_unit_that_is_no_text_fails_its_own_market(unit: Any) -> None:
     listed = [{**MARKET, "symbol": "ODD.A", "oi_lq_vol_denominated_in": unit}, MARKET]
     (note,) = checked(0, listed, denomination="native")
     assert "ODD.A" in note
-    held, span = coinalyze("ODD.A", MARKET["symbol"], markets=listed)
-    rows, faults = partly(held, [series(one, point()) for one in ("ODD.A", MARKET["symbol"])], span)[VOLUMES]
+    feed, span = coinalyze("ODD.A", MARKET["symbol"], markets=listed)
+    rows, faults = partly(feed, [series(one, point()) for one in ("ODD.A", MARKET["symbol"])], span)[VOLUMES]
     assert {row["market"] for row in rows} == {MARKET["symbol"]}
     (fault,) = faults
     assert f"`oi_lq_vol_denominated_in` of ODD.A is {str(unit)!r}" in fault.error.message
@@ -638,6 +638,6 @@ def test_the_key_goes_into_a_header() -> None:
 
 
 def test_the_exchanges_of_the_sample() -> None:
-    held, span = coinalyze(exchanges=sample("coinalyze/exchanges.200"))
-    assert held.endpoint.exchange_and_market(span.partitions[0])[0] == "binance"
+    feed, span = coinalyze(exchanges=sample("coinalyze/exchanges.200"))
+    assert feed.endpoint.exchange_and_market(span.partitions[0])[0] == "binance"
     assert EXCHANGES[0] == sample("coinalyze/exchanges.200")[0]

@@ -33,7 +33,7 @@ from source_liquidations.vendors.vendor import Feed
 from unit_tests.vendors.bodies import (
     configured,
     decoded,
-    feed,
+    feed_of,
     outputs_of,
     partly,
     records,
@@ -50,14 +50,14 @@ FIRST = timestamps.parse("2026-03-01T00:00:00Z")
 
 def gate_orders(contract: str = "BTC_USDT", settle: str = "usdt") -> tuple[Feed, Span]:
     """An endpoint that knows the contracts of the samples."""
-    held = feed(ORDERS, {"contracts": [f"{settle}/{contract}"]})
-    contracts = held.endpoint._contracts  # type: ignore[attr-defined]
+    feed = feed_of(ORDERS, {"contracts": [f"{settle}/{contract}"]})
+    contracts = feed.endpoint._contracts  # type: ignore[attr-defined]
     for name in ("usdt", "btc"):
         rows = [ContractRow(**fields(row)) for row in sample(f"gate/futures__{name}__contracts.200")]
         contracts.lists[name] = {row.name: row for row in rows}
         contracts._sizes |= {row.name: size_of(row) for row in rows}
     values = {"settle": settle} if contract == "*" else {"settle": settle, "contract": contract}
-    return held, span_of(Partition.of(**values, entry="gate.contracts[0]"))
+    return feed, span_of(Partition.of(**values, entry="gate.contracts[0]"))
 
 
 def fields(row: dict[str, Any]) -> dict[str, Any]:
@@ -66,14 +66,14 @@ def fields(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def gate_stats(contract: str = "BTC_USDT", settle: str = "usdt", interval: str = "1h") -> tuple[Feed, Span]:
-    held = feed(STATS, {"contracts": [f"{settle}/{contract}"], "interval": interval})
-    return held, span_of(Partition.of(settle=settle, contract=contract, interval=interval, entry="gate.contracts[0]"))
+    feed = feed_of(STATS, {"contracts": [f"{settle}/{contract}"], "interval": interval})
+    return feed, span_of(Partition.of(settle=settle, contract=contract, interval=interval, entry="gate.contracts[0]"))
 
 
-def read(held: Feed, span: Span, body: Any) -> dict[str, list[dict[str, Any]]]:
+def read(feed: Feed, span: Span, body: Any) -> dict[str, list[dict[str, Any]]]:
     """The records of a page by stream."""
-    answer = decoded(held, body, span)
-    return {output.stream: rows_of(output, answer, span) for output in outputs_of(held)}
+    answer = decoded(feed, body, span)
+    return {output.stream: rows_of(output, answer, span) for output in outputs_of(feed)}
 
 
 def changed(name: str, **values: Any) -> Any:
@@ -90,8 +90,8 @@ def changed(name: str, **values: Any) -> Any:
 
 
 def test_the_documented_order() -> None:
-    held, span = gate_orders()
-    found = read(held, span, sample(SAMPLE))
+    feed, span = gate_orders()
+    found = read(feed, span, sample(SAMPLE))
     (row,) = found[ORDERS]
     (sent,) = sample(SAMPLE)
     name = row.pop("liquidation_id")
@@ -126,16 +126,16 @@ def test_the_documented_order() -> None:
 
 
 def test_an_order_of_older_times_has_no_order_size() -> None:
-    held, span = gate_orders()
-    found = read(held, span, sample(f"{SAMPLE}.no_order_size"))
+    feed, span = gate_orders()
+    found = read(feed, span, sample(f"{SAMPLE}.no_order_size"))
     (unified,) = found["liquidations"]
     assert "order_size" not in found[ORDERS][0]
     assert (unified["position_side"], unified["amount"]) == ("short", 165)
 
 
 def test_sizes_as_text_stay_text_and_count_as_numbers() -> None:
-    held, span = gate_orders("*")
-    found = read(held, span, sample(f"{SAMPLE}.strings"))
+    feed, span = gate_orders("*")
+    found = read(feed, span, sample(f"{SAMPLE}.strings"))
     assert {row["size"] for row in found[ORDERS]} == {"600", "-1.7"}
     by_market = {row["market"]: row for row in found["liquidations"]}
     assert by_market["BTC_USDT"]["amount"] == 600
@@ -145,8 +145,8 @@ def test_sizes_as_text_stay_text_and_count_as_numbers() -> None:
 
 
 def test_the_documented_sums() -> None:
-    held, span = gate_stats(interval="5m")
-    found = read(held, span, sample("gate/futures__usdt__contract_stats.200"))
+    feed, span = gate_stats(interval="5m")
+    found = read(feed, span, sample("gate/futures__usdt__contract_stats.200"))
     (sent,) = sample("gate/futures__usdt__contract_stats.200")
     names = {"settle": "usdt", "contract": "BTC_USDT", "interval": "5m"}
     assert found[STATS] == [
@@ -162,9 +162,9 @@ def test_the_documented_sums() -> None:
     [("BTC_USDT", "usdt", {"coin", "usd"}), ("BTC_USD", "btc", {"coin", "usd"}), ("ETH_BTC", "btc", {"coin"})],
 )
 def test_usd_is_the_quote_asset(contract: str, settle: str, units: set[str]) -> None:
-    held, span = gate_stats(contract, settle)
+    feed, span = gate_stats(contract, settle)
     body = [{"time": FIRST // SECOND, "long_liq_amount": 1.5, "long_liq_usd": "60000.10", "short_liq_usd": None}]
-    found = read(held, span, body)["liquidation_volumes"]
+    found = read(feed, span, body)["liquidation_volumes"]
     assert {row["unit"] for row in found} == units
     assert {row["position_side"] for row in found} == {"long"}, "what is absent or null has no row"
     assert {row["asset"] for row in found} == {contract.split("_")[0].lower()}
@@ -174,57 +174,57 @@ def test_usd_is_the_quote_asset(contract: str, settle: str, units: set[str]) -> 
 
 
 def test_bounds_are_inclusive() -> None:
-    held, span = gate_orders()
+    feed, span = gate_orders()
     one = Span(span.partitions, FIRST, FIRST + HOUR)
     first = str(FIRST // SECOND)
-    assert held.endpoint.first_request(one) == Request(
+    assert feed.endpoint.first_request(one) == Request(
         "/api/v4/futures/usdt/liq_orders",
         (("contract", "BTC_USDT"), ("from", first), ("to", str(FIRST // SECOND + 3599)), ("limit", "1000")),
     )
-    held, span = gate_orders("*", "btc")
-    whole = held.endpoint.first_request(Span(span.partitions, FIRST, FIRST + HOUR))
+    feed, span = gate_orders("*", "btc")
+    whole = feed.endpoint.first_request(Span(span.partitions, FIRST, FIRST + HOUR))
     assert whole.path == "/api/v4/futures/btc/liq_orders"
     assert [name for name, _ in whole.params] == ["from", "to", "limit"]
 
 
 def test_the_current_second_is_not_requested(monkeypatch: pytest.MonkeyPatch) -> None:
-    held, span = gate_orders()
+    feed, span = gate_orders()
     second = FIRST // SECOND
     monkeypatch.setattr(orders.time, "time_ns", lambda: FIRST + 10 * SECOND + 5)
     one = Span(span.partitions, FIRST, FIRST + 11 * SECOND)
-    request = held.endpoint.first_request(one)
+    request = feed.endpoint.first_request(one)
     assert dict(request.params)["to"] == str(second + 9)
-    answer = held.endpoint.decode(Response(200, {}, b"[]"), one, request, {})
+    answer = feed.endpoint.decode(Response(200, {}, b"[]"), one, request, {})
     assert answer.readable_range == (None, FIRST + 10 * SECOND)
     alone = Span(span.partitions, FIRST + 10 * SECOND, FIRST + 11 * SECOND)
-    request = held.endpoint.first_request(alone)
+    request = feed.endpoint.first_request(alone)
     assert (dict(request.params)["from"], dict(request.params)["to"]) == (str(second + 9), str(second + 9))
     body = changed(SAMPLE, time=second + 9)
-    answer = held.endpoint.decode(Response(200, {}, json.dumps(body).encode()), alone, request, {})
+    answer = feed.endpoint.decode(Response(200, {}, json.dumps(body).encode()), alone, request, {})
     assert len(answer.rows) == 0
     assert answer.readable_range == (None, alone.start), "and so nothing of it counts as read"
 
 
 def test_sums_continue_after_the_last_row_and_not_past_the_end() -> None:
-    held, span = gate_stats()
+    feed, span = gate_stats()
     hour = FIRST // SECOND
     one = Span(span.partitions, FIRST, FIRST + 5 * HOUR)
-    followed = decoded(held, [{"time": hour}, {"time": hour + 7200}], one).next_request
+    followed = decoded(feed, [{"time": hour}, {"time": hour + 7200}], one).next_request
     assert followed is not None
     assert dict(followed.params)["from"] == str(hour + 10800)
-    last = decoded(held, [{"time": hour + 3600 * n} for n in range(9)], one)
+    last = decoded(feed, [{"time": hour + 3600 * n} for n in range(9)], one)
     assert (last.next_request, len(last.rows)) == (None, 5)
-    assert decoded(held, [], one).next_request is None
+    assert decoded(feed, [], one).next_request is None
 
 
 def test_a_vendor_that_ignores_from_is_detected() -> None:
-    held, span = gate_stats()
+    feed, span = gate_stats()
     one = Span(span.partitions, FIRST, FIRST + 5 * HOUR)
     page = Response(200, {}, json.dumps([{"time": FIRST // SECOND}]).encode())
-    request, pages = held.endpoint.first_request(one), Pages()
-    pages.accept(request, held.endpoint.decode(page, one, request, {}))
+    request, pages = feed.endpoint.first_request(one), Pages()
+    pages.accept(request, feed.endpoint.decode(page, one, request, {}))
     assert pages.next_request is not None
-    again = held.endpoint.decode(page, one, pages.next_request, {})
+    again = feed.endpoint.decode(page, one, pages.next_request, {})
     with pytest.raises(NotAdvancing, match="would never end"):
         pages.accept(pages.next_request, again)
 
@@ -238,33 +238,33 @@ def rows_in(seconds: int, count: int) -> list[dict[str, Any]]:
 
 
 def test_an_answer_that_is_full_is_too_large() -> None:
-    held, span = gate_orders()
+    feed, span = gate_orders()
     hour = Span(span.partitions, FIRST, FIRST + HOUR)
-    assert len(decoded(held, rows_in(60, 999), hour).rows) == 999
+    assert len(decoded(feed, rows_in(60, 999), hour).rows) == 999
     with pytest.raises(WindowTooLarge, match=r"1,000 rows"):
-        decoded(held, rows_in(60, 1000), hour)
+        decoded(feed, rows_in(60, 1000), hour)
 
 
 def test_a_second_that_is_full_names_itself() -> None:
-    held, span = gate_orders()
+    feed, span = gate_orders()
     second = Span(span.partitions, FIRST, FIRST + SECOND)
     with pytest.raises(UnexpectedAnswer, match=r"BTC_USDT has 1,000 orders or more .* 2026-03-01T00:00:00Z"):
-        decoded(held, rows_in(1, 1000), second)
+        decoded(feed, rows_in(1, 1000), second)
 
 
 def test_a_full_second_of_the_market_is_requested_by_contract() -> None:
-    held, span = gate_orders("*")
+    feed, span = gate_orders("*")
     second = Span(span.partitions, FIRST, FIRST + SECOND)
     memory: dict[Any, Any] = {}
     body = [{**row, "contract": "NEW_USDT" if n else "BTC_USDT"} for n, row in enumerate(rows_in(1, 1000))]
-    answer = decoded(held, body, second, memory=memory)
+    answer = decoded(feed, body, second, memory=memory)
     assert len(answer.rows) == 0
     assert answer.pages_are_known
     asked = []
     while answer.next_request is not None:
         request = answer.next_request
         asked.append(dict(request.params)["contract"])
-        answer = held.endpoint.decode(Response(200, {}, b"[]"), second, request, memory)
+        answer = feed.endpoint.decode(Response(200, {}, b"[]"), second, request, memory)
     assert asked == ["BTC_USDT", "NEW_USDT"], "those of the list, and those that had orders"
 
 
@@ -291,12 +291,12 @@ def test_windows_grow_and_shrink_with_what_they_hold(length: int, rows: int) -> 
 )
 @pytest.mark.parametrize("at", ["first", "last"])
 def test_times_in_every_form(at: str, literal: bytes, text: str) -> None:
-    held, span = gate_orders()
+    feed, span = gate_orders()
     (row,) = sample(SAMPLE)
     rest = {name: value for name, value in row.items() if name != "time"}
     whole = {"time": 0, **rest} if at == "first" else {**rest, "time": 0}
     body = json.dumps([whole], separators=(",", ":")).encode().replace(b'"time":0', b'"time":' + literal)
-    (found,) = read(held, span, body)[ORDERS]
+    (found,) = read(feed, span, body)[ORDERS]
     assert found["time"] == text
     assert found["timestamp"] == json.loads(literal)
 
@@ -304,17 +304,17 @@ def test_times_in_every_form(at: str, literal: bytes, text: str) -> None:
 @pytest.mark.parametrize("value", [1772323200000, "1772323200000", 17, None, "yesterday", "", True, [1], 1.1e-3])
 @pytest.mark.parametrize("stream", [ORDERS, STATS])
 def test_a_time_of_another_unit_is_refused(stream: str, value: Any) -> None:
-    held, span = gate_orders() if stream == ORDERS else gate_stats()
+    feed, span = gate_orders() if stream == ORDERS else gate_stats()
     with pytest.raises(UnexpectedAnswer, match="`time` of row 0"):
-        decoded(held, changed(SAMPLE, time=value), span)
+        decoded(feed, changed(SAMPLE, time=value), span)
 
 
 @pytest.mark.parametrize("field", ["size", "order_size", "order_price", "fill_price", "left"])
 @pytest.mark.parametrize("value", ["many", {"a": 1}, True, "0x10", "1e999"])
 def test_text_that_is_no_number_fails_its_row_alone(field: str, value: Any) -> None:
-    held, span = gate_orders()
+    feed, span = gate_orders()
     body = [*changed(SAMPLE, **{field: value}), *changed(SAMPLE, time=1548654952)]
-    for rows, faults in partly(held, body, span).values():
+    for rows, faults in partly(feed, body, span).values():
         assert [row.get("timestamp", 1548654952) for row in rows] == [1548654952]
         assert [fault.instant for fault in faults] == [1548654951 * SECOND]
         assert f"`{field}`" in faults[0].error.cause
@@ -330,20 +330,20 @@ def test_a_row_without_a_required_number_is_refused(field: str) -> None:
 
 
 def test_rows_of_another_contract_are_refused() -> None:
-    held, span = gate_orders("ETH_USDT")
+    feed, span = gate_orders("ETH_USDT")
     with pytest.raises(UnexpectedAnswer, match="'BTC_USDT', but 'ETH_USDT' was requested"):
-        decoded(held, sample(SAMPLE), span)
+        decoded(feed, sample(SAMPLE), span)
 
 
 @pytest.mark.parametrize("body", [None, []])
 def test_an_empty_list_in_both_forms(body: Any) -> None:
-    for held, span in (gate_orders(), gate_stats()):
-        assert len(decoded(held, body, span).rows) == 0
+    for feed, span in (gate_orders(), gate_stats()):
+        assert len(decoded(feed, body, span).rows) == 0
 
 
 def test_a_field_of_ours_that_the_vendor_sends_too_stays_theirs() -> None:
-    held, span = gate_orders()
-    (row,) = read(held, span, changed(SAMPLE, timestamp="theirs", settle="theirs"))[ORDERS]
+    feed, span = gate_orders()
+    (row,) = read(feed, span, changed(SAMPLE, timestamp="theirs", settle="theirs"))[ORDERS]
     assert (row["timestamp"], row["settle"], row["time"]) == ("theirs", "theirs", "2019-01-28T05:55:51.000Z")
 
 
@@ -351,8 +351,8 @@ def test_a_field_of_ours_that_the_vendor_sends_too_stays_theirs() -> None:
 
 
 def ids(body: Any, contract: str = "BTC_USDT") -> list[str]:
-    held, span = gate_orders(contract)
-    return [row["liquidation_id"] for row in read(held, span, body)[ORDERS]]
+    feed, span = gate_orders(contract)
+    return [row["liquidation_id"] for row in read(feed, span, body)[ORDERS]]
 
 
 def test_an_id_is_the_same_in_every_form_of_the_row() -> None:
@@ -370,8 +370,8 @@ def test_an_id_is_the_same_in_every_form_of_the_row() -> None:
 def test_twins_are_numbered_the_same_in_any_order(order: list[int]) -> None:
     (row,) = sample(SAMPLE)
     twins = [{**row, "fill_price": price} for price in ("3424", "3424", "3425", "9", "10")]
-    held, span = gate_orders()
-    found = read(held, span, [twins[index] for index in order])[ORDERS]
+    feed, span = gate_orders()
+    found = read(feed, span, [twins[index] for index in order])[ORDERS]
     by_id = {one["liquidation_id"]: one["fill_price"] for one in found}
     assert len(by_id) == 5
     assert [price for _, price in sorted(by_id.items())] == ["10", "3424", "3424", "3425", "9"]
@@ -383,9 +383,9 @@ def test_twins_are_numbered_the_same_in_any_order(order: list[int]) -> None:
 @pytest.mark.parametrize("size", [600, "600", "600.5", -600, "-0.5"])
 @pytest.mark.parametrize("with_order", [True, False])
 def test_a_long_is_closed_by_selling(size: Any, with_order: bool) -> None:
-    held, span = gate_orders()
+    feed, span = gate_orders()
     order = str(-float(size)) if with_order else ...
-    (row,) = read(held, span, changed(SAMPLE, size=size, order_size=order))["liquidations"]
+    (row,) = read(feed, span, changed(SAMPLE, size=size, order_size=order))["liquidations"]
     assert row["position_side"] == ("long" if float(size) > 0 else "short")
     assert row["order_side"] == ("sell" if float(size) > 0 else "buy")
     assert row["amount"] == abs(float(size))
@@ -406,8 +406,8 @@ def test_a_long_is_closed_by_selling(size: Any, with_order: bool) -> None:
     ],
 )
 def test_what_was_filled(values: dict[str, Any], event_type: str, amount: float, price: float) -> None:
-    held, span = gate_orders()
-    (row,) = read(held, span, changed(SAMPLE, **values))["liquidations"]
+    feed, span = gate_orders()
+    (row,) = read(feed, span, changed(SAMPLE, **values))["liquidations"]
     assert (row["event_type"], row["amount"], row["price"]) == (event_type, amount, price)
     assert row["position_side"] == "long"
     assert row["amount_base"] == pytest.approx(amount * 0.0001)
@@ -423,8 +423,8 @@ def test_what_was_filled(values: dict[str, Any], event_type: str, amount: float,
     ],
 )
 def test_what_contradicts_itself_is_no_row_of_the_unified_stream(values: dict[str, Any], says: str) -> None:
-    held, span = gate_orders()
-    found = partly(held, [*changed(SAMPLE, **values), *changed(SAMPLE, time=1548654952)], span)
+    feed, span = gate_orders()
+    found = partly(feed, [*changed(SAMPLE, **values), *changed(SAMPLE, time=1548654952)], span)
     assert (len(found[ORDERS][0]), found[ORDERS][1]) == (2, [])
     rows, faults = found["liquidations"]
     assert len(rows) == 1
@@ -433,9 +433,9 @@ def test_what_contradicts_itself_is_no_row_of_the_unified_stream(values: dict[st
 
 
 def test_a_contract_of_a_dollar() -> None:
-    held, span = gate_orders("BTC_USD", "btc")
+    feed, span = gate_orders("BTC_USD", "btc")
     body = changed(SAMPLE, contract="BTC_USD", size="-30000", order_size="30000", fill_price="60000")
-    (row,) = read(held, span, body)["liquidations"]
+    (row,) = read(feed, span, body)["liquidations"]
     assert (row["market"], row["base_asset"], row["quote_asset"]) == ("BTC_USD", "btc", "usd")
     assert (row["amount"], row["amount_base"], row["notional_usd"]) == (30000, 0.5, 30000)
 
@@ -463,9 +463,9 @@ def test_the_size_of_a_contract(kind: str | None, multiplier: str, size: float |
 
 
 def partitions(*entries: str) -> list[str]:
-    held, _ = gate_orders()
-    held.endpoint._entries = entries  # type: ignore[attr-defined]
-    return ["/".join(one for _, one in found.values) for found in held.endpoint.all_partitions(Traffic())]
+    feed, _ = gate_orders()
+    feed.endpoint._entries = entries  # type: ignore[attr-defined]
+    return ["/".join(one for _, one in found.values) for found in feed.endpoint.all_partitions(Traffic())]
 
 
 @pytest.mark.parametrize(
@@ -484,10 +484,10 @@ def test_what_is_read_together(entries: tuple[str, ...], found: list[str]) -> No
 
 
 def test_a_pattern_that_means_nothing_is_named() -> None:
-    held, _ = gate_orders()
-    held.endpoint._entries = ("usdt/BTC_USDT", "usdt/NONE*")  # type: ignore[attr-defined]
+    feed, _ = gate_orders()
+    feed.endpoint._entries = ("usdt/BTC_USDT", "usdt/NONE*")  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match=r"`gate.contracts\[1\]`.*matches 'usdt/NONE\*'"):
-        held.endpoint.all_partitions(Traffic())
+        feed.endpoint.all_partitions(Traffic())
 
 
 def test_lists_of_other_settle_currencies_are_read_where_they_are_named() -> None:
@@ -513,9 +513,9 @@ def test_the_section_needs_contracts() -> None:
 
 def list_pages(*pages: list[str]) -> tuple[list[str], list[str]]:
     """Names of the list, and the offsets asked for, of a vendor with these pages of `usdt`."""
-    held = feed(LIST, {"contracts": ["usdt/A_USDT"]})
+    feed = feed_of(LIST, {"contracts": ["usdt/A_USDT"]})
     memory: dict[Any, Any] = {}
-    endpoint, left, span = held.endpoint, [*pages, [], []], Span((Partition(()),), 0, 1)
+    endpoint, left, span = feed.endpoint, [*pages, [], []], Span((Partition(()),), 0, 1)
     request: Request | None = endpoint.first_request(span)
     names, offsets = [], []
     while request is not None and "/usdt/" in request.path:
@@ -534,11 +534,11 @@ def test_an_odd_contract_of_the_list_stops_no_other(name: str, value: Any) -> No
     listed = [{"name": "ODD_USDT", "type": "direct", "quanto_multiplier": "2", "launch_time": 1568102400, name: value}]
     listed += [{"name": "A_USDT", "type": "direct", "quanto_multiplier": "1", "launch_time": 1568102400}]
     span = Span((Partition(()),), 0, 1)
-    found = records(feed(LIST, {"contracts": ["usdt/*"]}), listed, span)
+    found = records(feed_of(LIST, {"contracts": ["usdt/*"]}), listed, span)
     assert [row["name"] for row in found[LIST]] == ["ODD_USDT", "A_USDT"]
     assert [row["market"] for row in found["liquidation_coverage"]] == ["ODD_USDT", "A_USDT"]
-    held, _ = gate_orders()
-    contracts = held.endpoint._contracts  # type: ignore[attr-defined]
+    feed, _ = gate_orders()
+    contracts = feed.endpoint._contracts  # type: ignore[attr-defined]
     contracts.lists = {}
     contracts._client.fetch = lambda *_: response(listed)
     assert contracts.matching("usdt/*", "gate.contracts[0]", Traffic()) == ["usdt/A_USDT", "usdt/ODD_USDT"]
@@ -614,7 +614,7 @@ def test_a_limit_is_waited_out_for_a_second_to_a_minute(
 @pytest.mark.parametrize("per_minute", [1, 7, 95, 600, 1_201])
 def test_a_limit_a_minute_is_kept_in_the_vendors_period(per_minute: int) -> None:
     """A shorter period would allow two of them within the vendor's period."""
-    budget = feed(STATS, {"contracts": ["usdt/BTC_USDT"], "requests_per_minute": per_minute}).endpoint.client.budget
+    budget = feed_of(STATS, {"contracts": ["usdt/BTC_USDT"], "requests_per_minute": per_minute}).endpoint.client.budget
     assert budget.requests * 60.0 / budget.seconds == pytest.approx(per_minute)
     assert budget.seconds >= 10.0
     assert budget.requests < per_minute / 6 + 1

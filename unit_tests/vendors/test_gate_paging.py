@@ -24,7 +24,7 @@ from source_liquidations.reading.slices import Slices
 from source_liquidations.timestamps import DAY, HOUR, SECOND
 from source_liquidations.vendors.gate import orders, stats
 from unit_tests.simulated import Simulation, Unlimited
-from unit_tests.vendors.bodies import feed
+from unit_tests.vendors.bodies import feed_of
 
 LIMIT = 4  # instead of 1,000
 NAMES = ("A_USDT", "B_USDT", "AB_USDT", "C_USDT")
@@ -83,10 +83,10 @@ class FakeGate:
 
 
 class GateSimulation(Simulation):
-    """A sync of one of Gate's endpoints; `held` are the platform's rows by key."""
+    """A sync of one of Gate's endpoints; `table` has the platform's rows by key."""
 
-    def __init__(self, endpoint: Endpoint, end: int, held: dict[Any, Any], **how: Any) -> None:
-        self.held = held
+    def __init__(self, endpoint: Endpoint, end: int, table: dict[Any, Any], **how: Any) -> None:
+        self.table = table
         super().__init__(endpoint, BEGIN, end, lookback=LOOKBACK, check_progress=False, **how)  # type: ignore[arg-type]
 
     def read_slices(self) -> dict[str, Slices]:
@@ -104,7 +104,7 @@ class GateSimulation(Simulation):
             if isinstance(passed, Block):
                 for line in passed.data.splitlines():
                     row = json.loads(line)["record"]["data"]
-                    self.held[row.get("liquidation_id") or row["timestamp"]] = row
+                    self.table[row.get("liquidation_id") or row["timestamp"]] = row
         return True
 
 
@@ -157,26 +157,26 @@ def test_every_order_arrives_once_whatever_is_cut_late_or_killed(
     middle, end = BEGIN + 3 * HOUR, BEGIN + 4 * HOUR
     behind = {id(row) for row in every[len(rows) :] if middle - LOOKBACK <= row[1] * SECOND < middle}
     gate = FakeGate([row for row in every if id(row) not in behind], chance=random.Random(seed))
-    held: dict[Any, Any] = {}
+    table: dict[Any, Any] = {}
     saved: Any = None
     with patch.object(orders, "LIMIT", LIMIT):
         for turns in (*kills, None, "last"):
-            endpoint = feed("gate_liquidation_orders", {"contracts": entries}).endpoint
+            endpoint = feed_of("gate_liquidation_orders", {"contracts": entries}).endpoint
             endpoint._contracts._client = endpoint.client = gate  # type: ignore[attr-defined, assignment]
             gate.found = every if turns == "last" else gate.found
             until = end if turns == "last" else middle
-            one = GateSimulation(endpoint, until, held, saved=saved, chance=gate.chance, workers=workers)
+            one = GateSimulation(endpoint, until, table, saved=saved, chance=gate.chance, workers=workers)
             one.run(turns if isinstance(turns, int) else None)
             assert not one.reading.failures
             saved = json.loads(json.dumps(one.state.blob()))
-            known = Counter(content(row) for row in held.values())
+            known = Counter(content(row) for row in table.values())
             for partition, slices in one.recorded().items():
                 for contract, second, size in gate.found:
                     is_its = wanted([partition if "/" in partition else f"{partition}/*"], contract)
                     if is_its and slices.within(second * SECOND, second * SECOND + 1).ranges:
                         assert known[contract, second, size], "a state ran ahead of its records"
     expected = Counter(row for row in every if wanted(entries, row[0]) and row[1] * SECOND < end)
-    assert Counter(content(row) for row in held.values()) == expected
+    assert Counter(content(row) for row in table.values()) == expected
 
 
 @given(
@@ -193,19 +193,19 @@ def test_every_sum_arrives_whatever_is_absent_or_killed(
     buckets = [BEGIN // SECOND + 300 * n for n in range(61) if n not in absent]
     gate = FakeGate(buckets=buckets, chance=random.Random(seed), counts_absent=counts_absent)
     end = BEGIN + 300 * length * SECOND
-    held: dict[Any, Any] = {}
+    table: dict[Any, Any] = {}
     saved: Any = None
     with patch.object(stats, "LIMIT", LIMIT):
         for turns in (*kills, None):
             section = {"contracts": ["usdt/A_USDT"], "interval": "5m"}
-            endpoint = feed("gate_contract_stats", section).endpoint
+            endpoint = feed_of("gate_contract_stats", section).endpoint
             endpoint.client = gate  # type: ignore[assignment]
-            one = GateSimulation(endpoint, end, held, saved=saved, chance=gate.chance, workers=workers)
+            one = GateSimulation(endpoint, end, table, saved=saved, chance=gate.chance, workers=workers)
             one.run(turns)
             assert not one.reading.failures
             saved = json.loads(json.dumps(one.state.blob()))
             for slices in one.recorded().values():
                 for at in buckets:
                     is_read = slices.within(at * SECOND, at * SECOND + 1).ranges
-                    assert not is_read or at in held, "a state ran ahead of its records"
-    assert sorted(held) == [at for at in buckets if at * SECOND < end]
+                    assert not is_read or at in table, "a state ran ahead of its records"
+    assert sorted(table) == [at for at in buckets if at * SECOND < end]

@@ -34,7 +34,7 @@ from source_liquidations.vendors.kiyotaka.liquidation_agg import KEY, Liquidatio
 from source_liquidations.vendors.kiyotaka.markets import Body, next_request, page_at
 from source_liquidations.vendors.kiyotaka.vendor import explain
 from unit_tests.simulated import FakeVendor, Simulation, Unlimited
-from unit_tests.vendors.bodies import configured, decoded, feed, kiyotaka, partly, records, response, sample
+from unit_tests.vendors.bodies import configured, decoded, feed_of, kiyotaka, partly, records, response, sample
 
 STREAM = "kiyotaka_liquidation_agg"
 START = timestamps.parse("2026-03-08T00:00:00Z")
@@ -42,17 +42,17 @@ SUM = "BINANCE_FUTURES+BYBIT/BTC"
 
 
 def endpoint_of(market: str = "BYBIT/BTCUSDT", **section: Any) -> LiquidationAgg:
-    held, _ = kiyotaka(market, **section)
-    assert isinstance(held.endpoint, LiquidationAgg)
-    return held.endpoint
+    feed, _ = kiyotaka(market, **section)
+    assert isinstance(feed.endpoint, LiquidationAgg)
+    return feed.endpoint
 
 
 # Requests.
 
 
 def test_a_symbol() -> None:
-    held, span = kiyotaka("BYBIT/BTCUSDT")
-    assert held.endpoint.first_request(Span(span.partitions, START, START + 5 * timestamps.HOUR)) == Request(
+    feed, span = kiyotaka("BYBIT/BTCUSDT")
+    assert feed.endpoint.first_request(Span(span.partitions, START, START + 5 * timestamps.HOUR)) == Request(
         "/v1/points",
         (
             ("type", "LIQUIDATION_AGG"),
@@ -67,8 +67,8 @@ def test_a_symbol() -> None:
 
 
 def test_a_coin_summed_over_exchanges_in_dollars() -> None:
-    held, span = kiyotaka(SUM, denomination="usd", interval="DAY")
-    assert held.endpoint.first_request(Span(span.partitions, START, START + timestamps.DAY)).params == (
+    feed, span = kiyotaka(SUM, denomination="usd", interval="DAY")
+    assert feed.endpoint.first_request(Span(span.partitions, START, START + timestamps.DAY)).params == (
         ("type", "LIQUIDATION_AGG"),
         ("exchange", "BINANCE_FUTURES"),
         ("exchange", "BYBIT"),
@@ -84,7 +84,7 @@ def test_a_coin_summed_over_exchanges_in_dollars() -> None:
 
 def test_partitions_are_symbols_and_coins_with_what_makes_other_numbers() -> None:
     section = {"symbols": ["BYBIT/BTCUSDT", "BYBIT/A/B"], "coins": ["BTC"], "coin_exchanges": ["OKEX_SWAP", "BYBIT"]}
-    endpoint = feed(STREAM, {"api_key": "k" * 8, "interval": "DAY", "denomination": "usd", **section}).endpoint
+    endpoint = feed_of(STREAM, {"api_key": "k" * 8, "interval": "DAY", "denomination": "usd", **section}).endpoint
     rest = (("interval", "DAY"), ("denomination", "usd"))
     found = list(endpoint.partitions(Traffic()))
     assert [partition.values for partition in found] == [
@@ -103,7 +103,7 @@ def test_exchanges_in_another_order_are_the_same_sum() -> None:
     """Otherwise another order of the list would read everything again, under other keys in liquidation_volumes."""
     names = ["OKEX_SWAP", "BYBIT", "BINANCE_FUTURES"]
     one, *others = (
-        feed(STREAM, {"api_key": "k" * 8, "coins": ["BTC"], "coin_exchanges": given}).endpoint
+        feed_of(STREAM, {"api_key": "k" * 8, "coins": ["BTC"], "coin_exchanges": given}).endpoint
         for given in (names, names[::-1], [*names, "BYBIT"])
     )
     for other in others:
@@ -251,9 +251,9 @@ def test_a_window_is_filled(market: str, plan: dict[str, int], points: list[int]
 )
 def test_what_a_request_weighs(market: str, intervals: int, weight: float) -> None:
     """One for each thousand points begun, of both sides; and a fifth more for each exchange of a sum."""
-    held, span = kiyotaka(market)
+    feed, span = kiyotaka(market)
     window = Span(span.partitions, START, START + intervals * timestamps.HOUR)
-    assert held.endpoint.first_request(window).weight == pytest.approx(weight)
+    assert feed.endpoint.first_request(window).weight == pytest.approx(weight)
 
 
 def test_a_window_of_one_interval_cannot_be_halved() -> None:
@@ -409,7 +409,7 @@ def test_pages_that_time_out_are_not_halved() -> None:
 
 
 def test_the_documented_example() -> None:
-    held, span = kiyotaka("BINANCE_FUTURES/BTCUSDT")
+    feed, span = kiyotaka("BINANCE_FUTURES/BTCUSDT")
     common = {
         "type": "LIQUIDATION_AGG",
         "exchange": "BINANCE_FUTURES",
@@ -422,7 +422,7 @@ def test_the_documented_example() -> None:
         "timestamp": 1774800000,
         "time": "2026-03-29T16:00:00.000Z",
     }
-    assert records(held, sample("kiyotaka/liquidation_agg"), span)[STREAM] == [
+    assert records(feed, sample("kiyotaka/liquidation_agg"), span)[STREAM] == [
         common | {"side": "SELL", "liquidations": 0.223},
         common | {"side": "BUY", "liquidations": 1.529},
     ]
@@ -439,12 +439,12 @@ def test_the_documented_example() -> None:
     ],
 )
 def test_a_zero_may_be_left_out_and_a_number_may_be_a_string(point: dict[str, Any], amount: float) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     body["series"][0]["points"] = [{"Point": {**point, "timestamp": {"s": "1774800000"}}}]
-    row, _ = records(held, body, span)[STREAM]
+    row, _ = records(feed, body, span)[STREAM]
     assert (row["liquidations"], row["timestamp"]) == (amount, 1774800000)
-    assert records(held, body, span)["liquidation_volumes"][0]["amount"] == amount
+    assert records(feed, body, span)["liquidation_volumes"][0]["amount"] == amount
 
 
 def grouped(*lacking: str) -> Any:
@@ -457,12 +457,12 @@ def grouped(*lacking: str) -> Any:
 
 @pytest.mark.parametrize("how", ["absent", "null", "empty"])
 def test_ids_that_a_sum_lacks_are_empty_or_those_of_the_request(how: str) -> None:
-    held, span = kiyotaka(SUM)
+    feed, span = kiyotaka(SUM)
     names = ("exchange", "rawSymbol", "normalizedSymbol", "category", "coin", "interval", "type")
     body = grouped(*names)
     for series in body["series"]:
         series["id"] |= {} if how == "absent" else dict.fromkeys(names, None if how == "null" else "")
-    found = records(held, body, span)
+    found = records(feed, body, span)
     for row in found[STREAM]:
         assert (row["exchange"], row["raw_symbol"], row["category"]) == ("", "", "")
         assert (row["coin"], row["interval"], row["type"]) == ("BTC", "HOUR", "LIQUIDATION_AGG")
@@ -474,26 +474,26 @@ def test_ids_that_a_sum_lacks_are_empty_or_those_of_the_request(how: str) -> Non
 
 
 def test_sums_over_exchanges_of_one_company_name_it_once() -> None:
-    held, span = kiyotaka("BINANCE_DELIVERY+BINANCE_FUTURES+BYBIT/BTC")
-    (row, _) = records(held, grouped("exchange", "rawSymbol"), span)["liquidation_volumes"]
+    feed, span = kiyotaka("BINANCE_DELIVERY+BINANCE_FUTURES+BYBIT/BTC")
+    (row, _) = records(feed, grouped("exchange", "rawSymbol"), span)["liquidation_volumes"]
     assert (row["market"], row["exchange"]) == ("BINANCE_DELIVERY+BINANCE_FUTURES+BYBIT/btc", "binance+bybit")
 
 
 @pytest.mark.parametrize("market", [SUM, "BINANCE_FUTURES/BTCUSDT"])
 def test_two_series_that_cannot_be_told_apart_are_an_error(market: str) -> None:
     """Without the side both would have the same key, and one would overwrite the other."""
-    held, span = kiyotaka(market)
+    feed, span = kiyotaka(market)
     with pytest.raises(UnexpectedAnswer, match="2026-03-29T16:00:00Z") as raised:
-        decoded(held, grouped("side"), span)
+        decoded(feed, grouped("side"), span)
     assert "one interval comes twice with different values" in str(raised.value)
 
 
 def test_a_sum_is_keyed_as_a_sum_whatever_its_ids_carry() -> None:
     """Otherwise its rows would have the keys of one of its symbols. The sample's ids are those of a symbol."""
-    held, span = kiyotaka(SUM)
+    feed, span = kiyotaka(SUM)
     body = sample("kiyotaka/liquidation_agg")
-    found = records(held, body, span)
-    assert found == records(held, grouped("exchange", "rawSymbol", "normalizedSymbol", "category"), span)
+    found = records(feed, body, span)
+    assert found == records(feed, grouped("exchange", "rawSymbol", "normalizedSymbol", "category"), span)
     for row in found[STREAM]:
         assert [row[name] for name in ("exchange", "raw_symbol", "category", "coin")] == ["", "", "", "BTC"]
         assert row["normalized_symbol"] is None
@@ -505,33 +505,33 @@ def test_a_sum_is_keyed_as_a_sum_whatever_its_ids_carry() -> None:
 @pytest.mark.parametrize("point", [{"liquidations": 7}, {"liquidations": 7.25}, {"liquidations": 0}, {}])
 @pytest.mark.parametrize("apart", [False, True], ids=["one series", "two series"])
 def test_an_interval_that_is_repeated_exactly_comes_once(point: dict[str, Any], apart: bool) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     points = [{**point, "timestamp": {"s": 1774800000 + 3600 * hour}} for hour in (0, 1, 1, 2, 0)]
     body = series_of({"side": "BUY"}, *points)
     if apart:
         body["series"] += series_of({"side": "BUY"}, *points[1:])["series"]
-    for rows in records(held, body, span).values():
+    for rows in records(feed, body, span).values():
         assert len(rows) == 3
-    assert decoded(held, body, span).rows.instants == [(1774800000 + 3600 * hour) * 10**9 for hour in range(3)]
+    assert decoded(feed, body, span).rows.instants == [(1774800000 + 3600 * hour) * 10**9 for hour in range(3)]
 
 
 @pytest.mark.parametrize("values", [(7, 8), (7, 0), (None, 7), ("7", 7.5)])
 @pytest.mark.parametrize("apart", [False, True], ids=["one series", "two series"])
 def test_an_interval_with_two_values_is_refused(values: tuple[Any, Any], apart: bool) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     points = [{"timestamp": {"s": 1774800000}, "liquidations": value} for value in values]
     body = series_of({"side": "BUY"}, *points[: 1 if apart else 2])
     if apart:
         body["series"] += series_of({"side": "BUY"}, points[1])["series"]
     with pytest.raises(UnexpectedAnswer, match="twice with different values: 2026-03-29T16:00:00Z"):
-        decoded(held, body, span)
+        decoded(feed, body, span)
 
 
 def test_the_sides_have_the_same_intervals_each() -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     point = {"timestamp": {"s": 1774800000}, "liquidations": 7}
     body = {"series": [series_of({"side": side}, point)["series"][0] for side in ("BUY", "SELL")]}
-    assert [len(rows) for rows in records(held, body, span).values()] == [2, 2]
+    assert [len(rows) for rows in records(feed, body, span).values()] == [2, 2]
 
 
 @pytest.mark.parametrize(
@@ -550,13 +550,13 @@ def test_the_sides_have_the_same_intervals_each() -> None:
 @pytest.mark.parametrize("points", [1, 0])
 def test_an_answer_to_another_request_is_refused(market: str, identity: dict[str, Any], points: int) -> None:
     """Also one without points: it does not mean that the requested series is empty."""
-    held, span = kiyotaka(market)
+    feed, span = kiyotaka(market)
     point = {"timestamp": {"s": 1774800000}, "liquidations": 7}
     body = series_of({"side": "BUY", **identity}, *[point] * points)
     (name,) = identity
     name = {"rawSymbol": "raw_symbol"}.get(name, name)
     with pytest.raises(UnexpectedAnswer, match=f"`{name}` is .* but '.*' was requested"):
-        decoded(held, body, span)
+        decoded(feed, body, span)
 
 
 @pytest.mark.parametrize(
@@ -570,45 +570,45 @@ def test_an_answer_to_another_request_is_refused(market: str, identity: dict[str
     ],
 )
 def test_a_member_of_another_shape_is_named(series: dict[str, Any], named: str) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     with pytest.raises(UnexpectedAnswer, match=named):
-        decoded(held, {"series": [series]}, span)
+        decoded(feed, {"series": [series]}, span)
 
 
 def test_a_number_beyond_all_doubles_is_no_text() -> None:
     """Nor an internal error: no decoder takes it."""
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = json.dumps(sample("kiyotaka/liquidation_agg"))
     with pytest.raises(UnexpectedAnswer, match="`exchange` is '1e400', but 'BINANCE_FUTURES' was requested"):
-        decoded(held, body.replace('"BINANCE_FUTURES"', "1e400").encode(), span)
-    _, (fault, *_) = partly(held, body.replace('"SELL"', "1e400").encode(), span)["liquidation_volumes"]
+        decoded(feed, body.replace('"BINANCE_FUTURES"', "1e400").encode(), span)
+    _, (fault, *_) = partly(feed, body.replace('"SELL"', "1e400").encode(), span)["liquidation_volumes"]
     assert "`side` is '1e400', not text" in str(fault.error)
 
 
 def test_a_coin_may_be_answered_in_other_letters() -> None:
-    held, span = kiyotaka("BYBIT+OKEX_SWAP/btc")
+    feed, span = kiyotaka("BYBIT+OKEX_SWAP/btc")
     point = {"timestamp": {"s": 1774800000}, "liquidations": 7}
-    (row,) = records(held, series_of({"side": "BUY", "coin": "BTC"}, point), span)[STREAM]
+    (row,) = records(feed, series_of({"side": "BUY", "coin": "BTC"}, point), span)[STREAM]
     assert row["coin"] == "BTC"
-    assert dict(held.endpoint.first_request(span).params)["coin"] == "btc"
+    assert dict(feed.endpoint.first_request(span).params)["coin"] == "btc"
 
 
 @pytest.mark.parametrize("escaped", [False, True])
 def test_the_request_may_be_echoed_in_another_form(escaped: bool) -> None:
-    held, span = kiyotaka("BINANCE_FUTURES/币安人生USDT")
+    feed, span = kiyotaka("BINANCE_FUTURES/币安人生USDT")
     identity = {"exchange": "BINANCE_FUTURES", "rawSymbol": "币安人生USDT", "interval": "HOUR", "side": "BUY"}
     body = series_of(identity, {"timestamp": {"s": 1774800000}, "liquidations": 7})
-    (row,) = records(held, json.dumps(body, ensure_ascii=escaped).encode(), span)[STREAM]
+    (row,) = records(feed, json.dumps(body, ensure_ascii=escaped).encode(), span)[STREAM]
     assert (row["raw_symbol"], row["liquidations"]) == ("币安人生USDT", 7)
 
 
 def test_a_series_in_two_parts_is_refused() -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     later = json.loads(json.dumps(body["series"][0]))
     later["points"][0]["Point"]["timestamp"]["s"] += 3600
     body["series"].append(later)
-    assert len(records(held, body, span)[STREAM]) == 3
+    assert len(records(feed, body, span)[STREAM]) == 3
 
 
 @pytest.mark.parametrize(
@@ -624,13 +624,13 @@ def test_a_series_in_two_parts_is_refused() -> None:
 )
 def test_no_side_is_guessed_for_liquidation_volumes_and_no_asset(name: str, value: Any, arrives: Any) -> None:
     """The vendor's rows arrive as they are; in the other shape the series is a fault, and the one beside it arrives."""
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
-    good = records(held, body, span)
+    good = records(feed, body, span)
     points = body["series"][0]["points"]
     points.insert(0, {"Point": {"timestamp": {"s": 1774800000 + 3600}, "liquidations": 1}})
     body["series"][0]["id"][name] = value
-    found = partly(held, body, span)
+    found = partly(feed, body, span)
     column = "normalized_symbol" if name == "normalizedSymbol" else name
     rows, faults = found[STREAM]
     assert not faults
@@ -643,12 +643,12 @@ def test_no_side_is_guessed_for_liquidation_volumes_and_no_asset(name: str, valu
 
 
 def test_undocumented_fields_arrive() -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     for series in body["series"]:
         series["id"]["marginType"] = "LINEAR"
         series["points"][0]["Point"] |= {"trades": 7, "more": {"a": [1, None]}}
-    for row in records(held, body, span)[STREAM]:
+    for row in records(feed, body, span)[STREAM]:
         assert (row["margin_type"], row["trades"], row["more"]) == ("LINEAR", 7, {"a": [1, None]})
 
 
@@ -656,14 +656,14 @@ def test_undocumented_fields_arrive() -> None:
 def test_undocumented_fields_beside_a_point_or_beside_the_points_arrive(
     beside: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
-    documented = records(held, body, span)
+    documented = records(feed, body, span)
     novel = {"partial": True, "note": 7, "more": {"a": [1.50, None]}, "nothing": None}
     for series in body["series"]:
         (series["points"][0] if beside == "Point" else series).update(novel)
     for _ in range(2):
-        found = records(held, body, span)
+        found = records(feed, body, span)
         assert found[STREAM] == [{**row, **novel} for row in documented[STREAM]]
         assert found["liquidation_volumes"] == documented["liquidation_volumes"]
     (told,) = caplog.messages
@@ -671,35 +671,35 @@ def test_undocumented_fields_beside_a_point_or_beside_the_points_arrive(
 
 
 def test_a_field_of_one_point_is_not_in_other_rows() -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     body["series"] = body["series"][:1]
     points = body["series"][0]["points"]
     points.append({"Point": {"timestamp": {"s": points[0]["Point"]["timestamp"]["s"] + 3600}}, "partial": True})
-    assert [row.get("partial") for row in records(held, body, span)[STREAM]] == [None, True]
+    assert [row.get("partial") for row in records(feed, body, span)[STREAM]] == [None, True]
 
 
 def test_the_undocumented_field_that_is_nearest_to_the_number_arrives() -> None:
     """A row has each name once, though the answer may have it in four places."""
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     body["series"] = body["series"][:1]
     (series,) = body["series"]
     (entry,) = series["points"]
     for place, names in ((series, "abc"), (entry, "bc"), (entry["Point"], "c")):
         place.update(dict.fromkeys(names, len(names)))
-    (raw,) = decoded(held, body, span).rows.raw
+    (raw,) = decoded(feed, body, span).rows.raw
     assert bytes(raw).endswith(b',"a":3,"b":2,"c":1}')
     series["id"]["c"] = None
-    (raw,) = decoded(held, body, span).rows.raw
+    (raw,) = decoded(feed, body, span).rows.raw
     assert bytes(raw).count(b'"c":null') == bytes(raw).count(b'"c":') == 1
 
 
 @pytest.mark.parametrize("place", ["series", "entry", "point", "id"])
 def test_no_undocumented_field_gets_in_the_place_of_a_column(place: str, caplog: pytest.LogCaptureFixture) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
-    documented = records(held, body, span)
+    documented = records(feed, body, span)
     columns = {name for name in documented[STREAM][0] if "_" in name or place in ("series", "entry")}
     columns |= {"time", "denomination"}
     for series in body["series"]:
@@ -707,9 +707,9 @@ def test_no_undocumented_field_gets_in_the_place_of_a_column(place: str, caplog:
         at = {"series": series, "entry": entry, "point": entry["Point"], "id": series["id"]}[place]
         at.update(dict.fromkeys(columns, "theirs"))
     for _ in range(2):
-        raw = decoded(held, body, span).rows.raw
+        raw = decoded(feed, body, span).rows.raw
         assert all(bytes(row).count(f'"{name}":'.encode()) == 1 for row in raw for name in columns)
-        assert records(held, body, span) == documented
+        assert records(feed, body, span) == documented
     (told,) = caplog.messages
     assert told == (
         "kiyotaka_liquidation_agg: dropped undocumented fields whose column names are blank or taken: "
@@ -718,7 +718,7 @@ def test_no_undocumented_field_gets_in_the_place_of_a_column(place: str, caplog:
 
 
 def test_a_field_that_differs_from_another_in_case_alone_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     body["series"] = body["series"][:1]
     (entry,) = body["series"][0]["points"]
@@ -726,7 +726,7 @@ def test_a_field_that_differs_from_another_in_case_alone_is_left_out(caplog: pyt
     entry["Point"] |= {"Liquidations": 5, "novel": 6, "Novel": 7, " ": 8}
     entry["Raw_Symbol"] = 9
     for _ in range(2):
-        (row,) = records(held, body, span)[STREAM]
+        (row,) = records(feed, body, span)[STREAM]
         assert len({name.lower() for name in row}) == len(row)
         assert all(name.strip() for name in row)
         assert (row["coin"], row["liquidations"], row["raw_symbol"]) == ("BTC", 0.223, "BTCUSDT")
@@ -753,8 +753,8 @@ def test_a_field_that_differs_from_another_in_case_alone_is_left_out(caplog: pyt
     ],
 )
 def test_nothing_is_no_rows(body: Any) -> None:
-    held, span = kiyotaka()
-    answer = decoded(held, body, span)
+    feed, span = kiyotaka()
+    answer = decoded(feed, body, span)
     assert (len(answer.rows), answer.next_request) == (0, None)
 
 
@@ -770,11 +770,11 @@ def test_nothing_is_no_rows(body: Any) -> None:
     ],
 )
 def test_a_point_of_another_shape_is_an_error_that_names_the_field(point: Any, words: str) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     body = sample("kiyotaka/liquidation_agg")
     body["series"][0]["points"] = [{"Point": point}]
     with pytest.raises(UnexpectedAnswer, match=words):
-        decoded(held, body, span)
+        decoded(feed, body, span)
 
 
 @pytest.mark.parametrize("value", ["much", {}, [], [1], True, "NaN", "Infinity", "1,5", "1e400", " 7"])
@@ -782,11 +782,11 @@ def test_a_point_of_another_shape_is_an_error_that_names_the_field(point: Any, w
 def test_a_value_that_is_no_number_is_a_fault_and_the_points_beside_it_arrive(
     value: Any, novel: dict[str, Any]
 ) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     values = [7, value, None, "8"]
     points = [{"timestamp": {"s": 1774800000 + 3600 * n}, "liquidations": v} for n, v in enumerate(values)]
     body = series_of({"side": "BUY"}, *({**point, **novel} for point in points))
-    for stream, (rows, (fault,)) in partly(held, body, span).items():
+    for stream, (rows, (fault,)) in partly(feed, body, span).items():
         amount, time = ("liquidations", "time") if stream == STREAM else ("amount", "interval_start")
         assert [row[amount] for row in rows] == [7, 0, 8]
         assert [timestamps.parse(row[time]) // 10**9 for row in rows] == [1774800000 + 3600 * n for n in (0, 2, 3)]
@@ -797,9 +797,9 @@ def test_a_value_that_is_no_number_is_a_fault_and_the_points_beside_it_arrive(
 
 @pytest.mark.parametrize("body", [[], {"series": {}}, {"series": [{"points": [{}]}]}])
 def test_a_body_of_another_shape_is_an_error(body: Any) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     with pytest.raises(UnexpectedAnswer):
-        decoded(held, body, span)
+        decoded(feed, body, span)
 
 
 # Markets.
@@ -885,15 +885,15 @@ def test_what_is_needed_is_named(section: dict[str, Any], field: str) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"series": []}, {"series": None}])
 def test_an_empty_body_is_no_rows(body: Any) -> None:
-    held, span = kiyotaka()
-    assert len(decoded(held, body, span).rows) == 0
+    feed, span = kiyotaka()
+    assert len(decoded(feed, body, span).rows) == 0
 
 
 @pytest.mark.parametrize("body", [{"data": []}, {"status": "ok"}])
 def test_a_body_of_something_else_is_refused(body: Any) -> None:
-    held, span = kiyotaka()
+    feed, span = kiyotaka()
     with pytest.raises(UnexpectedAnswer, match="no `series`"):
-        decoded(held, body, span)
+        decoded(feed, body, span)
 
 
 def series_of(identity: dict[str, Any], *points: dict[str, Any]) -> dict[str, Any]:
@@ -901,10 +901,10 @@ def series_of(identity: dict[str, Any], *points: dict[str, Any]) -> dict[str, An
 
 
 def test_added_fields_are_in_a_row_once() -> None:
-    held, span = kiyotaka("BYBIT/BTCUSDT")
+    feed, span = kiyotaka("BYBIT/BTCUSDT")
     identity = {"exchange": "BYBIT", "side": "BUY", "coin": "BTC", "time": "x", "timestamp": 1, "liquidations": 2}
     point = {"timestamp": {"s": 1772928000, "ns": "0"}, "liquidations": 7, "side": "y", "time": "z", "extra": 1}
-    (row,) = decoded(held, series_of(identity, point), span).rows.raw
+    (row,) = decoded(feed, series_of(identity, point), span).rows.raw
     members = json.loads(bytes(row), object_pairs_hook=list)
     assert len({name for name, _ in members}) == len(members), "no member twice"
     found = dict(members)
@@ -914,7 +914,7 @@ def test_added_fields_are_in_a_row_once() -> None:
 
 def test_a_sum_that_comes_exchange_by_exchange_is_refused() -> None:
     """It is not a sum, and it is unknown which of the two belongs to its key."""
-    held, span = kiyotaka(SUM)
+    feed, span = kiyotaka(SUM)
     body = {
         "series": [
             series_of(
@@ -928,7 +928,7 @@ def test_a_sum_that_comes_exchange_by_exchange_is_refused() -> None:
         for series, amount in zip(body["series"], amounts, strict=True):
             series["points"][0]["Point"]["liquidations"] = amount
         with pytest.raises(UnexpectedAnswer, match="two series of one answer have the same key"):
-            decoded(held, body, span)
+            decoded(feed, body, span)
 
 
 @pytest.mark.parametrize(
@@ -958,7 +958,7 @@ def test_a_sum_that_comes_exchange_by_exchange_is_refused() -> None:
 def test_the_asset_is_the_coin_or_that_of_the_symbol(
     exchange: str, symbol: str, identity: dict[str, str], asset: str
 ) -> None:
-    held, span = kiyotaka(f"{exchange}/{symbol}")
+    feed, span = kiyotaka(f"{exchange}/{symbol}")
     body = series_of({"side": "SELL", **identity}, {"timestamp": {"s": 1772928000}, "liquidations": 7})
-    (row,) = records(held, body, span)["liquidation_volumes"]
+    (row,) = records(feed, body, span)["liquidation_volumes"]
     assert (row["market"], row["asset"]) == (f"{exchange}/{symbol}", asset)

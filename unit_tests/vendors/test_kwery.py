@@ -48,7 +48,7 @@ from source_liquidations.vendors.kwery.liquidations import Liquidations
 from source_liquidations.vendors.kwery.vendor import Kwery, explain
 from source_liquidations.vendors.vendor import Feed, Shared, Vendor
 from unit_tests.simulated import status_of
-from unit_tests.vendors.bodies import changed, configured, decoded, feed, kwery, records, response, sample
+from unit_tests.vendors.bodies import changed, configured, decoded, feed_of, kwery, records, response, sample
 
 MILLISECOND = 1_000_000
 START = timestamps.parse("2026-03-08T00:00:00Z")
@@ -62,14 +62,14 @@ def endpoint_of(**section: Any) -> Liquidations:
     return liquidations_of(kwery(**section)[0])
 
 
-def liquidations_of(held: Feed) -> Liquidations:
-    assert isinstance(held.endpoint, Liquidations)
-    return held.endpoint
+def liquidations_of(feed: Feed) -> Liquidations:
+    assert isinstance(feed.endpoint, Liquidations)
+    return feed.endpoint
 
 
-def purse_of(held: Feed) -> Credits:
+def purse_of(feed: Feed) -> Credits:
     """The client's credits."""
-    purse = held.endpoint.client.purse
+    purse = feed.endpoint.client.purse
     assert isinstance(purse, Credits)
     return purse
 
@@ -218,8 +218,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_the_first_request_names_every_parameter() -> None:
-    held, span = kwery()
-    request = held.endpoint.first_request(Span(span.partitions, START, START + DAY + MILLISECOND))
+    feed, span = kwery()
+    request = feed.endpoint.first_request(Span(span.partitions, START, START + DAY + MILLISECOND))
     assert request == Request(
         PATH,
         (
@@ -233,8 +233,8 @@ def test_the_first_request_names_every_parameter() -> None:
 
 
 def test_filters_are_passed_on() -> None:
-    held, span = kwery("ETH", side="short", min_usd=2500.5)
-    params = dict(held.endpoint.first_request(span).params)
+    feed, span = kwery("ETH", side="short", min_usd=2500.5)
+    params = dict(feed.endpoint.first_request(span).params)
     assert (params["side"], params["min_usd"]) == ("short", "2500.5")
 
 
@@ -268,57 +268,57 @@ def test_filters_have_progress_of_their_own_and_a_symbol_is_read_once() -> None:
     ],
 )
 def test_the_cursor_is_followed_as_it_is(meta: dict[str, Any], after: str | None) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     body = {**sample("kwery/liquidations"), "meta": meta}
-    following = decoded(held, body, span).next_request
+    following = decoded(feed, body, span).next_request
     if after is None:
         assert following is None
     else:
         assert following is not None
-        assert following.params == (*held.endpoint.first_request(span).params, ("after", after))
+        assert following.params == (*feed.endpoint.first_request(span).params, ("after", after))
 
 
 @pytest.mark.parametrize("meta", [{"next_cursor": None}, {"next_cursor": ""}, {}])
 @pytest.mark.parametrize("rows", [0, 1])
 def test_more_rows_without_a_cursor_to_them_are_an_error(meta: dict[str, Any], rows: int) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     with pytest.raises(UnexpectedAnswer, match="`has_more` is true, but there is no `next_cursor`"):
-        decoded(held, page_of(*[START] * rows, **meta, has_more=True), span)
+        decoded(feed, page_of(*[START] * rows, **meta, has_more=True), span)
 
 
 def test_a_later_cursor_takes_the_place_of_the_one_before() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     body = {**sample("kwery/liquidations"), "meta": {"next_cursor": "one"}}
-    first = decoded(held, body, span).next_request
+    first = decoded(feed, body, span).next_request
     assert first is not None
-    second = held.endpoint.decode(response({**body, "meta": {"next_cursor": "two"}}), span, first, {}).next_request
+    second = feed.endpoint.decode(response({**body, "meta": {"next_cursor": "two"}}), span, first, {}).next_request
     assert second is not None
     assert [value for name, value in second.params if name == "after"] == ["two"]
 
 
 @pytest.mark.parametrize("more", [{}, {"has_more": None}, {"has_more": False}])
 def test_an_empty_page_is_the_last_whatever_its_cursor(more: dict[str, Any]) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     body = {"data": [], "meta": {"next_cursor": "abc", **more}}
-    assert decoded(held, body, span).next_request is None
+    assert decoded(feed, body, span).next_request is None
 
 
 def test_an_empty_page_that_says_that_there_is_more_is_followed() -> None:
-    held, span = kwery()
-    following = decoded(held, page_of(next_cursor="abc", has_more=True), span).next_request
+    feed, span = kwery()
+    following = decoded(feed, page_of(next_cursor="abc", has_more=True), span).next_request
     assert following is not None
     assert dict(following.params)["after"] == "abc"
 
 
 def test_endless_empty_pages_fail() -> None:
-    held, span = kwery()
-    pages, request, memory = Pages(), held.endpoint.first_request(span), {}  # type: ignore[var-annotated]
+    feed, span = kwery()
+    pages, request, memory = Pages(), feed.endpoint.first_request(span), {}  # type: ignore[var-annotated]
 
     def follow() -> None:
         nonlocal request
         for number in range(100):
             body = response(page_of(next_cursor=f"{number}", has_more=True))
-            answer = held.endpoint.decode(body, span, request, memory)
+            answer = feed.endpoint.decode(body, span, request, memory)
             pages.accept(request, answer)
             assert answer.next_request is not None
             request = answer.next_request
@@ -330,32 +330,32 @@ def test_endless_empty_pages_fail() -> None:
 
 @pytest.mark.parametrize("meta", [{}, {"meta": None}])
 def test_a_body_without_meta_is_the_last_page_unless_it_is_full(meta: dict[str, Any]) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     rows = sample("kwery/liquidations")["data"]
-    assert decoded(held, {"data": rows, **meta}, span).next_request is None
-    assert decoded(held, {"data": [], **meta}, span).next_request is None
-    assert decoded(held, {"data": rows * 999, **meta}, span).next_request is None
+    assert decoded(feed, {"data": rows, **meta}, span).next_request is None
+    assert decoded(feed, {"data": [], **meta}, span).next_request is None
+    assert decoded(feed, {"data": rows * 999, **meta}, span).next_request is None
     with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
-        decoded(held, {"data": rows * 1000, **meta}, span)
-    liquidations_of(held).sizing.page_size = 3
-    assert decoded(held, {"data": rows * 2, **meta}, span).next_request is None
+        decoded(feed, {"data": rows * 1000, **meta}, span)
+    liquidations_of(feed).sizing.page_size = 3
+    assert decoded(feed, {"data": rows * 2, **meta}, span).next_request is None
     with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
-        decoded(held, {"data": rows * 3, **meta}, span)
+        decoded(feed, {"data": rows * 3, **meta}, span)
 
 
 def test_a_page_is_full_with_the_rows_that_could_be_paid() -> None:
-    held, span = kwery(max_credits_per_sync=125)
+    feed, span = kwery(max_credits_per_sync=125)
     row = sample("kwery/liquidations")["data"][0]
-    request = held.endpoint.first_request(span)
+    request = feed.endpoint.first_request(span)
     for rows in (49, 50):
-        paid = purse_of(held).payable(request)
+        paid = purse_of(feed).payable(request)
         assert dict(paid.params)["limit"] == "50"
         body = response({"data": [row] * rows}, {"X-Credits-Used": "0"})
         if rows == 49:
-            assert held.endpoint.decode(body, span, request, {}).next_request is None
+            assert feed.endpoint.decode(body, span, request, {}).next_request is None
             continue
         with pytest.raises(UnexpectedAnswer, match="a full page without `meta`"):
-            held.endpoint.decode(body, span, request, {})
+            feed.endpoint.decode(body, span, request, {})
 
 
 # The key.
@@ -363,13 +363,13 @@ def test_a_page_is_full_with_the_rows_that_could_be_paid() -> None:
 
 @pytest.mark.parametrize("keys", ["header", "query"])
 def test_a_key_goes_where_it_is_taken_and_stays_there(keys: str) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     wire, traffic = Wire([START], keys=keys), Traffic()
-    request = held.endpoint.first_request(Span(span.partitions, START, START + DAY))
+    request = feed.endpoint.first_request(Span(span.partitions, START, START + DAY))
     with wire.connected():
         for _ in range(2):
-            body = held.endpoint.client.fetch(request, traffic)
-            assert len(held.endpoint.decode(body, span, request, {}).rows) == 1
+            body = feed.endpoint.client.fetch(request, traffic)
+            assert len(feed.endpoint.decode(body, span, request, {}).rows) == 1
     in_header = [arrived.headers.get("X-API-Key") for arrived in wire.arrived]
     in_query = [arrived.params.get("api-key") for arrived in wire.arrived]
     if keys == "header":
@@ -379,24 +379,24 @@ def test_a_key_goes_where_it_is_taken_and_stays_there(keys: str) -> None:
     asked = [{name: value for name, value in a.params.items() if name != "api-key"} for a in wire.arrived]
     assert asked == [dict(request.params)] * len(wire.arrived), "the same request"
     assert traffic.requests == len(wire.arrived)
-    assert purse_of(held).spent == 2 * cost(1)
+    assert purse_of(feed).spent == 2 * cost(1)
 
 
 @pytest.mark.parametrize("path", ["/v1/symbols", "/v1/limits"])
 def test_a_call_that_takes_any_key_does_not_say_where_the_others_want_it(path: str) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     wire = Wire([START], keys="query", keyless=(path,))
     with wire.connected():
-        held.endpoint.client.fetch(Request(path))
-        held.endpoint.client.fetch(held.endpoint.first_request(span))
+        feed.endpoint.client.fetch(Request(path))
+        feed.endpoint.client.fetch(feed.endpoint.first_request(span))
     assert [a.params.get("api-key") for a in wire.arrived] == [None, None, KEY]
 
 
 def test_a_key_that_is_taken_nowhere_is_refused_after_both() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     wire = Wire(keys="nowhere")
     with wire.connected(), pytest.raises(AccessRefused, match="HTTP 401: unauthorized") as raised:
-        held.endpoint.client.fetch(held.endpoint.first_request(span))
+        feed.endpoint.client.fetch(feed.endpoint.first_request(span))
     assert raised.value.scope == "reading"
     assert KEY not in raised.value.message
     assert [(a.headers.get("X-API-Key"), a.params.get("api-key")) for a in wire.arrived] == [(KEY, None), (None, KEY)]
@@ -406,9 +406,9 @@ def test_a_key_that_is_taken_nowhere_is_refused_after_both() -> None:
 
 
 def test_the_documented_example() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     body = sample("kwery/docs_example_page")
-    found = records(held, body, span)[STREAM]
+    found = records(feed, body, span)[STREAM]
     for row, sent in zip(found, body["data"], strict=True):
         identity = row.pop("liquidation_id")
         assert len(identity) == 34
@@ -417,17 +417,17 @@ def test_the_documented_example() -> None:
 
 
 def test_the_recorded_answer() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     body = sample("kwery/liquidations")
-    (row,) = records(held, body, span)[STREAM]
+    (row,) = records(feed, body, span)[STREAM]
     assert row["time"] == "2026-03-16T07:53:38.520000Z"
     assert {name: value for name, value in row.items() if name not in ("time", "liquidation_id")} == body["data"][0]
 
 
 def test_an_id_never_changes_between_versions() -> None:
     """Ids are primary keys in people's tables: a change here doubles every row that they have."""
-    held, span = kwery()
-    (row,) = records(held, sample("kwery/liquidations"), span)[STREAM]
+    feed, span = kwery()
+    (row,) = records(feed, sample("kwery/liquidations"), span)[STREAM]
     assert row["liquidation_id"] == PINNED
 
 
@@ -435,20 +435,20 @@ PINNED = "62a78c7ce7ae24ef5ac5b55019e9920f-0"
 
 
 def test_undocumented_fields_arrive_and_do_not_change_the_id() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     body = sample("kwery/liquidations")
-    (plain,) = records(held, body, span)[STREAM]
-    (row,) = records(held, changed(body, order_type="LIQUIDATION", usd_value=1), span)[STREAM]
+    (plain,) = records(feed, body, span)[STREAM]
+    (row,) = records(feed, changed(body, order_type="LIQUIDATION", usd_value=1), span)[STREAM]
     assert row["order_type"] == "LIQUIDATION"
     assert row["liquidation_id"] == plain["liquidation_id"]
 
 
 def test_the_vendors_own_id_would_win_over_ours() -> None:
-    held, span = kwery()
-    (row,) = records(held, changed(sample("kwery/liquidations"), liquidation_id="theirs"), span)[STREAM]
+    feed, span = kwery()
+    (row,) = records(feed, changed(sample("kwery/liquidations"), liquidation_id="theirs"), span)[STREAM]
     assert row["liquidation_id"] == "theirs"
     assert row["time"] == "2026-03-16T07:53:38.520000Z"
-    (row,) = records(held, changed(sample("kwery/liquidations"), liquidation_id=None), span)[STREAM]
+    (row,) = records(feed, changed(sample("kwery/liquidations"), liquidation_id=None), span)[STREAM]
     assert row["liquidation_id"] == PINNED, "null is no key"
 
 
@@ -462,9 +462,9 @@ def test_the_vendors_own_id_would_win_over_ours() -> None:
     ],
 )
 def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, value: Any) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     with pytest.raises(UnexpectedAnswer, match=field):
-        decoded(held, changed(sample("kwery/liquidations"), **{field: value}), span)
+        decoded(feed, changed(sample("kwery/liquidations"), **{field: value}), span)
 
 
 @pytest.mark.parametrize(
@@ -479,10 +479,10 @@ def test_a_row_of_another_shape_is_an_error_that_names_the_field(field: str, val
     ],
 )
 def test_what_is_no_number_is_a_fault_and_the_row_beside_it_arrives(field: str, value: Any) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     body = sample("kwery/docs_example_page")
     body["data"][1][field] = value
-    rows = decoded(held, body, span).rows
+    rows = decoded(feed, body, span).rows
     assert len(rows) == len(body["data"]) - 1
     (fault,) = rows.faults
     assert f"`{field}` of row 1" in fault.error.message
@@ -490,24 +490,24 @@ def test_what_is_no_number_is_a_fault_and_the_row_beside_it_arrives(field: str, 
 
 @pytest.mark.parametrize("body", [{}, {"meta": {}}, {"data": {}}, {"data": "none"}, []])
 def test_a_body_of_another_shape_is_an_error(body: Any) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     with pytest.raises(UnexpectedAnswer):
-        decoded(held, body, span)
+        decoded(feed, body, span)
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": None}, {"meta": {"next_cursor": None, "has_more": False}}])
 def test_null_is_an_empty_list(meta: dict[str, Any]) -> None:
-    held, span = kwery()
-    answer = decoded(held, {"data": None, **meta}, span)
+    feed, span = kwery()
+    answer = decoded(feed, {"data": None, **meta}, span)
     assert (len(answer.rows), answer.next_request, answer.problem) == (0, None, None)
-    assert purse_of(held).complete_windows == 1, "read to its end"
+    assert purse_of(feed).complete_windows == 1, "read to its end"
     with pytest.raises(UnexpectedAnswer, match="no `data`"):
-        decoded(held, meta, span)
+        decoded(feed, meta, span)
 
 
 def unified(**values: Any) -> dict[str, Any]:
-    held, span = kwery()
-    (row,) = records(held, changed(sample("kwery/liquidations"), **values), span)["liquidations"]
+    feed, span = kwery()
+    (row,) = records(feed, changed(sample("kwery/liquidations"), **values), span)["liquidations"]
     return row
 
 
@@ -630,7 +630,7 @@ ways = st.builds(
 
 def read(history: Sequence[Liquidation], way: Way, since: int = 0) -> list[tuple[str, Liquidation]]:
     """(id, event) of all rows, read window by window and page by page from `since` on."""
-    held, span = kwery()
+    feed, span = kwery()
     found: list[tuple[str, Liquidation]] = []
     bounds = [since, *(border for border in way.borders if border > since), 31]
     for start, end in pairwise(bounds):
@@ -643,7 +643,7 @@ def read(history: Sequence[Liquidation], way: Way, since: int = 0) -> list[tuple
         for at in range(0, max(1, len(rows)), way.page):
             page = rows[at : at + way.page]
             body = {"data": [event.written(way.recorded) for event in page], "meta": {}}
-            ids = [row["liquidation_id"] for row in records(held, body, window, memory=memory)[STREAM]]
+            ids = [row["liquidation_id"] for row in records(feed, body, window, memory=memory)[STREAM]]
             found += zip(ids, page, strict=True)
     return found
 
@@ -676,11 +676,11 @@ def test_a_filter_does_not_change_ids(history: list[Liquidation], way: Way) -> N
 
 
 def test_rows_that_differ_in_undocumented_fields_alone_keep_their_ids_in_any_order() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     row = sample("kwery/liquidations")["data"][0]
     twins = [{**row, "order_id": number} for number in (7, 3, 5)]
-    forth = {r["order_id"]: r["liquidation_id"] for r in records(held, {"data": twins, "meta": {}}, span)[STREAM]}
-    back = {r["order_id"]: r["liquidation_id"] for r in records(held, {"data": twins[::-1], "meta": {}}, span)[STREAM]}
+    forth = {r["order_id"]: r["liquidation_id"] for r in records(feed, {"data": twins, "meta": {}}, span)[STREAM]}
+    back = {r["order_id"]: r["liquidation_id"] for r in records(feed, {"data": twins[::-1], "meta": {}}, span)[STREAM]}
     assert forth == back
     assert len(set(forth.values())) == 3
 
@@ -689,13 +689,13 @@ def test_rows_that_differ_in_undocumented_fields_alone_keep_their_ids_in_any_ord
 
 
 def test_a_capped_answer_asks_for_a_smaller_window_from_then_on() -> None:
-    held, span = kwery()
-    windows = liquidations_of(held).sizing
+    feed, span = kwery()
+    windows = liquidations_of(feed).sizing
     capped = {"X-Rows-Capped": "true"}
     body = {**sample("kwery/docs_example_page"), "meta": {}}
     before = windows.next_length(DAY, 100)
     with pytest.raises(WindowTooLarge, match="X-Rows-Capped") as raised:
-        decoded(held, body, span, headers=capped)
+        decoded(feed, body, span, headers=capped)
     assert "a larger plan is needed" in raised.value.advice
     assert before == 4 * DAY
     assert windows.next_length(DAY, 100) == DAY // 4, "else the next window would be capped again"
@@ -706,24 +706,24 @@ def test_a_capped_answer_asks_for_a_smaller_window_from_then_on() -> None:
 )
 def test_a_capped_answer_without_a_cursor_is_understood(meta: Any) -> None:
     """The header says why there are more rows but no cursor."""
-    held, span = kwery()
-    liquidations_of(held).sizing.page_size = 3
+    feed, span = kwery()
+    liquidations_of(feed).sizing.page_size = 3
     body = {**sample("kwery/docs_example_page"), "meta": meta}
     with pytest.raises(WindowTooLarge, match="X-Rows-Capped"):
-        decoded(held, body, span, headers={"x-rows-capped": "True", "X-Rows-Capped": "True"})
+        decoded(feed, body, span, headers={"x-rows-capped": "True", "X-Rows-Capped": "True"})
 
 
 def test_a_capped_page_with_a_cursor_goes_on() -> None:
-    held, span = kwery()
-    answer = decoded(held, sample("kwery/docs_example_page"), span, headers={"X-Rows-Capped": "true"})
+    feed, span = kwery()
+    answer = decoded(feed, sample("kwery/docs_example_page"), span, headers={"X-Rows-Capped": "true"})
     assert answer.next_request is not None
 
 
 def test_an_answer_that_is_not_capped_or_has_no_rows_is_whole() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     body = {**sample("kwery/docs_example_page"), "meta": {}}
-    assert decoded(held, body, span, headers={"X-Rows-Capped": "false"}).next_request is None
-    assert decoded(held, page_of(), span, headers={"X-Rows-Capped": "true"}).next_request is None
+    assert decoded(feed, body, span, headers={"X-Rows-Capped": "false"}).next_request is None
+    assert decoded(feed, page_of(), span, headers={"X-Rows-Capped": "true"}).next_request is None
 
 
 def test_windows_follow_the_rows() -> None:
@@ -790,9 +790,9 @@ def test_a_word_in_an_answer_that_passes_is_no_refusal(status: int) -> None:
     assert explain(refusal(status, "credits_exhausted")) is None
 
 
-def with_plan(held: Feed, plan: Any) -> Liquidations:
+def with_plan(feed: Feed, plan: Any) -> Liquidations:
     """The endpoint, with the key's plan from /v1/limits."""
-    endpoint = liquidations_of(held)
+    endpoint = liquidations_of(feed)
     with mock.patch.object(endpoint.client, "fetch", return_value=response(plan)) as fetch:
         endpoint.apply_plan(Traffic())
     (request,) = [call.args[0] for call in fetch.call_args_list]
@@ -831,8 +831,8 @@ def test_a_rate_of_the_users_own_stays() -> None:
     ("told", "limit"), [(250, 250), ("250", 250), (1000, 1000), (2500, 1000), (-1, 1000), (None, 1000), (0, 1000)]
 )
 def test_a_request_asks_for_as_many_rows_as_the_plan_has(told: Any, limit: int) -> None:
-    held, span = kwery()
-    endpoint = with_plan(held, {"max_rows_per_request": told})
+    feed, span = kwery()
+    endpoint = with_plan(feed, {"max_rows_per_request": told})
     assert dict(endpoint.first_request(span).params)["limit"] == str(limit)
     assert endpoint.sizing.page_size == limit
 
@@ -950,13 +950,13 @@ def test_a_history_that_is_shorter_than_the_plan_says_is_found_by_halvings(
 
 def heard(windows: Sequence[tuple[float, float, Sequence[float]]], caplog: pytest.LogCaptureFixture) -> list[str]:
     """The log of consecutive windows: from, to, and times of rows, in days before now."""
-    held, span = kwery()
+    feed, span = kwery()
     now = time.time_ns()
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="airbyte"):
         for start, end, rows in windows:
             asked = Span(span.partitions, now - int(start * DAY), now - int(end * DAY))
-            decoded(held, page_of(*[now - int(row * DAY) for row in rows]), asked)
+            decoded(feed, page_of(*[now - int(row * DAY) for row in rows]), asked)
     return warnings(caplog)
 
 
@@ -982,21 +982,21 @@ def test_windows_without_rows_say_nothing_until_a_row_comes(caplog: pytest.LogCa
 
 @pytest.mark.parametrize("symbol", ["ETH", "BTCDOM", "BTCDOMUSDT", "BT"])
 def test_rows_of_another_symbol_are_refused(symbol: str) -> None:
-    held, span = kwery()
+    feed, span = kwery()
     page = page_of(START, START + HOUR)
     page["data"][1]["symbol"] = symbol
     with pytest.raises(UnexpectedAnswer, match=f"`symbol`: rows of '{symbol}', not of BTC"):
-        decoded(held, page, span)
+        decoded(feed, page, span)
 
 
 def test_each_symbols_first_row_is_its_own(caplog: pytest.LogCaptureFixture) -> None:
-    held, _ = kwery()
+    feed, _ = kwery()
     with caplog.at_level(logging.WARNING, logger="airbyte"):
         for symbol, days in (("BTC", 3), ("ETH", 3), ("SOL", 0), ("BTC", 9)):
             asked = Span((Partition.of(symbol=symbol),), START, START + 10 * DAY)
             page = page_of(START + days * DAY)
             page["data"][0]["symbol"] = symbol
-            decoded(held, page, asked)
+            decoded(feed, page, asked)
     assert [line.split()[4] for line in warnings(caplog)] == ["BTC", "ETH"]
 
 
@@ -1004,10 +1004,10 @@ def test_the_first_row_may_be_on_any_page(caplog: pytest.LogCaptureFixture) -> N
     """Rows are in no order: a descending feed starts with the last one."""
     late, early = (START + 9 * DAY, START + 8 * DAY), (START + HOUR,)
     for pages in ((late, early), (early, late)):
-        held, span = kwery()
+        feed, span = kwery()
         asked, memory = Span(span.partitions, START, START + 10 * DAY), {}  # type: ignore[var-annotated]
-        decoded(held, page_of(*pages[0], next_cursor="2"), asked, memory=memory)
-        decoded(held, page_of(*pages[1]), asked, memory=memory)
+        decoded(feed, page_of(*pages[0], next_cursor="2"), asked, memory=memory)
+        decoded(feed, page_of(*pages[1]), asked, memory=memory)
     assert warnings(caplog) == []
     now = time.time_ns()
     rows = [now - 20 * DAY + number * HOUR for number in range(19 * 24)]
@@ -1029,23 +1029,23 @@ def test_rows_omitted_although_the_plan_has_them_are_reported(caplog: pytest.Log
 
 
 def test_a_capped_page_followed_by_an_empty_one_is_halved() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     page = sample("kwery/liquidations")
     capped = {"X-Rows-Capped": "true"}
     memory: dict[Any, Any] = {}
-    first = decoded(held, {**page, "meta": {"next_cursor": "c"}}, span, headers=capped, memory=memory)
+    first = decoded(feed, {**page, "meta": {"next_cursor": "c"}}, span, headers=capped, memory=memory)
     assert first.next_request is not None
     with pytest.raises(WindowTooLarge, match="X-Rows-Capped"):
-        decoded(held, {"data": [], "meta": {}}, span, memory=memory)
+        decoded(feed, {"data": [], "meta": {}}, span, memory=memory)
 
 
 def test_a_page_behind_one_that_was_cut_off_makes_it_whole() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     memory: dict[Any, Any] = {}
     capped = {"X-Rows-Capped": "true"}
-    decoded(held, page_of(START, next_cursor="c"), span, headers=capped, memory=memory)
-    assert decoded(held, page_of(START + SECOND, next_cursor="d"), span, memory=memory).next_request is not None
-    assert decoded(held, page_of(), span, memory=memory).next_request is None
+    decoded(feed, page_of(START, next_cursor="c"), span, headers=capped, memory=memory)
+    assert decoded(feed, page_of(START + SECOND, next_cursor="d"), span, memory=memory).next_request is not None
+    assert decoded(feed, page_of(), span, memory=memory).next_request is None
 
 
 # Credits.
@@ -1068,9 +1068,9 @@ def test_a_limit_too_small_to_advance_is_refused(most: int) -> None:
 
 
 def test_a_request_asks_for_no_more_rows_than_can_be_paid() -> None:
-    held, span = kwery(max_credits_per_sync=125)
-    request = held.endpoint.first_request(span)
-    paid = purse_of(held).payable(request)
+    feed, span = kwery(max_credits_per_sync=125)
+    request = feed.endpoint.first_request(span)
+    paid = purse_of(feed).payable(request)
     assert dict(paid.params)["limit"] == "50"
     assert [pair for pair in paid.params if pair[0] != "limit"] == list(request.params[:-1])
     assert paid.path == request.path
@@ -1087,11 +1087,11 @@ def test_a_free_call_is_free() -> None:
 
 
 def test_a_request_that_cannot_be_paid_is_not_sent() -> None:
-    held, span = kwery(max_credits_per_sync=45)
-    decoded(held, {**sample("kwery/liquidations"), "meta": {}}, span, headers={"X-Credits-Used": "27"})
+    feed, span = kwery(max_credits_per_sync=45)
+    decoded(feed, {**sample("kwery/liquidations"), "meta": {}}, span, headers={"X-Credits-Used": "27"})
     wire = Wire()
     with pytest.raises(SpendingLimit) as raised, wire.connected():
-        held.endpoint.client.fetch(held.endpoint.first_request(span))
+        feed.endpoint.client.fetch(feed.endpoint.first_request(span))
     assert wire.arrived == []
     assert "27 of 45 credits are spent" in raised.value.message
     assert "the next sync continues from there" in raised.value.message
@@ -1099,21 +1099,21 @@ def test_a_request_that_cannot_be_paid_is_not_sent() -> None:
 
 
 def test_a_limit_that_pays_for_no_window_says_so() -> None:
-    held, span = kwery(max_credits_per_sync=45)
-    decoded(held, sample("kwery/docs_example_page"), span, headers={"X-Credits-Used": "31"})  # and a cursor
+    feed, span = kwery(max_credits_per_sync=45)
+    decoded(feed, sample("kwery/docs_example_page"), span, headers={"X-Credits-Used": "31"})  # and a cursor
     with pytest.raises(SpendingLimit, match="45 credits") as raised:
-        purse_of(held).payable(held.endpoint.first_request(span))
+        purse_of(feed).payable(feed.endpoint.first_request(span))
     assert "raise it" in raised.value.message
 
 
 def test_credits_are_what_the_vendor_says_else_what_it_documents() -> None:
-    held, span = kwery()
+    feed, span = kwery()
     body = sample("kwery/docs_example_page")
-    decoded(held, body, span, headers={"X-Credits-Used": "31", "X-Credits-Remaining": "4969"})
-    assert held.endpoint.spent() == {"credits used": 31, "credits left": 4969}
-    decoded(held, body, span)
-    decoded(held, body, span, headers={"X-Credits-Used": "lots"})
-    assert held.endpoint.spent()["credits used"] == 31 + 2 * (25 + 3 * 2)
+    decoded(feed, body, span, headers={"X-Credits-Used": "31", "X-Credits-Remaining": "4969"})
+    assert feed.endpoint.spent() == {"credits used": 31, "credits left": 4969}
+    decoded(feed, body, span)
+    decoded(feed, body, span, headers={"X-Credits-Used": "lots"})
+    assert feed.endpoint.spent()["credits used"] == 31 + 2 * (25 + 3 * 2)
 
 
 @pytest.mark.parametrize(
@@ -1127,9 +1127,9 @@ def test_credits_are_what_the_vendor_says_else_what_it_documents() -> None:
     ],
 )
 def test_credits_are_read_under_either_name(headers: dict[str, str], spent: int) -> None:
-    held, span = kwery()
-    decoded(held, sample("kwery/docs_example_page"), span, headers=headers)
-    assert held.endpoint.spent() == {"credits used": spent}
+    feed, span = kwery()
+    decoded(feed, sample("kwery/docs_example_page"), span, headers=headers)
+    assert feed.endpoint.spent() == {"credits used": spent}
 
 
 @pytest.mark.parametrize(
@@ -1143,12 +1143,12 @@ def test_credits_are_read_under_either_name(headers: dict[str, str], spent: int)
 )
 def test_an_answer_that_cannot_be_used_has_been_paid_for(body: Any, spent: int) -> None:
     """The requested number of rows, if nothing says how many were sent."""
-    held, span = kwery()
+    feed, span = kwery()
     for headers, more in (({"X-Credits-Used": "31"}, 31), ({}, spent)):
-        before = purse_of(held).spent
+        before = purse_of(feed).spent
         with pytest.raises(UnexpectedAnswer):
-            decoded(held, body, span, headers=headers)
-        assert purse_of(held).spent - before == more
+            decoded(feed, body, span, headers=headers)
+        assert purse_of(feed).spent - before == more
 
 
 def test_what_requests_and_rows_cost() -> None:
@@ -1156,15 +1156,15 @@ def test_what_requests_and_rows_cost() -> None:
 
 
 @given(st.integers(45, 200_000), st.integers(2, 1000), st.integers(0, 1000))
-def test_a_first_window_is_paid_for_whatever_it_holds(most: int, page: int, rows: int) -> None:
+def test_a_first_window_is_paid_for_however_many_rows_it_has(most: int, page: int, rows: int) -> None:
     """Two rows a second, in full pages, never cost more than there is."""
     credits = Credits(most)
-    held = credits.affordable_rows(page)
-    assert held is not None
-    pages = -(-held // page)
-    assert pages * 25 + held * 2 <= most
+    affordable = credits.affordable_rows(page)
+    assert affordable is not None
+    pages = -(-affordable // page)
+    assert pages * 25 + affordable * 2 <= most
     own = AffordableWindows(credits)
-    own.limit = page
+    own.page_size = page
     for windows in (own, endpoint_of(max_credits_per_sync=most).sizing):
         longest = windows.longest()
         in_window = 2 * longest // SECOND
@@ -1183,10 +1183,10 @@ def test_a_window_leaves_room_for_twice_the_rows_that_are_expected() -> None:
 
 
 def test_what_is_spent_shortens_the_windows_that_follow() -> None:
-    held, span = kwery(max_credits_per_sync=10_000)
-    windows = liquidations_of(held).sizing
+    feed, span = kwery(max_credits_per_sync=10_000)
+    windows = liquidations_of(feed).sizing
     before = windows.longest()
-    decoded(held, sample("kwery/docs_example_page"), span, headers={"X-Credits-Used": "9900"})
+    decoded(feed, sample("kwery/docs_example_page"), span, headers={"X-Credits-Used": "9900"})
     assert windows.longest() == 37 // 2 * SECOND < before
 
 
@@ -1201,8 +1201,8 @@ def test_the_lookback_is_no_more_than_half_of_what_is_paid_for() -> None:
 
 
 def test_the_lookback_is_that_of_a_plans_pages() -> None:
-    held, _ = kwery(max_credits_per_sync=300)
-    endpoint = with_plan(held, {"max_rows_per_request": 10})
+    feed, _ = kwery(max_credits_per_sync=300)
+    endpoint = with_plan(feed, {"max_rows_per_request": 10})
     assert endpoint.sizing.longest_lookback() == 62 // 2 * SECOND // 2
 
 
@@ -1236,29 +1236,29 @@ def test_possibly_lost_credits_are_reported_next_to_the_spent_ones() -> None:
 
 
 def test_lost_answers_are_not_requested_again_beyond_the_limit() -> None:
-    held, span = kwery(max_credits_per_sync=8_000)
+    feed, span = kwery(max_credits_per_sync=8_000)
     wire = Wire(breaks=FailedTry("cut"))
-    request = held.endpoint.first_request(span)
+    request = feed.endpoint.first_request(span)
     with wire.connected():
         with pytest.raises(VendorUnavailable, match="in 3 tries") as raised:
-            held.endpoint.client.fetch(request)
+            feed.endpoint.client.fetch(request)
         assert "Answers that did not arrive may have cost up to 6,075 credits" in raised.value.message
         assert len(wire.paid) == 3, "a fourth might have been too much"
         with pytest.raises(VendorUnavailable, match="in 1 tries"):
-            held.endpoint.client.fetch(request)
+            feed.endpoint.client.fetch(request)
         with pytest.raises(SpendingLimit, match="up to 8,000 on answers that did not arrive"):
-            held.endpoint.client.fetch(request)
+            feed.endpoint.client.fetch(request)
     assert [int(arrived.params["limit"]) for arrived in wire.paid] == [1000, 1000, 1000, 950]
-    assert purse_of(held).spent == 0
+    assert purse_of(feed).spent == 0
 
 
 def test_a_request_that_is_not_sent_costs_nothing() -> None:
-    held, span = kwery(max_credits_per_sync=100)
+    feed, span = kwery(max_credits_per_sync=100)
     wire = Wire(breaks=FailedTry("nobody listens", sent=False))
     with wire.connected(), pytest.raises(VendorUnavailable, match="nobody listens"):
-        held.endpoint.client.fetch(held.endpoint.first_request(span))
+        feed.endpoint.client.fetch(feed.endpoint.first_request(span))
     assert len(wire.paid) == 6, "the outage ends it, not the limit"
-    assert purse_of(held).unconfirmed == 0
+    assert purse_of(feed).unconfirmed == 0
 
 
 def test_without_a_limit_nothing_is_held_back() -> None:
@@ -1391,11 +1391,11 @@ def test_the_check_has_nothing_against_a_filter_of_the_business_plan() -> None:
 
 
 def test_the_list_of_symbols_says_since_when_there_is_data(caplog: pytest.LogCaptureFixture) -> None:
-    held = feed("kwery_symbols", {"api_key": KEY})
+    feed = feed_of("kwery_symbols", {"api_key": KEY})
     dates: list[Any] = ["2024-01-15T00:00:00Z", "2024-01-15", 1705276800, None, "", "soon", "later", ...]
     rows = [{"symbol": f"S{number}", "earliest_data": date} for number, date in enumerate(dates) if date is not ...]
     body = {"symbols": [*rows, {"symbol": "S7"}]}
-    found = records(held, body, Span((Partition(()),), 0, 1))["liquidation_coverage"]
+    found = records(feed, body, Span((Partition(()),), 0, 1))["liquidation_coverage"]
     assert [(row["market"], row["kind"], row["period_start"]) for row in found] == [
         (f"binance_futures/S{number}", "starts", "2024-01-15T00:00:00Z") for number in range(3)
     ]

@@ -18,16 +18,16 @@ from source_liquidations.reading.rows import Rows
 from source_liquidations.vendors.coin_metrics.markets import LiquidationMarkets
 from source_liquidations.vendors.kiyotaka.markets import market_names, matching_markets
 from source_liquidations.vendors.vendor import Feed
-from unit_tests.vendors.bodies import all_streams, feed, records, response, sample
+from unit_tests.vendors.bodies import all_streams, feed_of, records, response, sample
 
 KAIKO = {"api_key": "key", "instruments": ["bbit/perpetual-future/btc-usdt"]}
 KIYOTAKA = {"api_key": "key", "symbols": ["BYBIT/BTCUSDT"]}
 NOWHEN = Span((Partition(()),), 17, 18)
 
 
-def page(held: Feed, body: Any, request: Request | None = None, memory: Any = None, span: Span = NOWHEN) -> Answer:
-    return held.endpoint.decode(
-        response(body), span, request or held.endpoint.first_request(span), {} if memory is None else memory
+def page(feed: Feed, body: Any, request: Request | None = None, memory: Any = None, span: Span = NOWHEN) -> Answer:
+    return feed.endpoint.decode(
+        response(body), span, request or feed.endpoint.first_request(span), {} if memory is None else memory
     )
 
 
@@ -39,16 +39,16 @@ def raw(rows: Rows) -> list[str]:
 
 
 def test_kaiko_asks_for_each_class_that_can_be_liquidated() -> None:
-    held = feed("kaiko_instruments", KAIKO)
-    partitions = list(held.endpoint.partitions(Traffic()))
-    assert [held.endpoint.first_request(Span((partition,), 0, 1)) for partition in partitions] == [
+    feed = feed_of("kaiko_instruments", KAIKO)
+    partitions = list(feed.endpoint.partitions(Traffic()))
+    assert [feed.endpoint.first_request(Span((partition,), 0, 1)) for partition in partitions] == [
         Request("/v1/instruments", (("class", "future"), ("page_size", "1000"))),
         Request("/v1/instruments", (("class", "perpetual-future"), ("page_size", "1000"))),
     ]
 
 
 def test_kaikos_exchanges_take_no_parameters() -> None:
-    assert feed("kaiko_exchanges", KAIKO).endpoint.first_request(NOWHEN) == Request("/v1/exchanges")
+    assert feed_of("kaiko_exchanges", KAIKO).endpoint.first_request(NOWHEN) == Request("/v1/exchanges")
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_kaikos_exchanges_take_no_parameters() -> None:
 def test_kaikos_token_is_all_that_a_following_page_needs(
     token: str | None, url: str | None, followed: str | None
 ) -> None:
-    held = feed("kaiko_exchanges", KAIKO)
-    following = page(held, {"data": [{"code": "bbit"}], "continuation_token": token, "next_url": url}).next_request
+    feed = feed_of("kaiko_exchanges", KAIKO)
+    following = page(feed, {"data": [{"code": "bbit"}], "continuation_token": token, "next_url": url}).next_request
     expected = Request("/v1/exchanges", (("continuation_token", followed or ""),))
     assert following == (expected if followed else None)
 
@@ -72,7 +72,7 @@ def test_kaikos_token_is_all_that_a_following_page_needs(
 def test_kaikos_token_elsewhere_is_refused() -> None:
     body = {"data": [], "continuation_token": "t", "next_url": "https://evil.example/v1/exchanges"}
     with pytest.raises(UnexpectedAnswer, match="another origin"):
-        page(feed("kaiko_exchanges", KAIKO), body)
+        page(feed_of("kaiko_exchanges", KAIKO), body)
 
 
 # Kiyotaka and Kwery.
@@ -80,32 +80,32 @@ def test_kaikos_token_elsewhere_is_refused() -> None:
 
 @pytest.mark.parametrize("offset", [None, 0, "0", ""])
 def test_kiyotakas_last_page_has_no_offset(offset: Any) -> None:
-    held = feed("kiyotaka_markets", KIYOTAKA)
+    feed = feed_of("kiyotaka_markets", KIYOTAKA)
     body = {"symbols": [{"exchange": "BYBIT", "rawSymbol": "BTCUSDT"}], "nextOffset": offset}
-    assert page(held, body).next_request is None
-    assert page(held, {}).next_request is None
+    assert page(feed, body).next_request is None
+    assert page(feed, {}).next_request is None
 
 
 @pytest.mark.parametrize("offset", [100, "100"])
 def test_kiyotakas_following_page(offset: Any) -> None:
-    held = feed("kiyotaka_markets", KIYOTAKA)
+    feed = feed_of("kiyotaka_markets", KIYOTAKA)
     body = {"symbols": [{"exchange": "BYBIT", "rawSymbol": "BTCUSDT"}], "nextOffset": offset}
-    assert page(held, body).next_request == Request("/v1/markets", (("pageSize", "100"), ("pageOffset", "100")))
-    assert page(held, {**body, "symbols": []}).next_request is None
+    assert page(feed, body).next_request == Request("/v1/markets", (("pageSize", "100"), ("pageOffset", "100")))
+    assert page(feed, {**body, "symbols": []}).next_request is None
 
 
 @pytest.mark.parametrize(("offset", "says"), [(100, "repeats"), (50, "repeats"), ("next", "not a number")])
 def test_kiyotakas_offset_has_to_advance(offset: Any, says: str) -> None:
-    held = feed("kiyotaka_markets", KIYOTAKA)
+    feed = feed_of("kiyotaka_markets", KIYOTAKA)
     request = Request("/v1/markets", (("pageSize", "100"), ("pageOffset", "100")))
     body = {"symbols": [{"exchange": "BYBIT", "rawSymbol": "BTCUSDT"}], "nextOffset": offset}
     with pytest.raises(UnexpectedAnswer, match=says):
-        page(held, body, request)
+        page(feed, body, request)
 
 
 def kiyotakas(*rows: str) -> list[str]:
     """Rows of the stream, from rows of the vendor's."""
-    return raw(page(feed("kiyotaka_markets", KIYOTAKA), f'{{"symbols": [{", ".join(rows)}]}}'.encode()).rows)
+    return raw(page(feed_of("kiyotaka_markets", KIYOTAKA), f'{{"symbols": [{", ".join(rows)}]}}'.encode()).rows)
 
 
 @pytest.mark.parametrize("literal", ["1.50", "12345678901234567890.10", "1e400", '"\\u00e9"', "null", "[1, {}]"])
@@ -149,10 +149,10 @@ def test_no_undocumented_field_gets_in_the_place_of_a_column_of_kiyotakas(
     """Whatever its name: in snake case, in another case, or no possible column name."""
     odd = '"raw_symbol": "theirs", "Exchange": "theirs", "RawSymbol": 1, "available_since": 2, "_": 3, "": 4, " ": 5'
     own = '"exchange": "x", "rawSymbol": "y", "novelOne": 6'
-    held = feed("kiyotaka_markets", KIYOTAKA)
+    feed = feed_of("kiyotaka_markets", KIYOTAKA)
     row = f"{{{odd}, {own}}}" if first else f"{{{own}, {odd}}}"
     for _ in range(2):
-        rows = raw(page(held, f'{{"symbols": [{row}, {row}]}}'.encode()).rows)
+        rows = raw(page(feed, f'{{"symbols": [{row}, {row}]}}'.encode()).rows)
         # `RawSymbol` is `raw_symbol`, too, and there is one of each.
         assert [json.loads(found) for found in rows] == [{"exchange": "x", "raw_symbol": "y", "novel_one": 6}] * 2
         assert all(found.count('"raw_symbol"') == 1 for found in rows)
@@ -165,19 +165,19 @@ def test_no_undocumented_field_gets_in_the_place_of_a_column_of_kiyotakas(
 
 @pytest.mark.parametrize("body", [{}, {"symbols": []}, {"symbols": None}, {"symbols": None, "nextOffset": 100}])
 def test_nothing_is_no_rows_of_kiyotakas(body: Any) -> None:
-    answer = page(feed("kiyotaka_markets", KIYOTAKA), body)
+    answer = page(feed_of("kiyotaka_markets", KIYOTAKA), body)
     assert (len(answer.rows), answer.next_request) == (0, None)
 
 
 def test_a_list_of_kiyotakas_under_another_name_is_not_an_empty_one() -> None:
     with pytest.raises(UnexpectedAnswer, match="no `symbols`"):
-        page(feed("kiyotaka_markets", KIYOTAKA), {"markets": [], "nextOffset": 100})
+        page(feed_of("kiyotaka_markets", KIYOTAKA), {"markets": [], "nextOffset": 100})
 
 
 @pytest.mark.parametrize("row", [{"exchange": "x"}, {"rawSymbol": "y"}, {"exchange": 1, "rawSymbol": "y"}, []])
 def test_kiyotakas_markets_of_another_shape(row: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
-        page(feed("kiyotaka_markets", KIYOTAKA), {"symbols": [row]})
+        page(feed_of("kiyotaka_markets", KIYOTAKA), {"symbols": [row]})
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,9 @@ def test_kiyotakas_markets_of_another_shape(row: Any) -> None:
     ],
 )
 def test_kiyotakas_start_of_a_market_is_coverage(since: Any, period_start: str) -> None:
-    held = feed("kiyotaka_markets", KIYOTAKA)
+    feed = feed_of("kiyotaka_markets", KIYOTAKA)
     body = {"symbols": [{"exchange": "BINANCE_FUTURES", "rawSymbol": "BTCUSDT", "availableSince": since}]}
-    (row,) = records(held, body, NOWHEN)["liquidation_coverage"]
+    (row,) = records(feed, body, NOWHEN)["liquidation_coverage"]
     assert row == {
         "vendor": "kiyotaka",
         "exchange": "binance",
@@ -207,13 +207,13 @@ def test_kiyotakas_start_of_a_market_is_coverage(since: Any, period_start: str) 
 
 
 def test_a_market_without_a_date_has_no_coverage_and_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    held = feed("kiyotaka_markets", KIYOTAKA)
+    feed = feed_of("kiyotaka_markets", KIYOTAKA)
     dates = ("lately", "soon", None, "", ..., {"s": 1}, True)
     rows = [
         {"exchange": "x", "rawSymbol": f"m{n}", **({} if date is ... else {"availableSince": date})}
         for n, date in enumerate(dates)
     ]
-    found = records(held, {"symbols": rows}, NOWHEN)
+    found = records(feed, {"symbols": rows}, NOWHEN)
     assert len(found["kiyotaka_markets"]) == len(dates)
     assert found["liquidation_coverage"] == []
     (told,) = caplog.messages
@@ -223,10 +223,10 @@ def test_a_market_without_a_date_has_no_coverage_and_is_reported_once(caplog: py
 
 @pytest.mark.parametrize("literal", ["1e400", "[1e400]"])
 def test_a_date_that_is_neither_number_nor_text_is_none(literal: str, caplog: pytest.LogCaptureFixture) -> None:
-    held = feed("kwery_symbols", {"api_key": "key"})
+    feed = feed_of("kwery_symbols", {"api_key": "key"})
     body = f'{{"symbols": [{{"symbol": "A", "earliest_data": {literal}}}]}}'.encode()
-    answer = page(held, body)
-    mapped = held.mappers[COVERAGE](answer.rows, NOWHEN)
+    answer = page(feed, body)
+    mapped = feed.mappers[COVERAGE](answer.rows, NOWHEN)
     assert mapped.count == 0
     assert caplog.messages == [
         f"kwery_symbols, `earliest_data` of A is {literal!r}, not a date: liquidation_coverage has no row for it"
@@ -235,7 +235,7 @@ def test_a_date_that_is_neither_number_nor_text_is_none(literal: str, caplog: py
 
 def matching(pattern: str, *pages: Any) -> tuple[list[str], list[Request]]:
     """The markets that match a pattern, and what was asked for them; the list is answered with these pages."""
-    client = feed("kiyotaka_markets", KIYOTAKA).endpoint.client
+    client = feed_of("kiyotaka_markets", KIYOTAKA).endpoint.client
     waiting, sent = [response(body) for body in pages], []
 
     def fetch(request: Request, *_: Any) -> Response:
@@ -272,16 +272,17 @@ def test_an_odd_market_of_kiyotakas_stops_no_other(category: Any) -> None:
 
 def test_several_patterns_ask_kiyotaka_for_a_list_once() -> None:
     symbols = ["BYBIT/*USDT", "BYBIT/B*", "*/BTCUSDT", "?YBIT/E*"]
-    held = feed("kiyotaka_liquidation_agg", {"api_key": "key", "symbols": symbols})
+    feed = feed_of("kiyotaka_liquidation_agg", {"api_key": "key", "symbols": symbols})
     sent = []
 
     def fetch(request: Request, *_: Any) -> Response:
         sent.append(dict(request.params).get("exchange"))
         return response(listed("BYBIT/BTCUSDT", "BYBIT/ETHUSDT"))
 
-    held.endpoint.client.fetch = fetch  # type: ignore[method-assign, assignment]
-    markets = {partition["raw_symbol"] for partition in held.endpoint.partitions(Traffic())}
-    assert markets == {"BTCUSDT", "ETHUSDT"}
+    feed.endpoint.client.fetch = fetch  # type: ignore[method-assign, assignment]
+    for _ in range(2):
+        markets = {partition["raw_symbol"] for partition in feed.endpoint.partitions(Traffic())}
+        assert markets == {"BTCUSDT", "ETHUSDT"}
     assert sent == ["BYBIT", None]
 
 
@@ -297,18 +298,18 @@ def test_a_pattern_that_matches_no_market_of_kiyotakas_is_named() -> None:
 
 
 def test_kwerys_recording() -> None:
-    held = feed("kwery_symbols", {"api_key": "key"})
+    feed = feed_of("kwery_symbols", {"api_key": "key"})
     body = sample("kwery/symbols")
-    answer = page(held, body)
+    answer = page(feed, body)
     assert [json.loads(row) for row in raw(answer.rows)] == body["symbols"]
     assert answer.next_request is None
-    assert held.endpoint.first_request(NOWHEN) == Request("/v1/symbols")
+    assert feed.endpoint.first_request(NOWHEN) == Request("/v1/symbols")
 
 
 @pytest.mark.parametrize("body", [{}, {"symbols": {}}, {"symbols": [{"name": "Bitcoin"}]}])
 def test_kwerys_symbols_of_another_shape(body: Any) -> None:
     with pytest.raises(UnexpectedAnswer, match="symbol"):
-        page(feed("kwery_symbols", {"api_key": "key"}), body)
+        page(feed_of("kwery_symbols", {"api_key": "key"}), body)
 
 
 # Coin Metrics.
@@ -316,10 +317,10 @@ def test_kwerys_symbols_of_another_shape(body: Any) -> None:
 
 def markets(*pages: Any) -> Feed:
     """The list, its catalog answered with these pages."""
-    held = feed("coin_metrics_liquidation_markets", {"api_key": "key", "markets": ["a-B-future"]})
+    feed = feed_of("coin_metrics_liquidation_markets", {"api_key": "key", "markets": ["a-B-future"]})
     waiting = [response(body) for body in pages]
-    held.endpoint.client.fetch = lambda *_: waiting.pop(0)  # type: ignore[method-assign]
-    return held
+    feed.endpoint.client.fetch = lambda *_: waiting.pop(0)  # type: ignore[method-assign]
+    return feed
 
 
 def test_the_vendors_samples_joined() -> None:
@@ -328,26 +329,26 @@ def test_the_vendors_samples_joined() -> None:
     catalog.pop("next_page_url")
     catalog["data"].append({"market": "binance-1000FLOKIUSDT-future", "min_time": "2023-05-06T00:00:01.000000000Z"})
     reference = sample("coin_metrics/reference-data__markets.200")
-    held = markets(catalog)
-    assert list(held.endpoint.partitions(Traffic())) == [Partition(())]
+    feed = markets(catalog)
+    assert list(feed.endpoint.partitions(Traffic())) == [Partition(())]
     memory: dict[Any, Any] = {}
-    first = page(held, reference, memory=memory)
+    first = page(feed, reference, memory=memory)
     floki = next(row for row in reference["data"] if row["market"] == "binance-1000FLOKIUSDT-future")
     assert [json.loads(row) for row in raw(first.rows)] == [{**floki, **catalog["data"][-1]}]
     assert first.rows.instants == [17]
     assert first.next_request is not None
     token = reference["next_page_token"]
     assert first.next_request.params == (("type", "future"), ("page_size", "10000"), ("next_page_token", token))
-    last = page(held, {"data": []}, first.next_request, memory)
+    last = page(feed, {"data": []}, first.next_request, memory)
     assert [json.loads(row) for row in raw(last.rows)] == catalog["data"][:-1]
     assert last.next_request is None
 
 
 def test_a_window_that_is_read_again_restarts_the_join() -> None:
-    held = markets({"data": [{"market": "a"}]})
-    list(held.endpoint.partitions(Traffic()))
+    feed = markets({"data": [{"market": "a"}]})
+    list(feed.endpoint.partitions(Traffic()))
     for _ in range(2):
-        assert raw(page(held, {"data": [{"market": "a", "base": "b"}]}).rows) == ['{"base":"b","market":"a"}']
+        assert raw(page(feed, {"data": [{"market": "a", "base": "b"}]}).rows) == ['{"market":"a","base":"b"}']
 
 
 def test_an_empty_catalog_needs_no_reference_data() -> None:
@@ -375,12 +376,12 @@ LISTS = [
 @pytest.mark.parametrize(("stream", "section", "field", "row"), LISTS)
 @pytest.mark.parametrize("literal", ["1.50", "12345678901234567890.10", "1e400", '"\\u00e9"', "null", "[1, {}]"])
 def test_rows_are_as_written(stream: str, section: dict[str, Any], field: str, row: str, literal: str) -> None:
-    held = feed(stream, section)
+    feed = feed_of(stream, section)
     written = row % literal
-    partition = next(iter(held.endpoint.partitions(Traffic())))
+    partition = next(iter(feed.endpoint.partitions(Traffic())))
     span = Span((partition,), 17, 18)
     body = Response(200, {}, f'{{"{field}": [{written},\n {written}]}}'.encode())
-    answer = held.endpoint.decode(body, span, held.endpoint.first_request(span), {})
+    answer = feed.endpoint.decode(body, span, feed.endpoint.first_request(span), {})
     assert raw(answer.rows) == [written, written]
     assert answer.rows.instants == [17, 17]
 
