@@ -26,45 +26,45 @@ def estimates(connector: Connector, made: dict[str, Any], *args: str, **files: A
     given = [part for name, content in files.items() for part in (f"--{name}", connector.file(content))]
     run = connector.start(["estimate", "--config", connector.file(made), "--json", *given, *args]).collect()
     assert run.code == 0, run
-    found: list[dict[str, Any]] = json.loads(run.out)["estimates"]
-    return found
+    entries: list[dict[str, Any]] = json.loads(run.out)["estimates"]
+    return entries
 
 
-def by_stream(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {stream: one for one in found for stream in one["streams"]}
+def by_stream(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {stream: entry for entry in entries for stream in entry["streams"]}
 
 
 def report(run: Run) -> list[dict[str, Any]]:
     (line,) = [log for log in run.logs if log.startswith("sync report as JSON: ")]
-    found: list[dict[str, Any]] = json.loads(line.removeprefix("sync report as JSON: "))["streams"]
-    return found
+    streams: list[dict[str, Any]] = json.loads(line.removeprefix("sync report as JSON: "))["streams"]
+    return streams
 
 
 def test_an_estimate_sends_no_request_that_costs(connector: Connector, sandbox: Sandbox) -> None:
-    found = by_stream(estimates(connector, config(sandbox)))
+    by_name = by_stream(estimates(connector, config(sandbox)))
 
     assert {request.path for request in sandbox.requests("kwery")} == {"/v1/limits"}
     assert not [r for r in sandbox.requests() if "/data/" in r.path or "timeseries" in r.path or "/points" in r.path]
-    assert found["kaiko_liquidation_events"]["rows"] is None
-    assert found["kaiko_liquidation_events"]["requests"] == len(config(sandbox)["kaiko"]["instruments"])
-    assert found["kwery_liquidations"]["cost"] == {"credits": 25 * found["kwery_liquidations"]["windows"]}
+    assert by_name["kaiko_liquidation_events"]["rows"] is None
+    assert by_name["kaiko_liquidation_events"]["requests"] == len(config(sandbox)["kaiko"]["instruments"])
+    assert by_name["kwery_liquidations"]["cost"] == {"credits": 25 * by_name["kwery_liquidations"]["windows"]}
 
 
 def test_estimated_rows_of_aggregates_are_exact(connector: Connector, sandbox: Sandbox) -> None:
     made = config(sandbox, ["kaiko", "kiyotaka"])
     streams = ["kaiko_token_liquidation_volumes", "kiyotaka_liquidation_agg"]
 
-    found = by_stream(estimates(connector, made, catalog=catalog_of(streams)))
+    by_name = by_stream(estimates(connector, made, catalog=catalog_of(streams)))
     run = connector.read(made, streams)
 
-    volumes, points = (found[stream] for stream in streams)
+    volumes, points = (by_name[stream] for stream in streams)
     assert volumes["rows"] == HOURS * len(made["kaiko"]["assets"]) == len(run.records(streams[0]))
     partitions = len(made["kiyotaka"]["symbols"]) + len(made["kiyotaka"]["coins"])
     assert points["rows"] == HOURS * 2 * partitions == len(run.records(streams[1]))
     assert points["requests"] == partitions == len(sandbox.requests("kiyotaka"))
-    told = {m["trace"]["estimate"]["name"]: m["trace"]["estimate"] for m in run.of("TRACE") if "estimate" in m["trace"]}
-    assert {name: estimate["row_estimate"] for name, estimate in told.items()} == {
-        stream: found[stream]["rows"] for stream in streams
+    sent = {m["trace"]["estimate"]["name"]: m["trace"]["estimate"] for m in run.of("TRACE") if "estimate" in m["trace"]}
+    assert {name: estimate["row_estimate"] for name, estimate in sent.items()} == {
+        stream: by_name[stream]["rows"] for stream in streams
     }
 
 
@@ -73,11 +73,11 @@ def test_no_page_has_rows_of_two_partitions(connector: Connector, sandbox: Sandb
     made = {**config(sandbox, ["kaiko"]), "start_date": "2026-01-01", "end_date": "2026-03-01"}
     made["kaiko"]["assets"] = ["btc", "eth", "sol"]
 
-    (found,) = estimates(connector, made, catalog=catalog_of([VOLUMES.stream]))
+    (estimate,) = estimates(connector, made, catalog=catalog_of([VOLUMES.stream]))
     run = connector.read(made, [VOLUMES.stream])
 
-    assert found["rows"] == 3 * 59 * 24 == len(run.records(VOLUMES.stream))
-    assert found["requests"] == 3 * 2 == len(sandbox.requests("kaiko"))
+    assert estimate["rows"] == 3 * 59 * 24 == len(run.records(VOLUMES.stream))
+    assert estimate["requests"] == 3 * 2 == len(sandbox.requests("kaiko"))
 
 
 @pytest.mark.parametrize("case", [VOLUMES, KIYOTAKA, GATE_STATS, COINALYZE], ids=str)
@@ -88,8 +88,8 @@ def test_the_size_of_a_unified_stream_is_not_that_of_the_vendors_own(
     run = connector.read(case.config(sandbox, START, END), [case.stream, "liquidation_volumes"])
     assert run.code == 0, run
     assert run.records("liquidation_volumes")
-    told = [m["trace"]["estimate"]["name"] for m in run.of("TRACE") if "estimate" in m["trace"]]
-    assert told == [case.stream]
+    announced = [m["trace"]["estimate"]["name"] for m in run.of("TRACE") if "estimate" in m["trace"]]
+    assert announced == [case.stream]
 
 
 def test_an_estimate_of_the_unified_stream_alone_counts_the_vendors_rows(
@@ -110,13 +110,13 @@ def test_the_weight_of_a_sum_is_part_of_its_price_and_time(connector: Connector,
     section = {"coins": ["BTC"], "coin_exchanges": ["BINANCE_FUTURES", "BYBIT"], "interval": "MINUTE"}
     made["kiyotaka"] |= {**section, "symbols": [], "requests_per_minute": 600, "weight_per_minute": 600}
 
-    (found,) = estimates(connector, made, catalog=catalog_of(["kiyotaka_liquidation_agg"]))
+    (estimate,) = estimates(connector, made, catalog=catalog_of(["kiyotaka_liquidation_agg"]))
     run = connector.read(made, ["kiyotaka_liquidation_agg"])
 
     assert run.code == 0, run
     points = [2 * int(request.params["period"]) // 60 for request in sandbox.requests("kiyotaka")]
-    assert found["cost"] == {"weight": math.ceil(sum(1.4 * math.ceil(count / 1_000) for count in points))}
-    assert found["cost"]["weight"] == 122
+    assert estimate["cost"] == {"weight": math.ceil(sum(1.4 * math.ceil(count / 1_000) for count in points))}
+    assert estimate["cost"]["weight"] == 122
     made["kiyotaka"]["weight_per_minute"] = 10
     (slow,) = estimates(connector, made, catalog=catalog_of(["kiyotaka_liquidation_agg"]))
     assert slow["requests"] == 7
@@ -128,13 +128,13 @@ def test_a_sample_costs_few_requests_and_is_nearly_right(connector: Connector, s
     made = config(sandbox, ["coin_metrics"])
     stream = "coin_metrics_market_liquidations"
 
-    (found,) = estimates(connector, made, "--sample", catalog=catalog_of([stream]))
+    (estimate,) = estimates(connector, made, "--sample", catalog=catalog_of([stream]))
     sampled = [request for request in sandbox.requests() if "timeseries" in request.path]
     rows = len(connector.read(made, [stream]).records(stream))
 
-    assert len(sampled) == found["sampled"]["requests"] == 3
-    assert rows / 10 < found["rows"] < rows * 10
-    assert "3 samples" in found["assumes"]
+    assert len(sampled) == estimate["sampled"]["requests"] == 3
+    assert rows / 10 < estimate["rows"] < rows * 10
+    assert "3 samples" in estimate["assumes"]
 
 
 def test_an_estimate_starts_from_a_state(connector: Connector, sandbox: Sandbox) -> None:
@@ -142,9 +142,9 @@ def test_an_estimate_starts_from_a_state(connector: Connector, sandbox: Sandbox)
     stream = "kiyotaka_liquidation_agg"
     state = connector.read(made, [stream]).final_state
 
-    (found,) = estimates(connector, made, catalog=catalog_of([stream]), state=state)
+    (estimate,) = estimates(connector, made, catalog=catalog_of([stream]), state=state)
 
-    assert found["rows"] == 2 * found["partitions"], "the lookback of one hour"
+    assert estimate["rows"] == 2 * estimate["partitions"], "the lookback of one hour"
 
 
 def test_the_estimate_is_printed_as_a_table(connector: Connector, sandbox: Sandbox) -> None:
@@ -168,10 +168,10 @@ def test_the_report_agrees_with_the_records_and_requests(connector: Connector, s
     streams = ["kaiko_liquidation_events", "kwery_liquidations", "liquidations"]
 
     run = connector.read(made, streams)
-    found = {(one["vendor"], one["stream"]): one for one in report(run)}
+    entries = {(entry["vendor"], entry["stream"]): entry for entry in report(run)}
 
     for vendor, stream in (("kaiko", "kaiko_liquidation_events"), ("kwery", "kwery_liquidations")):
-        own, unified = found[vendor, stream], found[vendor, "liquidations"]
+        own, unified = entries[vendor, stream], entries[vendor, "liquidations"]
         assert own["rows"] == len(run.records(stream)) == unified["rows"] > 0
         assert (own["requests"], unified["requests"]) == (len(sandbox.requests(vendor)), 0)
         assert (own["requests_of"], unified["requests_of"]) == (None, stream)
@@ -185,7 +185,7 @@ def test_the_report_agrees_with_the_records_and_requests(connector: Connector, s
         ]
         assert own["errors"] == unified["errors"] == []
     spent = sum(25 + 2 * r.rows for r in sandbox.requests("kwery") if r.path == "/v1/liquidations")
-    assert found["kwery", "kwery_liquidations"]["spent"]["credits used"] == spent
+    assert entries["kwery", "kwery_liquidations"]["spent"]["credits used"] == spent
     assert any(log.startswith("sync report\nvendor") for log in run.logs)
 
 
@@ -224,19 +224,19 @@ def coverage(run: Run) -> list[dict[str, Any]]:
 
 
 def test_coverage_has_the_documented_gaps_and_the_catalogs(connector: Connector, sandbox: Sandbox) -> None:
-    found = coverage(connector.read(config(sandbox), [COVERAGE], mode="full_refresh"))
+    rows = coverage(connector.read(config(sandbox), [COVERAGE], mode="full_refresh"))
 
-    binance = [row for row in found if row["vendor"] == "coin_metrics" and row["exchange"] == "binance"]
+    binance = [row for row in rows if row["vendor"] == "coin_metrics" and row["exchange"] == "binance"]
     assert {(row["kind"], row["period_start"], row["period_end"]) for row in binance if row["market"] == "all"} >= {
         ("missing", "2021-04-27T00:00:00Z", "2021-05-11T00:00:00Z"),
         ("under_reported", "2021-05-11T00:00:00Z", "2021-08-31T00:00:00Z"),
         ("throttled", "2021-08-31T00:00:00Z", None),
     }
-    starts = {row["market"] for row in found if row["kind"] == "starts"}
+    starts = {row["market"] for row in rows if row["kind"] == "starts"}
     assert {"binance-BTCUSDT-future", "BINANCE_FUTURES/BTCUSDT", "binance_futures/BTC"} <= starts
-    keys = [tuple(row[name] for name in ("vendor", "exchange", "market", "kind", "period_start")) for row in found]
+    keys = [tuple(row[name] for name in ("vendor", "exchange", "market", "kind", "period_start")) for row in rows]
     assert len(keys) == len(set(keys))
-    assert all(row["note"] and row["source"] for row in found)
+    assert all(row["note"] and row["source"] for row in rows)
 
 
 def test_coverage_without_a_catalog_is_incomplete_and_has_the_rest(connector: Connector, sandbox: Sandbox) -> None:
@@ -258,7 +258,7 @@ def test_coverage_has_the_period_that_the_plan_omits(connector: Connector, histo
         made = sandbox.config(start_date=start, vendors=["kwery"])
         made["kwery"] |= {"api_key": "sandbox-kwery-pro", "symbols": ["BTC"]}
         run = connector.read(made, ["kwery_liquidations", COVERAGE])
-        asked = [request for request in sandbox.requests("kwery") if request.path == "/v1/liquidations"]
+        calls = [request for request in sandbox.requests("kwery") if request.path == "/v1/liquidations"]
 
     missing = [row for row in run.records(COVERAGE) if row["kind"] == "missing"]
     assert [(row["market"], row["period_start"]) for row in missing] == [("binance_futures/BTC", start)]
@@ -266,9 +266,9 @@ def test_coverage_has_the_period_that_the_plan_omits(connector: Connector, histo
     assert run.statuses(COVERAGE)[-1] == "COMPLETE"
     assert run.statuses("kwery_liquidations")[-1] == "COMPLETE"
     assert parse(missing[0]["period_end"]) // 10**9 == pytest.approx(time.time() - 30 * 86400, abs=120)
-    (told,) = [log for log in run.logs if "data reach back to" in log]
-    assert missing[0]["period_end"] in told
-    assert all(parse(r.params["start"]) >= parse(missing[0]["period_end"]) for r in asked), "no request for the rest"
+    (line,) = [log for log in run.logs if "data reach back to" in log]
+    assert missing[0]["period_end"] in line
+    assert all(parse(r.params["start"]) >= parse(missing[0]["period_end"]) for r in calls), "no request for the rest"
 
 
 def seen(run: Run) -> list[dict[str, Any]]:
@@ -310,16 +310,16 @@ def test_a_start_that_moves_with_the_clock_adds_no_rows_to_coverage(
     now = time.time_ns() // NS * NS
     end = iso(now - 98 * DAY, 0) if case is GATE_ORDERS else None
     with Sandbox(seed=1, now=iso(now, 0), rows_per_day=2_000, limits=False, coinalyze_points=1_500) as sandbox:
-        found = []
+        periods = []
         for _ in range(2):
             made = case.config(sandbox, f"P{back}D", end)
             made[case.vendor] |= section
             run = connector.read(made, [case.stream, COVERAGE], mode="full_refresh")
-            found.append({(row["market"], row["kind"], row["period_start"]) for row in seen(run)})
+            periods.append({(row["market"], row["kind"], row["period_start"]) for row in seen(run)})
             time.sleep(1.1)
-        assert found[0] == found[1]
-        assert {kind for _, kind, _ in found[0]} == kinds
-        assert {start for _, _, start in found[0]} == {"1970-01-01T00:00:00Z"}
+        assert periods[0] == periods[1]
+        assert {kind for _, kind, _ in periods[0]} == kinds
+        assert {start for _, _, start in periods[0]} == {"1970-01-01T00:00:00Z"}
 
 
 def test_coverage_says_what_a_kaiko_key_may_not_read(connector: Connector) -> None:
@@ -340,6 +340,6 @@ def test_coverage_says_what_a_kaiko_key_may_not_read(connector: Connector) -> No
 
 
 def test_coverage_of_every_vendor_mentions_binances_own_feed(connector: Connector, sandbox: Sandbox) -> None:
-    found = coverage(connector.read(config(sandbox), [COVERAGE], mode="full_refresh"))
-    throttled = {row["vendor"] for row in found if row["kind"] == "throttled" and row["exchange"] == "binance"}
+    rows = coverage(connector.read(config(sandbox), [COVERAGE], mode="full_refresh"))
+    throttled = {row["vendor"] for row in rows if row["kind"] == "throttled" and row["exchange"] == "binance"}
     assert throttled == {"kaiko", "kwery", "coin_metrics", "kiyotaka"}
