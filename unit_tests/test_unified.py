@@ -92,22 +92,22 @@ KIYOTAKA_VENUES = [
 
 def kaiko_case(market: str, side: str) -> tuple[list[Row], list[Row]]:
     feed, span = kaiko_events(market)
-    found = records(feed, changed(sample("kaiko/trades_page"), position_side=side), span)
-    return found[feed.stream.name], found["liquidations"]
+    by_stream = records(feed, changed(sample("kaiko/trades_page"), position_side=side), span)
+    return by_stream[feed.stream.name], by_stream["liquidations"]
 
 
 def coin_metrics_case(market: str, side: str) -> tuple[list[Row], list[Row]]:
     feed, span = coin_metrics(market)
     value: Any = ... if side == "(none)" else side
     body = changed(sample("coin_metrics/timeseries__market-liquidations.200"), market=market, side=value)
-    found = records(feed, body, span)
-    return found[feed.stream.name], found["liquidations"]
+    by_stream = records(feed, body, span)
+    return by_stream[feed.stream.name], by_stream["liquidations"]
 
 
 def kwery_case(name: str, side: str) -> tuple[list[Row], list[Row]]:
     feed, span = kwery()
-    found = records(feed, changed(sample(f"kwery/{name}"), side=side), span)
-    return found[feed.stream.name], found["liquidations"]
+    by_stream = records(feed, changed(sample(f"kwery/{name}"), side=side), span)
+    return by_stream[feed.stream.name], by_stream["liquidations"]
 
 
 Case = Callable[[str, str], tuple[list[Row], list[Row]]]
@@ -165,8 +165,8 @@ def test_sides_of_kiyotaka_are_the_opposite_of_coin_metrics(code: str, name: str
     body["series"] = [series for series in body["series"] if series["id"]["side"] == word]
     for series in body["series"]:
         series["id"]["exchange"] = code
-    found = records(feed, body, span)
-    (theirs,), (ours,) = found[feed.stream.name], found["liquidation_volumes"]
+    by_stream = records(feed, body, span)
+    (theirs,), (ours,) = by_stream[feed.stream.name], by_stream["liquidation_volumes"]
     assert (theirs["side"], theirs["exchange"]) == (word, code)
     assert ours == {
         "vendor": "kiyotaka",
@@ -270,12 +270,12 @@ INTERVALS = {
 @pytest.mark.parametrize("vendor", INTERVALS)
 def test_intervals_are_what_their_names_say(vendor: str) -> None:
     """All that the configuration takes; their text in ISO 8601 is part of a primary key."""
-    field, known = INTERVALS[vendor]
+    field, documented = INTERVALS[vendor]
     section = json.loads((resources.files("source_liquidations") / "vendors" / vendor / "config.json").read_text())
     allowed = section["properties"][field].get("enum")
-    assert allowed is None or set(allowed) == set(known)
-    assert {name: interval_of(name) for name in known} == {
-        name: (seconds * 10**9, iso) for name, (seconds, iso) in known.items()
+    assert allowed is None or set(allowed) == set(documented)
+    assert {name: interval_of(name) for name in documented} == {
+        name: (seconds * 10**9, iso) for name, (seconds, iso) in documented.items()
     }
 
 
@@ -285,9 +285,9 @@ def test_intervals_are_what_their_names_say(vendor: str) -> None:
 @given(st.decimals(allow_nan=False, allow_infinity=False), st.booleans())
 def test_a_number_keeps_its_value_in_whatever_way_it_is_written(value: Decimal, quoted: bool) -> None:
     text = str(value)
-    found = literal_of(f'"{text}"'.encode() if quoted else text.encode())
-    assert Decimal(found.decode()) == value
-    assert json.loads(found, parse_float=Decimal, parse_int=Decimal) == value
+    literal = literal_of(f'"{text}"'.encode() if quoted else text.encode())
+    assert Decimal(literal.decode()) == value
+    assert json.loads(literal, parse_float=Decimal, parse_int=Decimal) == value
 
 
 @given(st.integers(0, 10**30), st.integers(0, 12), st.integers(0, 5))
@@ -346,8 +346,8 @@ def test_rows_that_share_an_error_are_one_fault_of_the_earliest() -> None:
 
 
 def test_text_in_a_column_becomes_a_number() -> None:
-    found = column("price", [b"1.50", b'"2.50"', b'""', b"null"], {})
-    assert list(map(bytes, found)) == [b"1.50", b"2.50", b"null", b"null"]
+    literals = column("price", [b"1.50", b'"2.50"', b'""', b"null"], {})
+    assert list(map(bytes, literals)) == [b"1.50", b"2.50", b"null", b"null"]
 
 
 # Times: exact to the nanosecond.
@@ -357,10 +357,10 @@ seconds = st.integers(1_577_836_800, 1_893_455_999)
 
 def exact(text: str) -> int:
     """Nanoseconds of an RFC 3339 text in UTC, by other means than the connector's."""
-    found = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)", text)
-    assert found is not None, text
-    whole = calendar.timegm(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S"))
-    return whole * 10**9 + int((found[2] or "0").ljust(9, "0"))
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)", text)
+    assert match is not None, text
+    whole = calendar.timegm(time.strptime(match[1], "%Y-%m-%dT%H:%M:%S"))
+    return whole * 10**9 + int((match[2] or "0").ljust(9, "0"))
 
 
 def iso(second: int, fraction: str, zone: str) -> str:
@@ -379,8 +379,8 @@ def test_kaikos_time_to_the_nanosecond(second: int, fraction: int, digits: int, 
     stamp = (second * 10**9 + fraction) // 10 ** (9 - digits)
     feed, span = kaiko_events()
     body = changed(sample("kaiko/trades_page"), timestamp=str(stamp) if quoted else stamp)
-    found = records(feed, body, span)
-    for row, unified in zip(found[feed.stream.name], found["liquidations"], strict=True):
+    by_stream = records(feed, body, span)
+    for row, unified in zip(by_stream[feed.stream.name], by_stream["liquidations"], strict=True):
         check_time(unified, stamp * 10 ** (9 - digits), digits)
         assert row["time"] == unified["liquidated_at"]
         assert (row["time_ns"], row["timestamp"]) == (unified["liquidated_at_ns"], str(stamp) if quoted else stamp)
@@ -409,9 +409,9 @@ def test_coin_metrics_time_to_the_nanosecond(second: int, fraction: int) -> None
 )
 def test_unified_times_are_written_from_the_instant(text: str, unified: str) -> None:
     feed, span = coin_metrics()
-    found = records(feed, changed(sample("coin_metrics/timeseries__market-liquidations.200"), time=text), span)
-    assert {row["liquidated_at"] for row in found["liquidations"]} == {unified}
-    assert {row["time"] for row in found[feed.stream.name]} == {text}, "the vendor's row is unaltered"
+    by_stream = records(feed, changed(sample("coin_metrics/timeseries__market-liquidations.200"), time=text), span)
+    assert {row["liquidated_at"] for row in by_stream["liquidations"]} == {unified}
+    assert {row["time"] for row in by_stream[feed.stream.name]} == {text}, "the vendor's row is unaltered"
     feed, span = kwery()
     assert (
         records(feed, changed(sample("kwery/liquidations"), timestamp=text), span)["liquidations"][0]["liquidated_at"]
@@ -431,8 +431,8 @@ def test_kwerys_time_to_the_nanosecond(second: int, digits: int, data: st.DataOb
     fraction = data.draw(st.text("0123456789", min_size=digits, max_size=digits))
     feed, span = kwery()
     body = changed(sample("kwery/liquidations"), timestamp=iso(second, fraction, zone))
-    found = records(feed, body, span)
-    (row,), (unified,) = found[feed.stream.name], found["liquidations"]
+    by_stream = records(feed, body, span)
+    (row,), (unified,) = by_stream[feed.stream.name], by_stream["liquidations"]
     check_time(unified, second * 10**9 + int(fraction.ljust(9, "0")), max(3, digits))
     assert row["time"] == unified["liquidated_at"]
 
@@ -443,8 +443,8 @@ def test_kiyotakas_time_to_the_nanosecond(second: int, fraction: int) -> None:
     body = sample("kiyotaka/liquidation_agg")
     for series in body["series"]:
         series["points"][0]["Point"]["timestamp"] = {"s": second, **({"ns": fraction} if fraction else {})}
-    found = records(feed, body, span)
-    for row, unified in zip(found[feed.stream.name], found["liquidation_volumes"], strict=True):
+    by_stream = records(feed, body, span)
+    for row, unified in zip(by_stream[feed.stream.name], by_stream["liquidation_volumes"], strict=True):
         assert exact(row["time"]) == second * 10**9 + fraction
         assert unified["interval_start"] == iso(second, "", "Z"), "one form, since it is in the key"
 
@@ -453,7 +453,7 @@ def test_kiyotakas_time_to_the_nanosecond(second: int, fraction: int) -> None:
 
 
 def all_samples() -> list[Row]:
-    found: list[tuple[str, Row]] = []
+    rows_by_stream: list[tuple[str, Row]] = []
     for (feed, span), body in (
         (kaiko_events(), "kaiko/trades_page"),
         (kaiko_volumes(), "kaiko/token_page"),
@@ -463,8 +463,8 @@ def all_samples() -> list[Row]:
         (kiyotaka(), "kiyotaka/liquidation_agg"),
         (kiyotaka("BINANCE_FUTURES+BYBIT/BTC"), "kiyotaka/liquidation_agg"),
     ):
-        found += [(name, row) for name, rows in records(feed, sample(body), span).items() for row in rows]
-    return [{"stream": name, "data": row} for name, row in found]
+        rows_by_stream += [(name, row) for name, rows in records(feed, sample(body), span).items() for row in rows]
+    return [{"stream": name, "data": row} for name, row in rows_by_stream]
 
 
 @pytest.mark.parametrize("stream", ["liquidations", "liquidation_volumes"])
