@@ -79,9 +79,9 @@ def test_every_sample_is_read(name: str) -> None:
 def test_the_nestings_are_one(nest: Callable[[Any], Any], pretty: bool) -> None:
     rows = [row(MS, 1, is_match=0), row(MS + 1, 1), row(MS + 2, 2, amount=-3)]
     body = json.dumps(nest(rows), indent=2 if pretty else None).encode()
-    found = own(body)
-    assert [r["mts"] for r in found] == [MS, MS + 1, MS + 2]
-    assert found == own(rows)
+    written = own(body)
+    assert [r["mts"] for r in written] == [MS, MS + 1, MS + 2]
+    assert written == own(rows)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"[[]]"])
@@ -91,15 +91,15 @@ def test_no_rows(body: bytes) -> None:
 
 @pytest.mark.parametrize("elements", [10, 11, 12])
 def test_a_missing_element_is_null(elements: int) -> None:
-    (found,) = own([[row(MS)[:elements]]])
-    assert found["price_acquired"] == (42_000.5 if elements == 12 else None)
-    assert set(found) == set(SHORT)
+    (record,) = own([[row(MS)[:elements]]])
+    assert record["price_acquired"] == (42_000.5 if elements == 12 else None)
+    assert set(record) == set(SHORT)
 
 
 def test_placeholders_and_further_elements_arrive(caplog: pytest.LogCaptureFixture) -> None:
     body = [[[*row(MS, at_3="x", at_10=False), {"a": [1.50]}, None]]]
-    (found,) = own(body)
-    assert {name: found[name] for name in set(found) - set(SHORT)} == {
+    (record,) = own(body)
+    assert {name: record[name] for name in set(record) - set(SHORT)} == {
         "_3": "x",
         "_10": False,
         "_12": {"a": [1.5]},
@@ -172,8 +172,8 @@ def test_other_bodies_are_refused(body: Any, says: str) -> None:
 def test_a_faulty_row_is_named_and_the_others_arrive(place: int, value: Any, says: str) -> None:
     body = [row(MS), row(MS + 1, **{f"at_{place}": value}), row(MS + 2)]
     feed, span = bitfinex()
-    found, faults = partly(feed, body, span)[OWN]
-    assert [r["mts"] for r in found] == [MS, MS + 2]
+    written, faults = partly(feed, body, span)[OWN]
+    assert [r["mts"] for r in written] == [MS, MS + 2]
     assert [fault.instant for fault in faults] == [(MS + 1) * 10**6]
     assert says in faults[0].error.message
 
@@ -192,9 +192,9 @@ def test_equal_rows_are_numbered_however_their_numbers_are_written() -> None:
     b = b'["pos",7,1706417848752,null,"tBTCUSD",-8.0,1,null,1,1,null,1e2]'
     other = b'["pos",7,1706417848752,null,"tBTCUSD",-8.5,1,null,1,1,null,100]'
     by_order = [own(b"[" + b",".join(rows) + b"]") for rows in ([a, b, other], [other, b, a])]
-    for found in by_order:
-        assert sorted(r["ordinal"] for r in found if r["amount"] == -8) == [0, 1]
-        assert [r["ordinal"] for r in found if r["amount"] == -8.5] == [0]
+    for written in by_order:
+        assert sorted(r["ordinal"] for r in written if r["amount"] == -8) == [0, 1]
+        assert [r["ordinal"] for r in written if r["amount"] == -8.5] == [0]
     ids = [
         {r["liquidation_id"] for r in unified(b"[" + a + b"," + b + b"]")},
         {"7:1706417848752:1:1:-8:100:0", "7:1706417848752:1:1:-8:100:1"},
@@ -249,36 +249,36 @@ def test_a_trigger_and_its_matches() -> None:
 
 def test_triggers_add_up_to_what_was_liquidated() -> None:
     """Of a position of 0.0392 and one of 0.002; the matches say 0.0803."""
-    found = unified(hist("200.trigger_and_matches"))
-    total = {kind: sum(r["amount"] for r in found if r["event_type"] == kind) for kind in ("order", "trade")}
+    rows = unified(hist("200.trigger_and_matches"))
+    total = {kind: sum(r["amount"] for r in rows if r["event_type"] == kind) for kind in ("order", "trade")}
     assert total == {"order": pytest.approx(0.0412), "trade": pytest.approx(0.08028247)}
 
 
 @pytest.mark.parametrize(("amount", "position", "order"), [(8, "long", "sell"), (-8, "short", "buy"), (0, None, None)])
 @pytest.mark.parametrize("is_match", [0, 1])
 def test_the_sign_is_the_side(amount: float, position: str | None, order: str | None, is_match: int) -> None:
-    (found,) = unified([row(MS, amount=amount, is_match=is_match)])
-    assert (found["position_side"], found["order_side"], found["amount"]) == (position, order, abs(amount))
+    (event,) = unified([row(MS, amount=amount, is_match=is_match)])
+    assert (event["position_side"], event["order_side"], event["amount"]) == (position, order, abs(amount))
 
 
 def test_an_amount_of_null() -> None:
-    (found,) = unified([row(MS, at_5=None)])
-    assert (found["position_side"], found["amount"], found["notional_usd"]) == (None, None, None)
+    (liquidation,) = unified([row(MS, at_5=None)])
+    assert (liquidation["position_side"], liquidation["amount"], liquidation["notional_usd"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(("value", "event_type"), [(0.0, "order"), ("0", "order"), (1.0, "trade"), ("1", "trade")])
 def test_is_match_counts_by_its_value(value: Any, event_type: str) -> None:
-    (found,) = unified([row(MS, at_8=value)])
-    assert found["event_type"] == event_type
+    (liquidation,) = unified([row(MS, at_8=value)])
+    assert liquidation["event_type"] == event_type
 
 
 @pytest.mark.parametrize("value", [None, 2])
 def test_neither_trigger_nor_match_is_a_fault_of_the_unified_stream_alone(value: Any) -> None:
     body = [row(MS), row(MS + 1, at_8=value)]
     feed, span = bitfinex()
-    found = partly(feed, body, span)
-    assert len(found[OWN][0]) == 2
-    rows, (fault,) = found[UNIFIED]
+    by_stream = partly(feed, body, span)
+    assert len(by_stream[OWN][0]) == 2
+    rows, (fault,) = by_stream[UNIFIED]
     assert [r["liquidated_at_ns"] for r in rows] == [MS * 10**6]
     assert "`is_match`" in fault.error.message
 
@@ -354,11 +354,11 @@ def test_rows_and_other_errors_mean_no_429() -> None:
     ],
 )
 def test_what_is_final(status: int, body: Any, final: bool) -> None:
-    found = explain(error(status, hist("500") if body == "hist" else body))
-    assert isinstance(found, RequestRefused) == final
-    if found is not None:
-        assert found.scope == "reading", "each symbol would fail alike"
-        assert "api_key" not in found.message
+    refusal = explain(error(status, hist("500") if body == "hist" else body))
+    assert isinstance(refusal, RequestRefused) == final
+    if refusal is not None:
+        assert refusal.scope == "reading", "each symbol would fail in the same way"
+        assert "api_key" not in refusal.message
 
 
 # The budget.
@@ -369,9 +369,9 @@ def made(**section: Any) -> Bitfinex:
 
 
 def endpoint_of(made: Bitfinex) -> Liquidations:
-    found = made.feeds[0].endpoint
-    assert isinstance(found, Liquidations)
-    return found
+    endpoint = made.feeds()[0].endpoint
+    assert isinstance(endpoint, Liquidations)
+    return endpoint
 
 
 def test_one_request_in_25_seconds_and_never_two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,19 +415,19 @@ def test_requests_one_after_another() -> None:
 
 def checked(monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, Any], *symbols: str) -> tuple[list[str], list[str]]:
     """The result of `check` and the paths that it requests, with these answers of the vendor."""
-    found = Bitfinex({"symbols": list(symbols), "base_url": "http://127.0.0.1:1"}, Shared())
-    asked: list[str] = []
+    configured = Bitfinex({"symbols": list(symbols), "base_url": "http://127.0.0.1:1"}, Shared())
+    requested_paths: list[str] = []
 
     def fetch(request: Request, traffic: Traffic) -> Response:
         del traffic
-        asked.append(request.path)
+        requested_paths.append(request.path)
         answer = answers[request.path]
         if isinstance(answer, LiquidationsError):
             raise answer
         return response(answer)
 
-    monkeypatch.setattr(found._platform, "fetch", fetch)
-    return found.check(Traffic()), asked
+    monkeypatch.setattr(configured._platform, "fetch", fetch)
+    return configured.check(Traffic()), requested_paths
 
 
 PAIRS = [["BTCF0:USTF0", "ETHF0:USTF0"], ["BTCUSD", "DOGE:USD"]]
@@ -444,14 +444,14 @@ def test_the_whole_exchange_needs_no_list(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_symbols_are_compared_with_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = checked(monkeypatch, GOOD, "*", "tBTCUSD", "tETH*", "t????0:USTF0")
-    assert found == ([], [vendor.STATUS, vendor.PAIRS])
+    notes_and_paths = checked(monkeypatch, GOOD, "*", "tBTCUSD", "tETH*", "t????0:USTF0")
+    assert notes_and_paths == ([], [vendor.STATUS, vendor.PAIRS])
 
 
 def test_a_symbol_in_no_list_is_known_by_its_candles(monkeypatch: pytest.MonkeyPatch) -> None:
-    (note,), asked = checked(monkeypatch, GOOD, "tBTCUSD", "tOLD/:USD")
+    (note,), requested_paths = checked(monkeypatch, GOOD, "tBTCUSD", "tOLD/:USD")
     assert "tOLD/:USD: not among today's pairs" in note
-    assert asked[2:] == ["/v2/candles/trade:1D:tOLD%2F:USD/hist"]
+    assert requested_paths[2:] == ["/v2/candles/trade:1D:tOLD%2F:USD/hist"]
 
 
 def test_a_429_for_candles_means_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
