@@ -81,8 +81,8 @@ def test_a_request_has_the_four_metrics_of_one_frequency(level: Level, frequency
 def test_a_following_page_repeats_the_request_with_its_token() -> None:
     feed, span = metrics_feed(PAIR, "1d")
     first = feed.endpoint.first_request(span)
-    following = decoded(feed, {**sample("coin_metrics/timeseries__pair-metrics.200"), "next_page_token": "one"}, span)
-    assert following.next_request == Request(first.path, (*first.params, ("next_page_token", "one")))
+    answer = decoded(feed, {**sample("coin_metrics/timeseries__pair-metrics.200"), "next_page_token": "one"}, span)
+    assert answer.next_request == Request(first.path, (*first.params, ("next_page_token", "one")))
 
 
 @pytest.mark.parametrize("frequency", MARKET.frequencies)
@@ -101,8 +101,8 @@ def test_batches_hold_all_and_fit_on_a_page_and_in_a_url(names: set[str], freque
     one = endpoint(MARKET, frequency)
     partitions = [Partition.of(market=name, frequency=frequency) for name in names]
     batches = list(one.batches(partitions, 0, steps * one.step))
-    asked = [partition["market"] for batch in batches for partition in batch]
-    assert asked == sorted(names)
+    requested = [partition["market"] for batch in batches for partition in batch]
+    assert requested == sorted(names)
     for batch in batches:
         assert len(batch) == 1 or len(batch) * steps <= one.page_size
         assert len(batch) == 1 or len(",".join(partition["market"] for partition in batch)) <= LONGEST_LIST
@@ -225,9 +225,9 @@ def test_entities_never_share_a_key(names: list[tuple[str, str]], level: Level) 
 def test_null_and_absent_values_make_no_row_of_volumes() -> None:
     feed, span = metrics_feed(PAIR)
     row = row_of(PAIR, "btc-usd", buy_units=None, sell_usd="0012.500")
-    told = records(feed, {"data": [row]}, span)
-    assert told[PAIR.stream.name] == [{**row, "frequency": "1h"}]
-    (volume,) = told["liquidation_volumes"]
+    by_stream = records(feed, {"data": [row]}, span)
+    assert by_stream[PAIR.stream.name] == [{**row, "frequency": "1h"}]
+    (volume,) = by_stream["liquidation_volumes"]
     assert (volume["position_side"], volume["unit"], volume["amount"]) == ("long", "usd", 12.5)
 
 
@@ -272,9 +272,9 @@ def test_a_value_that_is_no_number_is_refused_in_volumes(text: str) -> None:
         hour_of(2, buy_units="2", buy_usd=text, sell_usd="2"),
         hour_of(3, sell_usd="3"),
     ]
-    told = partly(feed, {"data": rows}, span)
-    assert told[PAIR.stream.name] == ([{**row, "frequency": "1h"} for row in rows], [])
-    volumes, (fault,) = told["liquidation_volumes"]
+    by_stream = partly(feed, {"data": rows}, span)
+    assert by_stream[PAIR.stream.name] == ([{**row, "frequency": "1h"} for row in rows], [])
+    volumes, (fault,) = by_stream["liquidation_volumes"]
     assert [(row["interval_start"], row["amount"]) for row in volumes] == [
         ("2026-03-08T01:00:00Z", 1),
         ("2026-03-08T03:00:00Z", 3),
@@ -334,9 +334,9 @@ def test_a_frequency_that_the_vendor_sends_stays() -> None:
 @pytest.mark.parametrize("level", [PAIR, EXCHANGE], ids=lambda level: level.field)
 def test_pairs_and_exchanges_have_no_five_minutes(level: Level) -> None:
     config = {"markets": ["a-B-future"], "metrics_frequency": "5m", level.setting: [ENTITIES[level]]}
-    with pytest.raises(ConfigurationError, match="metrics_frequency") as told:
+    with pytest.raises(ConfigurationError, match="metrics_frequency") as refusal:
         configured("coin_metrics", config)
-    assert f"of {level.plural} at 5m" in told.value.message
+    assert f"of {level.plural} at 5m" in refusal.value.message
     configured("coin_metrics", {**config, "metrics_frequency": "1d"})
     configured("coin_metrics", {**config, level.setting: []})
 
