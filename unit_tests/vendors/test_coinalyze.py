@@ -99,14 +99,14 @@ def partitions_of(*symbols: str, listed: Any = LISTED) -> tuple[LiquidationHisto
 
 
 def test_patterns_are_matched_against_the_list_and_a_market_is_read_once() -> None:
-    endpoint, found = partitions_of("0.T", "BTC*_PERP.*", "BTCUSDT_PERP.A", "???USDT.6")
-    assert [(p["symbol"], p.entry) for p in found] == [
+    endpoint, partitions = partitions_of("0.T", "BTC*_PERP.*", "BTCUSDT_PERP.A", "???USDT.6")
+    assert [(p["symbol"], p.entry) for p in partitions] == [
         ("0.T", "coinalyze.symbols[0]"),
         ("BTCUSDC_PERP.A", "coinalyze.symbols[1]"),
         ("BTCUSDT_PERP.A", "coinalyze.symbols[1]"),
         ("BTCUSDT.6", "coinalyze.symbols[3]"),
     ]
-    assert {p.values[1:] for p in found} == {(("interval", "1hour"), ("denomination", "native"))}
+    assert {p.values[1:] for p in partitions} == {(("interval", "1hour"), ("denomination", "native"))}
     assert endpoint.entry_errors == []
 
 
@@ -120,8 +120,8 @@ def test_patterns_are_matched_against_the_list_and_a_market_is_read_once() -> No
     ],
 )
 def test_what_the_list_does_not_have_is_named_and_the_others_are_read(symbol: str, words: list[str]) -> None:
-    endpoint, found = partitions_of("0.T", symbol)
-    assert [p["symbol"] for p in found] == ["0.T"]
+    endpoint, partitions = partitions_of("0.T", symbol)
+    assert [p["symbol"] for p in partitions] == ["0.T"]
     (error,) = endpoint.entry_errors
     assert error.failure_type == "config_error"
     for word in ("`coinalyze.symbols[1]`", *words):
@@ -132,8 +132,8 @@ def test_what_the_list_does_not_have_is_named_and_the_others_are_read(symbol: st
 
 @pytest.mark.parametrize("empty", [None, []])
 def test_an_empty_list_of_markets_has_no_symbol(empty: Any) -> None:
-    endpoint, found = partitions_of("0.T", listed=empty)
-    assert found == []
+    endpoint, partitions = partitions_of("0.T", listed=empty)
+    assert partitions == []
     assert len(endpoint.entry_errors) == 1
 
 
@@ -208,7 +208,7 @@ def test_half_a_minutes_symbols_go_out_every_half_minute() -> None:
 
 def test_the_sample() -> None:
     feed, span = coinalyze()
-    found = records(feed, sample("coinalyze/liquidation-history.200"), span)
+    by_stream = records(feed, sample("coinalyze/liquidation-history.200"), span)
     names = {
         "symbol": "BTCUSDT_PERP.A",
         "interval": "1hour",
@@ -219,7 +219,7 @@ def test_the_sample() -> None:
         "oi_lq_vol_denominated_in": "BASE_ASSET",
     }
     time_text = "2025-10-23T10:00:00.000Z"
-    assert found[STREAM.name] == [{**names, "time": time_text, "t": 1761213600, "l": 0.068, "s": 0.088}]
+    assert by_stream[STREAM.name] == [{**names, "time": time_text, "t": 1761213600, "l": 0.068, "s": 0.088}]
     unified = {
         "vendor": "coinalyze",
         "market": "BTCUSDT_PERP.A",
@@ -230,11 +230,11 @@ def test_the_sample() -> None:
         "unit": "coin",
         "liquidation_count": None,
     }
-    assert found[VOLUMES] == [
+    assert by_stream[VOLUMES] == [
         {**unified, "position_side": "long", "amount": 0.068},
         {**unified, "position_side": "short", "amount": 0.088},
     ]
-    assert found[STREAM.name][0].keys() == STREAM.json_schema()["properties"].keys()
+    assert by_stream[STREAM.name][0].keys() == STREAM.json_schema()["properties"].keys()
 
 
 @pytest.mark.parametrize(
@@ -248,14 +248,14 @@ def test_no_rows_in_every_form(body: Any) -> None:
 def test_symbols_come_in_any_order_and_some_are_left_out() -> None:
     feed, span = coinalyze("A.A", "B.Y", "C.Q")
     body = [series("C.Q", point(TEN + 3600), point(TEN)), series("A.A", point(TEN, 3, 0))]
-    found = records(feed, body, span)
-    assert [(row["symbol"], row["t"], row["l"]) for row in found[STREAM.name]] == [
+    by_stream = records(feed, body, span)
+    assert [(row["symbol"], row["t"], row["l"]) for row in by_stream[STREAM.name]] == [
         ("C.Q", TEN + 3600, 1.5),
         ("C.Q", TEN, 1.5),
         ("A.A", TEN, 3),
     ]
     assert decoded(feed, body, span).rows.owners == [2, 2, 0]
-    assert [(row["market"], row["position_side"], row["amount"]) for row in found[VOLUMES][-2:]] == [
+    assert [(row["market"], row["position_side"], row["amount"]) for row in by_stream[VOLUMES][-2:]] == [
         ("A.A", "long", 3),
         ("A.A", "short", 0),
     ]
@@ -273,9 +273,9 @@ def test_numbers_keep_their_literals(literal: str) -> None:
 @pytest.mark.parametrize(("given", "amount"), [("1.50", 1.5), (None, None), ("", None), (0, 0)])
 def test_text_that_is_a_number_null_and_zero(given: Any, amount: Any) -> None:
     feed, span = coinalyze()
-    found = records(feed, [series("BTCUSDT_PERP.A", point(long=given))], span)
-    assert found[STREAM.name][0]["l"] == (None if given == "" else given)
-    assert found[VOLUMES][0]["amount"] == amount
+    by_stream = records(feed, [series("BTCUSDT_PERP.A", point(long=given))], span)
+    assert by_stream[STREAM.name][0]["l"] == (None if given == "" else given)
+    assert by_stream[VOLUMES][0]["amount"] == amount
 
 
 def test_a_value_that_is_no_number_is_a_fault_of_its_row_alone() -> None:
@@ -361,10 +361,10 @@ def test_undocumented_fields_arrive_but_for_the_rows_own(caplog: pytest.LogCaptu
 def test_units(denomination: str, counted: Any, quote: Any, unit: str) -> None:
     market = {**MARKET, "oi_lq_vol_denominated_in": counted, "quote_asset": quote}
     feed, span = coinalyze(markets=[market], denomination=denomination)
-    found = records(feed, sample("coinalyze/liquidation-history.200"), span)
-    assert {row["unit"] for row in found[VOLUMES]} == {unit}
-    assert found[STREAM.name][0]["oi_lq_vol_denominated_in"] == counted
-    assert found[STREAM.name][0]["denomination"] == denomination
+    by_stream = records(feed, sample("coinalyze/liquidation-history.200"), span)
+    assert {row["unit"] for row in by_stream[VOLUMES]} == {unit}
+    assert by_stream[STREAM.name][0]["oi_lq_vol_denominated_in"] == counted
+    assert by_stream[STREAM.name][0]["denomination"] == denomination
 
 
 @pytest.mark.parametrize(
@@ -385,10 +385,10 @@ def test_a_market_without_a_unit_fails_in_the_unified_stream_alone(
     listed = [{**MARKET, "symbol": "X.A", **changes}, {**MARKET, "symbol": "Y.A"}]
     feed, span = coinalyze("X.A", "Y.A", markets=listed)
     body = [series("X.A", point(), point(TEN - 3600)), series("Y.A", point())]
-    found = partly(feed, body, span)
-    assert len(found[STREAM.name][0]) == 3
-    assert found[STREAM.name][1] == []
-    rows, (fault,) = found[VOLUMES]
+    by_stream = partly(feed, body, span)
+    assert len(by_stream[STREAM.name][0]) == 3
+    assert by_stream[STREAM.name][1] == []
+    rows, (fault,) = by_stream[VOLUMES]
     assert {row["market"] for row in rows} == {"Y.A"}
     assert fault.instant == (TEN - 3600) * 10**9
     assert fault.error.failure_type == kind
@@ -405,9 +405,9 @@ def test_a_market_without_a_unit_fails_in_the_unified_stream_alone(
 )
 def test_exchanges_are_named_by_the_vendors_list(code: str, name: str) -> None:
     feed, span = coinalyze(markets=[{**MARKET, "exchange": code}])
-    found = records(feed, sample("coinalyze/liquidation-history.200"), span)
-    assert {row["exchange"] for row in found[VOLUMES]} == {name}
-    assert found[STREAM.name][0]["exchange"] == code
+    by_stream = records(feed, sample("coinalyze/liquidation-history.200"), span)
+    assert {row["exchange"] for row in by_stream[VOLUMES]} == {name}
+    assert by_stream[STREAM.name][0]["exchange"] == code
     assert feed.endpoint.exchange_and_market(span.partitions[0]) == (name, "BTCUSDT_PERP.A")
 
 
@@ -504,8 +504,8 @@ def test_the_first_day_of_a_market_is_a_row_of_coverage() -> None:
     first = START // 10**9 + 3 * day
     body = [series("BTCUSDT_PERP.A", point(first), point(first + 5 * day))]
     for start, count in ((START + timestamps.DAY, 0), (START, 1)):
-        asked = Span(span.partitions, start, START + 30 * timestamps.DAY)
-        endpoint.decode(response(body), asked, endpoint.first_request(asked), {})
+        requested = Span(span.partitions, start, START + 30 * timestamps.DAY)
+        endpoint.decode(response(body), requested, endpoint.first_request(requested), {})
         assert len(endpoint.observations) == count
     assert observed(endpoint) == [("binance", "BTCUSDT_PERP.A", "starts", "2026-03-11T00:00:00Z", None)]
 
@@ -543,11 +543,11 @@ def test_an_odd_market_of_the_list_stops_no_other(name: str, value: Any) -> None
     assert checked(0, listed) == []
     assert checked(0, listed, denomination="native") == []
     feed, span = coinalyze("ODD.A", MARKET["symbol"], markets=listed)
-    found = records(feed, [series(one, point()) for one in ("ODD.A", MARKET["symbol"])], span)
-    assert [row["symbol"] for row in found[STREAM.name]] == ["ODD.A", MARKET["symbol"]]
-    assert {row["exchange"] for row in found[VOLUMES]} == ({"", "binance"} if name == "exchange" else {"binance"})
+    by_stream = records(feed, [series(symbol, point()) for symbol in ("ODD.A", MARKET["symbol"])], span)
+    assert [row["symbol"] for row in by_stream[STREAM.name]] == ["ODD.A", MARKET["symbol"]]
+    assert {row["exchange"] for row in by_stream[VOLUMES]} == ({"", "binance"} if name == "exchange" else {"binance"})
     bases = ["" if name == "base_asset" else "btc"] * 2 + ["btc"] * 2
-    assert [row["asset"] for row in found[VOLUMES]] == bases
+    assert [row["asset"] for row in by_stream[VOLUMES]] == bases
 
 
 @pytest.mark.parametrize("unit", [1, ["BASE_ASSET"], {"a": 1}])
@@ -585,16 +585,16 @@ def test_configurations_that_cannot_be_used(section: dict[str, Any], words: list
 def checked(start: int, listed: Any, **section: Any) -> list[str]:
     """What `check` says of a configuration with this list of markets."""
     vendor = Coinalyze({"api_key": "k" * 8, "symbols": ["*"], **section}, Shared(start=start))
-    asked: list[str] = []
+    requested_paths: list[str] = []
 
     def fetch(request: Request, *_: Any, **__: Any) -> Response:
-        asked.append(request.path)
+        requested_paths.append(request.path)
         return response(listed)
 
-    vendor.feeds[0].endpoint.client.fetch = fetch  # type: ignore[method-assign]
-    found = vendor.check(Traffic())
-    assert asked == ["/v1/future-markets"], "one call"
-    return found
+    vendor._client.fetch = fetch  # type: ignore[method-assign]
+    notes = vendor.check(Traffic())
+    assert requested_paths == ["/v1/future-markets"], "one call"
+    return notes
 
 
 def test_check_says_what_an_interval_may_lose() -> None:
