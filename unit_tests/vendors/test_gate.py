@@ -91,8 +91,8 @@ def changed(name: str, **values: Any) -> Any:
 
 def test_the_documented_order() -> None:
     feed, span = gate_orders()
-    found = read(feed, span, sample(SAMPLE))
-    (row,) = found[ORDERS]
+    by_stream = read(feed, span, sample(SAMPLE))
+    (row,) = by_stream[ORDERS]
     (sent,) = sample(SAMPLE)
     name = row.pop("liquidation_id")
     assert row == {
@@ -101,7 +101,7 @@ def test_the_documented_order() -> None:
         "time": "2019-01-28T05:55:51.000Z",
         "settle": "usdt",
     }
-    assert found["liquidations"] == [
+    assert by_stream["liquidations"] == [
         {
             "vendor": "gate",
             "market": "BTC_USDT",
@@ -127,17 +127,17 @@ def test_the_documented_order() -> None:
 
 def test_an_order_of_older_times_has_no_order_size() -> None:
     feed, span = gate_orders()
-    found = read(feed, span, sample(f"{SAMPLE}.no_order_size"))
-    (unified,) = found["liquidations"]
-    assert "order_size" not in found[ORDERS][0]
+    by_stream = read(feed, span, sample(f"{SAMPLE}.no_order_size"))
+    (unified,) = by_stream["liquidations"]
+    assert "order_size" not in by_stream[ORDERS][0]
     assert (unified["position_side"], unified["amount"]) == ("short", 165)
 
 
 def test_sizes_as_text_stay_text_and_count_as_numbers() -> None:
     feed, span = gate_orders("*")
-    found = read(feed, span, sample(f"{SAMPLE}.strings"))
-    assert {row["size"] for row in found[ORDERS]} == {"600", "-1.7"}
-    by_market = {row["market"]: row for row in found["liquidations"]}
+    by_stream = read(feed, span, sample(f"{SAMPLE}.strings"))
+    assert {row["size"] for row in by_stream[ORDERS]} == {"600", "-1.7"}
+    by_market = {row["market"]: row for row in by_stream["liquidations"]}
     assert by_market["BTC_USDT"]["amount"] == 600
     assert by_market["ETH_USDT"]["amount"] == 1.7
     assert by_market["ETH_USDT"]["position_side"] == "short"
@@ -146,15 +146,15 @@ def test_sizes_as_text_stay_text_and_count_as_numbers() -> None:
 
 def test_the_documented_sums() -> None:
     feed, span = gate_stats(interval="5m")
-    found = read(feed, span, sample("gate/futures__usdt__contract_stats.200"))
+    by_stream = read(feed, span, sample("gate/futures__usdt__contract_stats.200"))
     (sent,) = sample("gate/futures__usdt__contract_stats.200")
     names = {"settle": "usdt", "contract": "BTC_USDT", "interval": "5m"}
-    assert found[STATS] == [
+    assert by_stream[STATS] == [
         {**sent, **names, "timestamp": 1603865400, "time": "2020-10-28T06:10:00.000Z"},
     ]
-    keys = {(row["position_side"], row["unit"], row["amount"]) for row in found["liquidation_volumes"]}
+    keys = {(row["position_side"], row["unit"], row["amount"]) for row in by_stream["liquidation_volumes"]}
     assert keys == {(side, unit, 0) for side in ("long", "short") for unit in ("coin", "usd")}
-    assert {row["interval"] for row in found["liquidation_volumes"]} == {"PT5M"}
+    assert {row["interval"] for row in by_stream["liquidation_volumes"]} == {"PT5M"}
 
 
 @pytest.mark.parametrize(
@@ -164,10 +164,10 @@ def test_the_documented_sums() -> None:
 def test_usd_is_the_quote_asset(contract: str, settle: str, units: set[str]) -> None:
     feed, span = gate_stats(contract, settle)
     body = [{"time": FIRST // SECOND, "long_liq_amount": 1.5, "long_liq_usd": "60000.10", "short_liq_usd": None}]
-    found = read(feed, span, body)["liquidation_volumes"]
-    assert {row["unit"] for row in found} == units
-    assert {row["position_side"] for row in found} == {"long"}, "what is absent or null has no row"
-    assert {row["asset"] for row in found} == {contract.split("_")[0].lower()}
+    volumes = read(feed, span, body)["liquidation_volumes"]
+    assert {row["unit"] for row in volumes} == units
+    assert {row["position_side"] for row in volumes} == {"long"}, "what is absent or null has no row"
+    assert {row["asset"] for row in volumes} == {contract.split("_")[0].lower()}
 
 
 # Requests.
@@ -260,12 +260,12 @@ def test_a_full_second_of_the_market_is_requested_by_contract() -> None:
     answer = decoded(feed, body, second, memory=memory)
     assert len(answer.rows) == 0
     assert answer.pages_are_known
-    asked = []
+    requested = []
     while answer.next_request is not None:
         request = answer.next_request
-        asked.append(dict(request.params)["contract"])
+        requested.append(dict(request.params)["contract"])
         answer = feed.endpoint.decode(Response(200, {}, b"[]"), second, request, memory)
-    assert asked == ["BTC_USDT", "NEW_USDT"], "those of the list, and those that had orders"
+    assert requested == ["BTC_USDT", "NEW_USDT"], "those of the list, and those that had orders"
 
 
 @given(st.integers(1, 3600), st.integers(0, 2000))
@@ -296,9 +296,9 @@ def test_times_in_every_form(at: str, literal: bytes, text: str) -> None:
     rest = {name: value for name, value in row.items() if name != "time"}
     whole = {"time": 0, **rest} if at == "first" else {**rest, "time": 0}
     body = json.dumps([whole], separators=(",", ":")).encode().replace(b'"time":0', b'"time":' + literal)
-    (found,) = read(feed, span, body)[ORDERS]
-    assert found["time"] == text
-    assert found["timestamp"] == json.loads(literal)
+    (row,) = read(feed, span, body)[ORDERS]
+    assert row["time"] == text
+    assert row["timestamp"] == json.loads(literal)
 
 
 @pytest.mark.parametrize("value", [1772323200000, "1772323200000", 17, None, "yesterday", "", True, [1], 1.1e-3])
@@ -371,8 +371,8 @@ def test_twins_are_numbered_the_same_in_any_order(order: list[int]) -> None:
     (row,) = sample(SAMPLE)
     twins = [{**row, "fill_price": price} for price in ("3424", "3424", "3425", "9", "10")]
     feed, span = gate_orders()
-    found = read(feed, span, [twins[index] for index in order])[ORDERS]
-    by_id = {one["liquidation_id"]: one["fill_price"] for one in found}
+    rows = read(feed, span, [twins[index] for index in order])[ORDERS]
+    by_id = {row["liquidation_id"]: row["fill_price"] for row in rows}
     assert len(by_id) == 5
     assert [price for _, price in sorted(by_id.items())] == ["10", "3424", "3424", "3425", "9"]
 
@@ -424,9 +424,9 @@ def test_what_was_filled(values: dict[str, Any], event_type: str, amount: float,
 )
 def test_what_contradicts_itself_is_no_row_of_the_unified_stream(values: dict[str, Any], says: str) -> None:
     feed, span = gate_orders()
-    found = partly(feed, [*changed(SAMPLE, **values), *changed(SAMPLE, time=1548654952)], span)
-    assert (len(found[ORDERS][0]), found[ORDERS][1]) == (2, [])
-    rows, faults = found["liquidations"]
+    by_stream = partly(feed, [*changed(SAMPLE, **values), *changed(SAMPLE, time=1548654952)], span)
+    assert (len(by_stream[ORDERS][0]), by_stream[ORDERS][1]) == (2, [])
+    rows, faults = by_stream["liquidations"]
     assert len(rows) == 1
     assert [fault.instant for fault in faults] == [1548654951 * SECOND]
     assert says in faults[0].error.cause
@@ -455,8 +455,8 @@ def test_a_contract_of_a_dollar() -> None:
 )
 def test_the_size_of_a_contract(kind: str | None, multiplier: str, size: float | None) -> None:
     row = ContractRow(name="A_USDT", type=kind, quanto_multiplier=multiplier.encode())  # type: ignore[arg-type]
-    found = size_of(row)
-    assert (found and found.size) == size
+    contract = size_of(row)
+    assert (contract and contract.size) == size
 
 
 # Partitions.
@@ -465,11 +465,11 @@ def test_the_size_of_a_contract(kind: str | None, multiplier: str, size: float |
 def partitions(*entries: str) -> list[str]:
     feed, _ = gate_orders()
     feed.endpoint._entries = entries  # type: ignore[attr-defined]
-    return ["/".join(one for _, one in found.values) for found in feed.endpoint.all_partitions(Traffic())]
+    return ["/".join(value for _, value in partition.values) for partition in feed.endpoint.all_partitions(Traffic())]
 
 
 @pytest.mark.parametrize(
-    ("entries", "found"),
+    ("entries", "expected"),
     [
         (("usdt/BTC_USDT", "usdt/X_USDT", "usdt/BTC_USDT"), ["usdt/BTC_USDT", "usdt/X_USDT"]),
         (("usdt/*",), ["usdt"]),
@@ -479,8 +479,8 @@ def partitions(*entries: str) -> list[str]:
         (("*/*_USD",), ["btc/*_USD"]),
     ],
 )
-def test_what_is_read_together(entries: tuple[str, ...], found: list[str]) -> None:
-    assert partitions(*entries) == found
+def test_what_is_read_together(entries: tuple[str, ...], expected: list[str]) -> None:
+    assert partitions(*entries) == expected
 
 
 def test_a_pattern_that_means_nothing_is_named() -> None:
@@ -512,7 +512,7 @@ def test_the_section_needs_contracts() -> None:
 
 
 def list_pages(*pages: list[str]) -> tuple[list[str], list[str]]:
-    """Names of the list, and the offsets asked for, of a vendor with these pages of `usdt`."""
+    """The names in the list, and the requested offsets, of a vendor with these pages of `usdt`."""
     feed = feed_of(LIST, {"contracts": ["usdt/A_USDT"]})
     memory: dict[Any, Any] = {}
     endpoint, left, span = feed.endpoint, [*pages, [], []], Span((Partition(()),), 0, 1)
@@ -534,9 +534,9 @@ def test_an_odd_contract_of_the_list_stops_no_other(name: str, value: Any) -> No
     listed = [{"name": "ODD_USDT", "type": "direct", "quanto_multiplier": "2", "launch_time": 1568102400, name: value}]
     listed += [{"name": "A_USDT", "type": "direct", "quanto_multiplier": "1", "launch_time": 1568102400}]
     span = Span((Partition(()),), 0, 1)
-    found = records(feed_of(LIST, {"contracts": ["usdt/*"]}), listed, span)
-    assert [row["name"] for row in found[LIST]] == ["ODD_USDT", "A_USDT"]
-    assert [row["market"] for row in found["liquidation_coverage"]] == ["ODD_USDT", "A_USDT"]
+    by_stream = records(feed_of(LIST, {"contracts": ["usdt/*"]}), listed, span)
+    assert [row["name"] for row in by_stream[LIST]] == ["ODD_USDT", "A_USDT"]
+    assert [row["market"] for row in by_stream["liquidation_coverage"]] == ["ODD_USDT", "A_USDT"]
     feed, _ = gate_orders()
     contracts = feed.endpoint._contracts  # type: ignore[attr-defined]
     contracts.lists = {}
@@ -576,11 +576,11 @@ def error(status: int, label: str, **members: Any) -> Response:
 )
 @pytest.mark.parametrize("field", ["message", "detail"])
 def test_the_label_decides(field: str, status: int, label: str, meant: int) -> None:
-    found = translated(error(status, label, **{field: "the vendor's words"}))
-    assert found.status == meant
-    refused = explain(found)
+    response = translated(error(status, label, **{field: "the vendor's words"}))
+    assert response.status == meant
+    refused = explain(response)
     assert refused is None
-    assert vendor_words(found.body) == f"{label}: the vendor's words"
+    assert vendor_words(response.body) == f"{label}: the vendor's words"
 
 
 def test_an_error_in_a_200_is_a_problem_and_rows_are_none() -> None:
@@ -622,9 +622,9 @@ def test_a_limit_a_minute_is_kept_in_the_vendors_period(per_minute: int) -> None
 
 def test_what_refusals_mean() -> None:
     def meaning(response: Response) -> LiquidationsError:
-        found = explain(translated(response))
-        assert isinstance(found, LiquidationsError)
-        return found
+        error = explain(translated(response))
+        assert isinstance(error, LiquidationsError)
+        return error
 
     closed = meaning(error(400, "MISSING_REQUIRED_HEADER", message="Missing required header: KEY"))
     assert (closed.failure_type, closed.scope) == ("system_error", "reading")
