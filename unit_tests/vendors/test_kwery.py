@@ -145,12 +145,12 @@ class Wire:
         start, end = timestamps.parse(params["start"]), timestamps.parse(params["end"])
         if self.refuses and start < self.reach:
             return refusal(400, "invalid_time_range")
-        found = [instant for instant in self.instants if max(start, self.reach) <= instant < end]
-        found = found[::-1] if self.backwards else found
+        instants = [instant for instant in self.instants if max(start, self.reach) <= instant < end]
+        instants = instants[::-1] if self.backwards else instants
         limit, offset = int(params["limit"]), int(params.get("after", 0))
-        page = found[offset : offset + limit]
+        page = instants[offset : offset + limit]
         self.bill += cost(len(page))
-        cursor = str(offset + limit) if offset + limit < len(found) else None
+        cursor = str(offset + limit) if offset + limit < len(instants) else None
         rows = [row_at(instant, symbol=params["symbol"]) for instant in page]
         return response({"data": rows, "meta": {"next_cursor": cursor}})
 
@@ -189,8 +189,8 @@ class Synced:
     def coverage(self) -> list[dict[str, Any]]:
         """The rows of the coverage that this sync saw."""
         table = planning.coverage_rows(self.vendors, self.readings)
-        found = [json.loads(line) for line in table.lines(b"", b"\n").splitlines()]
-        return [row for row in found if row["source"] == "seen by this sync"]
+        rows = [json.loads(line) for line in table.lines(b"", b"\n").splitlines()]
+        return [row for row in rows if row["source"] == "seen by this sync"]
 
 
 def synced(wire: Wire, start: int, end: int | None = None, *, state: Any = None, **section: Any) -> Synced:
@@ -245,12 +245,12 @@ def all_partitions(endpoint: Liquidations) -> list[Partition]:
 
 def test_filters_have_progress_of_their_own_and_a_symbol_is_read_once() -> None:
     section = {"symbols": ["BTC", "ETH", "BTC"]}
-    found = all_partitions(endpoint_of(**section))
-    assert found == [Partition.of(symbol="BTC"), Partition.of(symbol="ETH")]
-    assert all_partitions(endpoint_of(**section, side="all")) == found
-    found = all_partitions(endpoint_of(**section, side="long", min_usd=100))
-    assert found == [Partition.of(symbol=symbol, side="long", min_usd="100") for symbol in ("BTC", "ETH")]
-    assert [partition.entry for partition in found] == ["kwery.symbols[0]", "kwery.symbols[1]"]
+    partitions = all_partitions(endpoint_of(**section))
+    assert partitions == [Partition.of(symbol="BTC"), Partition.of(symbol="ETH")]
+    assert all_partitions(endpoint_of(**section, side="all")) == partitions
+    partitions = all_partitions(endpoint_of(**section, side="long", min_usd=100))
+    assert partitions == [Partition.of(symbol=symbol, side="long", min_usd="100") for symbol in ("BTC", "ETH")]
+    assert [partition.entry for partition in partitions] == ["kwery.symbols[0]", "kwery.symbols[1]"]
 
 
 @pytest.mark.parametrize(
@@ -376,8 +376,8 @@ def test_a_key_goes_where_it_is_taken_and_stays_there(keys: str) -> None:
         assert (in_header, in_query) == ([KEY, KEY], [None, None])
     else:
         assert (in_header, in_query) == ([KEY, None, None], [None, KEY, KEY])
-    asked = [{name: value for name, value in a.params.items() if name != "api-key"} for a in wire.arrived]
-    assert asked == [dict(request.params)] * len(wire.arrived), "the same request"
+    sent = [{name: value for name, value in a.params.items() if name != "api-key"} for a in wire.arrived]
+    assert sent == [dict(request.params)] * len(wire.arrived), "the same request"
     assert traffic.requests == len(wire.arrived)
     assert purse_of(feed).spent == 2 * cost(1)
 
@@ -408,8 +408,8 @@ def test_a_key_that_is_taken_nowhere_is_refused_after_both() -> None:
 def test_the_documented_example() -> None:
     feed, span = kwery()
     body = sample("kwery/docs_example_page")
-    found = records(feed, body, span)[STREAM]
-    for row, sent in zip(found, body["data"], strict=True):
+    rows = records(feed, body, span)[STREAM]
+    for row, sent in zip(rows, body["data"], strict=True):
         identity = row.pop("liquidation_id")
         assert len(identity) == 34
         assert identity.endswith("-0")
@@ -602,9 +602,9 @@ def histories(draw: st.DrawFn) -> list[Liquidation]:
         price=st.integers(9_215_000, 9_215_001),
         fill=st.integers(9_214_530, 9_214_531),
     )
-    found = draw(st.lists(one, max_size=25))
-    twins = draw(st.lists(st.sampled_from(found), max_size=8)) if found else []
-    return sorted([*found, *twins], key=lambda event: event.instant)
+    events = draw(st.lists(one, max_size=25))
+    twins = draw(st.lists(st.sampled_from(events), max_size=8)) if events else []
+    return sorted([*events, *twins], key=lambda event: event.instant)
 
 
 @dataclass(frozen=True)
@@ -620,7 +620,7 @@ class Way:
 
 ways = st.builds(
     Way,
-    borders=st.lists(st.integers(1, 30), max_size=4, unique=True).map(lambda found: tuple(sorted(found))),
+    borders=st.lists(st.integers(1, 30), max_size=4, unique=True).map(lambda borders: tuple(sorted(borders))),
     page=st.integers(1, 9),
     recorded=st.booleans(),
     backwards=st.booleans(),
@@ -631,7 +631,7 @@ ways = st.builds(
 def read(history: Sequence[Liquidation], way: Way, since: int = 0) -> list[tuple[str, Liquidation]]:
     """(id, event) of all rows, read window by window and page by page from `since` on."""
     feed, span = kwery()
-    found: list[tuple[str, Liquidation]] = []
+    rows_with_ids: list[tuple[str, Liquidation]] = []
     bounds = [since, *(border for border in way.borders if border > since), 31]
     for start, end in pairwise(bounds):
         window = Span(span.partitions, START + start * MILLISECOND, START + end * MILLISECOND)
@@ -644,8 +644,8 @@ def read(history: Sequence[Liquidation], way: Way, since: int = 0) -> list[tuple
             page = rows[at : at + way.page]
             body = {"data": [event.written(way.recorded) for event in page], "meta": {}}
             ids = [row["liquidation_id"] for row in records(feed, body, window, memory=memory)[STREAM]]
-            found += zip(ids, page, strict=True)
-    return found
+            rows_with_ids += zip(ids, page, strict=True)
+    return rows_with_ids
 
 
 @settings(max_examples=60)
@@ -801,7 +801,7 @@ def with_plan(feed: Feed, plan: Any) -> Liquidations:
 
 
 @pytest.mark.parametrize(
-    ("told", "requests", "seconds"),
+    ("rates", "requests", "seconds"),
     [
         ({"requests_per_second": 20, "requests_per_minute": 600}, 10, 1.0),
         ({"requests_per_second": 2, "requests_per_minute": 600}, 2, 1.0),
@@ -816,8 +816,8 @@ def with_plan(feed: Feed, plan: Any) -> Liquidations:
         (None, 15, 60.0),
     ],
 )
-def test_both_of_a_plans_rates_are_kept(told: dict[str, float] | None, requests: int, seconds: float) -> None:
-    budget = with_plan(kwery()[0], {"rate_limits": told}).client.budget
+def test_both_of_a_plans_rates_are_kept(rates: dict[str, float] | None, requests: int, seconds: float) -> None:
+    budget = with_plan(kwery()[0], {"rate_limits": rates}).client.budget
     assert budget.requests == requests
     assert budget.seconds == pytest.approx(seconds)
 
@@ -828,11 +828,11 @@ def test_a_rate_of_the_users_own_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "limit"), [(250, 250), ("250", 250), (1000, 1000), (2500, 1000), (-1, 1000), (None, 1000), (0, 1000)]
+    ("most", "limit"), [(250, 250), ("250", 250), (1000, 1000), (2500, 1000), (-1, 1000), (None, 1000), (0, 1000)]
 )
-def test_a_request_asks_for_as_many_rows_as_the_plan_has(told: Any, limit: int) -> None:
+def test_the_limit_of_a_request_is_the_plans(most: Any, limit: int) -> None:
     feed, span = kwery()
-    endpoint = with_plan(feed, {"max_rows_per_request": told})
+    endpoint = with_plan(feed, {"max_rows_per_request": most})
     assert dict(endpoint.first_request(span).params)["limit"] == str(limit)
     assert endpoint.sizing.page_size == limit
 
@@ -846,7 +846,7 @@ def test_the_reach_is_what_the_plan_says() -> None:
     for unlimited in (None, 0, -1):
         assert with_plan(kwery()[0], {"max_history_days": unlimited}).reach is None
     assert with_plan(kwery()[0], {}).reach is None
-    assert endpoint_of().reach is None, "nothing is known before it is asked for"
+    assert endpoint_of().reach is None, "unknown until /v1/limits is requested"
     assert endpoint_of().refuses_old
 
 
@@ -885,16 +885,16 @@ def test_history_beyond_the_plan_is_not_requested_and_reported_once(caplog: pyte
     now = time.time_ns()
     hours = [now - number * HOUR for number in range(60 * 24, 0, -1)]
     wire = Wire(hours, {"max_history_days": 30})
-    found = synced(wire, now - 60 * DAY, symbols=["BTC", "ETH"])
-    ((first, _),) = found.slices()
+    result = synced(wire, now - 60 * DAY, symbols=["BTC", "ETH"])
+    ((first, _),) = result.slices()
     assert now - 30 * DAY <= first <= time.time_ns() - 30 * DAY + SECOND
-    read = sorted((row["symbol"], timestamps.parse(row["time"])) for row in found.rows)
+    read = sorted((row["symbol"], timestamps.parse(row["time"])) for row in result.rows)
     assert read == [(symbol, hour) for symbol in ("BTC", "ETH") for hour in hours if hour >= first]
     assert min(timestamps.parse(request.params["start"]) for request in wire.paid) == first
-    (told,) = warnings(caplog)
-    assert f"kwery: data reach back to {timestamps.format_shortest(first)}" in told
-    assert {row["market"] for row in found.coverage} == {"binance_futures/BTC", "binance_futures/ETH"}
-    for row in found.coverage:
+    (warning,) = warnings(caplog)
+    assert f"kwery: data reach back to {timestamps.format_shortest(first)}" in warning
+    assert {row["market"] for row in result.coverage} == {"binance_futures/BTC", "binance_futures/ETH"}
+    for row in result.coverage:
         assert (row["kind"], row["vendor"]) == ("missing", "kwery")
         assert row["period_start"] == timestamps.format_shortest(now - 60 * DAY)
         assert row["period_end"] == timestamps.format_shortest(first)
@@ -902,18 +902,18 @@ def test_history_beyond_the_plan_is_not_requested_and_reported_once(caplog: pyte
 
 def test_history_beyond_the_plan_is_reported_even_without_a_row(caplog: pytest.LogCaptureFixture) -> None:
     now = time.time_ns()
-    found = synced(Wire(plan={"max_history_days": 30}), now - 60 * DAY)
-    (told,) = warnings(caplog)
-    assert "data reach back to" in told
-    assert len(found.coverage) == 1
+    result = synced(Wire(plan={"max_history_days": 30}), now - 60 * DAY)
+    (warning,) = warnings(caplog)
+    assert "data reach back to" in warning
+    assert len(result.coverage) == 1
 
 
 def test_history_within_the_plan_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     now = time.time_ns()
-    found = synced(Wire([now - 29 * DAY + HOUR], {"max_history_days": 30}), now - 29 * DAY)
-    assert len(found.rows) == 1
+    result = synced(Wire([now - 29 * DAY + HOUR], {"max_history_days": 30}), now - 29 * DAY)
+    assert len(result.rows) == 1
     assert warnings(caplog) == []
-    assert found.coverage == []
+    assert result.coverage == []
 
 
 @pytest.mark.parametrize(
@@ -921,7 +921,7 @@ def test_history_within_the_plan_is_not_reported(caplog: pytest.LogCaptureFixtur
     [
         pytest.param({"max_history_days": 30}, 30, id="a little"),
         pytest.param({"max_history_days": 30}, 20, id="a lot"),
-        pytest.param({}, 20, id="not told"),
+        pytest.param({}, 20, id="not stated"),
         pytest.param(None, 20, id="no list of limits"),
         pytest.param({"max_history_days": 1}, 1, id="the Free plan"),
         pytest.param(None, 1, id="the Free plan, and no list of limits"),
@@ -935,17 +935,17 @@ def test_a_history_that_is_shorter_than_the_plan_says_is_found_by_halvings(
     true = now - days * DAY + 17 * MINUTE
     hours = [now - number * HOUR for number in range(60 * 24, 0, -1)]
     wire = Wire(hours, plan, reach=true)
-    found = synced(wire, now - 60 * DAY)
-    assert found.status == "COMPLETE"
-    ((first, last),) = found.slices()
+    result = synced(wire, now - 60 * DAY)
+    assert result.status == "COMPLETE"
+    ((first, last),) = result.slices()
     assert true <= first <= true + 2 * MINUTE
     assert last > now - MINUTE
-    assert sorted(timestamps.parse(row["time"]) for row in found.rows) == [hour for hour in hours if hour >= first]
-    (told,) = warnings(caplog)
-    assert f"data reach back to {timestamps.format_shortest(first)}" in told
-    assert "invalid_time_range" in told
+    assert sorted(timestamps.parse(row["time"]) for row in result.rows) == [hour for hour in hours if hour >= first]
+    (warning,) = warnings(caplog)
+    assert f"data reach back to {timestamps.format_shortest(first)}" in warning
+    assert "invalid_time_range" in warning
     assert len(wire.paid) < 40
-    assert len(found.coverage) == 1
+    assert len(result.coverage) == 1
 
 
 def heard(windows: Sequence[tuple[float, float, Sequence[float]]], caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -955,29 +955,29 @@ def heard(windows: Sequence[tuple[float, float, Sequence[float]]], caplog: pytes
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="airbyte"):
         for start, end, rows in windows:
-            asked = Span(span.partitions, now - int(start * DAY), now - int(end * DAY))
-            decoded(feed, page_of(*[now - int(row * DAY) for row in rows]), asked)
+            requested = Span(span.partitions, now - int(start * DAY), now - int(end * DAY))
+            decoded(feed, page_of(*[now - int(row * DAY) for row in rows]), requested)
     return warnings(caplog)
 
 
 def test_a_first_row_much_later_than_requested_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    (told,) = heard([(60, 20, [29, 28]), (20, 0, [10])], caplog)
-    assert "kwery: requested data of BTC from " in told
-    assert "but the first row is from " in told
-    assert "shorter than the vendor reports" in told
+    (warning,) = heard([(60, 20, [29, 28]), (20, 0, [10])], caplog)
+    assert "kwery: requested data of BTC from " in warning
+    assert "but the first row is from " in warning
+    assert "shorter than the vendor reports" in warning
     assert heard([(60, 20, [59.5, 29]), (20, 0, [1])], caplog) == []
     assert heard([(60, 20, [59.5]), (20, 0, [])], caplog) == []
     assert len(heard([(60, 20, [58.9])], caplog)) == 1
     assert heard([(60, 20, [59.1])], caplog) == []
 
 
-def test_windows_without_rows_say_nothing_until_a_row_comes(caplog: pytest.LogCaptureFixture) -> None:
+def test_windows_without_rows_warn_only_once_a_row_arrives(caplog: pytest.LogCaptureFixture) -> None:
     """20 days are requested window by window, and the vendor omits all but the last."""
     silent: list[tuple[float, float, list[float]]] = [(20, 19, []), (19, 11, [])]
     assert heard(silent, caplog) == []
-    for first in (10.9, 1):  # long after what was asked for at first, wherever it stands in its window
-        (told,) = heard([*silent, (11, 0, [first])], caplog)
-        assert "the first row is from" in told
+    for first in (10.9, 1):  # long after the first requested instant, anywhere in its own window
+        (warning,) = heard([*silent, (11, 0, [first])], caplog)
+        assert "the first row is from" in warning
 
 
 @pytest.mark.parametrize("symbol", ["ETH", "BTCDOM", "BTCDOMUSDT", "BT"])
@@ -993,10 +993,10 @@ def test_each_symbols_first_row_is_its_own(caplog: pytest.LogCaptureFixture) -> 
     feed, _ = kwery()
     with caplog.at_level(logging.WARNING, logger="airbyte"):
         for symbol, days in (("BTC", 3), ("ETH", 3), ("SOL", 0), ("BTC", 9)):
-            asked = Span((Partition.of(symbol=symbol),), START, START + 10 * DAY)
+            requested = Span((Partition.of(symbol=symbol),), START, START + 10 * DAY)
             page = page_of(START + days * DAY)
             page["data"][0]["symbol"] = symbol
-            decoded(feed, page, asked)
+            decoded(feed, page, requested)
     assert [line.split()[4] for line in warnings(caplog)] == ["BTC", "ETH"]
 
 
@@ -1005,15 +1005,15 @@ def test_the_first_row_may_be_on_any_page(caplog: pytest.LogCaptureFixture) -> N
     late, early = (START + 9 * DAY, START + 8 * DAY), (START + HOUR,)
     for pages in ((late, early), (early, late)):
         feed, span = kwery()
-        asked, memory = Span(span.partitions, START, START + 10 * DAY), {}  # type: ignore[var-annotated]
-        decoded(feed, page_of(*pages[0], next_cursor="2"), asked, memory=memory)
-        decoded(feed, page_of(*pages[1]), asked, memory=memory)
+        requested, memory = Span(span.partitions, START, START + 10 * DAY), {}  # type: ignore[var-annotated]
+        decoded(feed, page_of(*pages[0], next_cursor="2"), requested, memory=memory)
+        decoded(feed, page_of(*pages[1]), requested, memory=memory)
     assert warnings(caplog) == []
     now = time.time_ns()
     rows = [now - 20 * DAY + number * HOUR for number in range(19 * 24)]
     synced(Wire(rows, {"max_rows_per_request": 10}, backwards=True), now - 30 * DAY)
-    (told,) = warnings(caplog)
-    assert f"from {timestamps.format_shortest(rows[0])}. " in told
+    (warning,) = warnings(caplog)
+    assert f"from {timestamps.format_shortest(rows[0])}. " in warning
 
 
 def test_rows_omitted_although_the_plan_has_them_are_reported(caplog: pytest.LogCaptureFixture) -> None:
@@ -1021,8 +1021,8 @@ def test_rows_omitted_although_the_plan_has_them_are_reported(caplog: pytest.Log
     now = time.time_ns()
     rows = [now - number * HOUR for number in range(60 * 24, 0, -1)]
     wire = Wire(rows, {"max_history_days": 30}, reach=now - 25 * DAY, refuses=False)
-    found = synced(wire, now - 60 * DAY)
-    assert len(found.rows) == 25 * 24
+    result = synced(wire, now - 60 * DAY)
+    assert len(result.rows) == 25 * 24
     silence, reach = warnings(caplog)
     assert "the first row is from" in silence
     assert "data reach back to" in reach
@@ -1211,11 +1211,11 @@ def test_a_lost_answer_counts_as_paid() -> None:
     paid = credits.payable(request_of(40))
     assert rows_paid(paid) == 40
     words = credits.charge_lost(paid)
-    assert "up to 105 credits" in words, "105 may be gone, and another 105 is more than there is"
+    assert "up to 105 credits" in words, "105 may be spent, and another 105 is more than what is left"
     assert "`kwery.max_credits_per_sync` does not allow another try" in words
     with pytest.raises(SpendingLimit, match="0 of 125 credits are spent, and up to 105 on answers that did not arrive"):
         credits.payable(request_of(1))
-    assert credits.spent == 0, "what is told is what the vendor told"
+    assert credits.spent == 0, "only what the vendor reported"
 
 
 def test_a_lost_answer_may_be_paid_again_while_credits_last() -> None:
@@ -1276,7 +1276,7 @@ def test_without_a_limit_nothing_is_held_back() -> None:
     seed=st.integers(0, 10**6),
 )
 def test_the_ledger_never_exceeds_the_limit(most: int, wishes: list[int], seed: int) -> None:
-    """Fewer rows than asked for, answers lost, and never more spent than allowed."""
+    """Fewer rows than requested, lost answers, and never more spent than allowed."""
     credits, charged, chance = Credits(most), 0, random.Random(seed)
 
     def loses(paid: Request) -> bool:
@@ -1314,20 +1314,20 @@ def test_the_limit_is_kept_and_every_sync_advances_until_all_is_read(
     before = 0
     for _ in range(100):
         wire = Wire(instants, backwards=backwards)
-        found = synced(wire, START, end, state=state, symbols=symbols, max_credits_per_sync=most)
+        result = synced(wire, START, end, state=state, symbols=symbols, max_credits_per_sync=most)
         assert wire.bill <= most
-        assert found.status == "COMPLETE"
-        for row in found.rows:
+        assert result.status == "COMPLETE"
+        for row in result.rows:
             ids[row["symbol"]].add(row["liquidation_id"])
-        state = found.state.blob()
-        read = sum(last - first for symbol in symbols for first, last in found.slices(symbol))
+        state = result.state.blob()
+        read = sum(last - first for symbol in symbols for first, last in result.slices(symbol))
         if read == len(symbols) * (end - START):
             break
         assert read > before, "no progress"
         before = read
     else:
         pytest.fail("never done")
-    assert {symbol: len(found) for symbol, found in ids.items()} == dict.fromkeys(symbols, len(instants))
+    assert {symbol: len(ids_read) for symbol, ids_read in ids.items()} == dict.fromkeys(symbols, len(instants))
 
 
 # The check.
@@ -1346,10 +1346,10 @@ def test_the_check_sends_no_request_that_costs() -> None:
 
 def test_the_check_says_how_far_back_the_plan_reaches() -> None:
     now = time.time_ns()
-    (told,) = checked(Wire(plan={"max_history_days": 30}), now - 60 * DAY)
-    since = timestamps.parse(told.removeprefix("kwery: data reach back to ").split(". ")[0])
+    (note,) = checked(Wire(plan={"max_history_days": 30}), now - 60 * DAY)
+    since = timestamps.parse(note.removeprefix("kwery: data reach back to ").split(". ")[0])
     assert 0 <= since - (now - 30 * DAY) < timestamps.MINUTE
-    assert timestamps.format_shortest(now - 60 * DAY) in told
+    assert timestamps.format_shortest(now - 60 * DAY) in note
     assert checked(Wire(plan={}), now - 6000 * DAY) == [], "nothing is known"
 
 
@@ -1395,10 +1395,10 @@ def test_the_list_of_symbols_says_since_when_there_is_data(caplog: pytest.LogCap
     dates: list[Any] = ["2024-01-15T00:00:00Z", "2024-01-15", 1705276800, None, "", "soon", "later", ...]
     rows = [{"symbol": f"S{number}", "earliest_data": date} for number, date in enumerate(dates) if date is not ...]
     body = {"symbols": [*rows, {"symbol": "S7"}]}
-    found = records(feed, body, Span((Partition(()),), 0, 1))["liquidation_coverage"]
-    assert [(row["market"], row["kind"], row["period_start"]) for row in found] == [
+    rows = records(feed, body, Span((Partition(()),), 0, 1))["liquidation_coverage"]
+    assert [(row["market"], row["kind"], row["period_start"]) for row in rows] == [
         (f"binance_futures/S{number}", "starts", "2024-01-15T00:00:00Z") for number in range(3)
     ]
-    (told,) = warnings(caplog)
-    assert "S5" in told
-    assert "'soon'" in told or '"soon"' in told
+    (warning,) = warnings(caplog)
+    assert "S5" in warning
+    assert "'soon'" in warning or '"soon"' in warning
