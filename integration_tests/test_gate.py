@@ -39,7 +39,7 @@ def config(sandbox: Sandbox, *contracts: str, start: str = START, end: str | Non
     return made
 
 
-def asked(sandbox: Sandbox, call: str = "liq_orders") -> list[Recorded]:
+def calls(sandbox: Sandbox, call: str = "liq_orders") -> list[Recorded]:
     return [request for request in sandbox.requests("gate") if request.path.endswith(f"/{call}")]
 
 
@@ -65,11 +65,11 @@ def test_orders_are_requested_hour_by_hour(connector: Connector, sandbox: Sandbo
     made = config(sandbox, "usdt/BTC_USDT", "btc/BTC_USD", end="2026-02-27T02:30:00Z")
     run = connector.read(made, [ORDERS])
     assert run.code == 0, run
-    found = {request.path: [] for request in asked(sandbox)}  # type: dict[str, list[list[tuple[str, str]]]]
-    for request in asked(sandbox):
-        found[request.path].append(request.query)
+    queries = {request.path: [] for request in calls(sandbox)}  # type: dict[str, list[list[tuple[str, str]]]]
+    for request in calls(sandbox):
+        queries[request.path].append(request.query)
     hours = [(0, 3599), (3600, 7199), (7200, 8999)]
-    assert found == {
+    assert queries == {
         f"/api/v4/futures/{settle}/liq_orders": [
             [
                 ("contract", contract),
@@ -81,14 +81,14 @@ def test_orders_are_requested_hour_by_hour(connector: Connector, sandbox: Sandbo
         ]
         for settle, contract in (("usdt", "BTC_USDT"), ("btc", "BTC_USD"))
     }
-    assert asked(sandbox)[0].headers["x-gate-size-decimal"] == "1"
-    assert not asked(sandbox, "contracts"), "contracts that are named need no list"
+    assert calls(sandbox)[0].headers["x-gate-size-decimal"] == "1"
+    assert not calls(sandbox, "contracts"), "contracts that are named need no list"
 
 
 def test_sums_are_requested_from_the_first_interval(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.read(config(sandbox, "usdt/BTC_USDT"), [STATS])
     assert run.code == 0, run
-    (request,) = asked(sandbox, "contract_stats")
+    (request,) = calls(sandbox, "contract_stats")
     assert request.path == "/api/v4/futures/usdt/contract_stats"
     assert request.query == [
         ("contract", "BTC_USDT"),
@@ -108,7 +108,7 @@ def test_the_list_holds_the_contracts_of_all_settle_currencies(connector: Connec
         assert {row["settle"] for row in rows} == {"usdt", "btc"}
         (inverse,) = [row for row in rows if row["settle"] == "btc"]
         assert (inverse["type"], inverse["quanto_multiplier"]) == ("inverse", "0")
-        queries = [(r.path.split("/")[4], dict(r.query)) for r in asked(sandbox, "contracts")]
+        queries = [(r.path.split("/")[4], dict(r.query)) for r in calls(sandbox, "contracts")]
         assert queries == [
             ("usdt", {"limit": "1000", "offset": "0"}),
             ("usdt", {"limit": "1000", "offset": "1000"}),
@@ -122,7 +122,7 @@ def test_the_list_holds_the_contracts_of_all_settle_currencies(connector: Connec
 def test_a_whole_market_costs_as_many_requests_as_a_contract(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.read(config(sandbox, "usdt/*"), [ORDERS])
     assert run.code == 0, run
-    requests = asked(sandbox)
+    requests = calls(sandbox)
     assert len(requests) == 6
     assert {tuple(request.params) for request in requests} == {("from", "to", "limit")}
     same(run.records(), orders(sandbox, "usdt"), ["liquidation_id"])
@@ -133,7 +133,7 @@ def test_a_whole_market_costs_as_many_requests_as_a_contract(connector: Connecto
 def test_patterns_share_the_requests_of_their_settle_currency(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.read(config(sandbox, "usdt/BTC_*", "usdt/E*_USDT", "*/SOL_????"), [ORDERS, "liquidations"])
     assert run.code == 0, run
-    assert len(asked(sandbox)) == 6
+    assert len(calls(sandbox)) == 6
     rows = orders(sandbox, "usdt/BTC_USDT", "usdt/ETH_USDT", "usdt/EOS_USDT", "usdt/SOL_USDT")
     same(run.records(ORDERS), rows, ["liquidation_id"])
     assert len(run.records("liquidations")) == len(rows)
@@ -146,18 +146,18 @@ def test_a_contract_within_a_pattern_is_read_once(connector: Connector, sandbox:
     run = connector.read(config(sandbox, "usdt/BTC_USDT", "usdt/*", "usdt/BTC_*", "btc/BTC_USD"), [ORDERS])
     assert run.code == 0, run
     same(run.records(), orders(sandbox, "usdt", "btc"), ["liquidation_id"])
-    assert len(asked(sandbox)) == 12
+    assert len(calls(sandbox)) == 12
     held = positions(run.final_state, ORDERS)
     assert set(held) == {(("settle", "usdt"),), (("contract", "BTC_USD"), ("settle", "btc"))}
 
 
 def test_the_whole_market_and_a_contract_give_the_same_ids(connector: Connector, sandbox: Sandbox) -> None:
-    found = []
+    ids_read = []
     for contract in ("usdt/BTC_USDT", "usdt/BTC_*", "usdt/*", "*"):
         run = connector.read(config(sandbox, contract), [ORDERS])
         assert run.code == 0, run
-        found.append({row["liquidation_id"] for row in run.records() if row["contract"] == "BTC_USDT"})
-    assert found[0] == found[1] == found[2] == found[3] != set()
+        ids_read.append({row["liquidation_id"] for row in run.records() if row["contract"] == "BTC_USDT"})
+    assert ids_read[0] == ids_read[1] == ids_read[2] == ids_read[3] != set()
 
 
 def test_sums_of_a_pattern_are_those_of_its_contracts(connector: Connector, sandbox: Sandbox) -> None:
@@ -178,7 +178,7 @@ def test_an_hour_that_is_cut_is_read_in_halves(kept: str, connector: Connector) 
         assert max(Counter(row["timestamp"] // 3600 for row in rows).values()) >= 1_000
         same(run.records(), rows, ["liquidation_id"])
         assert len({row["liquidation_id"] for row in run.records()}) == len(rows)
-        requests = asked(sandbox)
+        requests = calls(sandbox)
         assert {request.rows for request in requests if request.rows >= 1_000} == {1_000}
         assert len(requests) <= 6 + 4 * len(rows) / 1_000
         assert positions(run.final_state, ORDERS) == {(("settle", "usdt"),): END}
@@ -198,12 +198,12 @@ def test_a_second_that_is_cut_is_read_contract_by_contract(start: str, connector
         sandbox.add_rows("gate", "usdt/ETH_USDT", [order(at + NS, "ETH_USDT")])
         run = connector.read(config(sandbox, "usdt/*", start=start), [ORDERS, "liquidations"])
         assert run.code == 0, run
-        assert max(int(request.params["to"]) - int(request.params["from"]) for request in asked(sandbox)) == 3599
+        assert max(int(request.params["to"]) - int(request.params["from"]) for request in calls(sandbox)) == 3599
         rows = orders(sandbox, "usdt", start=start)
         assert sum(row["timestamp"] == at // NS for row in rows) >= 1_600
         same(run.records(ORDERS), rows, ["liquidation_id"])
         assert len({row["liquidation_id"] for row in run.records("liquidations")}) == len(rows)
-        crowded = [r for r in asked(sandbox) if r.params["from"] == r.params["to"] == str(at // NS)]
+        crowded = [r for r in calls(sandbox) if r.params["from"] == r.params["to"] == str(at // NS)]
         named = [request.params["contract"] for request in crowded if "contract" in request.params]
         assert len(set(named)) == len(named) == 60 + 5
 
@@ -217,7 +217,7 @@ def test_a_narrow_pattern_takes_no_more_requests_than_all_of_a_busy_market(conne
             run = connector.read(config(sandbox, pattern), [ORDERS])
             assert run.code == 0, run
             same(run.records(), orders(sandbox, *markets), ["liquidation_id"])
-            counts.append(len(asked(sandbox)))
+            counts.append(len(calls(sandbox)))
         assert run.records()
         assert counts[0] == counts[1]
 
@@ -244,7 +244,7 @@ def test_equal_orders_of_a_second_are_told_apart(connector: Connector, own_sandb
     own_sandbox.add_rows("gate", "usdt/BTC_USDT", twins)
     first = connector.read(config(own_sandbox, "usdt/BTC_USDT"), [ORDERS])
     second = connector.read(config(own_sandbox, "usdt/*"), [ORDERS])
-    found = [
+    fill_prices = [
         {
             row["liquidation_id"]: row["fill_price"]
             for row in run.records()
@@ -252,8 +252,8 @@ def test_equal_orders_of_a_second_are_told_apart(connector: Connector, own_sandb
         }
         for run in (first, second)
     ]
-    assert found[0] == found[1]
-    assert sorted(found[0].values()) == ["60010.5", "60010.5", "60011"]
+    assert fill_prices[0] == fill_prices[1]
+    assert sorted(fill_prices[0].values()) == ["60010.5", "60010.5", "60011"]
 
 
 @pytest.mark.parametrize("gaps", [0, 2, 200])
@@ -265,13 +265,13 @@ def test_a_short_page_of_sums_is_not_the_end(gaps: int, connector: Connector) ->
         made["gate"]["interval"] = "1m"
         run = connector.read(made, [STATS])
         assert run.code == 0, run
-        found = Counter((row["settle"], row["timestamp"]) for row in run.records())
-        assert set(found.values()) == {1}
+        counts = Counter((row["settle"], row["timestamp"]) for row in run.records())
+        assert set(counts.values()) == {1}
         for settle, contract in (("usdt", "BTC_USDT"), ("btc", "BTC_USD")):
             market = f"contract_stats/{settle}/{contract}"
             rows = sandbox.expected("gate", market, parse(start), parse(NOW), interval="1m")
-            assert {row["time"] for row in rows} == {at for name, at in found if name == settle}
-        requests = asked(sandbox, "contract_stats")
+            assert {row["time"] for row in rows} == {at for name, at in counts if name == settle}
+        requests = calls(sandbox, "contract_stats")
         assert (max(request.rows for request in requests) < 1_000) == (gaps > 0)
         assert 2 * 7 <= len(requests) <= 2 * 8
 
@@ -389,7 +389,7 @@ def test_orders_of_a_long_time_ago_cost_no_request(connector: Connector) -> None
         made = config(sandbox, "usdt/BTC_USDT", start=iso(now - 400 * DAY, 0), end=iso(now - 60 * DAY, 0))
         run = connector.read(made, [ORDERS, "liquidation_coverage"])
         assert run.code == 0, run
-        requests = asked(sandbox)
+        requests = calls(sandbox)
         assert 40 * 24 <= len(requests) <= 40 * 24 + 2
         assert min(int(request.params["from"]) for request in requests) >= (now - 100 * DAY) // NS - 1
         rows = sandbox.expected("gate", "usdt/BTC_USDT", now - 400 * DAY, now - 60 * DAY)
@@ -414,7 +414,7 @@ def test_an_old_window_that_is_refused_is_empty(connector: Connector) -> None:
         made = config(sandbox, "usdt/BTC_USDT", start=iso(now - 92 * DAY, 0), end=iso(now - 88 * DAY, 0))
         run = connector.read(made, [ORDERS])
         assert run.code == 0, run
-        assert {request.status for request in asked(sandbox)} == {200, 400}
+        assert {request.status for request in calls(sandbox)} == {200, 400}
         # The start of the history advances with the sandbox's clock; a window across it is refused as a whole.
         rows = GATE_ORDERS.expected(sandbox, "usdt/BTC_USDT", now - 90 * DAY + HOUR, now - 88 * DAY)
         assert rows
@@ -439,7 +439,7 @@ def test_sums_begin_where_their_history_does(connector: Connector) -> None:
         made = config(sandbox, "usdt/BTC_USDT", start=iso(now - 400 * DAY, 0), end=iso(now - DAY, 0))
         run = connector.read(made, [STATS, "liquidation_coverage"])
         assert run.code == 0, run
-        requests = asked(sandbox, "contract_stats")
+        requests = calls(sandbox, "contract_stats")
         assert {request.status for request in requests} == {200}
         assert len(requests) <= 6
         first = int(requests[0].params["from"]) * NS
@@ -458,7 +458,7 @@ def test_with_a_wrong_clock_the_start_of_the_history_is_found(connector: Connect
     market = "contract_stats/usdt/BTC_USDT"
     rows = sandbox.expected("gate", market, now - 180 * DAY + 2 * HOUR, now, interval="1h")
     assert {row["time"] for row in rows} <= {row["timestamp"] for row in run.records()}
-    assert sum(request.status == 400 for request in asked(sandbox, "contract_stats")) < 20
+    assert sum(request.status == 400 for request in calls(sandbox, "contract_stats")) < 20
 
 
 def test_a_period_entirely_before_the_history_is_not_a_failure(connector: Connector, sandbox: Sandbox) -> None:
@@ -467,7 +467,7 @@ def test_a_period_entirely_before_the_history_is_not_a_failure(connector: Connec
     assert run.code == 0, run
     assert not run.records()
     assert [log for log in run.logs if "Older data are not read" in log]
-    assert len(asked(sandbox, "contract_stats")) < 15
+    assert len(calls(sandbox, "contract_stats")) < 15
 
 
 def test_the_current_second_is_not_read(connector: Connector) -> None:
@@ -475,7 +475,7 @@ def test_the_current_second_is_not_read(connector: Connector) -> None:
     with Sandbox(seed=1, now=iso(now + DAY, 0), rows_per_day=400, limits=False) as sandbox:
         run = connector.read(config(sandbox, "usdt/BTC_USDT", start=iso(now - HOUR, 0), end=None), [ORDERS])
         assert run.code == 0, run
-        last = asked(sandbox)[-1]
+        last = calls(sandbox)[-1]
         assert int(last.params["to"]) + 1 <= last.time
         (position,) = positions(run.final_state, ORDERS).values()
         assert parse(position) <= (int(last.params["to"]) + 1) * NS
@@ -491,7 +491,7 @@ def test_the_limit_of_each_call_is_kept_and_used(connector: Connector) -> None:
         del made["gate"]["requests_per_minute"]
         run = connector.read(made | {"num_workers": 8}, [ORDERS, STATS])
         assert run.code == 0, run
-        requests = asked(sandbox)
+        requests = calls(sandbox)
         assert len({request.target for request in requests}) == 240
         assert {request.status for request in sandbox.requests("gate")} == {200}
         began = sorted(request.time for request in requests)
@@ -507,7 +507,7 @@ def test_a_limit_of_a_minute_is_not_spent_in_ten_seconds(connector: Connector) -
         made["gate"]["requests_per_minute"] = 900
         run = connector.read(made, [STATS])
         assert run.code == 0, run
-        assert len(asked(sandbox, "contract_stats")) == 230
+        assert len(calls(sandbox, "contract_stats")) == 230
         assert {request.status for request in sandbox.requests("gate")} == {200}
 
 
@@ -518,7 +518,7 @@ def test_a_limit_is_waited_out_until_its_reset(label: str, unit: str, connector:
         sandbox.fault("status", vendor="gate", path_contains="/liq_orders", status=429, times=1)
         run = connector.read(config(sandbox, "usdt/BTC_USDT"), [ORDERS])
         assert run.code == 0, run
-        refused, again = asked(sandbox)[:2]
+        refused, again = calls(sandbox)[:2]
         assert (refused.status, refused.query) == (429, again.query)
         assert 1.0 <= again.time - refused.time < 10
 
@@ -528,7 +528,7 @@ def test_a_rate_limit_with_only_a_label_is_waited_out(connector: Connector, sand
     sandbox.fault("status", vendor="gate", path_contains="/liq_orders", status=400, body=body, times=2)
     run = connector.read(config(sandbox, "usdt/BTC_USDT"), [ORDERS])
     assert run.code == 0, run
-    assert [request.status for request in asked(sandbox)][:3] == [400, 400, 200]
+    assert [request.status for request in calls(sandbox)][:3] == [400, 400, 200]
 
 
 def test_an_error_with_status_200_is_retried_and_reported(connector: Connector, sandbox: Sandbox) -> None:
@@ -554,7 +554,7 @@ def test_an_endpoint_that_now_needs_a_key_is_not_a_missing_setting(connector: Co
     assert trace["failure_type"] == "system_error"
     assert "has closed this call" in trace["message"]
     assert "None of your settings is missing" in trace["message"]
-    assert len(asked(sandbox)) == 1, "not tried for every contract"
+    assert len(calls(sandbox)) == 1, "not tried for every contract"
     assert "has closed this call" in connector.check(made).status["message"]
 
 
@@ -567,15 +567,15 @@ def test_a_page_of_sums_that_does_not_advance(connector: Connector) -> None:
         assert run.code == 1
         (trace,) = run.traces
         assert trace["failure_type"] == "system_error"
-        assert "a page repeats its page token; the sync would never end" in trace["message"]
-        assert len(asked(sandbox, "contract_stats")) == 2
+        assert "a page repeats its continuation token; the sync would never end" in trace["message"]
+        assert len(calls(sandbox, "contract_stats")) == 2
         sandbox.app.faults.clear()
         again = connector.read(made, [STATS], state=run.final_state)
         expected = sandbox.expected(
             "gate", "contract_stats/usdt/BTC_USDT", parse("2026-02-25"), parse(NOW), interval="1m"
         )
-        found = {row["timestamp"] for row in run.records() + again.records()}
-        assert found == {row["time"] for row in expected}
+        times = {row["timestamp"] for row in run.records() + again.records()}
+        assert times == {row["time"] for row in expected}
 
 
 def test_a_sum_with_two_values_is_refused(connector: Connector, sandbox: Sandbox) -> None:
@@ -602,25 +602,25 @@ def test_without_the_list_of_contracts_amounts_have_no_coins(connector: Connecto
 def test_check_requests_each_list_and_one_second(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.check(config(sandbox))
     assert run.status["status"] == "SUCCEEDED"
-    calls = Counter(request.path.rpartition("/futures/")[2] for request in sandbox.requests("gate"))
-    assert calls == {"usdt/contracts": 1, "btc/contracts": 1, "usdt/liq_orders": 1, "usdt/contract_stats": 1}
+    by_path = Counter(request.path.rpartition("/futures/")[2] for request in sandbox.requests("gate"))
+    assert by_path == {"usdt/contracts": 1, "btc/contracts": 1, "usdt/liq_orders": 1, "usdt/contract_stats": 1}
 
 
 @pytest.mark.parametrize("path", ["/contracts", "/liq_orders", "/contract_stats"])
 def test_a_refused_address_is_not_the_fault_of_a_key(path: str, connector: Connector, sandbox: Sandbox) -> None:
     sandbox.fault("status", vendor="gate", path_contains=path, status=403, times=None)
-    told = connector.check(config(sandbox, "usdt/BTC_USDT")).status
-    assert told["status"] == "FAILED"
-    assert "HTTP 403" in told["message"]
-    assert "needs no key" in told["message"]
-    assert "api_key" not in told["message"]
+    status = connector.check(config(sandbox, "usdt/BTC_USDT")).status
+    assert status["status"] == "FAILED"
+    assert "HTTP 403" in status["message"]
+    assert "needs no key" in status["message"]
+    assert "api_key" not in status["message"]
 
 
 def test_check_says_how_far_the_history_reaches(connector: Connector, sandbox: Sandbox) -> None:
-    told = connector.check(config(sandbox, start="2020-01-01")).status
-    assert told["status"] == "SUCCEEDED"
+    status = connector.check(config(sandbox, start="2020-01-01")).status
+    assert status["status"] == "SUCCEEDED"
     for words in ("liquidation orders reach back to", "contract_stats reach back to", "start_date is 2020-01-01"):
-        assert words in told["message"]
+        assert words in status["message"]
     recent = connector.check(config(sandbox, start="P30D", end=None)).status
     assert recent == {"status": "SUCCEEDED"}
 
@@ -642,16 +642,16 @@ def test_a_delisted_contract_can_be_named(connector: Connector) -> None:
 def test_the_estimate_counts_windows_and_pages(connector: Connector, sandbox: Sandbox) -> None:
     made = config(sandbox, "usdt/BTC_USDT", "usdt/ETH_USDT", start="P90D", end=None)
     del made["gate"]["requests_per_minute"]
-    found = estimated(connector.start(["estimate", "--config", connector.file(made), "--json"]).collect())
-    assert (found[ORDERS]["requests"], found[ORDERS]["seconds"]) == (2 * 90 * 24, 432.0)
-    assert found[STATS]["rows"] in range(2 * 90 * 24, 2 * 90 * 24 + 5)
-    assert found[STATS]["requests"] in (5, 6)
+    estimates = estimated(connector.start(["estimate", "--config", connector.file(made), "--json"]).collect())
+    assert (estimates[ORDERS]["requests"], estimates[ORDERS]["seconds"]) == (2 * 90 * 24, 432.0)
+    assert estimates[STATS]["rows"] in range(2 * 90 * 24, 2 * 90 * 24 + 5)
+    assert estimates[STATS]["requests"] in (5, 6)
     assert sandbox.requests() == []
 
 
 def estimated(run: Run) -> dict[str, Any]:
-    found = json.loads(run.out.splitlines()[-1])["estimates"]
-    return {one["streams"][0]: one for one in found}
+    estimates = json.loads(run.out.splitlines()[-1])["estimates"]
+    return {estimate["streams"][0]: estimate for estimate in estimates}
 
 
 def test_a_crowded_hour_can_be_sampled(connector: Connector) -> None:
@@ -661,5 +661,5 @@ def test_a_crowded_hour_can_be_sampled(connector: Connector) -> None:
         made = config(sandbox, "usdt/*", start=start, end=end)
         run = connector.start(["estimate", "--config", connector.file(made), "--json", "--sample"]).collect()
         rows = len(orders(sandbox, "usdt", start=start, end=end))
-        assert max(request.rows for request in asked(sandbox)) == 1_000
+        assert max(request.rows for request in calls(sandbox)) == 1_000
         assert rows * 0.3 < estimated(run)[ORDERS]["rows"] < rows * 3

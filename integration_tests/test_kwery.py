@@ -62,7 +62,7 @@ FLAVOURS = [
 
 
 def test_ids_are_the_same_in_every_flavour_order_page_and_window(connector: Connector) -> None:
-    found = []
+    ids_read = []
     for number, flavour in enumerate(FLAVOURS):
         with kwery_sandbox(**flavour) as sandbox:
             if number % 2:  # other pages: the plan's
@@ -75,9 +75,9 @@ def test_ids_are_the_same_in_every_flavour_order_page_and_window(connector: Conn
             assert len(ids) == len(run.records()), "twins share an id"
             assert any(not identity.endswith("-0") for identity in ids), "no twins among the rows"
             assert {request.params["limit"] for request in paid(sandbox)} == {"61" if number % 2 else "1000"}
-            found.append(ids)
-    assert set(found[0]) == set(found[1]) == set(found[2])
-    assert set(found[3]) < set(found[0])
+            ids_read.append(ids)
+    assert set(ids_read[0]) == set(ids_read[1]) == set(ids_read[2])
+    assert set(ids_read[3]) < set(ids_read[0])
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS[1:3], ids=lambda flavour: flavour["kwery_flavour"])
@@ -117,11 +117,11 @@ def hold_back_the_second_page(sandbox: Sandbox) -> tuple[threading.Event, thread
     answer = sandbox.app.answer
 
     def held(request: Arrived) -> Answer:
-        found = answer(request)
+        reply = answer(request)
         if "after" in dict(request.query) and not made.is_set():
             made.set()
             go_on.wait(120)
-        return found
+        return reply
 
     sandbox.app.answer = held  # type: ignore[method-assign]
     return made, go_on
@@ -146,8 +146,8 @@ def test_a_row_that_arrives_between_two_pages_is_no_twin(connector: Connector) -
         assert run.code == 0, run
         held = sandbox.expected("kwery", "BTC", config["start_date"], end)
         contents = Counter(row["timestamp"] + row["side"] + str(row["avg_price"]) for row in held)
-        found = Counter(row["timestamp"] + row["side"] + str(row["avg_price"]) for row in by_id(run).values())
-        assert not {key for key in found & contents if found[key] > contents[key]}, "a row became two"
+        counts = Counter(row["timestamp"] + row["side"] + str(row["avg_price"]) for row in by_id(run).values())
+        assert not {key for key in counts & contents if counts[key] > contents[key]}, "a row became two"
         assert max(parse(request.params["end"]) for request in paid(sandbox)) - end > 30 * 10**9
 
 
@@ -170,8 +170,8 @@ def test_every_request_of_a_sync(connector: Connector) -> None:
                 "1000",
             )
             windows[request.params["symbol"]].add((request.params["start"], request.params["end"]))
-        for asked in windows.values():
-            bounds = sorted(asked)
+        for spans in windows.values():
+            bounds = sorted(spans)
             assert bounds[0][0] == "2026-02-28T00:00:00.000Z"
             assert bounds[-1][1] == "2026-03-01T06:00:00.000Z"
             assert all(one[1] == other[0] for one, other in pairwise(bounds)), "contiguous"
@@ -268,9 +268,9 @@ def test_history_that_a_plan_refuses(plan: str, days: int, connector: Connector)
         start = iso(reach - 5 * 3600 * 10**9, 0)
         run = connector.read(config_of(sandbox, start, NOW, api_key=f"sandbox-kwery-{plan}"), [STREAM])
         assert run.code == 0, run
-        (told,) = [log for log in run.logs if "data reach back to" in log]
-        assert "invalid_time_range" in told
-        since = parse(told.split("reach back to ")[1].split(". ")[0])
+        (line,) = [log for log in run.logs if "data reach back to" in log]
+        assert "invalid_time_range" in line
+        since = parse(line.split("reach back to ")[1].split(". ")[0])
         assert abs(since - reach) < 6 * 60 * 10**9
         same(run.records(), KWERY.rows(sandbox, iso(since, 9), NOW), KWERY.unnamed)
         refused_ones = [request for request in paid(sandbox) if request.status == 400]
@@ -292,8 +292,8 @@ def test_history_that_a_plan_omits_silently(connector: Connector) -> None:
         config = config_of(sandbox, start, end, api_key="sandbox-kwery-free", symbols=["ETH"])
         run = connector.read(config, [STREAM])
         assert run.code == 0, run
-        (told,) = [line for line in run.logs if "kwery: data reach back to " in line]
-        assert "Older data are not read" in told
+        (line,) = [line for line in run.logs if "kwery: data reach back to " in line]
+        assert "Older data are not read" in line
         covered = [row["time"] for row in run.records()]
         assert covered
         assert parse(min(covered)) >= now - 86_400 * 10**9
@@ -400,7 +400,7 @@ def test_the_limit_is_kept_and_every_sync_advances_until_all_is_read(
         config = config_of(sandbox, START, end, symbols=symbols, max_credits_per_sync=most)
         expected = KWERY.rows(sandbox, START, end, symbols)
         state: list[Message] | None = None
-        found: dict[str, Row] = {}
+        rows: dict[str, Row] = {}
         total = 0
         before: dict[Any, str] = {}
         syncs = 0
@@ -408,7 +408,7 @@ def test_the_limit_is_kept_and_every_sync_advances_until_all_is_read(
             syncs += 1
             run, cost = one_sync(connector, sandbox, config, state)
             state = run.final_state
-            found |= by_id(run)
+            rows |= by_id(run)
             total += cost
             after = positions(state, STREAM)
             stopped = [line for line in run.logs if "kwery.max_credits_per_sync" in line]
@@ -424,7 +424,7 @@ def test_the_limit_is_kept_and_every_sync_advances_until_all_is_read(
         else:
             pytest.fail("never done")
         assert syncs > 2
-        same(found.values(), expected, KWERY.unnamed)
+        same(rows.values(), expected, KWERY.unnamed)
         assert set(after.values()) == {iso(parse(end), 0)}
         least = 2 * len(expected) + 25 * len(symbols)
         assert total < 3 * least + 150 * syncs, f"{total} credits in {syncs} syncs for what costs {least} at the least"

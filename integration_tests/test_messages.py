@@ -27,12 +27,12 @@ UNIFIED = ["liquidations", "liquidation_volumes"]
 
 
 def fields_of(schema: dict[str, Any], path: str = "") -> dict[str, dict[str, Any]]:
-    found = {}
+    fields = {}
     for name, field in schema["properties"].items():
-        found[f"{path}{name}"] = field
+        fields[f"{path}{name}"] = field
         if "properties" in field:
-            found |= fields_of(field, f"{path}{name}.")
-    return found
+            fields |= fields_of(field, f"{path}{name}.")
+    return fields
 
 
 def test_the_specification(connector: Connector) -> None:
@@ -152,10 +152,10 @@ def test_records_are_as_discover_says(connector: Connector, sandbox: Sandbox) ->
         records = run.records(name)
         assert records, name
         validator = jsonschema.Draft7Validator(catalog[name]["json_schema"], format_checker=None)
-        known = set(catalog[name]["json_schema"]["properties"])
+        documented = set(catalog[name]["json_schema"]["properties"])
         for record in records[:200]:
             validator.validate(record)
-        assert set().union(*records) <= known, "every field is described"
+        assert set().union(*records) <= documented, "every field is described"
         keys = [tuple(r[key[0]] for key in catalog[name]["source_defined_primary_key"]) for r in records]
         assert len(set(keys)) == len(keys), name
         cursors = {record[catalog[name]["default_cursor_field"][0]] for record in records}
@@ -167,19 +167,19 @@ def test_records_are_as_discover_says(connector: Connector, sandbox: Sandbox) ->
 
 def in_order(messages: list[Message], stream: str) -> list[str]:
     """The messages about a stream, without repeats."""
-    found: list[str] = []
+    events: list[str] = []
     for message in messages:
-        said = None
+        event = None
         if message["type"] == "RECORD" and message["record"]["stream"] == stream:
-            said = "RECORD"
+            event = "RECORD"
         elif message["type"] == "STATE" and message["state"]["stream"]["stream_descriptor"]["name"] == stream:
-            said = "STATE"
+            event = "STATE"
         elif message["type"] == "TRACE" and "stream_status" in message["trace"]:
-            told = message["trace"]["stream_status"]
-            said = told["status"] if told["stream_descriptor"]["name"] == stream else None
-        if said and found[-1:] != [said]:
-            found.append(said)
-    return found
+            status = message["trace"]["stream_status"]
+            event = status["status"] if status["stream_descriptor"]["name"] == stream else None
+        if event and events[-1:] != [event]:
+            events.append(event)
+    return events
 
 
 def test_statuses_frame_records_and_states(connector: Connector, sandbox: Sandbox) -> None:
@@ -249,18 +249,18 @@ def read_in_process(config: dict[str, Any], streams: list[str]) -> list[AirbyteM
     return list(SourceLiquidations().read(logging.getLogger("airbyte"), config, catalog, None))
 
 
-def pauses_until_told(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
+def pauses_until_reported(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
     """Let no pause end before a progress line of the stream reports it, however slow the machine is."""
-    told = threading.Event()
+    reported = threading.Event()
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             text = record.getMessage()
             if text.startswith(stream) and "waiting for" in text:
-                told.set()
+                reported.set()
 
     def sleep(self: Client, seconds: float) -> None:
-        told.wait(60)
+        reported.wait(60)
         plain(self, seconds)
 
     plain, logger = Client._sleep, logging.getLogger("airbyte")
@@ -277,7 +277,7 @@ def test_a_long_read_reports_its_progress(
     sandbox.fault("status", vendor="coin_metrics", status=503, times=1)
     sandbox.fault("slow_first_byte", vendor="kaiko", seconds=0.5, times=None)
     caplog.set_level(logging.INFO, logger="airbyte")
-    pauses_until_told(monkeypatch, COIN_METRICS.stream)
+    pauses_until_reported(monkeypatch, COIN_METRICS.stream)
     config = config_of([EVENTS, COIN_METRICS], sandbox, num_workers=2)
     read_in_process(config, [EVENTS.stream, COIN_METRICS.stream])
     lines = [record.getMessage() for record in caplog.records]
@@ -297,7 +297,7 @@ def test_waiting_for_a_budget_is_reported(
 ) -> None:
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_PROGRESS", 0.1)
     caplog.set_level(logging.INFO, logger="airbyte")
-    pauses_until_told(monkeypatch, VOLUMES.stream)
+    pauses_until_reported(monkeypatch, VOLUMES.stream)
     sandbox.fault("status", vendor="kaiko", status=429, headers={"Retry-After": "1.2"}, times=1)
     config = VOLUMES.config(sandbox, START, END, num_workers=2)
     read_in_process(config, [VOLUMES.stream])
@@ -322,18 +322,18 @@ def test_in_process_and_on_the_command_line_the_messages_are_the_same(connector:
         same(mine, theirs)
         assert in_order(inside, name) == in_order(outside, name)
     last = []
-    for found in (inside, outside):
-        states = [message["state"] for message in found if message["type"] == "STATE"]
+    for messages in (inside, outside):
+        states = [message["state"] for message in messages if message["type"] == "STATE"]
         last.append({s["stream"]["stream_descriptor"]["name"]: s["stream"]["stream_state"] for s in states})
     assert last[0] == last[1]
 
 
 def as_object(message: AirbyteMessage) -> Message:
     """A message as an object. The CDK's serializer omits nulls of a record, so the record is taken unchanged."""
-    found: Message = AirbyteMessageSerializer.dump(message)
+    written: Message = AirbyteMessageSerializer.dump(message)
     if message.record is not None:
-        found["record"]["data"] = message.record.data
-    return found
+        written["record"]["data"] = message.record.data
+    return written
 
 
 def test_an_error_in_process_is_airbytes_own(sandbox: Sandbox) -> None:

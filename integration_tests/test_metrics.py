@@ -67,7 +67,7 @@ def everything(sandbox: Sandbox, start: str = START, end: str | None = END, **se
     return config
 
 
-def asked(sandbox: Sandbox, part: str = "/timeseries/") -> list[Recorded]:
+def calls(sandbox: Sandbox, part: str = "/timeseries/") -> list[Recorded]:
     return [request for request in sandbox.requests("coin_metrics") if part in request.path]
 
 
@@ -122,7 +122,7 @@ def test_each_frequency_has_its_columns(frequency: str, connector: Connector, sa
     expected = sandbox.expected("coin_metrics", entity, start, END, frequency=frequency)
     same(run.records(), [{**row, "frequency": frequency} for row in expected])
     assert set(run.records()[0]) == {"market", "time", "frequency", *metrics(frequency)}
-    assert [request.params["frequency"] for request in asked(sandbox)] == [frequency]
+    assert [request.params["frequency"] for request in calls(sandbox)] == [frequency]
     held = positions(run.final_state, MARKET.stream)
     assert list(held) == [(("frequency", frequency), ("market", MARKETS[0]))]
 
@@ -133,7 +133,7 @@ def test_as_many_together_as_fit_on_a_page(connector: Connector, sandbox: Sandbo
     run = connector.read(config, [MARKET.stream], patience="1")
     assert run.code == 0, run
     first, second, third = sorted(MARKETS)
-    assert sorted(r.params["markets"] for r in asked(sandbox)) == [first + "," + second, third]
+    assert sorted(r.params["markets"] for r in calls(sandbox)) == [first + "," + second, third]
     same(run.records(), MARKET.rows(sandbox, "2025-08-10", END))
 
 
@@ -144,11 +144,11 @@ def test_patterns_match_what_the_catalog_has_metrics_of(connector: Connector, sa
     assert run.code == 0, run
     catalog, request = sandbox.requests("coin_metrics")
     assert catalog.path == "/v4/catalog-v2/exchange-asset-metrics"
-    wanted = [("metrics", ",".join(metrics("1h"))), ("page_size", "1000"), ("api_key", KEY)]
-    assert catalog.query == wanted
-    found = request.params["exchange_assets"].split(",")
-    assert found == ["binance-eth", "bitfinex-eth", "bybit-btc", "bybit-eth", "bybit-sol", "bybit-xrp"]
-    same(run.records(), EXCHANGE_ASSET.rows(sandbox, START, END, found))
+    query = [("metrics", ",".join(metrics("1h"))), ("page_size", "1000"), ("api_key", KEY)]
+    assert catalog.query == query
+    entities = request.params["exchange_assets"].split(",")
+    assert entities == ["binance-eth", "bitfinex-eth", "bybit-btc", "bybit-eth", "bybit-sol", "bybit-xrp"]
+    same(run.records(), EXCHANGE_ASSET.rows(sandbox, START, END, entities))
 
 
 def test_open_intervals_come_and_are_read_again(connector: Connector, own_sandbox: Sandbox) -> None:
@@ -161,7 +161,7 @@ def test_open_intervals_come_and_are_read_again(connector: Connector, own_sandbo
     own_sandbox.clear()
     config["end_date"] = "2026-03-01T13:30:00Z"
     second = connector.read(config, [PAIR.stream], state=first.final_state)
-    assert {request.params["start_time"] for request in asked(own_sandbox)} == {"2026-03-01T12:00:00.000000000Z"}
+    assert {request.params["start_time"] for request in calls(own_sandbox)} == {"2026-03-01T12:00:00.000000000Z"}
     same(second.records(), PAIR.rows(own_sandbox, "2026-03-01T12:00:00Z", "2026-03-01T14:00:00Z"))
     again = [row for row in second.records() if row["time"] == first.records()[-1]["time"]]
     assert again, "the open interval was not read again"
@@ -174,7 +174,7 @@ def test_a_new_entity_gets_its_whole_history(connector: Connector, sandbox: Sand
     sandbox.clear()
     config["coin_metrics"]["metrics_pairs"] = ["btc-usdt", "btc-usd"]
     second = connector.read(config, [PAIR.stream], state=first.final_state)
-    spans = {request.params["pairs"]: request.params["start_time"] for request in asked(sandbox)}
+    spans = {request.params["pairs"]: request.params["start_time"] for request in calls(sandbox)}
     assert spans == {"btc-usd": "2026-02-27T00:00:00.000000000Z", "btc-usdt": "2026-02-28T22:00:00.000000000Z"}
     covers([*first.records(), *second.records()], PAIR.rows(sandbox, START, END), PAIR)
 
@@ -215,15 +215,15 @@ PLACES: dict[str, Callable[[str], tuple[str, str, str]]] = {
 
 def volumes(sandbox: Sandbox) -> list[Row]:
     """The vendor's rows in the contract's shape; amounts as literals."""
-    found = []
+    rows = []
     for case in LEVELS:
         for row in case.rows(sandbox, START, END):
             market, exchange, asset = PLACES[case.stream](row[case.key[0]])
             for side, position in SIDES.items():
-                for unit, told in UNITS.items():
+                for unit, unit_name in UNITS.items():
                     amount = row[f"liquidations_reported_future_{side}_{unit}_1h"]
                     if amount is not None:
-                        found.append(
+                        rows.append(
                             {
                                 "vendor": "coin_metrics",
                                 "market": market,
@@ -233,11 +233,11 @@ def volumes(sandbox: Sandbox) -> list[Row]:
                                 "interval_start": f"{row['time'][:19]}Z",
                                 "position_side": position,
                                 "amount": amount,
-                                "unit": told,
+                                "unit": unit_name,
                                 "liquidation_count": None,
                             }
                         )
-    return found
+    return rows
 
 
 def test_all_levels_in_liquidation_volumes(connector: Connector, sandbox: Sandbox) -> None:
@@ -260,7 +260,7 @@ def test_all_levels_in_liquidation_volumes(connector: Connector, sandbox: Sandbo
 def test_both_shapes_from_the_same_requests(connector: Connector, sandbox: Sandbox) -> None:
     run = connector.read(everything(sandbox), [*(case.stream for case in LEVELS), VOLUMES])
     assert run.code == 0, run
-    assert Counter(request.path for request in asked(sandbox)) == {f"/v4{case.path}": 1 for case in LEVELS}
+    assert Counter(request.path for request in calls(sandbox)) == {f"/v4{case.path}": 1 for case in LEVELS}
     for case in LEVELS:
         same(run.records(case.stream), case.rows(sandbox, START, END))
     assert len(run.records(VOLUMES)) == len(volumes(sandbox))
@@ -290,11 +290,11 @@ def test_liquidation_volumes_have_the_configured_metrics(connector: Connector, s
 def test_what_discover_lists(section: dict[str, Any], offered: bool, connector: Connector, sandbox: Sandbox) -> None:
     config = MARKET.config(sandbox)
     config["coin_metrics"] |= section
-    found = connector.discover(config).catalog
-    assert {case.stream for case in LEVELS} <= set(found)
-    assert (VOLUMES in found) is offered
+    catalog = connector.discover(config).catalog
+    assert {case.stream for case in LEVELS} <= set(catalog)
+    assert (VOLUMES in catalog) is offered
     for case in LEVELS:
-        stream = found[case.stream]
+        stream = catalog[case.stream]
         assert stream["source_defined_primary_key"] == [[field] for field in case.key]
         assert stream["default_cursor_field"] == ["time"]
         assert stream["supported_sync_modes"] == ["full_refresh", "incremental"]
@@ -336,22 +336,22 @@ def test_without_a_key_the_catalog_tells_what_there_is(connector: Connector, san
     (request,) = sandbox.requests("coin_metrics")
     assert request.path == "/v4/catalog-v2/market-metrics"
     assert "api_key" not in request.params
-    told = [line for line in run.logs if "without a key" in line]
-    assert [entry in line for entry, line in zip(("markets[0]", "markets[1]"), told, strict=True)] == [True, True]
+    lines = [line for line in run.logs if "without a key" in line]
+    assert [entry in line for entry, line in zip(("markets[0]", "markets[1]"), lines, strict=True)] == [True, True]
 
 
 def test_without_a_key_what_the_catalog_shows_is_read(connector: Connector, sandbox: Sandbox) -> None:
     config = sandbox.config("2026-02-28T13:00:00Z", ["coin_metrics"], community=True, end_date="2026-03-01T12:00:00Z")
     config["coin_metrics"]["markets"] = [MARKETS[0], MARKETS[1]]
-    known = {"market": MARKETS[0], "metrics": [{"metric": metrics("1h")[0], "frequencies": []}]}
+    entity = {"market": MARKETS[0], "metrics": [{"metric": metrics("1h")[0], "frequencies": []}]}
     other = {"market": MARKETS[1], "metrics": [{"metric": metrics("5m")[0], "frequencies": []}]}
-    sandbox.serve("coin_metrics", "/v4/catalog-v2/market-metrics", [{"data": [known, other]}])
+    sandbox.serve("coin_metrics", "/v4/catalog-v2/market-metrics", [{"data": [entity, other]}])
     row = {"market": MARKETS[0], "time": "2026-02-28T14:00:00.000000000Z", metrics("1h")[0]: "1.50"}
     sandbox.serve("coin_metrics", "/v4/timeseries/market-metrics", [{"data": [row]}])
     run = connector.read(config, [MARKET.stream])
     assert run.code == 0, run
     assert run.records() == [{**row, "frequency": "1h"}]
-    assert asked(sandbox)[0].params["markets"] == MARKETS[0]
+    assert calls(sandbox)[0].params["markets"] == MARKETS[0]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -378,17 +378,17 @@ def test_without_a_key_the_last_day_is_read_and_with_one_the_rest(frequency: str
         before = time.time_ns()
         first = connector.read({**made, "coin_metrics": made["coin_metrics"] | community}, streams)
         assert first.code == 0, first
-        (request,) = asked(today)
+        (request,) = calls(today)
         since = request.params["start_time"][:19] + "Z"
         assert parse(since) >= before - DAY
         assert len([log for log in first.logs if f"data reach back to {since}" in log]) == 1
         (missing,) = [row for row in first.records(COVERAGE) if row["source"] == "seen by this sync"]
-        found = missing["exchange"], missing["market"], missing["period_start"], missing["period_end"]
-        assert found == ("all", "pair-metrics/btc-usdt", start, since)
+        period = missing["exchange"], missing["market"], missing["period_start"], missing["period_end"]
+        assert period == ("all", "pair-metrics/btc-usdt", start, since)
         today.clear()
         second = connector.read({**made, "end_date": end}, streams, state=first.final_state)
         assert second.code == 0, second
-        assert [request.params["start_time"][:19] + "Z" for request in asked(today)] == [start]
+        assert [request.params["start_time"][:19] + "Z" for request in calls(today)] == [start]
         assert not [row for row in second.records(COVERAGE) if row["source"] == "seen by this sync"]
         assert second.records(PAIR.stream)
 
@@ -432,12 +432,12 @@ def test_check_names_what_is_not_possible(
 ) -> None:
     config = MARKET.config(sandbox, START, END)
     config["coin_metrics"] |= section
-    told = connector.check(config).status
-    assert told["status"] == "FAILED"
-    assert f"`coin_metrics.{field}`" in told["message"]
-    assert problem in told["message"]
-    assert advice in told["message"]
-    assert KEY not in told["message"]
+    status = connector.check(config).status
+    assert status["status"] == "FAILED"
+    assert f"`coin_metrics.{field}`" in status["message"]
+    assert problem in status["message"]
+    assert advice in status["message"]
+    assert KEY not in status["message"]
 
 
 def test_check_asks_once_for_each_level_that_is_configured(connector: Connector, sandbox: Sandbox) -> None:
@@ -463,11 +463,11 @@ def test_check_of_a_plan_without_metrics(connector: Connector, sandbox: Sandbox)
     config = MARKET.config(sandbox, START, END)
     limited = {"api_key": "sandbox-coin-metrics-limited", "markets": ["binance-BTCUSDT-future"]}
     config["coin_metrics"] |= {**limited, "metrics_pairs": ["btc-usdt"]}
-    told = connector.check(config).status
-    assert told["status"] == "FAILED"
-    named = "coin_metrics, btc-usdt/1h (`coin_metrics.metrics_pairs[0]`): "
-    assert told["message"].startswith(f"{named}HTTP 403: forbidden: Requested")
-    assert "`coin_metrics.metrics_" in told["message"]
+    status = connector.check(config).status
+    assert status["status"] == "FAILED"
+    named = "coin_metrics, `coin_metrics.metrics_pairs[0]` (btc-usdt/1h): "
+    assert status["message"].startswith(f"{named}HTTP 403: forbidden: Requested")
+    assert "`coin_metrics.metrics_" in status["message"]
 
 
 def test_an_unknown_entity_costs_the_others_nothing(connector: Connector, sandbox: Sandbox) -> None:
@@ -573,8 +573,8 @@ def test_values_are_exact_and_null_where_there_are_none(connector: Connector, sa
     assert run.code == 0, run
     assert run.records(PAIR.stream) == [{**row, "frequency": "1h"}]
     lines = [line for line in run.out.splitlines() if b'"RECORD","record":{"stream":"liquidation_volumes"' in line]
-    told = [json.loads(line, parse_float=str, parse_int=str)["record"]["data"] for line in lines]
-    sums = [row for row in told if row["market"] == "pair/btc-usdt"]
+    rows = [json.loads(line, parse_float=str, parse_int=str)["record"]["data"] for line in lines]
+    sums = [row for row in rows if row["market"] == "pair/btc-usdt"]
     assert [(row["position_side"], row["unit"], row["amount"]) for row in sums] == [
         ("short", "coin", "12345678901234567890.10"),
         ("long", "coin", "0"),
@@ -606,7 +606,7 @@ def test_killed_and_resumed(connector: Connector, sandbox: Sandbox) -> None:
     assert second.code == 0, second
     covers([*first.records(), *second.records()], MARKET.rows(sandbox, start, END), MARKET)
     finished = {dict(partition)["market"] for partition, position in done.items() if position == END}
-    for request in asked(sandbox):
+    for request in calls(sandbox):
         if request.params["markets"] in finished:
             assert request.params["start_time"] == "2026-02-28T23:00:00.000000000Z", "an hour of lookback"
 
@@ -621,7 +621,7 @@ def test_terminated_and_resumed(connector: Connector, sandbox: Sandbox) -> None:
     seen = b""
     while seen.count(b'"type":"STATE"') < 2:
         line = process.stdout.readline()
-        assert line, "ended before it was told to"
+        assert line, "ended before the signal"
         seen += line
     process.signal(signal.SIGTERM)
     first: Run = process.collect(so_far=seen)

@@ -35,8 +35,8 @@ def bounds(request: Recorded) -> tuple[int, int]:
 
 def firsts(sandbox: Sandbox, case: Case) -> list[Recorded]:
     """The first requests of a stream's windows."""
-    found = [request for request in sandbox.requests(case.vendor) if case.path in request.path]
-    return [r for r in found if {"from", "start", "start_time"} & set(r.params) and "cursor" not in r.params]
+    requests = [request for request in sandbox.requests(case.vendor) if case.path in request.path]
+    return [r for r in requests if {"from", "start", "start_time"} & set(r.params) and "cursor" not in r.params]
 
 
 # An earlier start.
@@ -54,9 +54,9 @@ def test_an_earlier_start_reads_only_the_missing_period(connector: Connector, sa
             same(run.records(case.stream), case.rows(sandbox, start, until), case.unnamed)
             if case.vendor in {"bitfinex", "gate"}:  # their requests have no end, and hours
                 continue
-            asked = [bounds(request) for request in firsts(sandbox, case)]
-            assert asked, case
-            assert all(parse(start) <= low and high <= parse(until) for low, high in asked), (case, asked)
+            requested = [bounds(request) for request in firsts(sandbox, case)]
+            assert requested, case
+            assert all(parse(start) <= low and high <= parse(until) for low, high in requested), (case, requested)
         state = run.final_state
     for case in CASES:
         held = slices(state, case.stream)
@@ -106,7 +106,7 @@ def ago(days: float) -> str:
     return iso(time.time_ns() // DAY * DAY - int(days * 24) * HOUR, 0)
 
 
-def told(run: Run) -> list[str]:
+def reach_warnings(run: Run) -> list[str]:
     return [log for log in run.logs if "data reach back to" in log]
 
 
@@ -136,7 +136,7 @@ def test_a_key_that_reaches_further_back_reads_the_gap_by_itself(
     first = connector.read(config(small), [case.stream])
     assert first.code == 0, first
     assert first.statuses(case.stream)[-1] == "COMPLETE"
-    assert len(told(first)) == 1
+    assert len(reach_warnings(first)) == 1
     oldest = min(row["time"] for row in first.records())
     assert parse(oldest) > parse(ago(days + 1))
 
@@ -153,7 +153,7 @@ def test_a_key_that_reaches_further_back_reads_the_gap_by_itself(
     today.clear()
     second = connector.read(config(large), [case.stream], state=again.final_state)
     assert second.code == 0, second
-    assert told(second) == []
+    assert reach_warnings(second) == []
     covers(first.records() + second.records(), case.rows(today, start, end, [market]), case)
     assert len(second.records()) < len(case.rows(today, start, end, [market])), "only the gap is read"
     highest = max(bounds(request)[1] for request in firsts(today, case))
@@ -171,8 +171,8 @@ def test_without_a_key_no_message_mentions_one(case: Case, connector: Connector,
     assert run.code == 0, run
     message = connector.check(made).status["message"]
     assert "reach back to" in message
-    assert [line for line in [*told(run), message] if "key" in line] == []
-    assert len(told(run)) == 1
+    assert [line for line in [*reach_warnings(run), message] if "key" in line] == []
+    assert len(reach_warnings(run)) == 1
 
 
 def test_a_start_at_the_beginning_of_the_history_has_no_gap(connector: Connector, today: Sandbox) -> None:
@@ -181,7 +181,7 @@ def test_a_start_at_the_beginning_of_the_history_has_no_gap(connector: Connector
     assert "message" not in connector.check(made).status
     run = connector.read(made, [COIN_METRICS.stream, "liquidation_coverage"])
     assert run.code == 0, run
-    assert told(run) == []
+    assert reach_warnings(run) == []
     assert [row for row in run.records("liquidation_coverage") if row["source"] == "seen by this sync"] == []
 
 
@@ -204,10 +204,10 @@ def test_a_kaiko_key_whose_access_range_grows(connector: Connector, monkeypatch:
             assert not any(again.records(stream) for stream in streams)
             assert [log for log in again.logs if f"data reach back to {EARLIER}" in log], "each sync says it"
             missing = [row for row in again.records("liquidation_coverage") if row["kind"] == "missing"]
-            told = {
+            periods = {
                 (row["market"], row["period_start"], row["period_end"]) for row in missing if row["vendor"] == "kaiko"
             }
-            assert told == {(market, EARLIEST, EARLIER) for market in EVENTS.markets}
+            assert periods == {(market, EARLIEST, EARLIER) for market in EVENTS.markets}
             assert len(sandbox.requests()) <= sum(len(case.markets) for case in cases)
     with Sandbox(seed=4, now="2026-03-01T12:30:00Z", rows_per_day=300, limits=False) as sandbox:
         config = config_of(cases, sandbox, EARLIEST, END, lookback_window="PT0S")
@@ -250,7 +250,7 @@ def test_what_is_newer_than_a_kaiko_key_may_read_is_missing_until_it_may(
         entry: dict[str, Any] = {"partition": EVENTS.partition(market), "cursor": {EVENTS.cursor: END}}
         stream = {"stream_descriptor": {"name": EVENTS.stream}, "stream_state": {"states": [entry]}}
         again = connector.read(config, streams, state=[{"type": "STREAM", "stream": stream}])
-        assert missing(again) == [], "it was read with another key: only the lookback is asked for"
+        assert missing(again) == [], "it was read with another key: only the lookback is requested"
 
         entry["slices"] = [{"start": EARLIER, "end": "2026-02-27T18:00:00Z"}]
         again = connector.read(config, streams, state=[{"type": "STREAM", "stream": stream}])

@@ -50,19 +50,19 @@ def run_of(done: subprocess.CompletedProcess[bytes]) -> Run:
 
 def defaults(schema: dict[str, Any]) -> dict[str, Any]:
     """The configuration that Airbyte's untouched form makes of a schema."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, field in schema["properties"].items():
         if "default" in field:
-            found[name] = field["default"]
+            values[name] = field["default"]
         elif field.get("type") == "object":
-            found[name] = defaults(field)
-    return found
+            values[name] = defaults(field)
+    return values
 
 
 @pytest.fixture(scope="module")
 def spec() -> dict[str, Any]:
-    found: dict[str, Any] = run_of(script("spec")).spec["connectionSpecification"]
-    return found
+    schema: dict[str, Any] = run_of(script("spec")).spec["connectionSpecification"]
+    return schema
 
 
 @pytest.mark.parametrize("case", [EVENTS, KWERY, COIN_METRICS, KIYOTAKA, BITFINEX, COINALYZE], ids=str)
@@ -123,9 +123,9 @@ def test_a_configuration_of_a_newer_version_is_accepted(connector: Connector, sa
 def test_an_estimate_has_both_figures(connector: Connector, sandbox: Sandbox) -> None:
     cases = [VOLUMES, KIYOTAKA]
     run = connector.read(config_of(cases, sandbox, START, END), [case.stream for case in cases])
-    told = [message["trace"]["estimate"] for message in run.of("TRACE") if "estimate" in message["trace"]]
-    assert {estimate["name"] for estimate in told} == {case.stream for case in cases}
-    for estimate in told:
+    estimates = [message["trace"]["estimate"] for message in run.of("TRACE") if "estimate" in message["trace"]]
+    assert {estimate["name"] for estimate in estimates} == {case.stream for case in cases}
+    for estimate in estimates:
         rows = run.records(estimate["name"])
         size = sum(len(json.dumps(row, separators=(",", ":"))) for row in rows)
         assert estimate["row_estimate"] == len(rows)
@@ -144,9 +144,9 @@ def test_a_sync_that_waits_shows_that_it_is_alive(connector: Connector, sandbox:
     run = process.collect()
     assert run.code == 0, run
     states = [m["state"] for m in run.states if m["state"]["stream"]["stream_descriptor"]["name"] == EVENTS.stream]
-    idle = [found for found in states if found["sourceStats"]["recordCount"] == 0]
+    idle = [state for state in states if state["sourceStats"]["recordCount"] == 0]
     assert len(idle) >= 3
-    assert {json.dumps(found["stream"]) for found in idle[:3]} == {json.dumps(states[0]["stream"])}
+    assert {json.dumps(state["stream"]) for state in idle[:3]} == {json.dumps(states[0]["stream"])}
     assert positions([idle[0]], EVENTS.stream) == positions(state, EVENTS.stream)
 
 
@@ -387,10 +387,10 @@ def blocked(connector: Connector, dense_sandbox: Sandbox) -> Iterator[subprocess
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_while_nobody_reads_the_pipe(number: signal.Signals, blocked: Any) -> None:
-    asked = time.monotonic()
+    stopped_at = time.monotonic()
     blocked.send_signal(number)
     assert blocked.wait(8) == -number
-    assert time.monotonic() - asked < 5.5
+    assert time.monotonic() - stopped_at < 5.5
 
 
 def test_a_second_signal_ends_it_at_once(blocked: Any) -> None:
@@ -594,7 +594,7 @@ def test_problems_of_the_environment_are_reported_immediately(
         environment={**env, "NO_PROXY": "", "no_proxy": ""},
     ).collect()
     assert time.monotonic() - started < 15, "no six tries"
-    told(run, command, variable)
+    expect_error(run, command, variable)
     assert not [request for request in sandbox.requests() if request.status == 200]
     for secret in (b"pass-word", b"word-1", b"ss-word", b"q/z", b"'q'"):
         assert secret not in run.out + run.err
@@ -602,7 +602,7 @@ def test_problems_of_the_environment_are_reported_immediately(
     refusing.server_close()
 
 
-def told(run: Run, command: str, variable: str) -> None:
+def expect_error(run: Run, command: str, variable: str) -> None:
     if command == "check":
         assert run.code == 0, run
         assert run.status["status"] == "FAILED"
@@ -626,7 +626,7 @@ def test_an_untrusted_certificate_is_reported_immediately(
     files = ["--config", connector.file(config)]
     files += ["--catalog", connector.file(connector_catalog(COIN_METRICS))] if command == "read" else []
     run = connector.start([command, *files], patience="1").collect()
-    told(run, command, "REQUESTS_CA_BUNDLE")
+    expect_error(run, command, "REQUESTS_CA_BUNDLE")
     assert b"try 2" not in run.out
 
 
@@ -636,7 +636,7 @@ def test_a_tunnel_that_a_proxy_refuses_is_reported_immediately(connector: Connec
     config["coin_metrics"]["base_url"] = "https://api.example.com"
     address = f"http://user:pass-word@127.0.0.1:{refusing.server_port}"
     done = script("check", "--config", connector.file(config), env={"HTTPS_PROXY": address, "NO_PROXY": ""})
-    told(run_of(done), "check", "HTTPS_PROXY")
+    expect_error(run_of(done), "check", "HTTPS_PROXY")
     assert b"407" in done.stdout
     assert b"pass-word" not in done.stdout + done.stderr
     refusing.shutdown()
@@ -662,7 +662,7 @@ def test_a_server_that_is_not_a_proxy_is_reported_immediately(
         run = connector.check(config, patience="1", least_timeout=None, environment=environment)
         assert time.monotonic() - started < 15, "no six tries"
         other.shutdown()
-    told(run, "check", "HTTPS_PROXY")
+    expect_error(run, "check", "HTTPS_PROXY")
 
 
 # Columns that a destination cannot distinguish.
@@ -705,6 +705,6 @@ def test_kiyotakas_points_have_no_such_fields_either(connector: Connector, sandb
     config["kiyotaka"] |= {"symbols": ["BYBIT/BTCUSDT"], "coins": []}
     run = connector.read(config, [KIYOTAKA.stream])
     assert run.code == 0, run
-    (found,) = run.records()
-    assert len({name.lower() for name in found}) == len(found)
-    assert (found["liquidations"], found["raw_symbol"], found["new"], found["coin"]) == (1.5, "BTCUSDT", 6, "")
+    (row,) = run.records()
+    assert len({name.lower() for name in row}) == len(row)
+    assert (row["liquidations"], row["raw_symbol"], row["new"], row["coin"]) == (1.5, "BTCUSDT", 6, "")
