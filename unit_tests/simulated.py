@@ -62,7 +62,7 @@ class FakeClient:
 
 
 class FakeVendor(Endpoint):
-    """Rows at given instants of given markets, in pages; the parameters are vendors' peculiarities."""
+    """Rows at given instants of given markets, in pages; the parameters are the peculiarities of vendors."""
 
     vendor = "fake"
 
@@ -146,16 +146,16 @@ class FakeVendor(Endpoint):
         rows = self._requested_rows(request)
         offset = int(dict(request.params).get("offset", 0))
         page = rows[offset : offset + self.page_size]
-        following = None
+        next_request = None
         if offset + len(page) < len(rows):
             kept = tuple(param for param in request.params if param[0] != "offset")
-            following = Request(request.path, (*kept, ("offset", str(offset + len(page)))))
+            next_request = Request(request.path, (*kept, ("offset", str(offset + len(page)))))
         owners = None
         if len(span.partitions) > 1:
             index = {partition["market"]: n for n, partition in enumerate(span.partitions)}
             owners = [index[market] for market, _, _ in page]
         raw = [b'{"market":"%b","time":%d,"n":%d}' % (m.encode(), t, n) for m, t, n in page]
-        return Answer(Rows(raw, [instant for _, instant, _ in page], owners=owners), following)
+        return Answer(Rows(raw, [instant for _, instant, _ in page], owners=owners), next_request)
 
 
 def status_of(item: Any) -> str | None:
@@ -298,7 +298,7 @@ class Simulation:
         return repeated
 
     def _check_windows(self) -> None:
-        """Windows under way and unread ranges never overlap, and no window is empty."""
+        """Open windows and unread ranges never overlap, and no window is empty."""
         for queue in self.scheduler._queues:
             for gap in queue.begun:
                 spans = [(window.start, window.end) for window in gap.open_windows] + gap.ranges

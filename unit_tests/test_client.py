@@ -121,8 +121,8 @@ class Patient(Purse):
 
 
 def decode(response: Response) -> list[int]:
-    found: list[int] = response.decoded(msgspec.json.Decoder())["data"]
-    return found
+    rows: list[int] = response.decoded(msgspec.json.Decoder())["data"]
+    return rows
 
 
 def wire(kind: str, **details: object) -> Answer:
@@ -427,8 +427,8 @@ def test_the_vendors_delays_are_for_429s_without_retry_after(
     vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first, the second, and the last delay for all further 429s, of which there are more than attempts."""
-    told, untold = status(429, None, **{"Retry-After": "7"}), status(429)
-    vendor.will(untold, untold, told, *[untold] * 4, GOOD)
+    with_delay, without_delay = status(429, None, **{"Retry-After": "7"}), status(429)
+    vendor.will(without_delay, without_delay, with_delay, *[without_delay] * 4, GOOD)
     client = make(delays=(60.0, 240.0), patience=Patience())
     pauses = pauses_of(client, monkeypatch)
     assert decode(client.fetch(Request("/x"))) == [1, 2, 3]

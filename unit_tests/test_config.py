@@ -19,12 +19,12 @@ def parsed(**changes: Any) -> config.Config:
 
 
 def test_defaults() -> None:
-    found = parsed()
-    assert found.start == timestamps.parse("2026-01-01T00:00:00Z")
-    assert found.end == timestamps.parse("2026-03-01T12:34:56.789Z"), "now, in the vendors' milliseconds"
-    assert found.lookback == timestamps.HOUR
-    assert found.workers == 8
-    assert [vendor.name for vendor in found.vendors] == ["coin_metrics"]
+    config = parsed()
+    assert config.start == timestamps.parse("2026-01-01T00:00:00Z")
+    assert config.end == timestamps.parse("2026-03-01T12:34:56.789Z"), "now, in the vendors' milliseconds"
+    assert config.lookback == timestamps.HOUR
+    assert config.workers == 8
+    assert [vendor.name for vendor in config.vendors] == ["coin_metrics"]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_an_empty_value_counts_as_absent() -> None:
 
 @pytest.mark.parametrize("text", ["8", " 8 ", "8.0", 8.0, "+8"])
 def test_a_whole_number_may_be_text(text: Any) -> None:
-    found = parsed(num_workers=text).workers
-    assert (found, type(found)) == (8, int)
+    workers = parsed(num_workers=text).workers
+    assert (workers, type(workers)) == (8, int)
 
 
 @pytest.mark.parametrize("number", [10_000, 10_000.0, "10000", "10000.0"])

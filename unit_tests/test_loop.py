@@ -90,7 +90,7 @@ def test_a_slow_consumer_bounds_the_memory(monkeypatch: pytest.MonkeyPatch) -> N
     time.sleep(0.5)
     threads = 8 + 2  # of which at most 8 have a request under way
     assert len(endpoint.client.sent) <= threads + 5_000 // len(first.data) + 2
-    assert sum(1 for item in items if isinstance(item, Block)) > 1_000, "it goes on once it is asked"
+    assert sum(1 for item in items if isinstance(item, Block)) > 1_000, "it continues once it is asked"
 
 
 class Gauge:

@@ -208,9 +208,9 @@ def test_an_undocumented_field_is_reported_once(caplog: pytest.LogCaptureFixture
     reading = decoder()
     for _ in range(3):
         reading.decode(Response(200, {}, b'{"data":[{"id":"1","novel":true}]}'))
-    told = [record.getMessage() for record in caplog.records if "novel" in record.getMessage()]
-    assert len(told) == 1
-    assert told[0].startswith("events: ")
+    warnings = [record.getMessage() for record in caplog.records if "novel" in record.getMessage()]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("events: ")
 
 
 @pytest.mark.parametrize(
@@ -260,9 +260,9 @@ def test_a_large_page_comes_in_blocks_that_together_are_what_one_block_would_be(
         monkeypatch.setattr(pages, "_MAX_RECORDS", 100)
         whole = one_block(page, output)
         monkeypatch.setattr(pages, "_MAX_RECORDS", 10)
-        found = list(render(output, page, SPAN, []))
-        assert [(block.stream, block.records) for block in found] == [(output.stream, n) for n in (10, 10, 5)]
-        together = b"".join(block.data for block in found)
+        blocks = list(render(output, page, SPAN, []))
+        assert [(block.stream, block.records) for block in blocks] == [(output.stream, n) for n in (10, 10, 5)]
+        together = b"".join(block.data for block in blocks)
         assert [json.loads(line)["record"]["data"] for line in together.splitlines()] == [
             json.loads(line)["record"]["data"] for line in whole.data.splitlines()
         ]
@@ -332,10 +332,10 @@ def test_an_undocumented_field_whose_name_a_table_cannot_hold_is_left_out(
         page = reading.decode(Response(200, {}, body.encode()))
         row = json.loads(bytes(page.raw[0]))
         assert set(row) == {"id", "New", "avg_price", "数量"}
-    told = [record.getMessage() for record in caplog.records if "dropped undocumented fields" in record.getMessage()]
-    assert len(told) == 1
+    lines = [record.getMessage() for record in caplog.records if "dropped undocumented fields" in record.getMessage()]
+    assert len(lines) == 1
     for name in ("'Price'", "'TIME'", "''", "' '", "'avg-price'"):
-        assert name in told[0]
+        assert name in lines[0]
 
 
 def test_a_unified_stream_tells_vendors_apart_in_its_state() -> None:
@@ -354,7 +354,7 @@ def test_numbers_with_many_digits_stay_exact() -> None:
 def test_unselected_rows_are_not_written() -> None:
     raw = [b'{"n":%d}' % number for number in range(4)]
     rows = Rows(raw, [1, 2, 3, 4], matched_by=[[], [0], [], None])
-    (found,) = render(Output("s"), rows.between(1, 4), SPAN, [])
-    assert [json.loads(line)["record"]["data"] for line in found.data.splitlines()] == [{"n": 1}]
+    (block,) = render(Output("s"), rows.between(1, 4), SPAN, [])
+    assert [json.loads(line)["record"]["data"] for line in block.data.splitlines()] == [{"n": 1}]
     assert len(rows) == 4, "they still tell how far the page goes"
     assert list(render(Output("s"), Rows(raw, [1, 2, 3, 4], matched_by=[[]] * 4), SPAN, [])) == []

@@ -158,8 +158,8 @@ def test_entries_of_markets_no_longer_configured_are_kept() -> None:
     old = {"states": [{"partition": {"market": "gone"}, "cursor": {"time": "2024-01-01T00:00:00.123456789Z"}}]}
     loaded = state(old)
     loaded.add(Partition.of(market="new"), (0, 1))
-    found = loaded.blob()["states"][0]
-    assert {name: found[name] for name in ("partition", "cursor")} == old["states"][0]
+    entry = loaded.blob()["states"][0]
+    assert {name: entry[name] for name in ("partition", "cursor")} == old["states"][0]
 
 
 @pytest.mark.parametrize(
@@ -290,9 +290,9 @@ def test_a_large_state_is_not_repeated_for_each_of_its_partitions(clock: list[fl
 @given(st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=50))
 def test_the_records_of_all_checkpoints_add_up(steps: list[tuple[int, bool]]) -> None:
     saved = state()
-    told = 0
+    reported = 0
     for records, checkpoint in steps:
         saved.count_written(records, records * 100)
         if checkpoint:
-            told += written(saved)
-    assert told + written(saved) == sum(records for records, _ in steps)
+            reported += written(saved)
+    assert reported + written(saved) == sum(records for records, _ in steps)

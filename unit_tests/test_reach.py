@@ -1,4 +1,4 @@
-"""The reach of a key: known, or found by a few halvings, and its cost."""
+"""The reach of a key: stated, or found by a few halvings, and its cost."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def begin_of(reach: Reach, start: int, end: int, *, is_older: bool = False) -> i
     return begin
 
 
-def found(
-    start: int, true: int, *, step: int = HOUR, older: int | None = None, known: int | None = None
+def find_reach(
+    start: int, true: int, *, step: int = HOUR, older: int | None = None, stated: int | None = None
 ) -> tuple[Slices, list[int], Reach]:
     """What is read of [start, END) with a key that reaches back to `true`: slices, refused starts, the reach."""
-    reach = Reach(known, refuses_old=True, step=step, end=END)
+    reach = Reach(stated, refuses_old=True, step=step, end=END)
     ranges: list[Slice] = [(start, END)] if older is None else [(start, older), (END - HOUR, END)]
     read: list[Slice] = []
     refused: list[int] = []
@@ -56,13 +56,13 @@ def found(
 
 
 @pytest.mark.parametrize(("later", "most"), [(1, 1), (MINUTE, 1), (HOUR, 12), (23 * DAY, 34)])
-def test_a_known_limit_that_has_rolled_on_costs_few_requests(later: int, most: int) -> None:
+def test_a_stated_limit_that_has_rolled_on_costs_few_requests(later: int, most: int) -> None:
     """A request was sent a second too late, or the vendor's statement about the plan is wrong by days."""
-    known = END - 30 * DAY
-    read, refused, _ = found(END - 400 * DAY, known + later, step=timestamps.MILLISECOND, known=known)
+    stated = END - 30 * DAY
+    read, refused, _ = find_reach(END - 400 * DAY, stated + later, step=timestamps.MILLISECOND, stated=stated)
     assert len(refused) <= most
     (start, end), *others = read
-    assert known + later <= start <= known + later + 2 * MINUTE
+    assert stated + later <= start <= stated + later + 2 * MINUTE
     assert (end, others) == (END, [])
 
 
@@ -70,7 +70,7 @@ def test_a_known_limit_that_has_rolled_on_costs_few_requests(later: int, most: i
 def test_a_limit_that_was_found_and_rolls_on_is_not_searched_for_again(minutes: int) -> None:
     """By the next market, whose history is read later."""
     start, true = END - 400 * DAY, END - 30 * DAY
-    _, _, reach = found(start, true, step=timestamps.MILLISECOND)
+    _, _, reach = find_reach(start, true, step=timestamps.MILLISECOND)
     refused = 0
     while (begin := begin_of(reach, start, END)) < true + minutes * MINUTE:
         reach.request_ended(begin)
@@ -81,10 +81,10 @@ def test_a_limit_that_was_found_and_rolls_on_is_not_searched_for_again(minutes: 
     assert refused <= 2 + math.log2(minutes)
 
 
-def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None:
-    known = END + DAY
+def test_a_stated_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None:
+    stated = END + DAY
     asked: list[int] = []
-    reach = Reach(known, refuses_old=False, step=HOUR, end=END)
+    reach = Reach(stated, refuses_old=False, step=HOUR, end=END)
     while (begin := begin_of(reach, END - 30 * DAY, END)) < END:
         asked.append(begin)
         assert not reach.may_read_nothing(begin), "that is no failure"
@@ -92,14 +92,14 @@ def test_a_known_limit_that_the_vendor_confirms_leaves_nothing_to_read() -> None
         reach.request_ended(begin)
     assert asked[0] == END - 30 * DAY, "this machine's clock may be wrong, so the vendor is asked nevertheless"
     assert len(asked) <= 2 + math.log2(30 * DAY / HOUR)
-    assert reach.first_available == known
+    assert reach.first_available == stated
 
 
 @given(st.integers(1, 2_000 * 24 * 60), st.integers(25 * 60, 2_000 * 24 * 60), st.sampled_from([MINUTE, HOUR, DAY]))
 def test_everything_available_is_read_and_the_reach_is_found_by_halving(asked: int, history: int, step: int) -> None:
     start, true = END - asked * MINUTE, END - history * MINUTE
     start -= start % step
-    read, refused, reach = found(start, true, step=step)
+    read, refused, reach = find_reach(start, true, step=step)
     if start >= true:
         assert read.ranges == ((start, END),)
         assert not refused
@@ -114,7 +114,7 @@ def test_everything_available_is_read_and_the_reach_is_found_by_halving(asked: i
 
 def test_what_earlier_syncs_could_not_read_costs_one_request() -> None:
     older = END - 90 * DAY
-    read, refused, reach = found(END - 400 * DAY, END - 90 * DAY, older=older)
+    read, refused, reach = find_reach(END - 400 * DAY, END - 90 * DAY, older=older)
     assert read.ranges == ((END - HOUR, END),)
     assert refused == [older - HOUR]
     assert reach.first_available == older
@@ -122,14 +122,14 @@ def test_what_earlier_syncs_could_not_read_costs_one_request() -> None:
 
 def test_a_plan_that_reaches_further_now_brings_what_was_missing() -> None:
     older, true = END - 90 * DAY, END - 365 * DAY
-    read, refused, _ = found(END - 400 * DAY, true, older=older)
+    read, refused, _ = find_reach(END - 400 * DAY, true, older=older)
     ((first, last), _) = read.ranges
     assert last == older
     assert true <= first < true + 2 * HOUR
     assert len(refused) < 14
 
 
-def test_a_known_reach_costs_no_request() -> None:
+def test_a_stated_reach_costs_no_request() -> None:
     reach = Reach(END - DAY, refuses_old=False, step=1, end=END)
     assert reach.next_start(END - 9 * DAY, END, is_older=False) == END - DAY
     assert reach.next_start(END - 9 * DAY, END - DAY, is_older=True) == END - DAY
@@ -157,8 +157,8 @@ def test_one_warning_says_from_when_on_there_is_data(caplog: pytest.LogCaptureFi
         new: Slices.of([(END - HOUR, END)]),
     }
     reading.warn_of_missing_data()
-    found = [(period.kind, period.period_start, period.period_end) for period in endpoint.observations]
-    assert found == [
+    periods = [(period.kind, period.period_start, period.period_end) for period in endpoint.observations]
+    assert periods == [
         ("missing", END - 9 * DAY, END - 8 * DAY),
         ("missing", END - 9 * DAY, END - 7 * DAY),
         ("under_reported", END - 9 * DAY, END - 8 * DAY),

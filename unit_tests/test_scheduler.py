@@ -32,7 +32,7 @@ crowds = st.dictionaries(
 )
 
 
-def asked_for(endpoint: FakeVendor, markets: Sequence[str] | None = None) -> list[Row]:
+def rows_to_read(endpoint: FakeVendor, markets: Sequence[str] | None = None) -> list[Row]:
     return endpoint.all_rows(START, END, markets)
 
 
@@ -44,10 +44,10 @@ def test_every_row_arrives_exactly_once(
     endpoint = FakeVendor(rows, page_size=page_size)
     sync = Simulation(endpoint, START, END, chance=chance, workers=workers)
     sync.run()
-    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint))
+    assert sorted(sync.written.elements()) == sorted(rows_to_read(endpoint))
     assert sync.positions() == dict.fromkeys(rows, END)
     # The fewest possible pages, plus the cost of cuts: a first page for each later half, and a half-filled last one.
-    full_pages = sum(max(1, -(-len(asked_for(endpoint, [market])) // page_size)) for market in rows)
+    full_pages = sum(max(1, -(-len(rows_to_read(endpoint, [market])) // page_size)) for market in rows)
     assert len(endpoint.client.sent) <= full_pages + 2 * workers * len(rows)
 
 
@@ -57,7 +57,7 @@ def test_without_a_second_worker_there_is_no_request_too_many(
 ) -> None:
     endpoint = FakeVendor(rows, page_size=page_size, splittable=False)
     Simulation(endpoint, START, END, chance=chance, workers=1).run()
-    pages = sum(max(1, -(-len(asked_for(endpoint, [market])) // page_size)) for market in rows)
+    pages = sum(max(1, -(-len(rows_to_read(endpoint, [market])) // page_size)) for market in rows)
     assert len(endpoint.client.sent) == pages
 
 
@@ -69,7 +69,7 @@ def test_rows_in_no_order_arrive_too_and_only_a_window_moves_the_position(
     endpoint = FakeVendor(rows, page_size=page_size, ascending=False, shuffled=True, step=step, longest=longest)
     sync = Simulation(endpoint, START, END, chance=chance)
     sync.run()
-    assert set(asked_for(endpoint)) <= set(sync.written)
+    assert set(rows_to_read(endpoint)) <= set(sync.written)
     assert max(sync.written.values(), default=1) == 1
 
 
@@ -82,7 +82,7 @@ def test_a_vendor_that_forgets_its_order_loses_no_row(
     endpoint = FakeVendor(rows, page_size=page_size, shuffled=True, splittable=False)
     sync = Simulation(endpoint, START, END, chance=chance, check_progress=False)
     sync.run()
-    assert set(asked_for(endpoint)) <= set(sync.written)
+    assert set(rows_to_read(endpoint)) <= set(sync.written)
 
 
 @given(markets, st.integers(2, 7), chances)
@@ -94,7 +94,7 @@ def test_a_vendor_that_sends_the_newest_first_loses_no_row(
     endpoint = FakeVendor(apart, page_size=page_size, newest_first=True)
     sync = Simulation(endpoint, START, END, chance=chance)
     sync.run()
-    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint))
+    assert sorted(sync.written.elements()) == sorted(rows_to_read(endpoint))
 
 
 @given(markets, st.integers(1, 7), st.integers(1, 5), chances)
@@ -105,7 +105,7 @@ def test_several_markets_in_a_request(
     endpoint = FakeVendor(rows, page_size=page_size, batch=batch)
     sync = Simulation(endpoint, START, END, chance=chance)
     sync.run()
-    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint))
+    assert sorted(sync.written.elements()) == sorted(rows_to_read(endpoint))
     assert sync.positions() == dict.fromkeys(rows, END)
 
 
@@ -117,9 +117,9 @@ def test_one_unknown_market_fails_alone(
     endpoint = FakeVendor(rows, page_size=page_size, batch=batch, unknown=unknown)
     sync = Simulation(endpoint, START, END, chance=chance)
     sync.run()
-    known = [market for market in rows if market not in unknown]
-    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint, known))
-    assert {name: sync.positions().get(name) for name in known} == dict.fromkeys(known, END)
+    others = [market for market in rows if market not in unknown]
+    assert sorted(sync.written.elements()) == sorted(rows_to_read(endpoint, others))
+    assert {name: sync.positions().get(name) for name in others} == dict.fromkeys(others, END)
     named = sorted(str(failed.error) for failed in sync.reading.failures)
     assert named == sorted(
         f"fake, {market} (`fake.markets[{n}]`): HTTP 400: no market {market}"
@@ -137,7 +137,7 @@ def test_windows_that_are_too_large_are_halved_until_they_fit(
     endpoint = FakeVendor(rows, page_size=page_size, most_rows=most_in_an_instant + spare)
     sync = Simulation(endpoint, START, END, chance=chance)
     sync.run()
-    assert sorted(sync.written.elements()) == sorted(asked_for(endpoint))
+    assert sorted(sync.written.elements()) == sorted(rows_to_read(endpoint))
     assert sync.positions() == dict.fromkeys(rows, END)
     assert not sync.reading.failures
 
@@ -161,7 +161,7 @@ def test_tokens_that_expire_cost_a_request_and_no_row(
     sync = Simulation(endpoint, START, END, chance=chance)
     sync.run()
     if not sync.reading.failures:
-        assert set(asked_for(endpoint)) <= set(sync.written)
+        assert set(rows_to_read(endpoint)) <= set(sync.written)
         assert sync.positions() == dict.fromkeys(rows, END)
     else:
         assert all("expired" in str(failed.error) for failed in sync.reading.failures), "refused again and again"
@@ -184,7 +184,7 @@ def test_a_sync_killed_at_any_point_resumes_without_a_gap(
         sync = resumed(sync)
         turns += 5
     assert sync.ended
-    assert written >= set(asked_for(endpoint))
+    assert written >= set(rows_to_read(endpoint))
     assert sync.positions() == dict.fromkeys(rows, END)
 
 
@@ -198,7 +198,7 @@ def test_a_second_sync_reads_new_rows_and_the_lookback(
     second = resumed(first, end=END, lookback=lookback)
     second.run()
     assert set(second.written) == set(endpoint.all_rows(max(START, 1_500 - lookback), END))
-    assert set(first.written) | set(second.written) == set(asked_for(endpoint))
+    assert set(first.written) | set(second.written) == set(rows_to_read(endpoint))
 
 
 @pytest.mark.parametrize(("pages", "beyond"), [(3, 1), (5, 2), (10, 3)])
@@ -227,7 +227,7 @@ def test_a_market_added_later_gets_its_whole_history() -> None:
     second = resumed(first)
     second.run()
     assert {row[0] for row in second.written} == {"new"}
-    assert sorted(second.written) == sorted(asked_for(second.endpoint, ["new"]))
+    assert sorted(second.written) == sorted(rows_to_read(second.endpoint, ["new"]))
 
 
 def test_a_market_taken_out_keeps_its_entry() -> None:
@@ -267,7 +267,7 @@ def test_a_failed_partition_keeps_what_was_read_and_leaves_the_others_alone() ->
     endpoint = failing({"a": list(range(START, END, 20)), "b": [1_200], "c": [1_300]}, b=VendorUnavailable("down"))
     sync = Simulation(endpoint, START, END)
     sync.run()
-    assert set(sync.written) == set(asked_for(endpoint, ["a", "c"]))
+    assert set(sync.written) == set(rows_to_read(endpoint, ["a", "c"]))
     assert sync.positions() == {"a": END, "c": END}
     assert [item for item in sync.items if status_of(item) == "INCOMPLETE"]
 
@@ -334,16 +334,16 @@ def test_windows_of_one_market_are_one_failure() -> None:
 
 
 def test_twins_that_fill_pages_are_no_endless_loop() -> None:
-    """Several pages of nothing but twins are alike; what comes after them is read."""
+    """Several pages of only twins look alike; what follows them is read."""
     endpoint = FakeVendor({"a": [1_100] * 6 + [1_200, 1_201, 1_300]}, page_size=2)
     first = endpoint.decode
 
-    def alike(response: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
+    def twin_pages(response: Any, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
         answer = first(response, span, request, memory)
         rows = [b'{"market":"a","time":%d,"n":0}' % instant for instant in answer.rows.instants]
         return Answer(Rows(rows, answer.rows.instants), answer.next_request)
 
-    endpoint.decode = alike  # type: ignore[method-assign]
+    endpoint.decode = twin_pages  # type: ignore[method-assign]
     sync = Simulation(endpoint, START, END, workers=1, check_progress=False)
     sync.run()
     assert sync.reading.failures == []
@@ -457,15 +457,15 @@ def planned(*endpoints: FakeVendor, workers: int, markets: int) -> tuple[Schedul
 
 def under_way(scheduler: Scheduler) -> list[str]:
     """The vendors of as many requests as can be under way now."""
-    found = []
+    vendors = []
     with scheduler._lock:
         while len(scheduler._under_way) < scheduler._workers:
             work, _ = scheduler._pick()
             if work is None:
                 break
             assert isinstance(work, Window)
-            found.append(work.gap.reading.endpoint.vendor)
-    return sorted(found)
+            vendors.append(work.gap.reading.endpoint.vendor)
+    return sorted(vendors)
 
 
 def test_a_reading_ends_only_after_its_failures_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,7 +496,7 @@ def test_a_vendor_without_budget_does_not_delay_others() -> None:
     scheduler, _ = planned(spent, vendor("rich"), workers=4, markets=9)
     under_way(scheduler)
     assert set(under_way(scheduler)) <= {"rich"}
-    assert list(scheduler._under_way.values()).count("rich") == 3, "one place stays for the vendor that may go on"
+    assert list(scheduler._under_way.values()).count("rich") == 3, "one place stays for the vendor that may continue"
 
 
 def test_vendors_have_equal_shares() -> None:

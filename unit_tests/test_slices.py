@@ -19,10 +19,10 @@ def instants_of(parts: list[Slice] | Slices) -> set[int]:
 
 @given(ranges)
 def test_slices_are_sorted_disjoint_and_as_few_as_can_be(parts: list[Slice]) -> None:
-    found = Slices.of(parts)
-    assert instants_of(found) == instants_of(parts)
-    assert all(start < end for start, end in found)
-    assert all(earlier[1] < later[0] for earlier, later in pairwise(found.ranges))
+    slices = Slices.of(parts)
+    assert instants_of(slices) == instants_of(parts)
+    assert all(start < end for start, end in slices)
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(slices.ranges))
 
 
 @given(ranges, ranges)
@@ -32,8 +32,8 @@ def test_joining_is_a_union(left: list[Slice], right: list[Slice]) -> None:
 
 @given(ranges, instants, instants)
 def test_what_is_within_and_what_is_missing_are_all_of_a_range(parts: list[Slice], start: int, end: int) -> None:
-    found = Slices.of(parts)
-    within, missing = found.within(start, end), found.missing(start, end)
+    slices = Slices.of(parts)
+    within, missing = slices.within(start, end), slices.missing(start, end)
     assert instants_of(within) == instants_of(parts) & set(range(start, end))
     assert instants_of(missing) == set(range(start, end)) - instants_of(parts)
 

@@ -36,7 +36,7 @@ class Buckets(FakeVendor):
 class Syncs(RuleBasedStateMachine):
     """A vendor, a platform that stores rows and all states, and syncs that end anywhere.
 
-    `held` is what the platform's table has: of each market and instant, the row or the bucket that came last.
+    `table` is what the platform has: for each market and instant, the row or the interval that came last.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Syncs(RuleBasedStateMachine):
         self.now = START
         self.states: list[Any] = [None]
         self.state: Any = None
-        self.held: dict[tuple[str, int, int], int] = {}
+        self.table: dict[tuple[str, int, int], int] = {}
         self.start = START + 100
         self.reach: int | None = None
         self.late: set[tuple[str, int]] = set()
@@ -108,8 +108,8 @@ class Syncs(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 2**32), workers=st.integers(1, 4))
     def a_sync_ends(self, seed: int, workers: int) -> None:
         self.sync(random.Random(seed), workers, None)
-        found = {self.key(row): row[2] for row in self.expected()}
-        lost = {key: value for key, value in found.items() if self.held.get(key) != value}
+        expected = {self.key(row): row[2] for row in self.expected()}
+        lost = {key: value for key, value in expected.items() if self.table.get(key) != value}
         lost = {key: value for key, value in lost.items() if key[:2] not in self.out_of_reach}
         assert not lost, f"lost or stale: {lost}"
 
@@ -136,7 +136,7 @@ class Syncs(RuleBasedStateMachine):
         assert not one.paid_twice(), "rows that were read before, and are no late ones"
         for item in one.items:
             if isinstance(item, Block):
-                self.held.update((self.key(row), row[2]) for row in rows_of(item.data))
+                self.table.update((self.key(row), row[2]) for row in rows_of(item.data))
         if one.items or one.state.blob()["states"]:
             self.state = one.state.blob()
             self.states.append(self.state)

@@ -40,8 +40,8 @@ def opened(gap: Gap) -> Window:
 def page(*instants: int, owners: list[int] | None = None, more: int | None = 1) -> Answer:
     """A page with rows at these instants; `more` numbers its token, None on the last page."""
     raw = [b'{"t":%d,"n":%d}' % (instant, index) for index, instant in enumerate(instants)]
-    following = None if more is None else Request("/rows", (("token", f"{more}"),))
-    return Answer(Rows(raw, list(instants), owners=owners), following)
+    next_request = None if more is None else Request("/rows", (("token", f"{more}"),))
+    return Answer(Rows(raw, list(instants), owners=owners), next_request)
 
 
 def read(window: Window, answer: Answer) -> tuple[list[int], dict[int, Slice]]:
