@@ -21,27 +21,27 @@ def rows(answer: Any) -> list[Any]:
     return [row for (row,) in answer.json()]
 
 
-def by_position(found: list[Any]) -> dict[tuple[int, str], list[Any]]:
+def by_position(rows_read: list[Any]) -> dict[tuple[int, str], list[Any]]:
     positions: dict[tuple[int, str], list[Any]] = {}
-    for row in found:
+    for row in rows_read:
         positions.setdefault((row[1], row[4]), []).append(row)
     return positions
 
 
 def test_the_whole_exchange_in_one_list(shared: Any) -> None:
-    found = shared.sandbox.expected("bitfinex", "*", *SPAN)
-    assert rows(shared.hist(sort=1, limit=500, **WINDOW)) == found[:500]
-    assert {BTC, "tETHF0:USTF0", "tBTCUSD", "tETHUST", "tDOGE:UST", "tAVAXF0:USTF0"} <= {row[4] for row in found}
-    assert [row[2] for row in found] == sorted(row[2] for row in found)
-    assert all(len(row) == 12 and row[0] == "pos" and row[3] is row[7] is row[10] is None for row in found)
-    assert [row for row in found if row[4] == BTC] == shared.sandbox.expected("bitfinex", BTC, *SPAN)
+    expected = shared.sandbox.expected("bitfinex", "*", *SPAN)
+    assert rows(shared.hist(sort=1, limit=500, **WINDOW)) == expected[:500]
+    assert {BTC, "tETHF0:USTF0", "tBTCUSD", "tETHUST", "tDOGE:UST", "tAVAXF0:USTF0"} <= {row[4] for row in expected}
+    assert [row[2] for row in expected] == sorted(row[2] for row in expected)
+    assert all(len(row) == 12 and row[0] == "pos" and row[3] is row[7] is row[10] is None for row in expected)
+    assert [row for row in expected if row[4] == BTC] == shared.sandbox.expected("bitfinex", BTC, *SPAN)
 
 
 def test_newest_first_is_the_reverse(shared: Any) -> None:
-    found = shared.sandbox.expected("bitfinex", "*", *SPAN)
-    assert rows(shared.hist(sort=-1, limit=500, **WINDOW)) == found[::-1][:500]
-    assert rows(shared.hist(limit=500, **WINDOW)) == found[::-1][:500]
-    crowded = Counter(row[2] for row in found).most_common(1)[0]
+    expected = shared.sandbox.expected("bitfinex", "*", *SPAN)
+    assert rows(shared.hist(sort=-1, limit=500, **WINDOW)) == expected[::-1][:500]
+    assert rows(shared.hist(limit=500, **WINDOW)) == expected[::-1][:500]
+    crowded = Counter(row[2] for row in expected).most_common(1)[0]
     one_ms = {"start": crowded[0], "end": crowded[0], "limit": 500}
     assert crowded[1] > 2
     assert rows(shared.hist(sort=1, **one_ms)) == rows(shared.hist(sort=-1, **one_ms))[::-1]
@@ -49,23 +49,23 @@ def test_newest_first_is_the_reverse(shared: Any) -> None:
 
 
 def test_both_bounds_are_inclusive(shared: Any) -> None:
-    found = shared.sandbox.expected("bitfinex", "*", *SPAN)
-    first, last = found[10][2], found[60][2]
-    between = [row for row in found if first <= row[2] <= last]
+    expected = shared.sandbox.expected("bitfinex", "*", *SPAN)
+    first, last = expected[10][2], expected[60][2]
+    between = [row for row in expected if first <= row[2] <= last]
     assert rows(shared.hist(sort=1, start=first, end=last, limit=500)) == between
 
 
 def test_paging_by_the_last_time_covers_the_window(shared: Any) -> None:
-    found: list[Any] = []
+    rows_read: list[Any] = []
     start = START
     while True:
         page = rows(shared.hist(sort=1, start=start, end=END, limit=200))
-        kept = [row for row in found if row[2] < start]
-        found = kept + page
+        kept = [row for row in rows_read if row[2] < start]
+        rows_read = kept + page
         if len(page) < 200:
             break
         start = page[-1][2]
-    assert found == shared.sandbox.expected("bitfinex", "*", *SPAN)
+    assert rows_read == shared.sandbox.expected("bitfinex", "*", *SPAN)
 
 
 def test_without_bounds(shared: Any) -> None:
@@ -85,24 +85,24 @@ def test_an_empty_window_is_an_empty_array(make: Any) -> None:
 
 def test_a_trigger_and_its_matches(shared: Any) -> None:
     positions = by_position(shared.sandbox.expected("bitfinex", BTC, *SPAN))
-    sizes = Counter(len(found) for found in positions.values())
+    sizes = Counter(len(steps) for steps in positions.values())
     assert sizes.most_common(1)[0][0] == 2
     assert sizes[3] > 0
-    for found in positions.values():
-        trigger = found[0]
+    for steps in positions.values():
+        trigger = steps[0]
         assert (trigger[8], trigger[9], trigger[11]) == (0, 0, None)
-        for match in found[1:]:
+        for match in steps[1:]:
             if match[8]:
                 assert (match[5] > 0) == (trigger[5] > 0)
                 assert match[6] == trigger[6]
                 assert match[11] is not None
                 assert trigger[2] <= match[2] <= trigger[2] + 20
-    assert {row[9] for found in positions.values() for row in found if row[8]} == {0, 1}
+    assert {row[9] for steps in positions.values() for row in steps if row[8]} == {0, 1}
 
 
 def test_the_amount_of_a_match_is_what_was_left(shared: Any, make: Any) -> None:
     positions = by_position(shared.sandbox.expected("bitfinex", BTC, *SPAN))
-    threes = {name: found for name, found in positions.items() if len(found) == 3}
+    threes = {name: steps for name, steps in positions.items() if len(steps) == 3}
     for trigger, first, second in threes.values():
         assert first[5] == trigger[5]
         assert 0 < abs(second[5]) < abs(trigger[5])
@@ -116,25 +116,25 @@ def test_the_sign_is_the_positions_side(shared: Any) -> None:
     """The same events that Coin Metrics has as orders: a liquidated long sells."""
     orders = shared.sandbox.expected("coin_metrics", "bitfinex-BTCF0:USTF0-future", *SPAN)
     orders = [row for row in orders if row["type"] == "order"]
-    found = shared.sandbox.expected("bitfinex", BTC, *SPAN)
-    triggers = [row for row in found if not row[8]]
+    expected = shared.sandbox.expected("bitfinex", BTC, *SPAN)
+    triggers = [row for row in expected if not row[8]]
     assert [(parse(o["time"]) // 10**6, float(o["amount"])) for o in orders] == [(t[2], abs(t[5])) for t in triggers]
     sides = {(order["side"], row[5] > 0) for order, row in zip(orders, triggers, strict=True) if "side" in order}
     assert sides == {("sell", True), ("buy", False)}
     # A long is entered above the price at which it is liquidated.
-    assert {(row[5] > 0, row[6] > row[11]) for row in found if row[8]} == {(True, True), (False, False)}
+    assert {(row[5] > 0, row[6] > row[11]) for row in expected if row[8]} == {(True, True), (False, False)}
 
 
 def test_exact_twins_are_equal_rows(make: Any) -> None:
-    found = make(rows_per_day=100_000).sandbox.expected("bitfinex", "*", *SPAN)
-    assert any(a == b for a, b in pairwise(found))
+    expected = make(rows_per_day=100_000).sandbox.expected("bitfinex", "*", *SPAN)
+    assert any(a == b for a, b in pairwise(expected))
 
 
 @pytest.mark.parametrize("nesting", ["each", "one", "flat"])
 def test_nestings(make: Any, nesting: str) -> None:
     api = make(bitfinex_nesting=nesting)
-    found = api.sandbox.expected("bitfinex", "*", *SPAN)[:3]
-    nested = {"each": [[row] for row in found], "one": [found], "flat": found}
+    expected = api.sandbox.expected("bitfinex", "*", *SPAN)[:3]
+    nested = {"each": [[row] for row in expected], "one": [expected], "flat": expected}
     answer = api.hist(sort=1, limit=3, **WINDOW)
     assert answer.json() == nested[nesting]
     assert api.sandbox.requests("bitfinex")[0].rows == 3
@@ -142,10 +142,10 @@ def test_nestings(make: Any, nesting: str) -> None:
 
 def test_fractions_of_a_millisecond(make: Any) -> None:
     api = make(bitfinex_fractional_ms=True)
-    found = rows(api.hist(sort=1, limit=500, **WINDOW))
-    assert any(isinstance(row[2], float) for row in found)
-    assert [row[2] for row in found] == sorted(row[2] for row in found)
-    fractional = next(row for row in found if row[2] != int(row[2]))
+    sent = rows(api.hist(sort=1, limit=500, **WINDOW))
+    assert any(isinstance(row[2], float) for row in sent)
+    assert [row[2] for row in sent] == sorted(row[2] for row in sent)
+    fractional = next(row for row in sent if row[2] != int(row[2]))
     whole = int(fractional[2])
     assert fractional in rows(api.hist(start=whole, end=whole + 1))
     assert fractional not in rows(api.hist(start=whole, end=whole))
@@ -222,9 +222,9 @@ def test_lists_of_pairs(shared: Any) -> None:
 
 
 def test_a_delisted_pair_keeps_its_rows_and_leaves_the_list(shared: Any) -> None:
-    found = shared.sandbox.expected("bitfinex", "tEOSF0:USTF0", "2025-05-01", "2026-01-01")
-    assert found
-    assert iso(found[-1][2] * 10**6) < "2025-05-28"
+    expected = shared.sandbox.expected("bitfinex", "tEOSF0:USTF0", "2025-05-01", "2026-01-01")
+    assert expected
+    assert iso(expected[-1][2] * 10**6) < "2025-05-28"
     assert "EOSF0:USTF0" not in shared.get("/bitfinex/v2/conf/pub:list:pair:futures").json()[0]
 
 
@@ -292,8 +292,8 @@ def test_added_rows_stand_where_their_time_puts_them(make: Any) -> None:
     assert rows(api.hist(sort=1, limit=1, **WINDOW)) == [new]
     api.sandbox.add_rows("bitfinex", "*", [[*new[:2], START, *new[3:]]])
     assert [row[2] for row in rows(api.hist(sort=1, limit=2, **WINDOW))] == [START, START + 0.5]
-    found = api.sandbox.expected("bitfinex", "*", *SPAN)
-    assert sum(row[4] == "tNEW:USD" for row in found) == 2
+    expected = api.sandbox.expected("bitfinex", "*", *SPAN)
+    assert sum(row[4] == "tNEW:USD" for row in expected) == 2
     with pytest.raises(ValueError, match="tNEW:USD"):
         api.sandbox.add_rows("bitfinex", BTC, [new])
     with pytest.raises(KeyError):

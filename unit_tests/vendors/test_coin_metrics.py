@@ -94,12 +94,12 @@ def test_batches_hold_every_market_once_and_fit_into_an_address(markets: list[st
 def test_the_documented_example() -> None:
     feed, span = coin_metrics()
     body = sample(BODY)
-    found = records(feed, body, span)
-    assert found[STREAM] == [
+    by_stream = records(feed, body, span)
+    assert by_stream[STREAM] == [
         {**row, "time_ns": time}
         for row, time in zip(body["data"], (1602344682105000000, 1602344737067000000), strict=True)
     ]
-    assert found["liquidations"][0] == {
+    assert by_stream["liquidations"][0] == {
         "vendor": "coin_metrics",
         "market": "binance-BTCUSDT-future",
         "liquidation_id": "1602344682105000000:trade",
@@ -123,8 +123,8 @@ def test_the_documented_example() -> None:
 
 def test_values_that_are_numbers_are_taken_as_they_are() -> None:
     feed, span = coin_metrics()
-    found = records(feed, changed(sample(BODY), amount=0.045, price=11380, coin_metrics_id=1602344682105000001), span)
-    (vendors, *_), (ours, *_) = found[feed.stream.name], found["liquidations"]
+    streams = records(feed, changed(sample(BODY), amount=0.045, price=11380, coin_metrics_id=1602344682105000001), span)
+    (vendors, *_), (ours, *_) = streams[feed.stream.name], streams["liquidations"]
     assert (vendors["amount"], vendors["price"], vendors["coin_metrics_id"]) == (0.045, 11380, 1602344682105000001)
     assert (ours["amount"], ours["price"]) == (0.045, 11380)
     assert ours["liquidation_id"].startswith("1602344682105000001:")
@@ -134,12 +134,12 @@ def test_an_order_and_its_trade_are_two_rows() -> None:
     feed, span = coin_metrics()
     body = sample(BODY)
     body["data"][1] = {**body["data"][0], "type": "order"}
-    found = records(feed, body, span)["liquidations"]
-    assert [(row["event_type"], row["liquidation_id"].split(":")[1]) for row in found] == [
+    liquidations = records(feed, body, span)["liquidations"]
+    assert [(row["event_type"], row["liquidation_id"].split(":")[1]) for row in liquidations] == [
         ("trade", "trade"),
         ("order", "order"),
     ]
-    assert len({row["liquidation_id"] for row in found}) == 2
+    assert len({row["liquidation_id"] for row in liquidations}) == 2
 
 
 def test_values_stay_strings_and_undocumented_ones_arrive() -> None:
@@ -152,9 +152,9 @@ def test_values_stay_strings_and_undocumented_ones_arrive() -> None:
 
 def test_a_time_in_nanoseconds_that_the_vendor_sends_stays() -> None:
     feed, span = coin_metrics()
-    found = records(feed, changed(sample(BODY), time_ns="theirs"), span)
-    assert [row["time_ns"] for row in found[STREAM]] == ["theirs"] * 2
-    assert [row["liquidated_at_ns"] for row in found["liquidations"]] == [1602344682105000000, 1602344737067000000]
+    by_stream = records(feed, changed(sample(BODY), time_ns="theirs"), span)
+    assert [row["time_ns"] for row in by_stream[STREAM]] == ["theirs"] * 2
+    assert [row["liquidated_at_ns"] for row in by_stream["liquidations"]] == [1602344682105000000, 1602344737067000000]
 
 
 def test_null_is_no_rows() -> None:
@@ -191,9 +191,9 @@ def test_no_number_is_guessed(field: str, text: str) -> None:
     body = sample(BODY)
     good = records(feed, body, span)
     body["data"][0][field] = text
-    found = partly(feed, body, span)
-    assert found[STREAM] == ([{**good[STREAM][0], field: text}, good[STREAM][1]], [])
-    rows, (fault,) = found["liquidations"]
+    by_stream = partly(feed, body, span)
+    assert by_stream[STREAM] == ([{**good[STREAM][0], field: text}, good[STREAM][1]], [])
+    rows, (fault,) = by_stream["liquidations"]
     assert rows == good["liquidations"][1:]
     assert fault.instant == good[STREAM][0]["time_ns"]
     assert f"`{field}` of row 0 is " in fault.error.message
@@ -216,9 +216,9 @@ def test_text_that_is_a_number_becomes_one(text: str | None, number: float | Non
     feed, span = coin_metrics()
     body = sample(BODY)
     body["data"][0]["amount"] = text
-    found = records(feed, body, span)
-    assert [row["amount"] for row in found["liquidations"]] == [number, 0.004]
-    assert found[STREAM][0]["amount"] == text
+    by_stream = records(feed, body, span)
+    assert [row["amount"] for row in by_stream["liquidations"]] == [number, 0.004]
+    assert by_stream[STREAM][0]["amount"] == text
 
 
 def test_two_events_of_one_key_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -231,9 +231,9 @@ def test_two_events_of_one_key_are_reported_once(caplog: pytest.LogCaptureFixtur
     assert not caplog.messages
     for _ in range(2):
         assert len(records(feed, {"data": body["data"][3:]}, span, memory=memory)[STREAM]) == 1
-    (told,) = caplog.messages
-    assert told.startswith(f"{STREAM}: two different rows have the same key")
-    assert "1602344682105000000" in told
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{STREAM}: two different rows have the same key")
+    assert "1602344682105000000" in warning
 
 
 @pytest.mark.parametrize("market", ["binance-btc-usdt-spot", "deribit-BTC-30JUN23-20000-C-option"])

@@ -116,13 +116,13 @@ def test_the_documented_events() -> None:
     feed, span = kaiko_events()
     body = sample("kaiko/trades_page")
     place = {"exchange": "bbit", "instrument_class": "perpetual-future", "instrument": "eth-usdt"}
-    found = records(feed, body, span)
+    by_stream = records(feed, body, span)
     times = (
         {"time": "2025-02-24T23:59:13.739Z", "time_ns": 1740441553739000000},
         {"time": "2025-02-24T23:57:26.020Z", "time_ns": 1740441446020000000},
     )
-    assert found[EVENTS] == [{**row, **place, **time} for row, time in zip(body["data"], times, strict=True)]
-    assert found["liquidations"][0] == {
+    assert by_stream[EVENTS] == [{**row, **place, **time} for row, time in zip(body["data"], times, strict=True)]
+    assert by_stream["liquidations"][0] == {
         "vendor": "kaiko",
         "market": "bbit/perpetual-future/eth-usdt",
         "liquidation_id": "376def42502a7a307b85d7ffdebec8c8c08990b19f6fb165e0f97c8fd058a1b2",
@@ -153,8 +153,8 @@ def test_the_documented_volumes() -> None:
 @pytest.mark.parametrize("exchanges", [None, [], ...])
 def test_volumes_without_their_exchanges_are_the_sum_alone(exchanges: Any) -> None:
     feed, span = kaiko_volumes()
-    found = records(feed, changed(sample("kaiko/token_page"), exchanges=exchanges), span)["liquidation_volumes"]
-    assert [(row["market"], row["position_side"]) for row in found] == [("all/eth", "long"), ("all/eth", "short")]
+    volumes = records(feed, changed(sample("kaiko/token_page"), exchanges=exchanges), span)["liquidation_volumes"]
+    assert [(row["market"], row["position_side"]) for row in volumes] == [("all/eth", "long"), ("all/eth", "short")]
 
 
 @pytest.mark.parametrize("value", [None, ..., ""])
@@ -173,9 +173,9 @@ def test_a_value_in_dollars_that_is_not_stated_is_computed(
     first, second = sample("kaiko/trades_page")["data"]
     body = changed({"data": [first]}, amount=2, price="2500", amount_usd=value)
     body["data"].append(second)
-    found = records(feed, body, span)["liquidations"]
-    assert [row["amount_usd"] for row in found] == [None, second["amount_usd"]]
-    assert [(row["notional_usd"], row["notional_source"]) for row in found] == expected
+    liquidations = records(feed, body, span)["liquidations"]
+    assert [row["amount_usd"] for row in liquidations] == [None, second["amount_usd"]]
+    assert [(row["notional_usd"], row["notional_source"]) for row in liquidations] == expected
 
 
 def test_numbers_that_are_missing_are_null_and_not_zero() -> None:
@@ -207,20 +207,20 @@ def test_units_may_differ_from_row_to_row() -> None:
     feed, span = kaiko_events()
     body = sample("kaiko/trades_page")
     body["data"][0]["timestamp"] = 1741785829372000001
-    found = records(feed, body, span)
-    assert [row["time"] for row in found[EVENTS]] == ["2025-03-12T13:23:49.372000001Z", "2025-02-24T23:57:26.020Z"]
-    assert [row["time_ns"] for row in found[EVENTS]] == [1741785829372000001, 1740441446020000000]
-    assert [row["liquidated_at"] for row in found["liquidations"]] == [row["time"] for row in found[EVENTS]]
+    by_stream = records(feed, body, span)
+    assert [row["time"] for row in by_stream[EVENTS]] == ["2025-03-12T13:23:49.372000001Z", "2025-02-24T23:57:26.020Z"]
+    assert [row["time_ns"] for row in by_stream[EVENTS]] == [1741785829372000001, 1740441446020000000]
+    assert [row["liquidated_at"] for row in by_stream["liquidations"]] == [row["time"] for row in by_stream[EVENTS]]
 
 
 def test_undocumented_fields_arrive_and_the_vendors_own_win() -> None:
     feed, span = kaiko_events()
     body = changed(sample("kaiko/trades_page"), venue={"a": 1}, exchange="theirs", time="theirs", time_ns="theirs")
-    found = records(feed, body, span)
-    for row in found[EVENTS]:
+    by_stream = records(feed, body, span)
+    for row in by_stream[EVENTS]:
         assert (row["venue"], row["exchange"], row["time"], row["time_ns"]) == ({"a": 1}, *["theirs"] * 3)
         assert row["instrument"] == "eth-usdt"
-    assert [row["liquidated_at"] for row in found["liquidations"]] == [
+    assert [row["liquidated_at"] for row in by_stream["liquidations"]] == [
         "2025-02-24T23:59:13.739Z",
         "2025-02-24T23:57:26.020Z",
     ]
@@ -313,11 +313,11 @@ def test_text_that_is_a_number_counts_as_one_also_in_an_exchange() -> None:
     body = sample("kaiko/token_page")
     body["data"][0]["long_amount"] = "0012.5"
     body["data"][0]["exchanges"][0]["long_trades"] = "007"
-    found = records(feed, body, span)
-    assert found[VOLUMES][0]["long_amount"] == "0012.5", "it arrives as it is"
-    (whole, _, one, *_) = found["liquidation_volumes"]
+    by_stream = records(feed, body, span)
+    assert by_stream[VOLUMES][0]["long_amount"] == "0012.5", "it arrives as it is"
+    (whole, _, exchange, *_) = by_stream["liquidation_volumes"]
     assert (whole["market"], whole["amount"]) == ("all/eth", 12.5)
-    assert (one["market"], one["liquidation_count"]) == ("bbit/eth", 7)
+    assert (exchange["market"], exchange["liquidation_count"]) == ("bbit/eth", 7)
 
 
 def test_an_interval_that_is_repeated_exactly_comes_once() -> None:
@@ -352,8 +352,8 @@ def test_two_events_of_one_id_are_reported_once(caplog: pytest.LogCaptureFixture
     assert not caplog.messages
     for _ in range(2):
         assert len(records(feed, {"data": [{**row, "amount": 7}]}, span, memory=memory)[EVENTS]) == 1
-    (told,) = caplog.messages
-    assert told.startswith(f"{EVENTS}: two different rows have the same key, {row['trade_id']}")
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{EVENTS}: two different rows have the same key, {row['trade_id']}")
 
 
 @pytest.mark.parametrize("made", [kaiko_events, kaiko_volumes])

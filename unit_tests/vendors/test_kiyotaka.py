@@ -86,13 +86,13 @@ def test_partitions_are_symbols_and_coins_with_what_makes_other_numbers() -> Non
     section = {"symbols": ["BYBIT/BTCUSDT", "BYBIT/A/B"], "coins": ["BTC"], "coin_exchanges": ["OKEX_SWAP", "BYBIT"]}
     endpoint = feed_of(STREAM, {"api_key": "k" * 8, "interval": "DAY", "denomination": "usd", **section}).endpoint
     rest = (("interval", "DAY"), ("denomination", "usd"))
-    found = list(endpoint.partitions(Traffic()))
-    assert [partition.values for partition in found] == [
+    partitions = list(endpoint.partitions(Traffic()))
+    assert [partition.values for partition in partitions] == [
         (("exchange", "BYBIT"), ("raw_symbol", "BTCUSDT"), *rest),
         (("exchange", "BYBIT"), ("raw_symbol", "A/B"), *rest),
         (("coin", "BTC"), ("exchanges", "BYBIT+OKEX_SWAP"), *rest),
     ]
-    assert [partition.entry for partition in found] == [
+    assert [partition.entry for partition in partitions] == [
         "kiyotaka.symbols[0]",
         "kiyotaka.symbols[1]",
         "kiyotaka.coins[0]",
@@ -132,7 +132,7 @@ def planned(reading: Reading) -> Gap:
     return gap
 
 
-def asked(window: Window) -> tuple[int, int, int]:
+def first_request_of(window: Window) -> tuple[int, int, int]:
     """A window's first request: from, to (seconds), and points over both sides."""
     endpoint = window.gap.reading.endpoint
     params = dict(window.request().params)
@@ -192,7 +192,7 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
     for gap in gaps:
         while (window := gap.open()) is not None:
             gap.reading.reach.request_ended(window.start)
-            first, last, points = asked(window)
+            first, last, points = first_request_of(window)
             assert points <= 100_000
             assert window.request().weight <= most_weight(endpoint)
             assert first * timestamps.SECOND % step == last * timestamps.SECOND % step == 0
@@ -209,11 +209,11 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
     covered = Slices.of(done)
     assert sum(b - a for a, b in done) == sum(b - a for a, b in covered), "points read twice"
     # Whole intervals that no sync has read, and those of the lookback.
-    wanted = read.missing(timestamps.floor_to(start, step), timestamps.ceil_to(end, step))
+    expected = read.missing(timestamps.floor_to(start, step), timestamps.ceil_to(end, step))
     if read.end is not None:
         whole = timestamps.ceil_to(lookback, step)
-        wanted |= [(max(timestamps.floor_to(start, step), read.end - whole), read.end)]
-    assert covered == Slices.of((timestamps.floor_to(a, step), timestamps.ceil_to(b, step)) for a, b in wanted)
+        expected |= [(max(timestamps.floor_to(start, step), read.end - whole), read.end)]
+    assert covered == Slices.of((timestamps.floor_to(a, step), timestamps.ceil_to(b, step)) for a, b in expected)
     assert refused <= 17, "halved once and for all, not for every window anew"
 
 
@@ -234,7 +234,7 @@ def test_a_window_is_filled(market: str, plan: dict[str, int], points: list[int]
     """Up to the vendor's maximum and the budget's capacity."""
     endpoint = endpoint_of(market, interval="MINUTE", **plan)
     gap = planned(reading_of(endpoint, START, START + 70 * timestamps.DAY))
-    assert [asked(window)[2] for window in iter(gap.open, None)] == points
+    assert [first_request_of(window)[2] for window in iter(gap.open, None)] == points
 
 
 @pytest.mark.parametrize(
@@ -339,8 +339,8 @@ class FromMemory:
         return response(series_of({"side": "BUY"}, *points))
 
 
-def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, bool]], list[int], list[Failure]]:
-    """What was asked for, the times that arrived, and what failed."""
+def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, Any]], list[int], list[Failure]]:
+    """What was requested, the times that arrived, and what failed."""
     endpoint = endpoint_of("BYBIT/BTCUSDT", requests_per_minute=100)
     client = FromMemory(most, status)
     endpoint.client = client  # type: ignore[assignment]
@@ -462,13 +462,13 @@ def test_ids_that_a_sum_lacks_are_empty_or_those_of_the_request(how: str) -> Non
     body = grouped(*names)
     for series in body["series"]:
         series["id"] |= {} if how == "absent" else dict.fromkeys(names, None if how == "null" else "")
-    found = records(feed, body, span)
-    for row in found[STREAM]:
+    by_stream = records(feed, body, span)
+    for row in by_stream[STREAM]:
         assert (row["exchange"], row["raw_symbol"], row["category"]) == ("", "", "")
         assert (row["coin"], row["interval"], row["type"]) == ("BTC", "HOUR", "LIQUIDATION_AGG")
         assert row["normalized_symbol"] is None
         assert all(row[name] is not None for name in KEY)
-    assert [(row["market"], row["exchange"], row["asset"]) for row in found["liquidation_volumes"]] == [
+    assert [(row["market"], row["exchange"], row["asset"]) for row in by_stream["liquidation_volumes"]] == [
         ("BINANCE_FUTURES+BYBIT/btc", "binance+bybit", "btc")
     ] * 2
 
@@ -492,13 +492,13 @@ def test_a_sum_is_keyed_as_a_sum_whatever_its_ids_carry() -> None:
     """Otherwise its rows would have the keys of one of its symbols. The sample's ids are those of a symbol."""
     feed, span = kiyotaka(SUM)
     body = sample("kiyotaka/liquidation_agg")
-    found = records(feed, body, span)
-    assert found == records(feed, grouped("exchange", "rawSymbol", "normalizedSymbol", "category"), span)
-    for row in found[STREAM]:
+    by_stream = records(feed, body, span)
+    assert by_stream == records(feed, grouped("exchange", "rawSymbol", "normalizedSymbol", "category"), span)
+    for row in by_stream[STREAM]:
         assert [row[name] for name in ("exchange", "raw_symbol", "category", "coin")] == ["", "", "", "BTC"]
         assert row["normalized_symbol"] is None
     alone, its_span = kiyotaka("BINANCE_FUTURES/BTCUSDT")
-    keys = [tuple(row[name] for name in KEY) for row in (*found[STREAM], *records(alone, body, its_span)[STREAM])]
+    keys = [tuple(row[name] for name in KEY) for row in (*by_stream[STREAM], *records(alone, body, its_span)[STREAM])]
     assert len(set(keys)) == len(keys) == 4
 
 
@@ -630,12 +630,12 @@ def test_no_side_is_guessed_for_liquidation_volumes_and_no_asset(name: str, valu
     points = body["series"][0]["points"]
     points.insert(0, {"Point": {"timestamp": {"s": 1774800000 + 3600}, "liquidations": 1}})
     body["series"][0]["id"][name] = value
-    found = partly(feed, body, span)
+    by_stream = partly(feed, body, span)
     column = "normalized_symbol" if name == "normalizedSymbol" else name
-    rows, faults = found[STREAM]
+    rows, faults = by_stream[STREAM]
     assert not faults
     assert [row[column] for row in rows] == [arrives, arrives, good[STREAM][1][column]]
-    rows, (fault,) = found["liquidation_volumes"]
+    rows, (fault,) = by_stream["liquidation_volumes"]
     assert rows == good["liquidation_volumes"][1:]
     assert fault.instant == 1774800000 * 10**9, "the first of its intervals"
     assert isinstance(fault.error, UnexpectedAnswer)
@@ -663,11 +663,11 @@ def test_undocumented_fields_beside_a_point_or_beside_the_points_arrive(
     for series in body["series"]:
         (series["points"][0] if beside == "Point" else series).update(novel)
     for _ in range(2):
-        found = records(feed, body, span)
-        assert found[STREAM] == [{**row, **novel} for row in documented[STREAM]]
-        assert found["liquidation_volumes"] == documented["liquidation_volumes"]
-    (told,) = caplog.messages
-    assert "undocumented fields, which arrive as sent: more, note, nothing, partial" in told
+        by_stream = records(feed, body, span)
+        assert by_stream[STREAM] == [{**row, **novel} for row in documented[STREAM]]
+        assert by_stream["liquidation_volumes"] == documented["liquidation_volumes"]
+    (warning,) = caplog.messages
+    assert "undocumented fields, which arrive as sent: more, note, nothing, partial" in warning
 
 
 def test_a_field_of_one_point_is_not_in_other_rows() -> None:
@@ -710,8 +710,8 @@ def test_no_undocumented_field_gets_in_the_place_of_a_column(place: str, caplog:
         raw = decoded(feed, body, span).rows.raw
         assert all(bytes(row).count(f'"{name}":'.encode()) == 1 for row in raw for name in columns)
         assert records(feed, body, span) == documented
-    (told,) = caplog.messages
-    assert told == (
+    (warning,) = caplog.messages
+    assert warning == (
         "kiyotaka_liquidation_agg: dropped undocumented fields whose column names are blank or taken: "
         + ", ".join(map(repr, sorted(columns)))
     )
@@ -907,9 +907,9 @@ def test_added_fields_are_in_a_row_once() -> None:
     (row,) = decoded(feed, series_of(identity, point), span).rows.raw
     members = json.loads(bytes(row), object_pairs_hook=list)
     assert len({name for name, _ in members}) == len(members), "no member twice"
-    found = dict(members)
-    assert (found["side"], found["liquidations"], found["timestamp"], found["extra"]) == ("BUY", 7, 1772928000, 1)
-    assert found["time"] == "2026-03-08T00:00:00.000Z"
+    row = dict(members)
+    assert (row["side"], row["liquidations"], row["timestamp"], row["extra"]) == ("BUY", 7, 1772928000, 1)
+    assert row["time"] == "2026-03-08T00:00:00.000Z"
 
 
 def test_a_sum_that_comes_exchange_by_exchange_is_refused() -> None:
