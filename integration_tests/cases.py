@@ -32,7 +32,7 @@ class Case:
     path        a part of the paths of its requests, for faults
     expected    (sandbox, market, start, end) to the records of one partition, oldest first
     page_size   rows of a full page; None if pages have no row limit
-    unnamed     fields that only the connector can compute, ignored in comparisons
+    ignored     fields that comparisons ignore, because only the connector can compute them
     """
 
     stream: str
@@ -45,7 +45,7 @@ class Case:
     expected: Callable[[Sandbox, str, int, int], list[Row]]
     partition: Callable[[str], dict[str, str]]
     page_size: int | None
-    unnamed: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     def rows(
         self, sandbox: Sandbox, start: str = START, end: str = END, markets: Iterable[str] | None = None
@@ -77,9 +77,9 @@ def config_of(
     return {**config, **({"end_date": end} if end else {}), **fields}
 
 
-def same(actual: Iterable[Row], expected: Iterable[Row], unnamed: Iterable[str] = ()) -> None:
+def same(actual: Iterable[Row], expected: Iterable[Row], ignored: Iterable[str] = ()) -> None:
     """Assert that both have the same rows, equally often, with equal values and types."""
-    actual_rows, expected_rows = (Counter(_text(row, tuple(unnamed)) for row in rows) for rows in (actual, expected))
+    actual_rows, expected_rows = (Counter(_text(row, tuple(ignored)) for row in rows) for rows in (actual, expected))
     missing, surplus = expected_rows - actual_rows, actual_rows - expected_rows
     assert not missing, f"{missing.total()} rows are missing, such as {next(iter(missing))}"
     assert not surplus, f"{surplus.total()} rows too many, such as {next(iter(surplus))}"
@@ -92,8 +92,8 @@ def covers(actual: Iterable[Row], expected: Iterable[Row], case: Case) -> None:
     for row in actual:
         text = _text(row)
         assert by_key.setdefault(case.identity(row), text) == text, f"two rows of one key: {row}"
-        actual_rows.add(_text(row, case.unnamed) if case.unnamed else text)
-    expected_rows = {_text(row, case.unnamed) for row in expected}
+        actual_rows.add(_text(row, case.ignored) if case.ignored else text)
+    expected_rows = {_text(row, case.ignored) for row in expected}
     missing, surplus = expected_rows - actual_rows, actual_rows - expected_rows
     assert not missing, f"{len(missing)} rows are missing, such as {next(iter(missing))}"
     assert not surplus, f"{len(surplus)} rows too many, such as {next(iter(surplus))}"
@@ -273,7 +273,7 @@ KWERY = Case(
     expected=kwery_row,
     partition=lambda market: {"symbol": market},
     page_size=1_000,
-    unnamed=("liquidation_id",),
+    ignored=("liquidation_id",),
 )
 KIYOTAKA = Case(
     stream="kiyotaka_liquidation_agg",
@@ -312,7 +312,7 @@ GATE_ORDERS = Case(
     expected=gate_order,
     partition=lambda market: dict(zip(("settle", "contract"), market.split("/"), strict=True)),
     page_size=1_000,
-    unnamed=("liquidation_id",),
+    ignored=("liquidation_id",),
 )
 GATE_STATS = Case(
     stream="gate_contract_stats",

@@ -167,4 +167,4 @@ def test_the_installed_console_script_reads_every_stream(environment: Path, sand
     for stream in discovered.catalog:
         assert read.statuses(stream)[-1] == "COMPLETE", stream
     for case in CASES:
-        same(read.records(case.stream), case.rows(sandbox), case.unnamed)
+        same(read.records(case.stream), case.rows(sandbox), case.ignored)

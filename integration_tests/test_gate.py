@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cases import GATE_ORDERS, GATE_STATS, config_of, same
 from harness import Connector, Run, cleared, positions, slices
-from unified import alike, mapped
+from unified import mapped, nearly_same
 
 from sandbox import Sandbox
 from sandbox.app import Recorded
@@ -296,7 +296,7 @@ def test_an_order_without_its_size_counts_by_the_position(connector: Connector) 
         run = connector.read(config(sandbox), [ORDERS, "liquidations"])
         assert run.code == 0, run
         assert "order_size" not in run.records(ORDERS)[0]
-        alike(run.records("liquidations"), mapped(GATE_ORDERS, run.records(ORDERS)))
+        nearly_same(run.records("liquidations"), mapped(GATE_ORDERS, run.records(ORDERS)))
 
 
 def test_the_filled_orders_equal_the_sums(connector: Connector, sandbox: Sandbox) -> None:

@@ -62,7 +62,7 @@ def test_a_second_sync_reads_new_rows_and_the_lookback(connector: Connector, san
     second = connector.read(config_of(CASES, sandbox, START, END), STREAMS, state=shuffled(first.final_state))
     assert second.code == 0, second
     for case in CASES:
-        same(second.records(case.stream), later(sandbox, case, HOUR_BEFORE), case.unnamed)
+        same(second.records(case.stream), later(sandbox, case, HOUR_BEFORE), case.ignored)
         covers(first.records(case.stream) + second.records(case.stream), case.rows(sandbox, START, END), case)
     for name, held in all_positions(second.final_state).items():
         assert set(held.values()) == {END}, name
@@ -129,7 +129,7 @@ def test_late_rows_arrive_within_the_lookback_window(connector: Connector, own_s
     second = connector.read(config_of(cases, own_sandbox, START, END), streams, state=first.final_state)
     assert second.code == 0, second
     for case in cases:
-        same(second.records(case.stream), later(own_sandbox, case, HOUR_BEFORE), case.unnamed)
+        same(second.records(case.stream), later(own_sandbox, case, HOUR_BEFORE), case.ignored)
         late = {iso(parse(MIDDLE) - minutes * MINUTE + 123 * 10**6, 3)[:23] for minutes in (20, 59)}
         assert late <= {row[case.cursor][:23] for row in second.records(case.stream)}
 
@@ -149,7 +149,7 @@ def test_a_market_added_later_gets_its_whole_history(connector: Connector, sandb
     for case in CASES:
         added, *others = case.markets
         expected = case.rows(sandbox, START, END, [added]) + case.rows(sandbox, HOUR_BEFORE, END, others)
-        same(second.records(case.stream), expected, case.unnamed)
+        same(second.records(case.stream), expected, case.ignored)
         assert set(positions(second.final_state, case.stream).values()) == {END}
 
 
@@ -173,7 +173,7 @@ def test_a_removed_market_keeps_its_state(connector: Connector, sandbox: Sandbox
     for case in CASES:
         again = case.rows(sandbox, HOUR_BEFORE, END, case.markets[:1])
         again += case.rows(sandbox, "2026-02-28T05:00:00Z", END, case.markets[1:])
-        same(third.records(case.stream), again, case.unnamed)
+        same(third.records(case.stream), again, case.ignored)
 
 
 @pytest.mark.parametrize("interval", ["1h", "4h", "5h", "1d"])
@@ -300,7 +300,7 @@ def test_a_start_after_the_position_wins(connector: Connector, sandbox: Sandbox)
     first = connector.read(config_of(CASES, sandbox, START, "2026-02-27T06:00:00Z"), STREAMS)
     second = connector.read(config_of(CASES, sandbox, MIDDLE, END), STREAMS, state=first.final_state)
     for case in CASES:
-        same(second.records(case.stream), later(sandbox, case, MIDDLE), case.unnamed)
+        same(second.records(case.stream), later(sandbox, case, MIDDLE), case.ignored)
 
 
 def test_the_state_of_one_stream_says_nothing_about_another(connector: Connector, sandbox: Sandbox) -> None:
@@ -346,6 +346,6 @@ def test_a_state_of_the_future_reads_the_lookback_window_and_is_kept(
     ]
     run = connector.read(config, [case.stream], state=state)
     assert run.code == 0, run
-    same(run.records(), case.rows(sandbox, "2026-02-28T05:00:00Z", END), case.unnamed)
+    same(run.records(), case.rows(sandbox, "2026-02-28T05:00:00Z", END), case.ignored)
     assert set(positions(run.final_state, case.stream).values()) == {"2199-01-01T00:00:00Z"}
     assert run.statuses(case.stream)[-1] == "COMPLETE"

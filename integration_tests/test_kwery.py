@@ -70,7 +70,7 @@ def test_ids_are_the_same_in_every_flavour_order_page_and_window(connector: Conn
             config = config_of(sandbox, "2026-02-28T00:00:00Z" if number < 3 else "2026-02-28T07:31:00.5Z")
             run = connector.read(config, [STREAM])
             assert run.code == 0, run
-            same(run.records(), KWERY.rows(sandbox, config["start_date"], END), KWERY.unnamed)
+            same(run.records(), KWERY.rows(sandbox, config["start_date"], END), KWERY.ignored)
             ids = by_id(run)
             assert len(ids) == len(run.records()), "twins share an id"
             assert any(not identity.endswith("-0") for identity in ids), "no twins among the rows"
@@ -254,7 +254,7 @@ def test_every_plan_reads_what_it_may(plan: str, limit: int, connector: Connecto
             config["kwery"]["symbols"] = ["ETH"]
         run = connector.read(config, [STREAM])
         assert run.code == 0, run
-        same(run.records(), KWERY.rows(sandbox, start, NOW, config["kwery"]["symbols"]), KWERY.unnamed)
+        same(run.records(), KWERY.rows(sandbox, start, NOW, config["kwery"]["symbols"]), KWERY.ignored)
         assert {request.params["limit"] for request in paid(sandbox)} == {str(limit)}
 
 
@@ -272,7 +272,7 @@ def test_history_that_a_plan_refuses(plan: str, days: int, connector: Connector)
         assert "invalid_time_range" in line
         since = parse(line.split("reach back to ")[1].split(". ")[0])
         assert abs(since - reach) < 6 * 60 * 10**9
-        same(run.records(), KWERY.rows(sandbox, iso(since, 9), NOW), KWERY.unnamed)
+        same(run.records(), KWERY.rows(sandbox, iso(since, 9), NOW), KWERY.ignored)
         refused_ones = [request for request in paid(sandbox) if request.status == 400]
         assert 1 < len(refused_ones) <= 16, "halved, once for both symbols"
 
@@ -311,7 +311,7 @@ def test_capped_answers_are_requested_again_in_smaller_windows(flavour: str, con
         run = connector.read(config, [STREAM])
         assert run.code == 0, run
         expected = KWERY.rows(sandbox, START, "2026-02-28T12:00:00Z", ["BTC"])
-        same(run.records(), expected, KWERY.unnamed)
+        same(run.records(), expected, KWERY.ignored)
         assert len(by_id(run)) == len(expected) > 200
         windows = {(request.params["start"], request.params["end"]) for request in paid(sandbox)}
         rows = sum(request.rows for request in paid(sandbox))
@@ -424,7 +424,7 @@ def test_the_limit_is_kept_and_every_sync_advances_until_all_is_read(
         else:
             pytest.fail("never done")
         assert syncs > 2
-        same(rows.values(), expected, KWERY.unnamed)
+        same(rows.values(), expected, KWERY.ignored)
         assert set(after.values()) == {iso(parse(end), 0)}
         least = 2 * len(expected) + 25 * len(symbols)
         assert total < 3 * least + 150 * syncs, f"{total} credits in {syncs} syncs for what costs {least} at the least"

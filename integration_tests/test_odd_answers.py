@@ -222,7 +222,7 @@ def test_what_a_read_works_without_fails_no_check(
     assert connector.check(config).status == {"status": "SUCCEEDED"}
     run = connector.read(config, [KWERY.stream])
     assert run.code == 0, run
-    same(run.records(), KWERY.rows(sandbox, START, END), KWERY.unnamed)
+    same(run.records(), KWERY.rows(sandbox, START, END), KWERY.ignored)
 
 
 def test_a_byte_order_mark_is_skipped(connector: Connector, sandbox: Sandbox, monkeypatch: Any) -> None:
@@ -235,7 +235,7 @@ def test_a_byte_order_mark_is_skipped(connector: Connector, sandbox: Sandbox, mo
     run = connector.read(config_of(CASES, sandbox, START, END), [case.stream for case in CASES])
     assert run.code == 0, run
     for case in CASES:
-        same(run.records(case.stream), case.rows(sandbox, START, END), case.unnamed)
+        same(run.records(case.stream), case.rows(sandbox, START, END), case.ignored)
 
 
 # Times.
@@ -260,7 +260,7 @@ def test_rows_outside_the_requested_time_are_dropped_and_counted(
     end = "2026-02-27T00:30:00Z" if case is GATE_ORDERS else END
     run = connector.read(case.config(sandbox, START, end), [case.stream])
     assert run.code == 0, run
-    same(run.records(), case.rows(sandbox, START, end), case.unnamed)
+    same(run.records(), case.rows(sandbox, START, end), case.ignored)
     (told,) = [log for log in run.logs if "outside the requested time" in log]
     assert re.search(r" [1-9][\d,]* rows outside the requested time", told), told
 
@@ -385,7 +385,7 @@ def test_a_last_page_that_repeats_an_earlier_one_is_not_the_end(
     run = connector.read(case.config(sandbox, START, END), [case.stream])
     assert run.code == 1
     assert "a page repeats the rows of" in run.traces[0]["message"]
-    same(run.records(), case.rows(sandbox, START, END), case.unnamed)
+    same(run.records(), case.rows(sandbox, START, END), case.ignored)
     if case is not COIN_METRICS:  # whose request asks for several markets: all but the last were followed by another
         assert all(end < END for parts in slices(run.final_state, case.stream).values() for _, end in parts)
 
@@ -603,7 +603,7 @@ def test_a_row_without_a_time_costs_no_other_market_its_rows(
     (trace,) = run.traces
     assert "yesterday" in trace["message"]
     assert odd in trace["message"]
-    same(run.records(), [row for market in others for row in case.rows(sandbox, START, END, [market])], case.unnamed)
+    same(run.records(), [row for market in others for row in case.rows(sandbox, START, END, [market])], case.ignored)
     assert len(positions(run.final_state, case.stream)) == len(others)
     asked = len([request for request in sandbox.requests(case.vendor) if case.path in request.path])
     assert asked <= 2 * len(case.markets).bit_length() + 2
@@ -621,7 +621,7 @@ def test_a_server_error_of_one_market_costs_no_other_market_its_rows(
     (trace,) = run.traces
     assert trace["failure_type"] == "transient_error"
     assert odd in trace["message"]
-    same(run.records(), [row for market in others for row in case.rows(sandbox, START, END, [market])], case.unnamed)
+    same(run.records(), [row for market in others for row in case.rows(sandbox, START, END, [market])], case.ignored)
     assert len(positions(run.final_state, case.stream)) == len(others)
 
 

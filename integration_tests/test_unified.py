@@ -22,7 +22,7 @@ from cases import (
     config_of,
 )
 from harness import Connector, Message, Run, Warm, cleared, positions
-from unified import FED, KEYS, alike, identity, mapped
+from unified import FED, KEYS, identity, mapped, nearly_same
 
 from sandbox import Sandbox
 from sandbox.app import Recorded
@@ -81,10 +81,10 @@ def test_all_streams_of_all_vendors_in_one_sync(connector: Connector, sandbox: S
     assert run.code == 0, run
     assert run.err == b""
     for case in CASES:
-        alike(run.records(case.stream), case.rows(sandbox, START, END), case.unnamed)
+        nearly_same(run.records(case.stream), case.rows(sandbox, START, END), case.ignored)
     for stream in UNIFIED:
         rows = run.records(stream)
-        alike(rows, fed(run, stream))
+        nearly_same(rows, fed(run, stream))
         assert len({identity(stream, row) for row in rows}) == len(rows), "keys are not unique"
         assert all(row[name] is not None for row in rows for name in KEYS[stream])
         assert run.statuses(stream) == ["STARTED", "RUNNING", "COMPLETE"]
@@ -112,8 +112,8 @@ def test_the_unified_streams_alone_hold_the_same_rows_for_the_same_requests(
     assert own.code == unified.code == both.code == 0
     for stream in UNIFIED:
         expected = fed(own, stream)
-        alike(unified.records(stream), expected)
-        alike(both.records(stream), expected)
+        nearly_same(unified.records(stream), expected)
+        nearly_same(both.records(stream), expected)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -125,7 +125,7 @@ def test_one_vendor_alone(case: Case, connector: Connector, sandbox: Sandbox) ->
     assert [[name] for name in KEYS[stream]] == found[stream]["source_defined_primary_key"]
     run = connector.read(config, [case.stream, stream])
     assert run.code == 0, run
-    alike(run.records(stream), fed(run, stream, [case]))
+    nearly_same(run.records(stream), fed(run, stream, [case]))
     assert run.records(stream)
 
 
@@ -156,7 +156,7 @@ def test_streams_with_equal_cursors_are_read_once(connector: Connector, sandbox:
     both = connector.read(configured(sandbox), [*OWN, *UNIFIED], state=first.final_state)
     assert asked(sandbox) == alone
     for stream in UNIFIED:
-        alike(both.records(stream), fed(own, stream))
+        nearly_same(both.records(stream), fed(own, stream))
 
 
 def test_streams_with_different_cursors_are_read_from_each(connector: Connector, sandbox: Sandbox) -> None:
@@ -168,10 +168,10 @@ def test_streams_with_different_cursors_are_read_from_each(connector: Connector,
     assert second.code == 0, second
     for case in CASES:
         since = "2026-02-27T11:00:00Z"  # the lookback
-        alike(second.records(case.stream), case.rows(sandbox, since, END), case.unnamed)
+        nearly_same(second.records(case.stream), case.rows(sandbox, since, END), case.ignored)
     for stream in UNIFIED:
         rows = second.records(stream)
-        alike(rows, fed(whole, stream))
+        nearly_same(rows, fed(whole, stream))
         assert len({identity(stream, row) for row in rows}) == len(rows)
     sandbox.clear()
     third = connector.read(configured(sandbox), [*OWN, *UNIFIED], state=second.final_state)
@@ -180,7 +180,7 @@ def test_streams_with_different_cursors_are_read_from_each(connector: Connector,
     connector.read(configured(sandbox), OWN, state=second.final_state)
     assert together == asked(sandbox), "from now on, once for both"
     for stream in UNIFIED:
-        alike(third.records(stream), fed(third, stream))
+        nearly_same(third.records(stream), fed(third, stream))
 
 
 def test_a_market_that_is_added_gets_its_whole_history_in_both(connector: Connector, sandbox: Sandbox) -> None:
@@ -191,9 +191,9 @@ def test_a_market_that_is_added_gets_its_whole_history_in_both(connector: Connec
     again = configured(sandbox, END, [COIN_METRICS], lookback_window="PT0S")
     second = connector.read(again, [COIN_METRICS.stream, "liquidations"], state=first.final_state)
     assert second.code == 0, second
-    alike(second.records("liquidations"), fed(second, "liquidations", [COIN_METRICS]))
+    nearly_same(second.records("liquidations"), fed(second, "liquidations", [COIN_METRICS]))
     rows = [row for row in second.records("liquidations") if row["market"] == added]
-    alike(rows, mapped(COIN_METRICS, COIN_METRICS.rows(sandbox, START, END, [added])))
+    nearly_same(rows, mapped(COIN_METRICS, COIN_METRICS.rows(sandbox, START, END, [added])))
 
 
 # Failures.
@@ -214,12 +214,12 @@ def test_a_vendor_that_fails_leaves_the_others_rows_and_is_named(
     assert run.statuses("liquidations")[-1] == "INCOMPLETE"
     assert run.statuses("liquidation_volumes")[-1] == "COMPLETE"
     others = [case for case in (EVENTS, KWERY, COIN_METRICS, BITFINEX, GATE_ORDERS) if case is not broken]
-    alike(run.records("liquidations"), fed(run, "liquidations", others))
-    alike(run.records("liquidation_volumes"), fed(run, "liquidation_volumes"))
+    nearly_same(run.records("liquidations"), fed(run, "liquidations", others))
+    nearly_same(run.records("liquidation_volumes"), fed(run, "liquidation_volumes"))
     sandbox.app.faults.clear()
     again = connector.read(configured(sandbox, lookback_window="PT0S"), UNIFIED, state=run.final_state)
     assert again.code == 0, again
-    alike(again.records("liquidations"), mapped(broken, undisturbed.records(broken.stream)))
+    nearly_same(again.records("liquidations"), mapped(broken, undisturbed.records(broken.stream)))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_transient_faults_lose_no_row_of_any_stream(
     run = connector.read(configured(sandbox, num_workers=4), [*UNIFIED, *OWN], patience="0.02")
     assert run.code == 0, run
     for stream in UNIFIED:
-        alike(run.records(stream), fed(undisturbed, stream))
+        nearly_same(run.records(stream), fed(undisturbed, stream))
 
 
 def test_text_that_is_no_number_fails_the_unified_stream_without_a_guess(
@@ -300,7 +300,7 @@ def test_repeatedly_killed_unified_streams_become_complete(
             break
         assert run.code in (-signal.SIGTERM, -signal.SIGKILL), run
     for stream in UNIFIED:
-        alike(held[stream].values(), fed(undisturbed, stream))
+        nearly_same(held[stream].values(), fed(undisturbed, stream))
 
 
 # The unified streams differ only in the vendor.

@@ -279,7 +279,7 @@ def test_gates_patterns(pattern: str, connector: Connector, sandbox: Sandbox) ->
     assert markets
     orders = read(GATE_ORDERS, connector, sandbox, contracts=[pattern])
     assert orders.code == 0, orders
-    same(orders.records(), GATE_ORDERS.rows(sandbox, START, END, markets), GATE_ORDERS.unnamed)
+    same(orders.records(), GATE_ORDERS.rows(sandbox, START, END, markets), GATE_ORDERS.ignored)
     asked = [request for request in sandbox.requests("gate") if request.path.endswith("/liq_orders")]
     assert len(asked) == 12 * len({market.split("/")[0] for market in markets})
     lists = [request.params["offset"] for request in sandbox.requests("gate") if request.path.endswith("/contracts")]
@@ -345,7 +345,7 @@ def test_a_pattern_that_matches_nothing_does_not_delay_other_entries(
     assert f"`{case.vendor}.{name}[0]`" in trace["message"]
     assert entries[0] in trace["message"]
     assert run.statuses(case.stream)[-1] == "INCOMPLETE"
-    same(run.records(), case.rows(sandbox, START, END, case.markets[:1]), case.unnamed)
+    same(run.records(), case.rows(sandbox, START, END, case.markets[:1]), case.ignored)
     assert len(positions(run.final_state, case.stream)) == 1
 
 
@@ -353,7 +353,7 @@ def test_an_unavailable_list_does_not_stop_named_instruments(connector: Connecto
     sandbox.fault("status", vendor="kaiko", path_contains="/v1/instruments", status=503, times=None)
     run = read(EVENTS, connector, sandbox, instruments=["bbit/perpetual-future/*", EVENTS.markets[0]])
     assert [trace["failure_type"] for trace in run.traces] == ["transient_error"]
-    same(run.records(), EVENTS.rows(sandbox, START, END, EVENTS.markets[:1]), EVENTS.unnamed)
+    same(run.records(), EVENTS.rows(sandbox, START, END, EVENTS.markets[:1]), EVENTS.ignored)
 
 
 @pytest.mark.parametrize("status", [400, 403, 500])
@@ -364,4 +364,4 @@ def test_a_refused_list_does_not_stop_other_entries(status: int, connector: Conn
     (trace,) = run.traces
     assert f"HTTP {status}" in trace["message"]
     assert "`kiyotaka.symbols[0]`" in trace["message"]
-    same(run.records(), KIYOTAKA.rows(sandbox, START, END, ["BINANCE_FUTURES/BTCUSDT"]), KIYOTAKA.unnamed)
+    same(run.records(), KIYOTAKA.rows(sandbox, START, END, ["BINANCE_FUTURES/BTCUSDT"]), KIYOTAKA.ignored)

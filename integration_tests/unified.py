@@ -315,9 +315,9 @@ def mapped(case: Case, rows: Iterable[Row]) -> list[Row]:
     return [unified for row in rows for unified in shape(row)]
 
 
-def alike(actual: Iterable[Row], expected: Iterable[Row], unnamed: Iterable[str] = ()) -> None:
+def nearly_same(actual: Iterable[Row], expected: Iterable[Row], ignored: Iterable[str] = ()) -> None:
     """Like `same`, but computed values may differ in their last digits."""
-    same(_rounded(actual), _rounded(expected), unnamed)
+    same(_rounded(actual), _rounded(expected), ignored)
 
 
 def _rounded(rows: Iterable[Row]) -> list[Row]:
