@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--id", action="append", default=[], metavar="VENDOR=MARKET", help="if a vendor has several")
     parser.add_argument("--seconds", type=float, default=default.seconds, help="largest difference of times (1)")
     parser.add_argument("--size", type=float, default=default.size, help="largest relative difference of sizes (0.001)")
-    parser.add_argument("--gap", type=int, default=default.gap, help="so many missing in a row are a gap (10)")
+    parser.add_argument("--gap", type=int, default=default.gap, help="this many missing in a row are a gap (10)")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the hours to this file")
     parser.add_argument("--note", default="", help="a line for the picture, e.g. that the data are simulated")
     return parser

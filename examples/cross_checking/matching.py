@@ -19,7 +19,7 @@ from cross_checking.rows import MILLISECOND, SECOND, Event, VendorEvents
 class Tolerance:
     """`seconds`: between two reports of one liquidation. `size`: relative difference, as a part of the larger size.
 
-    `gap`: a vendor has a gap if it lacks at least so many liquidations in a row.
+    `gap`: a vendor has a gap if it lacks at least this many liquidations in a row.
     """
 
     seconds: float = 1.0

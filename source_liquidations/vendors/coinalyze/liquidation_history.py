@@ -65,7 +65,7 @@ def symbols_per_request(calls_per_minute: int) -> int:
 
 
 class LiquidationHistory(Endpoint):
-    """One answer holds the whole window of up to 20 symbols. Each symbol is a call, whatever the window's length."""
+    """One answer holds the whole window of up to 20 symbols. Each symbol is a call, however long the window is."""
 
     ascending = False  # symbols come in any order
     splittable = False  # every part would cost all calls again
