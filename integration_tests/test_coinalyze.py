@@ -143,7 +143,7 @@ def test_a_market_counted_in_another_asset_fails_in_the_unified_stream_alone(con
         same(run.records(STREAM), [row for s in SYMBOLS for row in rows_of(sandbox, s, START, END, "1hour", "native")])
         assert {row["market"] for row in run.records(VOLUMES)} == {INVERSE, GATE}
         held = {dict(partition)["symbol"] for partition in positions(run.final_state, VOLUMES)}
-        assert held == {INVERSE, GATE}, "they go on, and the other is read again"
+        assert held == {INVERSE, GATE}, "the others continue, and this one is read again"
         message = connector.check(config).status
         assert message["status"] == "SUCCEEDED"
         assert BYBIT in message["message"]
@@ -260,7 +260,7 @@ def test_a_bucket_that_is_still_open_is_read_again(interval: str, connector: Con
 
 
 def test_a_bucket_that_has_just_ended_may_still_change(connector: Connector) -> None:
-    """A liquidation may be added minutes late, so the bucket is read again, whatever the lookback window."""
+    """A liquidation may be added minutes late, so the bucket is read again, however short the lookback window is."""
     now = floor(time.time_ns(), MINUTE) + 30 * NS
     with coinalyze_sandbox(now=iso(now), rows_per_day=2_000) as sandbox:
         start = iso(floor(now, MINUTE) - 60 * MINUTE, 0)

@@ -132,7 +132,7 @@ def test_every_interval(interval: str, connector: Connector) -> None:
         same(run.records(), rows_of(sandbox, "BYBIT/BTCUSDT", *asked, interval))
 
 
-def test_a_sum_is_the_same_in_whatever_order_its_exchanges_are_named(connector: Connector) -> None:
+def test_a_sum_is_the_same_in_any_order_of_its_exchanges(connector: Connector) -> None:
     with kiyotaka_sandbox() as sandbox:
         names = ["OKEX_SWAP", "BINANCE_FUTURES", "BYBIT"]
         first = connector.read(config_of(sandbox, coins=["BTC"], coin_exchanges=names), [STREAM])
@@ -177,7 +177,7 @@ def test_a_window_that_is_refused_is_halved(most: int, connector: Connector) -> 
         same(run.records(), rows_of(sandbox, "BYBIT/BTCUSDT", start, END))
         refused = [request for request in points(sandbox) if request.status == 403]
         read = bounds([request for request in points(sandbox) if request.status == 200])
-        assert 1 <= len(refused) <= 7, "and what comes after is not refused in turn"
+        assert 1 <= len(refused) <= 7, "and what follows is not refused again"
         assert read[0][0] == parse(start) // 10**9
         assert read[-1][1] == parse(END) // 10**9
         assert all(one[1] == other[0] for one, other in pairwise(read))

@@ -64,7 +64,7 @@ def test_it_finds_the_known_disagreement(executed: Notebook) -> None:
 
 
 def test_stored_outputs_are_those_of_a_run(executed: Notebook) -> None:
-    """Where they are not: `examples/run_notebook.py examples/liquidations.ipynb` stores new ones."""
+    """If they are not, `examples/run_notebook.py examples/liquidations.ipynb` stores new ones."""
     stored = load(NOTEBOOK)
     assert printed(stored, "verdict") == printed(executed, "verdict")
     for cell in ("tables", "cascades", "known"):

@@ -1,4 +1,4 @@
-"""No key in anything that is printed: in no form, at no level of detail, whatever goes wrong."""
+"""No key in anything that is printed: in no form, at no log level, in no error."""
 
 from __future__ import annotations
 

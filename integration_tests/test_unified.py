@@ -248,7 +248,7 @@ def test_transient_faults_lose_no_row_of_any_stream(
 def test_text_that_is_no_number_fails_the_unified_stream_without_a_guess(
     connector: Connector, sandbox: Sandbox
 ) -> None:
-    """Coin Metrics' values are strings, whatever they hold: its own stream takes them as they are."""
+    """All of Coin Metrics' values are strings: its own stream has them as sent."""
     good = connector.read(configured(sandbox, cases=[COIN_METRICS]), ["liquidations"]).records()
     sandbox.fault(
         "wrong_types", vendor="coin_metrics", path_contains=COIN_METRICS.path, field="amount", value="some", times=None

@@ -204,7 +204,7 @@ BITFINEX: list[Case] = [
     ("bitfinex", "tSUSHI:USD", "sushi", "usd"),
     ("bitfinex", "tBTC:CNHT", "btc", "cnht"),
     ("bitfinex", "tTESTBTC:TESTUSD", "testbtc", "testusd"),
-    ("bitfinex", "tLEOEOS", None, None),  # quoted in EOS, of which nothing else tells
+    ("bitfinex", "tLEOEOS", None, None),  # quoted in EOS, which no list shows
     ("bitfinex", "fUSD", None, None),  # funding
 ]
 

@@ -426,7 +426,7 @@ def pauses_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_the_vendors_delays_are_for_429s_without_retry_after(
     vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first, the second, and the last delay for all further 429s, of which there are more than attempts."""
+    """The first, the second, then the last delay for all further 429s, which outnumber the tries."""
     with_delay, without_delay = status(429, None, **{"Retry-After": "7"}), status(429)
     vendor.will(without_delay, without_delay, with_delay, *[without_delay] * 4, GOOD)
     client = make(delays=(60.0, 240.0), patience=Patience())

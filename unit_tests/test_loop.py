@@ -88,7 +88,7 @@ def test_a_slow_consumer_bounds_the_memory(monkeypatch: pytest.MonkeyPatch) -> N
     items = iter(sync_of(endpoint, workers=8))
     first = next(item for item in items if isinstance(item, Block))
     time.sleep(0.5)
-    threads = 8 + 2  # of which at most 8 have a request under way
+    threads = 8 + 2  # at most 8 have a request under way
     assert len(endpoint.client.sent) <= threads + 5_000 // len(first.data) + 2
     assert sum(1 for item in items if isinstance(item, Block)) > 1_000, "it continues once it is asked"
 

@@ -28,7 +28,7 @@ hcl2 = pytest.importorskip("hcl2")
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "examples" / "terraform"
 
-# The resources of airbytehq/airbyte 1.2.0, as far as they are used, after its documentation. A set: what is allowed.
+# The used resources of airbytehq/airbyte 1.2.0, from its documentation. A set: the allowed values.
 # None: any text or expression.
 PROVIDER: dict[str, dict[str, Any]] = {
     "airbyte_source_definition": {

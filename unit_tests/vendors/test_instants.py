@@ -1,4 +1,4 @@
-"""Unix times of rows: their unit, their digits, whatever form they come in."""
+"""Unix times of rows, in every form: their unit, their digits."""
 
 from __future__ import annotations
 

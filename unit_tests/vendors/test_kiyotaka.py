@@ -214,7 +214,7 @@ def test_windows_are_aligned_and_cover_the_range_without_a_gap_and_never_overflo
         whole = timestamps.ceil_to(lookback, step)
         expected |= [(max(timestamps.floor_to(start, step), read.end - whole), read.end)]
     assert covered == Slices.of((timestamps.floor_to(a, step), timestamps.ceil_to(b, step)) for a, b in expected)
-    assert refused <= 17, "halved once and for all, not for every window anew"
+    assert refused <= 17, "halved once, not again for every window"
 
 
 @pytest.mark.parametrize(

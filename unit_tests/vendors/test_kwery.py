@@ -561,7 +561,7 @@ def test_missing_values_of_a_row_are_null() -> None:
     assert unified(side="SHORT")["position_side"] == "short"
 
 
-# Ids: the same on every re-read, whatever the windows, pages, order and flavour, and twins kept apart.
+# Ids: the same on every re-read, for any windows, pages, order and flavour; twins have different ones.
 
 
 @dataclass(frozen=True)
