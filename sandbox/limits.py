@@ -118,7 +118,6 @@ class Limits:
 
     def clear(self) -> None:
         """Forget all requests."""
-        for window in list(self._windows.values()):
-            window.clear()
-        for bucket in list(self._buckets.values()):
-            bucket.clear()
+        limits: list[SlidingWindow | TokenBucket] = [*self._windows.values(), *self._buckets.values()]
+        for limit in limits:
+            limit.clear()

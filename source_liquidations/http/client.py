@@ -1,7 +1,6 @@
 """One vendor's HTTP: the key, retries, the request budget, the origin check.
 
-A request ends in a whole, valid answer or in a LiquidationsError, never in between. `docs/reliability.md` has the rules
-for errors; each vendor's pages have its rate limits.
+A request ends in a whole, valid answer or in a LiquidationsError, never in between (rules: `docs/reliability.md`).
 """
 
 from __future__ import annotations

@@ -117,7 +117,6 @@ class Rows:
         return valid
 
     def to_write(self) -> Rows:
-        """The rows that match a partition."""
         if self.matched_by is None:
             return self
         return self.only([i for i, owners in enumerate(self.matched_by) if owners is None or len(owners)])

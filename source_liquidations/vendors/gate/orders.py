@@ -145,7 +145,7 @@ class LiquidationOrders(Endpoint):
         if len(page.raw) >= int(params["limit"]):
             _ensure_readable_by_contract(start, last, contract)
             names = sorted({*self._contracts.lists.get(settle, ()), *self._with_orders[settle]})
-            memory[_CONTRACTS_LEFT] = [name for name in names if owners(span, name)]
+            memory[_CONTRACTS_LEFT] = [name for name in names if matching_indices(span, name)]
             return _part_of_second(Rows([], []), settle, start, memory)
         if contract is not None and (others := on_page - {contract}):
             raise UnexpectedAnswer(f"`contract`: rows of {others.pop()!r}, but {contract!r} was requested.")
@@ -153,7 +153,7 @@ class LiquidationOrders(Endpoint):
         ids = liquidation_ids(settle, page.rows, instants)
         rename_time(page)
         each = (b'"time":"', times, b'","liquidation_id":"', [id_.encode() for id_ in ids], b'",')
-        owners_of = {name: owners(span, name) for name in on_page}
+        owners_of = {name: matching_indices(span, name) for name in on_page}
         matched_by = [owners_of[row.contract] for row in page.rows]
         constant = {"settle": settle}
         rows = added_rows(page, instants, constant=constant, each=each, times=times, ids=ids, matched_by=matched_by)
@@ -192,8 +192,7 @@ def _covers(pattern: Partition, other: Partition) -> bool:
     return is_covered and names != contract and pattern["settle"] == other["settle"]
 
 
-def owners(span: Span, contract: str) -> list[int]:
-    """The partitions of a span that match a contract, as indices."""
+def matching_indices(span: Span, contract: str) -> list[int]:
     return [index for index, own in enumerate(span.partitions) if matches(_contract_of(own), contract)]
 
 
