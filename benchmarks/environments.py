@@ -28,13 +28,13 @@ REPORTED = {
 VERSIONS = """
 import json, platform, sys
 from importlib.metadata import PackageNotFoundError, version
-found = {"python": platform.python_version()}
+versions = {"python": platform.python_version()}
 for name in sys.argv[1:]:
     try:
-        found[name] = version(name)
+        versions[name] = version(name)
     except PackageNotFoundError:
         pass
-print(json.dumps(found))
+print(json.dumps(versions))
 """
 
 
@@ -66,8 +66,8 @@ def create(environment: str) -> None:
 
 def versions(environment: str) -> dict[str, str]:
     command = [python(environment), "-c", VERSIONS, *REPORTED[environment]]
-    found: dict[str, str] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return found
+    by_name: dict[str, str] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return by_name
 
 
 def main() -> None:
