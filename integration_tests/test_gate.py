@@ -567,7 +567,7 @@ def test_a_page_of_sums_that_does_not_advance(connector: Connector) -> None:
         assert run.code == 1
         (trace,) = run.traces
         assert trace["failure_type"] == "system_error"
-        assert "a page repeats its continuation token; the sync would never end" in trace["message"]
+        assert "a page repeats its page token; the sync would never end" in trace["message"]
         assert len(calls(sandbox, "contract_stats")) == 2
         sandbox.app.faults.clear()
         again = connector.read(made, [STATS], state=run.final_state)

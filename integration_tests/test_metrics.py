@@ -465,7 +465,7 @@ def test_check_of_a_plan_without_metrics(connector: Connector, sandbox: Sandbox)
     config["coin_metrics"] |= {**limited, "metrics_pairs": ["btc-usdt"]}
     status = connector.check(config).status
     assert status["status"] == "FAILED"
-    named = "coin_metrics, `coin_metrics.metrics_pairs[0]` (btc-usdt/1h): "
+    named = "coin_metrics, btc-usdt/1h (`coin_metrics.metrics_pairs[0]`): "
     assert status["message"].startswith(f"{named}HTTP 403: forbidden: Requested")
     assert "`coin_metrics.metrics_" in status["message"]
 

@@ -142,7 +142,7 @@ class Sync:
 
     def _end(self, name: str) -> Iterator[Item]:
         outcome = self._outcomes[name]
-        failures = [error for reading in outcome.readings for error in reading.failures_of(name)]
+        failures = [failure.error for reading in outcome.readings for failure in reading.failures_of(name)]
         if outcome.state.has_changed:
             yield checkpoint(outcome.state)
         yield self._set_status(name, "INCOMPLETE" if failures else "COMPLETE")

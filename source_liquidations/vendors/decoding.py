@@ -108,10 +108,7 @@ class RowDecoder(Generic[Row]):
     Each `Number` of `row` is checked. A number in text becomes a number in the struct, and is written as sent.
 
     fields      fields of the stream; None if rows are not written to a stream, so that any field is allowed
-    numbers     numeric fields, which are Raw in the struct: so literals survive. Each is checked. A number in text
-                becomes a number in the struct, and is written as sent
     added       members that the connector adds to each row. If the vendor sends one of them, the vendor's value is kept
-    added_wins  the connector's value is kept instead
     """
 
     def __init__(self, body: Any, row: type[Row], fields: Fields | None = None, *, added: Sequence[str] = ()) -> None:

@@ -65,7 +65,7 @@ def decoded(
     request: Request = feed.endpoint.first_request(span)
     answer = response(body, headers)
     assert answer.problem() is None, "the client would reject the body"
-    return feed.endpoint.decode(answer, span, request, {} if memory is None else memory)
+    return feed.endpoint.decode(answer.on_one_line(), span, request, {} if memory is None else memory)
 
 
 def records(

@@ -369,7 +369,7 @@ def made(**section: Any) -> Bitfinex:
 
 
 def endpoint_of(made: Bitfinex) -> Liquidations:
-    endpoint = made.feeds()[0].endpoint
+    endpoint = made.feeds[0].endpoint
     assert isinstance(endpoint, Liquidations)
     return endpoint
 

@@ -78,7 +78,7 @@ def test_several_symbols_of_one_window(denomination: str, convert: str) -> None:
 
 def test_daily_dollars_by_default() -> None:
     feed, _ = coinalyze("BTCUSDT_PERP.A", interval="daily", denomination="usd")
-    plain = Coinalyze({"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}, Shared()).feeds()[0].endpoint
+    plain = Coinalyze({"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}, Shared()).feeds[0].endpoint
     span = Span((Partition.of(symbol="BTCUSDT_PERP.A"),), START, START + timestamps.DAY)
     assert feed.endpoint.first_request(span) == plain.first_request(span)
     assert plain.step == timestamps.DAY
@@ -333,14 +333,14 @@ def test_an_interval_that_comes_twice() -> None:
         decoded(feed, [series("BTCUSDT_PERP.A", point()), series("BTCUSDT_PERP.A", point(long=2))], span)
 
 
-def test_undocumented_fields_arrive_but_for_the_rows_own(caplog: pytest.LogCaptureFixture) -> None:
+def test_undocumented_fields_of_points_and_series_arrive(caplog: pytest.LogCaptureFixture) -> None:
     feed, span = coinalyze()
-    body = [series("BTCUSDT_PERP.A", point(n=3, time="?"), point(TEN + 3600, o={"x": [1.50]}), n=7, interval="odd")]
+    body = [series("BTCUSDT_PERP.A", point(n=3, exchange="?"), point(TEN + 3600, o={"x": [1.50]}), n=7, interval=None)]
     text = json.dumps(body, indent=2).replace("\n", "\r\n").replace("1.5", "1.50").encode()
     with caplog.at_level(logging.WARNING, "airbyte"):
         first, second = records(feed, text, span)[STREAM.name]
-    assert (first["n"], first["time"], first["interval"]) == (3, "2026-03-08T10:00:00.000Z", "1hour")
-    assert (second["n"], second["o"], second["interval"]) == (7, {"x": [1.5]}, "1hour")
+    assert (first["n"], first["exchange"], first["interval"]) == (3, "?", "1hour"), "the vendor's, unless it is null"
+    assert (second["n"], second["o"], second["exchange"]) == (7, {"x": [1.5]}, "A")
     assert b"\n" not in bytes(decoded(feed, text, span).rows.raw[0])
     assert sum("which arrive as sent" in message for message in caplog.messages) == 1, "n and o"
 
@@ -497,7 +497,7 @@ def test_the_first_day_of_a_market_is_a_row_of_coverage() -> None:
     """Daily history is kept forever, so it is the market's first day; a later window says nothing about it."""
     section = {"api_key": "k" * 8, "symbols": ["BTCUSDT_PERP.A"]}
     feed, span = coinalyze(interval="daily", denomination="usd")
-    endpoint = Coinalyze(section, Shared(start=START + HOUR)).feeds()[0].endpoint
+    endpoint = Coinalyze(section, Shared(start=START + HOUR)).feeds[0].endpoint
     endpoint.client.fetch = feed.endpoint.client.fetch  # type: ignore[method-assign]
     endpoint.partitions(Traffic())
     day = timestamps.DAY // 10**9
@@ -591,7 +591,7 @@ def checked(start: int, listed: Any, **section: Any) -> list[str]:
         requested_paths.append(request.path)
         return response(listed)
 
-    vendor._client.fetch = fetch  # type: ignore[method-assign]
+    vendor.feeds[0].endpoint.client.fetch = fetch  # type: ignore[method-assign]
     notes = vendor.check(Traffic())
     assert requested_paths == ["/v1/future-markets"], "one call"
     return notes

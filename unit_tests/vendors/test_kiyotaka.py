@@ -31,7 +31,7 @@ from source_liquidations.reading.reading import Failure, Reading
 from source_liquidations.reading.slices import Slice, Slices
 from source_liquidations.reading.windows import Gap, Window
 from source_liquidations.vendors.kiyotaka.liquidation_agg import KEY, LiquidationAgg
-from source_liquidations.vendors.kiyotaka.markets import Body, next_request, page_at
+from source_liquidations.vendors.kiyotaka.markets import Body, first_page, next_request
 from source_liquidations.vendors.kiyotaka.vendor import explain
 from unit_tests.simulated import FakeVendor, Simulation, Unlimited
 from unit_tests.vendors.bodies import configured, decoded, feed_of, kiyotaka, partly, records, response, sample
@@ -339,7 +339,7 @@ class FromMemory:
         return response(series_of({"side": "BUY"}, *points))
 
 
-def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, Any]], list[int], list[Failure]]:
+def synced(hours: int, most: int, status: int = 504) -> tuple[list[tuple[int, bool]], list[int], list[Failure]]:
     """What was requested, the times that arrived, and what failed."""
     endpoint = endpoint_of("BYBIT/BTCUSDT", requests_per_minute=100)
     client = FromMemory(most, status)
@@ -813,8 +813,8 @@ def test_the_list_of_markets_is_followed_by_its_offset() -> None:
     filters = (("exchange", "BYBIT"),)
     first = first_page(filters)
     assert first.params == (("exchange", "BYBIT"), ("pageSize", "100"), ("pageOffset", "0"))
-    assert next_request(first, markets(100)) == page_at(100, filters)
-    assert next_request(first, markets("100")) == page_at(100, filters)
+    assert next_request(first, markets(100)) == first.with_param("pageOffset", "100")
+    assert next_request(first, markets("100")) == first.with_param("pageOffset", "100")
     assert next_request(first, markets(None)) is None
     assert next_request(first, markets(0)) is None
     assert next_request(first, markets(200, rows=0)) is None
@@ -823,7 +823,7 @@ def test_the_list_of_markets_is_followed_by_its_offset() -> None:
 @pytest.mark.parametrize("offset", [100, 50, "many"])
 def test_an_offset_that_does_not_advance_is_an_error(offset: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
-        next_request(page_at(100), markets(offset))
+        next_request(first_page().with_param("pageOffset", "100"), markets(offset))
 
 
 # Refusals.

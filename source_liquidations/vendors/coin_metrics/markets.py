@@ -138,14 +138,8 @@ class LiquidationMarkets(Listing):
         for reference_row, reference_literal in reference:
             if reference_row.market in unmatched:
                 row, literal = unmatched.pop(reference_row.market)
-                entries.append((row, joined(literal, reference_literal)))
+                entries.append((row, merged(literal, members_of(reference_literal))))
         return (entries if next_request else [*entries, *unmatched.values()]), next_request
-
-
-def joined(row: msgspec.Raw | bytes, other: msgspec.Raw | bytes) -> bytes:
-    """A row with those members of another that it lacks. Literals stay as written."""
-    members = members_of(row)
-    return encode({**members, **without(members_of(other), members)})
 
 
 def _periods_of(row: CatalogRow, date: DateReader, end: int) -> Iterator[ListedPeriod]:

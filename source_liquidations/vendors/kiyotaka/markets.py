@@ -53,7 +53,7 @@ class MarketList(Listing):
     """All markets, spot included: the values of the filter `type` are not documented."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client, page_at(0), RowDecoder(Body, MarketRow), next_request)
+        super().__init__(client, first_page(), RowDecoder(Body, MarketRow), next_request)
         self._columns = Fields(STREAM)
 
     def decode(self, response: Response, span: Span, request: Request, memory: dict[Any, Any]) -> Answer:
