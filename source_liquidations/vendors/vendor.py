@@ -1,7 +1,6 @@
 """What a vendor declares: its configuration, streams, endpoints and check."""
 
 import ipaddress
-import math
 import re
 import threading
 from abc import ABC, abstractmethod
@@ -23,6 +22,8 @@ from source_liquidations.reading.endpoint import Answer, Endpoint, Partition, Sp
 from source_liquidations.reading.pages import Mapper
 from source_liquidations.reading.reading import Prepare
 from source_liquidations.streams import Stream
+
+_LEAST_USE = 0.85  # of a configured rate limit
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,14 @@ class Vendor(ABC):
         self._shared = shared
 
     def budget(self, requests: int, seconds: float, *allowances: Allowance) -> Budget:
-        """The documented rate limit, or the configured one over about the same time, never a shorter one."""
-        if per_minute := self._config.get("requests_per_minute"):
-            requests = math.ceil(per_minute * seconds / 60.0)
-            seconds = requests * 60.0 / per_minute
+        """The documented rate limit, or the configured one in whole parts of a minute, none shorter than documented.
+
+        Parts of another length would let a minute hold more than is configured. Only whole requests fit into a part:
+        the shortest parts that use most of the limit are taken.
+        """
+        if per_minute := int(self._config.get("requests_per_minute") or 0):
+            parts = next(n for n in range(int(60 / seconds), 0, -1) if per_minute // n * n >= _LEAST_USE * per_minute)
+            requests, seconds = per_minute // parts, 60.0 / parts
         return Budget(requests, seconds, *allowances)
 
     def client(

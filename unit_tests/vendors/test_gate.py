@@ -611,13 +611,12 @@ def test_a_limit_is_waited_out_for_a_second_to_a_minute(
         assert least <= delay <= most
 
 
-@pytest.mark.parametrize("per_minute", [1, 7, 95, 600, 1_201])
+@pytest.mark.parametrize("per_minute", [1, 7, 19, 95, 600, 1_201])
 def test_a_limit_a_minute_is_kept_in_the_vendors_period(per_minute: int) -> None:
     """A shorter period would allow two of them within the vendor's period."""
-    budget = feed_of(STATS, {"contracts": ["usdt/BTC_USDT"], "requests_per_minute": per_minute}).endpoint.client.budget
-    assert budget.requests * 60.0 / budget.seconds == pytest.approx(per_minute)
+    budget = feed(STATS, {"contracts": ["usdt/BTC_USDT"], "requests_per_minute": per_minute}).endpoint.client.budget
+    assert 0.85 * per_minute <= budget.requests * 60.0 / budget.seconds <= per_minute
     assert budget.seconds >= 10.0
-    assert budget.requests < per_minute / 6 + 1
 
 
 def test_what_refusals_mean() -> None:

@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
+import pytest
+
 from source_liquidations import timestamps
-from source_liquidations.vendors.vendor import reach_notes
+from source_liquidations.http.budgets import Budget
+from source_liquidations.vendors.bitfinex.vendor import Bitfinex
+from source_liquidations.vendors.vendor import Shared, reach_notes
+
+
+def most_in_a_minute(budget: Budget) -> int:
+    """The maximum number of requests in a minute, if each is sent as early as the budget allows."""
+    now = 0.0
+    budget._clock = lambda: now
+    sent: list[float] = []
+    while now < 180.0:
+        wait = budget.reserve()
+        if wait == 0.0:
+            sent.append(now)
+        now += wait
+    return max(sum(at <= other < at + 60.0 for other in sent) for at in sent)
+
+
+@pytest.mark.parametrize("seconds", [6.0, 10.0, 20.0, 60.0])
+@pytest.mark.parametrize("per_minute", [1, 2, 5, 7, 10, 19, 59, 95, 100, 399])
+def test_no_minute_holds_more_than_the_configured_limit_and_hardly_less(per_minute: int, seconds: float) -> None:
+    config = {"symbols": ["*"], "requests_per_minute": per_minute}
+    budget = Bitfinex(config, Shared()).budget(100, seconds)
+    assert budget.seconds >= seconds, "more than the limit in the vendor's own period"
+    assert 0.8 * per_minute <= most_in_a_minute(budget) <= per_minute
 
 
 def test_an_unknown_reach_is_not_reported_even_for_a_start_before_1970() -> None:
