@@ -490,6 +490,22 @@ def test_a_429_without_retry_after_outlasts_the_budgets_period(
     assert pauses == sorted(pauses)
 
 
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_delay_that_is_always_too_short_is_outlasted(
+    vendor: Vendor, make: Make, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vendor may ask for one second while its limit lasts a minute, or its outage half a minute."""
+    vendor.will(status(code, None, **{"Retry-After": "0.1"}))
+    client = make(budget=Budget(1_000_000, 60.0), patience=Patience())
+    pauses = pauses_of(client, monkeypatch)
+    with pytest.raises(VendorUnavailable, match=f"HTTP {code}") as raised:
+        client.fetch(Request("/x"))
+    assert sum(pauses) >= (60.0 if code == 429 else 0.75 * 31)
+    assert "asks to wait" not in raised.value.message, "for less than a second"
+    if code == 429:
+        assert pauses[:5] == [0.1] * 5
+
+
 def test_a_too_long_retry_after_delays_no_other_request(vendor: Vendor, make: Make) -> None:
     vendor.will(status(429, None, **{"Retry-After": "86400"}), GOOD)
     client = make()

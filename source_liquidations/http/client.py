@@ -27,6 +27,7 @@ from source_liquidations.logs import logger
 
 _MAX_REDIRECTS = 2
 _MAX_DELAYS = 30  # requested by the vendor, for one request
+_DELAYS_BELIEVED = 5  # then pauses grow: the vendor refuses again and again after the delay that it asked for
 _MIN_JITTER = 0.75  # factor of a pause; the largest is as far above 1
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "source-liquidations"}
 _random = random.SystemRandom()
@@ -143,7 +144,9 @@ class Client:
             ):
                 raise self._unavailable(request, failed, tries + delays, unaffordable)
             next_try = "a retry" if is_delay else f"try {tries + 1} of {self.patience.tries}"
-            self._pause_before(next_try, delay or self._backoff(tries, failed), failed, request, traffic)
+            # Never shorter than without a delay: a vendor may ask for one second however long its outage is.
+            pause = max(delay or 0.0, self._backoff(delays - _DELAYS_BELIEVED if is_delay else tries, failed))
+            self._pause_before(next_try, pause, failed, request, traffic)
 
     def _requested_delay(self, failed: FailedTry, delays: int) -> float | None:
         """Seconds to wait: from the answer, else from `self.delays` after this many delays; None if neither has any."""
@@ -193,7 +196,8 @@ class Client:
         return refused is not self.headers
 
     def _unavailable(self, request: Request, failed: FailedTry, tries: int, unaffordable: str) -> VendorUnavailable:
-        delay = f"The vendor asks to wait for {failed.retry_after:,.0f} s." if failed.retry_after else ""
+        asked = failed.retry_after or 0.0
+        delay = f"The vendor asks to wait for {asked:,.0f} s." if asked >= 1.0 else ""
         cause = f"no usable answer to {request} in {tries} tries: {str(failed).rstrip('.')}."
         error = VendorUnavailable(
             redact(" ".join(filter(None, (cause, delay, unaffordable)))),
@@ -230,6 +234,8 @@ class Client:
 
     def _backoff(self, tries: int, failed: FailedTry) -> float:
         """Seconds before the next try: growing, jittered. After 429s, they add up to more than the budget's period."""
+        if tries < 1:
+            return 0.0
         period = self.budget.seconds if failed.status == statuses.TOO_MANY_REQUESTS else 0.0
         units = 2.0 ** (self.patience.tries - 1) - 1  # all pauses, in multiples of the first
         first = self.patience.first_pause * max(1.0, period / (units * _MIN_JITTER))
