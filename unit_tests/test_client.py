@@ -587,6 +587,16 @@ def test_each_attempt_takes_the_weight_of_its_request(
     assert taken == [7.0] * 2
 
 
+def test_a_redirect_takes_a_place_in_the_budget(vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    vendor.will(status(302, b"", Location="/base/y"), status(307, b"", Location="/base/z"), GOOD)
+    budget = Budget(1_000, 60.0)
+    taken: list[float] = []
+    monkeypatch.setattr(budget, "reserve", lambda weight: taken.append(weight) or 0.0)
+    make(budget=budget).fetch(Request("/x", weight=7.0), reserved=True)
+    assert len(vendor.arrived) == 3
+    assert taken == [7.0] * 2
+
+
 def test_a_request_that_was_not_sent_gives_all_its_places_back(make: Make) -> None:
     budget = Budget(8, 60.0, counts_weight=True)
     client = make(base="http://127.0.0.1:9", budget=budget)  # nobody listens

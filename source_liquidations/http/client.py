@@ -254,11 +254,13 @@ class Client:
             logger.info("%s: the key's plan is %s", self.vendor, redact(plan))
 
     def _send(self, request: Request, traffic: Traffic) -> Response:
-        """The answer to a request. Follows redirects within its origin."""
+        """The answer to a request. Follows redirects within its origin; each takes a place in the budget."""
         query = _query(request.params + self.key_params)
         url = f"{self.base}{request.path}{f'?{query}' if query else ''}"
         headers = {**_HEADERS, **self.headers}
-        for _ in range(_MAX_REDIRECTS + 1):
+        for redirects in range(_MAX_REDIRECTS + 1):
+            if redirects:
+                self._await_budget(request, traffic)
             traffic.count(requests=1)
             response = self._transport.get(url, headers)
             response = replace(response, body=body_without(self._key_forms, response.body))
