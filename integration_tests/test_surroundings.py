@@ -643,6 +643,24 @@ def test_a_tunnel_that_a_proxy_refuses_is_reported_immediately(connector: Connec
     refusing.server_close()
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_vendor_that_a_proxy_does_not_reach_is_retried(status: int, connector: Connector, sandbox: Sandbox) -> None:
+    with_outage = Proxy(status)
+    config = COIN_METRICS.config(sandbox, START, END)
+    config["coin_metrics"]["base_url"] = "https://api.example.com"
+    environment = {"HTTPS_PROXY": f"http://user:pass-word@127.0.0.1:{with_outage.server_port}", "NO_PROXY": ""}
+    files = ["--config", connector.file(config), "--catalog", connector.file(connector_catalog(COIN_METRICS))]
+    run = connector.start(["read", *files], patience="0.01", environment=environment).collect()
+    assert run.code == 1, run
+    (trace,) = run.traces
+    assert trace["failure_type"] == "transient_error"
+    assert "in 6 tries: ProxyError" in trace["message"]
+    assert str(status) in trace["message"]
+    assert b"pass-word" not in run.out + run.err
+    with_outage.shutdown()
+    with_outage.server_close()
+
+
 @pytest.mark.parametrize("words", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"], ids=["silence", "another protocol"])
 def test_a_server_that_is_not_a_proxy_is_reported_immediately(
     words: bytes, connector: Connector, sandbox: Sandbox

@@ -105,7 +105,9 @@ def misconfigured(error: Exception, url: str, proxy: str | None, *, reached: boo
         return None
     for cause in causes:
         if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
-            return refused_by_proxy(proxy, str(cause).partition(": ")[2])
+            reason = str(cause).partition(": ")[2]
+            # With a 5xx, a proxy says that it does not reach the vendor now.
+            return None if reason.startswith("5") else refused_by_proxy(proxy, reason)
     if not reached and any(isinstance(cause, (urllib3.exceptions.ProxyError, BadStatusLine)) for cause in causes):
         return refused_by_proxy(proxy, "no connection through it")
     return None
