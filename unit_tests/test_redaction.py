@@ -40,6 +40,9 @@ FORMS: dict[str, Callable[[str], str]] = {
     "json in json": lambda key: json.dumps(json.dumps(key)[1:-1])[1:-1],
     "json three times": lambda key: json.dumps(json.dumps(json.dumps(key)[1:-1])[1:-1])[1:-1],
     "repr in json": lambda key: json.dumps(repr(key)[1:-1])[1:-1],
+    "html, by number": lambda key: "".join(f"&#{ord(character):04};" for character in key),
+    "hexadecimal": lambda key: key.encode().hex(),
+    "hexadecimal, separated": lambda key: key.encode().hex(":").upper(),
     "html, twice": lambda key: html.escape(html.escape(key)),
     "url, three times": lambda key: quote(quote(quote(key, safe=""), safe=""), safe=""),
 }
@@ -80,6 +83,18 @@ def test_a_key_is_masked_in_every_form(form: str, fresh: Callable[[], None]) -> 
         assert masked == f"{before}{MASK}{after}"
 
     holds()
+
+
+@given(keys, st.text(st.characters(max_codepoint=127)), st.text(st.characters(max_codepoint=127)))
+def test_a_key_is_masked_within_base64(key: str, user: str, after: str) -> None:
+    """As in the header of a user and a password."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        forget(monkeypatch)
+        keep_secret([key])
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            masked = redact(f"({encode(f'{user}:{key}{after}'.encode()).decode()})")
+            assert masked.endswith(f"{MASK})")
+            assert len(masked) - len(MASK) - 2 <= -(-(len(user) + 1) * 8 // 6), "nothing but the user"
 
 
 ESCAPED: dict[str, Callable[[str], str]] = {

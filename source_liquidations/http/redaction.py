@@ -1,4 +1,4 @@
-"""Keeps keys out of all output, whether literal, URL-encoded, in base64 or escaped."""
+"""Keeps keys out of all output, whether literal, URL-encoded, in base64, in hexadecimal digits or escaped."""
 
 import base64
 import html
@@ -33,15 +33,31 @@ def _character(character: str) -> str:
         rf"\\+u{code:04x}",
         "".join(rf"\\+x{byte:02x}" for byte in encoded),
         percent,
-        rf"&(?:amp;)*(?:{re.escape(entity)}|#{code}|#x{code:x});",
+        rf"&(?:amp;)*(?:{re.escape(entity)}|#0*{code}|#x0*{code:x});",
         r"\\+" if character == "\\" else rf"\\*{re.escape(character)}",
     ]
     return f"(?:{'|'.join(forms)})"
 
 
 def _forms(secret: str) -> str:
-    escaped = "".join(map(_character, secret))
-    return f"{escaped}|(?:{'|'.join(map(re.escape, _in_base64(secret)))})={{0,2}}"
+    forms = ["".join(map(_character, secret))]
+    if len(secret) >= _MIN_LENGTH_IN_BODIES:  # a shorter one would look like parts of words
+        forms.append("[: ]?".join(f"{byte:02x}" for byte in secret.encode("utf-8", "surrogatepass")))
+        forms.append(f"(?:{'|'.join(map(re.escape, _within_base64(secret)))})[A-Za-z0-9+/_-]*={{0,2}}")
+    forms.append(f"(?:{'|'.join(map(re.escape, _in_base64(secret)))})={{0,2}}")
+    return "|".join(forms)
+
+
+def _within_base64(secret: str) -> set[str]:
+    """The characters of `user:secret` in base64 that depend on the secret alone, for any user and anything after it."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    encoders = (base64.b64encode, base64.urlsafe_b64encode)
+    # A character has six bits.
+    return {
+        encode(bytes(before) + raw).decode()[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+        for before in range(3)
+        for encode in encoders
+    }
 
 
 def _in_base64(secret: str) -> set[str]:
