@@ -147,6 +147,26 @@ def test_many_threads_share_one_budget() -> None:
         assert sum(at - 0.52 < other <= at for other in sent) >= 50, "refused with places left"
 
 
+def test_a_request_counts_from_when_it_is_sent() -> None:
+    """A connection may have to be opened first, and the next requests find it open."""
+    clock = Clock()
+    budget = Budget(3, 10.0, clock=clock)
+    start = clock.now
+    assert [budget.reserve(), budget.reserve(), budget.reserve()] == [0.0] * 3
+    assert budget.reserve() == pytest.approx(10.2)
+    for at in (1.0, 4.0):
+        clock.now = start + at
+        budget.sending()
+    assert budget.reserve() == pytest.approx(6.2), "the third may still be sent"
+    clock.now = start + 5.0
+    budget.sending()
+    assert budget.reserve() == pytest.approx(6.2)
+    clock.now = start + 11.3
+    assert [budget.reserve() == 0.0, budget.reserve()] == [True, pytest.approx(2.9)]
+    budget.give_back()
+    assert [budget.reserve() == 0.0, budget.reserve()] == [True, pytest.approx(2.9)]
+
+
 @given(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=1, max_size=40))
 def test_a_request_that_counts_as_several_takes_as_many_places(limit: int, sizes: list[int]) -> None:
     clock = Clock()

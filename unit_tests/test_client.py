@@ -587,6 +587,21 @@ def test_each_attempt_takes_the_weight_of_its_request(
     assert taken == [7.0] * 2
 
 
+def test_a_request_counts_once_it_is_connected(vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = transport.connections
+
+    def slow(url: str) -> object:
+        time.sleep(0.6)
+        return ready(url)
+
+    monkeypatch.setattr(transport, "connections", slow)
+    client = make(budget=Budget(1, 1.0))
+    client.fetch(Request("/x"))
+    arrived = time.monotonic()
+    client.fetch(Request("/x"))
+    assert time.monotonic() - arrived >= 0.9
+
+
 def test_a_redirect_takes_a_place_in_the_budget(vendor: Vendor, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     vendor.will(status(302, b"", Location="/base/y"), status(307, b"", Location="/base/z"), GOOD)
     budget = Budget(1_000, 60.0)

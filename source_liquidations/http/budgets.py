@@ -4,6 +4,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from heapq import merge
+from itertools import islice
 
 # Vendors count requests when they arrive. A window slightly longer than the vendor's keeps network jitter from causing
 # a 429, and costs this share of the throughput.
@@ -61,6 +63,7 @@ class Budget:
         self._counts_weight = counts_weight
         self._clock = clock
         self._lock = threading.Lock()
+        self._reserved: deque[float] = deque()  # places of requests that are not sent yet
         self._sent: deque[float] = deque()
         self._paused_until = 0.0
         self._spacing = 0.0
@@ -83,18 +86,30 @@ class Budget:
             free_at = max(self._paused_until, self._next_at)
             if now < free_at:
                 return max(free_at - now, _SHORTEST_WAIT)
-            while self._sent and self._sent[0] <= now - self.seconds * _SLACK:
-                self._sent.popleft()
-            surplus = len(self._sent) + places - self.requests
-            wait = self._sent[surplus - 1] + self.seconds * _SLACK - now if surplus > 0 else 0.0
+            for taken in (self._reserved, self._sent):
+                while taken and taken[0] <= now - self.seconds * _SLACK:
+                    taken.popleft()
+            surplus = len(self._reserved) + len(self._sent) + places - self.requests
+            wait = 0.0
+            if surplus > 0:
+                last = next(islice(merge(self._reserved, self._sent), surplus - 1, None))
+                wait = last + self.seconds * _SLACK - now
             wait = max([wait, *(allowance.wait_for(weight, now) for allowance in self._allowances)])
             if surplus > 0 or wait > 0.0:
                 return max(wait, _SHORTEST_WAIT)
-            self._sent.extend([now] * places)
+            self._reserved.extend([now] * places)
             for allowance in self._allowances:
                 allowance.spend(weight)
             self._next_at = now + self._spacing
             return 0.0
+
+    def sending(self, weight: float = 1.0) -> None:
+        """A request with a reserved place leaves now, perhaps much later: to connect takes time. It counts from now."""
+        places = self._places(weight)
+        with self._lock:
+            for _ in range(min(places, len(self._reserved))):
+                self._reserved.popleft()
+            self._sent.extend([self._clock()] * places)
 
     def _places(self, weight: float) -> int:
         return min(round(weight), self.requests) if self._counts_weight else 1
@@ -102,8 +117,8 @@ class Budget:
     def give_back(self, weight: float = 1.0) -> None:
         """Undo the last `reserve`: the request did not reach the vendor."""
         with self._lock:
-            for _ in range(min(self._places(weight), len(self._sent))):
-                self._sent.pop()
+            for _ in range(min(self._places(weight), len(self._reserved))):
+                self._reserved.pop()
             for allowance in self._allowances:
                 allowance.give_back(weight)
 
@@ -133,7 +148,8 @@ class Budget:
         """
         with self._lock:
             period_start = self._clock() - self.seconds
-            is_shared = remaining <= 0 and sum(at > period_start for at in self._sent) < self.requests
+            taken = sum(at > period_start for at in (*self._reserved, *self._sent))
+            is_shared = remaining <= 0 and taken < self.requests
         if is_shared:
             self.pause(reset_seconds)
 

@@ -262,7 +262,7 @@ class Client:
             if redirects:
                 self._await_budget(request, traffic)
             traffic.count(requests=1)
-            response = self._transport.get(url, headers)
+            response = self._transport.get(url, headers, lambda: self.budget.sending(request.weight))
             response = replace(response, body=body_without(self._key_forms, response.body))
             traffic.count(received=len(response.body))
             if response.status not in statuses.REDIRECTS:

@@ -6,6 +6,7 @@ by letter or a gzip stream of empty blocks would block a worker forever.
 
 import io
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http.client import CONTINUE, OK, HTTPResponse
@@ -17,19 +18,21 @@ class Exchange:
     """One request and its answer.
 
     deadline   when it times out, on the monotonic clock
+    sending    called once it is connected, before the first byte of the request
     sent       whether a byte of the request may have left the machine
     """
 
     deadline: float
+    sending: Callable[[], None]
     sent: bool = False
 
 
 _current: ContextVar[Exchange] = ContextVar("exchange")
 
 
-def begin(seconds: float) -> Exchange:
+def begin(seconds: float, sending: Callable[[], None]) -> Exchange:
     """Start an exchange in this thread. It times out after this many seconds."""
-    exchange = Exchange(time.monotonic() + seconds)
+    exchange = Exchange(time.monotonic() + seconds, sending)
     _current.set(exchange)
     return exchange
 
@@ -80,7 +83,9 @@ def timed(connection: type[Any]) -> type[Any]:
         def request(self, *args: Any, **options: Any) -> None:
             if self.sock is None:
                 self.connect()
-            _current.get().sent = True
+            exchange = _current.get()
+            exchange.sent = True
+            exchange.sending()
             super().request(*args, **options)
 
     Timed.__name__ = connection.__name__  # urllib3 shows it in its messages

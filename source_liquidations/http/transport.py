@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from urllib.parse import urljoin, urlsplit
 
@@ -35,15 +35,15 @@ class Transport:
         self._connections_lock = threading.Lock()
         self._reached = False  # whether the vendor has ever answered
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Response:
-        """One GET and its whole body, decompressed.
+    def get(self, url: str, headers: Mapping[str, str], sending: Callable[[], None]) -> Response:
+        """One GET and its whole body, decompressed. Calls `sending` once it is connected.
 
         Raises FailedTry if the network or the vendor fails, ConfigurationError if this machine's proxy or certificates
         do, UnexpectedAnswer if the body is too large.
         """
         with self._connections_lock:  # reading certificates is slow: one thread does it for all
             manager, proxy = self._connections = self._connections or connections(url)
-        exchange = begin(self._patience.connect + self._patience.answer)
+        exchange = begin(self._patience.connect + self._patience.answer, sending)
         try:
             response = self._exchange(manager, url, headers, exchange)
         except (exceptions.HTTPError, OSError, ValueError) as error:

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -124,8 +124,9 @@ class Wire:
         with mock.patch.object(Transport, "get", self.get):
             yield
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Response:
+    def get(self, url: str, headers: Mapping[str, str], sending: Callable[[], None]) -> Response:
         assert len(self.arrived) < 1_000, "the sync would never end"
+        sending()
         parts = urlsplit(url)
         request = Arrived(parts.path, dict(parse_qsl(parts.query)), headers)
         self.arrived.append(request)
