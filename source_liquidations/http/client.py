@@ -27,7 +27,7 @@ from source_liquidations.logs import logger
 
 _MAX_REDIRECTS = 2
 _MAX_DELAYS = 30  # requested by the vendor, for one request
-_DELAYS_BELIEVED = 5  # then pauses grow: the vendor refuses again and again after the delay that it asked for
+_DELAYS_BELIEVED = 20  # then pauses grow: a limit may last longer than the delays that the vendor asks for
 _MIN_JITTER = 0.75  # factor of a pause; the largest is as far above 1
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "source-liquidations"}
 _random = random.SystemRandom()

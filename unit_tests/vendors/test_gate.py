@@ -614,7 +614,7 @@ def test_a_limit_is_waited_out_for_a_second_to_a_minute(
 @pytest.mark.parametrize("per_minute", [1, 7, 19, 95, 600, 1_201])
 def test_a_limit_a_minute_is_kept_in_the_vendors_period(per_minute: int) -> None:
     """A shorter period would allow two of them within the vendor's period."""
-    budget = feed(STATS, {"contracts": ["usdt/BTC_USDT"], "requests_per_minute": per_minute}).endpoint.client.budget
+    budget = feed_of(STATS, {"contracts": ["usdt/BTC_USDT"], "requests_per_minute": per_minute}).endpoint.client.budget
     assert 0.85 * per_minute <= budget.requests * 60.0 / budget.seconds <= per_minute
     assert budget.seconds >= 10.0
 
