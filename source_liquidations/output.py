@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import threading
 from collections.abc import Callable
 
@@ -47,12 +48,20 @@ class Output:
             unwritten = memoryview(data)
             try:
                 while unwritten:
-                    count = os.write(self._descriptor, unwritten[:_PIECE])
+                    count = self._write(unwritten[:_PIECE])
                     self.written += count
                     unwritten = unwritten[count:]
             except OSError as error:
                 self.lost = OutputLost(error)
                 raise self.lost from None
+
+    def _write(self, data: memoryview) -> int:
+        """The number of bytes written. Waits for the reader, even if another program made the output non-blocking."""
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            select.select([], [self._descriptor], [])
+            return 0
 
     def message(self, message: AirbyteMessage) -> None:
         """Write any message but a record. Raises OutputLost."""

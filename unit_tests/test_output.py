@@ -50,6 +50,18 @@ def test_a_block_is_written_to_its_end(pipe: Pipe) -> None:
     assert pipe.end() == block + b'{"type":"LOG"}\n'
 
 
+def test_a_pipe_that_must_not_block_is_waited_for(pipe: Pipe) -> None:
+    """Whoever shares an output can make it non-blocking for all."""
+    os.set_blocking(pipe.write_end, False)
+    block = b'{"type":"RECORD"}\n' * 100_000
+    lost = None
+    try:
+        pipe.output.block(block)
+    except OutputLost as error:
+        lost = error
+    assert (pipe.end() == block, lost) == (True, None)
+
+
 def test_what_some_take_for_the_end_of_a_line_is_escaped(pipe: Pipe) -> None:
     line = '{"a":"\u2028\u2029\x85\u00e9\u5348"}\n'.encode()
     pipe.output.block(line)
