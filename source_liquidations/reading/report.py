@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import msgspec
@@ -78,7 +79,9 @@ def log_report(outcomes: Iterable[Outcome], *, seconds: float) -> None:
             streams.append(StreamReport(None, outcome.stream, outcome.status or "", outcome.rows.total()))
     if streams:
         logger.info("sync report\n%s", _table(streams))
-        report = {"version": version("airbyte-source-liquidations"), "seconds": round(seconds, 1), "streams": streams}
+        report: dict[str, Any] = {"seconds": round(seconds, 1), "streams": streams}
+        with suppress(PackageNotFoundError):  # a checkout that is not installed
+            report = {"version": version("airbyte-source-liquidations"), **report}
         logger.info("sync report as JSON: %s", msgspec.json.encode(report).decode())
 
 
