@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -95,6 +96,13 @@ def test_a_key_is_masked_within_base64(key: str, user: str, after: str) -> None:
             masked = redact(f"({encode(f'{user}:{key}{after}'.encode()).decode()})")
             assert masked.endswith(f"{MASK})")
             assert len(masked) - len(MASK) - 2 <= -(-(len(user) + 1) * 8 // 6), "nothing but the user"
+
+
+def test_many_backslashes_are_redacted_quickly() -> None:
+    keep_secret(["a1b2c3d4e5f6"])
+    began = time.perf_counter()
+    assert redact("\\" * 20_000) == "\\" * 20_000
+    assert time.perf_counter() - began < 2.0
 
 
 ESCAPED: dict[str, Callable[[str], str]] = {

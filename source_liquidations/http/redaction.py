@@ -13,6 +13,7 @@ MASK = "****"
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _MIN_LENGTH = 4  # masking shorter secrets would garble ordinary words and protect nothing
 _MIN_LENGTH_IN_BODIES = 8
+_BACKSLASHES = r"\\{1,31}"  # as many as JSON five times within JSON has. Without a limit, a long run takes minutes
 
 # A key in a query string is also masked by its parameter's name, in any encoding.
 _QUERY_KEY = re.compile(
@@ -30,11 +31,11 @@ def _character(character: str) -> str:
     entity = html.escape(character).removeprefix("&").removesuffix(";")
     code = ord(character)
     forms = [
-        rf"\\+u{code:04x}",
-        "".join(rf"\\+x{byte:02x}" for byte in encoded),
+        rf"{_BACKSLASHES}u{code:04x}",
+        "".join(rf"{_BACKSLASHES}x{byte:02x}" for byte in encoded),
         percent,
         rf"&(?:amp;)*(?:{re.escape(entity)}|#0*{code}|#x0*{code:x});",
-        r"\\+" if character == "\\" else rf"\\*{re.escape(character)}",
+        _BACKSLASHES if character == "\\" else rf"(?:{_BACKSLASHES})?{re.escape(character)}",
     ]
     return f"(?:{'|'.join(forms)})"
 
