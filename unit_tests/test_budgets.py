@@ -36,8 +36,48 @@ def test_no_window_holds_more_than_the_limit(limit: int, seconds: float, steps: 
     for step in steps:
         clock.now += step
         if budget.reserve() == 0.0:
+            budget.sending()
             sent.append(clock.now)
     assert most_in_any(seconds, sent) <= limit
+
+
+@given(
+    st.integers(1, 12),
+    st.floats(0.1, 60),
+    st.lists(st.tuples(st.floats(0, 5), st.floats(0, 20)), max_size=60),
+)
+def test_no_window_holds_more_than_the_limit_however_long_requests_connect(
+    limit: int, seconds: float, steps: list[tuple[float, float]]
+) -> None:
+    clock = Clock()
+    budget = Budget(limit, seconds, clock=clock)
+    connecting: list[float] = []
+    sent: list[float] = []
+
+    def send(until: float) -> None:
+        for at in sorted(at for at in connecting if at <= until):
+            clock.now = at
+            budget.sending()
+            sent.append(at)
+            connecting.remove(at)
+        clock.now = until
+
+    for pause, connect in steps:
+        send(clock.now + pause)
+        if budget.reserve() == 0.0:
+            connecting.append(clock.now + connect)
+    send(clock.now + 20)
+    assert most_in_any(seconds, sent) <= limit
+
+
+def test_a_request_that_never_leaves_takes_a_place_for_a_minute() -> None:
+    clock = Clock()
+    budget = Budget(1, 10.0, clock=clock)
+    assert budget.reserve() == 0.0
+    clock.now += 59.0
+    assert 0.0 < budget.reserve() < 1.0
+    clock.now += 1.0
+    assert budget.reserve() == 0.0
 
 
 def test_a_remaining_count_does_not_reduce_the_margin() -> None:
@@ -47,6 +87,7 @@ def test_a_remaining_count_does_not_reduce_the_margin() -> None:
     while len(sent) < 30:
         wait = budget.reserve()
         if wait == 0.0:
+            budget.sending()
             sent.append(clock.now)
         clock.now += min(wait, 0.05)
         budget.note_remaining(5, 1.0)
@@ -62,6 +103,7 @@ def test_a_caller_that_waits_uses_nearly_all_of_the_limit(limit: int, seconds: f
         asked += 1
         wait = budget.reserve()
         if wait == 0.0:
+            budget.sending()
             sent.append(clock.now)
         clock.now += wait
     assert most_in_any(seconds, sent) <= limit
@@ -93,6 +135,8 @@ def test_zero_remaining_after_our_own_requests_changes_nothing() -> None:
     clock = Clock()
     budget = Budget(2, 6.0, clock=clock)
     assert [budget.reserve(), budget.reserve()] == [0.0, 0.0]
+    budget.sending()
+    budget.sending()
     budget.note_remaining(0, 6.0)
     clock.now += 6.2
     assert budget.reserve() == 0.0
@@ -125,14 +169,19 @@ def test_many_threads_share_one_budget() -> None:
         return float(latest.now)
 
     budget = Budget(50, 0.5, clock=clock)
-    sent: list[float] = []
+    sent: list[tuple[float, float]] = []  # when its place was reserved, and when it was sent
     refused: list[float] = []
     deadline = time.monotonic() + 60
 
     def work() -> None:
         while len(sent) < 150 and time.monotonic() < deadline:
             wait = budget.reserve()
-            (refused if wait else sent).append(latest.now)
+            at = latest.now
+            if wait:
+                refused.append(at)
+            else:
+                budget.sending()
+                sent.append((at, latest.now))
             time.sleep(min(wait, 0.05))
 
     threads = [threading.Thread(target=work) for _ in range(16)]
@@ -142,9 +191,9 @@ def test_many_threads_share_one_budget() -> None:
         thread.join()
     assert len(sent) >= 150
     assert refused
-    assert most_in_any(0.5, sent) <= 50
+    assert most_in_any(0.5, [at for _, at in sent]) <= 50
     for at in refused:
-        assert sum(at - 0.52 < other <= at for other in sent) >= 50, "refused with places left"
+        assert sum(reserved_at <= at < sent_at + 0.52 for reserved_at, sent_at in sent) >= 50, "places were left"
 
 
 def test_a_request_counts_from_when_it_is_sent() -> None:
@@ -175,6 +224,7 @@ def test_a_request_that_counts_as_several_takes_as_many_places(limit: int, sizes
     for places in sizes:
         while wait := budget.reserve(places):
             clock.now += wait
+        budget.sending(places)
         sent += [clock.now] * min(places, limit)
     assert most_in_any(60.0, sent) <= limit
 

@@ -16,6 +16,8 @@ _FIRST_SPACING = 0.05
 _MAX_SPACING = 10.0
 _SPACING_DECAY = 0.97
 _SHORTEST_WAIT = 0.001  # seconds; zero would mean that a place was taken
+_LONGEST_UNSENT = 60.0  # seconds that connecting may take. A request that has not left then never will
+_UNSENT_WAIT = 0.1  # seconds, while an older request that has not left keeps its place
 
 
 class Allowance:
@@ -86,14 +88,15 @@ class Budget:
             free_at = max(self._paused_until, self._next_at)
             if now < free_at:
                 return max(free_at - now, _SHORTEST_WAIT)
-            for taken in (self._reserved, self._sent):
-                while taken and taken[0] <= now - self.seconds * _SLACK:
+            period = self.seconds * _SLACK
+            for taken, seconds in ((self._reserved, max(period, _LONGEST_UNSENT)), (self._sent, period)):
+                while taken and taken[0] + seconds <= now:
                     taken.popleft()
             surplus = len(self._reserved) + len(self._sent) + places - self.requests
             wait = 0.0
             if surplus > 0:
                 last = next(islice(merge(self._reserved, self._sent), surplus - 1, None))
-                wait = last + self.seconds * _SLACK - now
+                wait = last + period - now if last + period > now else _UNSENT_WAIT
             wait = max([wait, *(allowance.wait_for(weight, now) for allowance in self._allowances)])
             if surplus > 0 or wait > 0.0:
                 return max(wait, _SHORTEST_WAIT)

@@ -380,6 +380,7 @@ def test_one_request_in_25_seconds_and_never_two_at_once(monkeypatch: pytest.Mon
     budget = endpoint_of(made()).client.budget
     monkeypatch.setattr(budget, "_clock", lambda: now[0])
     assert budget.reserve() == 0.0
+    budget.sending()
     assert budget.reserve() == pytest.approx(25.0, rel=0.05)
     now[0] = 24.9
     assert budget.reserve() > 0.0

@@ -18,6 +18,7 @@ def most_in_a_minute(budget: Budget) -> int:
     while now < 180.0:
         wait = budget.reserve()
         if wait == 0.0:
+            budget.sending()
             sent.append(now)
         now += wait
     return max(sum(at <= other < at + 60.0 for other in sent) for at in sent)
