@@ -238,7 +238,8 @@ class Endpoint(ABC):
         if len(partitions) > 1:
             at_fault = [partition for partition in partitions if f"'{partition.values[0][1]}'" in error.cause]
         names = [f"{partition} (`{partition.entry}`)" if partition.entry else str(partition) for partition in at_fault]
-        return error.named(", ".join(names or [f"`{partitions[0].entry.partition('[')[0]}`"]))
+        setting = partitions[0].entry.partition("[")[0]
+        return error.named(", ".join(names) or (setting and f"`{setting}`"))
 
     def with_code_hint(self, error: LiquidationsError, market: str) -> LiquidationsError:
         """The same error. Its advice gains the vendor's code of an exchange that `market` spells another way.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from source_liquidations import timestamps
+from source_liquidations.errors import RequestRefused
 from source_liquidations.http.budgets import Budget
+from source_liquidations.reading.endpoint import Partition
 from source_liquidations.vendors.bitfinex.vendor import Bitfinex
 from source_liquidations.vendors.vendor import Shared, reach_notes
 
@@ -39,3 +41,10 @@ def test_an_unknown_reach_is_not_reported_even_for_a_start_before_1970() -> None
     assert reach_notes("acme", start, start) == []
     (told,) = reach_notes("acme", timestamps.parse("2024-01-01T00:00:00Z"), start)
     assert told.startswith("acme: data reach back to 2024-01-01T00:00:00Z. start_date is 1969-12-31T00:00:00Z;")
+
+
+def test_an_error_of_several_partitions_without_entries_names_only_the_vendor() -> None:
+    endpoint = Bitfinex({"symbols": ["*"]}, Shared()).feeds[0].endpoint
+    partitions = [Partition.of(symbol="tBTCF0:USTF0"), Partition.of(symbol="tETHF0:USTF0")]
+    error = endpoint.located(RequestRefused("bad request"), partitions).of_vendor("bitfinex")
+    assert error.who == "bitfinex"
