@@ -227,7 +227,8 @@ class Endpoint(ABC):
     def located(self, error: LiquidationsError, partitions: Sequence[Partition]) -> LiquidationsError:
         """The same error of a request for these partitions, naming the one at fault with its configuration entry.
 
-        Of several, it names those that the vendor's words quote; if there are none, the whole setting.
+        Of several, it names those that the vendor's words quote. If there are none, it names the setting, but not for
+        an outage or a faulty answer: the user cannot correct it there.
         """
         if error.scope == "reading" or not partitions:
             return error
@@ -238,7 +239,7 @@ class Endpoint(ABC):
         if len(partitions) > 1:
             at_fault = [partition for partition in partitions if f"'{partition.values[0][1]}'" in error.cause]
         names = [f"{partition} (`{partition.entry}`)" if partition.entry else str(partition) for partition in at_fault]
-        setting = partitions[0].entry.partition("[")[0]
+        setting = partitions[0].entry.partition("[")[0] if error.failure_type == "config_error" else ""
         return error.named(", ".join(names) or (setting and f"`{setting}`"))
 
     def with_code_hint(self, error: LiquidationsError, market: str) -> LiquidationsError:

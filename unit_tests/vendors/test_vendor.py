@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from source_liquidations import timestamps
-from source_liquidations.errors import RequestRefused
+from source_liquidations.errors import RequestRefused, VendorUnavailable
 from source_liquidations.http.budgets import Budget
 from source_liquidations.reading.endpoint import Partition
 from source_liquidations.vendors.bitfinex.vendor import Bitfinex
@@ -48,3 +48,11 @@ def test_an_error_of_several_partitions_without_entries_names_only_the_vendor() 
     partitions = [Partition.of(symbol="tBTCF0:USTF0"), Partition.of(symbol="tETHF0:USTF0")]
     error = endpoint.located(RequestRefused("bad request"), partitions).of_vendor("bitfinex")
     assert error.who == "bitfinex"
+
+
+def test_an_outage_is_not_blamed_on_the_setting_of_several_partitions() -> None:
+    endpoint = Bitfinex({"symbols": ["*"]}, Shared()).feeds[0].endpoint
+    partitions = [Partition.of(symbol=f"t{n}F0:USTF0", entry=f"bitfinex.symbols[{n}]") for n in range(2)]
+    refused = endpoint.located(RequestRefused("bad request"), partitions).of_vendor("bitfinex")
+    outage = endpoint.located(VendorUnavailable("HTTP 503"), partitions).of_vendor("bitfinex")
+    assert [refused.who, outage.who] == ["bitfinex, `bitfinex.symbols`", "bitfinex"]
