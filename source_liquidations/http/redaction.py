@@ -20,6 +20,8 @@ _QUERY_KEY = re.compile(
     r"(?i)\b((?:api[_-]?key|access[_-]?token|x-[a-z-]*key)(?:=|%3D|[\"']?\s*:\s*[\"']))[^&\s\"'<>\\]+"
 )
 
+_BASE64_ENCODERS = (base64.b64encode, base64.urlsafe_b64encode)
+
 _secrets: set[str] = set()
 _secret_forms: re.Pattern[str] | None = None
 
@@ -42,28 +44,31 @@ def _character(character: str) -> str:
 
 def _forms(secret: str) -> str:
     forms = ["".join(map(_character, secret))]
-    if len(secret) >= _MIN_LENGTH_IN_BODIES:  # a shorter one would look like parts of words
+    if len(secret) < _MIN_LENGTH_IN_BODIES:  # within other base64, or in hexadecimal, it would look like parts of words
+        forms.append(f"(?:{'|'.join(map(re.escape, _in_base64(secret)))})={{0,2}}")
+    else:
         forms.append("[: ]?".join(f"{byte:02x}" for byte in secret.encode("utf-8", "surrogatepass")))
         forms.append(f"(?:{'|'.join(map(re.escape, _within_base64(secret)))})[A-Za-z0-9+/_-]*={{0,2}}")
-    forms.append(f"(?:{'|'.join(map(re.escape, _in_base64(secret)))})={{0,2}}")
     return "|".join(forms)
 
 
 def _within_base64(secret: str) -> set[str]:
-    """The characters of `user:secret` in base64 that depend on the secret alone, for any user and anything after it."""
+    """The characters of `user:secret` in base64 that depend on the secret alone, for any user and anything after it.
+
+    Without a user, these are the beginning of the secret's own base64.
+    """
     raw = secret.encode("utf-8", "surrogatepass")
-    encoders = (base64.b64encode, base64.urlsafe_b64encode)
     # A character has six bits.
     return {
         encode(bytes(before) + raw).decode()[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
         for before in range(3)
-        for encode in encoders
+        for encode in _BASE64_ENCODERS
     }
 
 
 def _in_base64(secret: str) -> set[str]:
     raw = secret.encode("utf-8", "surrogatepass")
-    return {encode(raw).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+    return {encode(raw).decode().rstrip("=") for encode in _BASE64_ENCODERS}
 
 
 def keep_secret(secrets: Iterable[str]) -> None:
