@@ -72,7 +72,7 @@ def test_what_some_take_for_the_end_of_a_line_is_escaped(pipe: Pipe) -> None:
 
 
 def test_invalid_text_in_a_failure_is_escaped(pipe: Pipe) -> None:
-    """An unexpected exception may contain a file path, which need not be valid text."""
+    """An unexpected exception may contain a file path, which may not be valid text."""
     error = AirbyteTracedException.from_exception(ValueError("Schl\udcfcssel"), message="no Schl\udcfcssel")
     pipe.output.message(trace_message(error))
     told = json.loads(pipe.end())["trace"]["error"]

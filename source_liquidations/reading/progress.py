@@ -35,7 +35,7 @@ class Progress:
 
     @property
     def recorded(self) -> Slices:
-        """The slices that the next sync need not read."""
+        """The slices that the next sync does not read again, apart from the lookback."""
         unchecked = self.read.missing(*self.recheck)
         return self.saved | (self.read.within(EVER, self.recheck[1]) if unchecked.ranges else self.read)
 

@@ -52,7 +52,7 @@ class Queue:
             self.reading.reach.request_ended(window.start)
 
     def give_up(self) -> None:
-        """Request nothing more."""
+        """Request nothing more, even if the reading could not be planned."""
         self.planned = True
         self.pending.clear()
         for gap in list(self.begun):
